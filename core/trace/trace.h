@@ -1,0 +1,263 @@
+#pragma once
+// A Trace: events in time order in fixed-size chunks, and the side tables they point into. Append-only. Whoever
+// writes it (model, correlator, reader) keeps the order; everything behind it only reads.
+
+#include "core/packet/flow.h"
+#include "core/trace/event.h"
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace skbscope {
+
+/// How a packet came from another one.
+enum class Relation : std::uint8_t { none, clone, split, copy };
+
+/// One packet on one host, from birth to end.
+struct PacketRecord {
+    PacketId id = PacketId::none;
+    PacketId parent = PacketId::none;      ///< of a clone, piece or copy
+    PacketId merged_into = PacketId::none; ///< when the verdict is merged
+    Relation relation = Relation::none;
+    HostId host{};
+    Verdict verdict = Verdict::in_flight;
+    DropReasonId reason = DropReasonId::none;
+    DeviceId device = DeviceId::none; ///< where it came in, or where it was first sent to
+    bool sent_here = false;           ///< born by a send of this host (not received)
+    bool touched_by_loss = false;     ///< records were lost during its life
+    bool end_inferred = false;        ///< its end was concluded, not seen
+    std::uint32_t length = 0;         ///< bytes on the wire, Ethernet header included, checksum not; 0: unknown
+    SimTime birth = never;
+    SimTime death = never; ///< `never`: alive when the trace ended
+    FunctionId birth_function = FunctionId::none;
+    FunctionId end_function = FunctionId::none;
+    std::optional<FlowKey> flow; ///< empty: no bytes and no event that names it
+    /// The frame's bytes in Trace::bytes(); captured_length may be below length.
+    std::uint64_t bytes_offset = 0;
+    std::uint32_t captured_length = 0;
+};
+
+struct TaskRecord {
+    std::string name;
+    std::int32_t pid = 0;
+    HostId host{};
+};
+
+struct DeviceRecord {
+    std::string name;
+    HostId host{};
+    std::string driver;                 ///< "e1000"; may be empty
+    std::array<std::uint8_t, 6> mac{};
+    std::uint32_t mtu = 0; ///< 0: unknown
+};
+
+enum class QueueKind : std::uint8_t { wire, rx_ring, gro_list, backlog, socket, reader, arp_queue, qdisc, tx_ring, other };
+enum class QueueUnit : std::uint8_t { packets, bytes };
+
+struct QueueRecord {
+    std::string name; ///< "backlog CPU 1", "eth0 RX ring", ":53 receive queue"
+    QueueKind kind = QueueKind::other;
+    HostId host{};
+    RoomId room = RoomId::none;
+    std::uint64_t limit = 0; ///< at the start; 0: none
+    QueueUnit unit = QueueUnit::packets;
+    std::string setting; ///< the setting that governs the limit; may be empty
+};
+
+struct CounterRecord {
+    std::string name; ///< "softnet_stat.dropped CPU 1", "Udp.InDatagrams", "eth0.rx_missed_errors"
+    HostId host{};
+};
+
+struct HostRecord {
+    std::string name;
+    std::uint16_t cpus = 0;
+};
+
+/// What of a sk_buff can change. Offsets are relative to skb->head, as the kernel's u16 header offsets are.
+enum class SkbField : std::uint8_t {
+    data, tail, end,                                   // offsets of the pointers from head
+    len, data_len, truesize,                           // bytes
+    mac_header, network_header, transport_header,      // offsets from head; 65535: not set
+    protocol, pkt_type, ip_summed, device, hash, mark, // device: DeviceId
+    destination,                                       // skb_dst: row of Trace::notes(), 0 none
+    socket,                                            // skb->sk: QueueId of its socket, 0 none
+    users, queue_mapping, priority,
+    bytes, // frame bytes [offset, offset+length) changed; before/after are offsets into Trace::bytes()
+};
+inline constexpr int skb_field_count = static_cast<int>(SkbField::bytes) + 1;
+
+struct FieldChange {
+    SkbField field = SkbField::len;
+    std::uint32_t offset = 0; ///< of `bytes` only: within the frame
+    std::uint32_t length = 0; ///< of `bytes` only
+    std::uint64_t before = 0;
+    std::uint64_t after = 0;
+};
+
+struct CounterChange {
+    CounterId counter = CounterId::none;
+    std::uint64_t before = 0;
+    std::uint64_t after = 0;
+};
+
+struct QueueChange {
+    enum class What : std::uint8_t { limit, fill } what = What::limit; ///< fill: bytes held, of a queue with that unit
+    QueueId queue = QueueId::none;
+    std::uint64_t before = 0;
+    std::uint64_t after = 0;
+};
+
+/// Events that could not be given to a packet, and other trouble, counted by cause.
+struct Fault {
+    std::string cause;  ///< "unattributed: function before the first tracepoint"
+    std::uint64_t count = 0;
+    std::string advice; ///< one line; may be empty
+};
+
+/// What is true of the whole trace.
+struct TraceInfo {
+    std::string source;         ///< "model: lessons/01…/scenario.yaml", "trace-cmd: trace.dat"
+    std::string kernel_release; ///< "6.1.0-56-amd64"; for a model "6.1 (model)"
+    KernelVersion kernel = KernelVersion::v6_1;
+    bool observed = false;           ///< a real kernel wrote it
+    bool times_trustworthy = true;   ///< false: an emulated CPU; order real, times not
+    std::string clock = "model";     ///< name of the trace clock
+    std::int64_t wall_offset_ns = 0; ///< wall time of an event = its time + this
+    std::uint64_t lost_events = 0;
+    std::uint64_t unattributed_events = 0;
+    std::uint64_t costs_hash = 0; ///< of the model's cost table; 0 if not a model
+    std::string scenario;         ///< of a model: the scenario's text, so that a recording can be run again
+};
+
+class Trace {
+public:
+    static constexpr std::size_t chunk_events = 65536; ///< 2 MiB a chunk: one huge page
+
+    Trace();
+    ~Trace();
+    Trace(Trace&&) noexcept;
+    Trace& operator=(Trace&&) noexcept;
+    Trace(const Trace&) = delete;
+    Trace& operator=(const Trace&) = delete;
+
+    TraceInfo info;
+    std::vector<Fault> faults;
+
+    // ---- events -------------------------------------------------------------------------------------------------
+    /// Appends; time must not be before the last event's. The reference is good until the next append.
+    Event& append(const Event& event)
+    {
+        if (cursor_ == chunk_end_) [[unlikely]] {
+            grow();
+        }
+        *cursor_ = event;
+        return *cursor_++;
+    }
+    [[nodiscard]] std::size_t size() const
+    {
+        return chunks_in_use_ == 0 ? 0 : chunks_in_use_ * chunk_events - static_cast<std::size_t>(chunk_end_ - cursor_);
+    }
+    [[nodiscard]] bool empty() const { return size() == 0; }
+    [[nodiscard]] const Event& operator[](std::size_t ordinal) const
+    {
+        return chunks_[ordinal / chunk_events][ordinal % chunk_events];
+    }
+    [[nodiscard]] Event& mutable_event(std::size_t ordinal) { return chunks_[ordinal / chunk_events][ordinal % chunk_events]; }
+    /// Ordinal of the first event at or after t; size() if none.
+    [[nodiscard]] std::size_t lower_bound(SimTime t) const;
+    [[nodiscard]] SimTime begin_time() const { return empty() ? SimTime{} : (*this)[0].time(); }
+    [[nodiscard]] SimTime end_time() const { return empty() ? SimTime{} : (*this)[size() - 1].time(); }
+    /// Forgets events and tables; keeps the chunks for reuse.
+    void clear();
+
+    // ---- tables: ids are rows; row 0 is "none" (of tasks: the idle task) ----------------------------------------------
+    PacketId add_packet(PacketRecord record); ///< sets record.id
+    [[nodiscard]] const PacketRecord& packet(PacketId id) const { return packets_[to_index(id)]; }
+    [[nodiscard]] PacketRecord& mutable_packet(PacketId id) { return packets_[to_index(id)]; }
+    [[nodiscard]] bool has_packet(PacketId id) const { return to_index(id) != 0 && to_index(id) < packets_.size(); }
+    [[nodiscard]] std::size_t packet_count() const { return packets_.size() - 1; }
+    /// Packets 1 … packet_count(), in order of birth.
+    [[nodiscard]] std::span<const PacketRecord> packets() const { return std::span(packets_).subspan(1); }
+
+    TaskId add_task(TaskRecord record);
+    DeviceId add_device(DeviceRecord record);
+    QueueId add_queue(QueueRecord record);
+    CounterId add_counter(CounterRecord record);
+    HostId add_host(HostRecord record);
+    [[nodiscard]] std::span<const TaskRecord> tasks() const { return tasks_; }
+    [[nodiscard]] std::span<const DeviceRecord> devices() const { return devices_; }
+    [[nodiscard]] std::span<const QueueRecord> queues() const { return queues_; }
+    [[nodiscard]] std::span<const CounterRecord> counters() const { return counters_; }
+    [[nodiscard]] std::span<const HostRecord> hosts() const { return hosts_; }
+    [[nodiscard]] const TaskRecord& task(TaskId id) const { return tasks_[to_index(id)]; }
+    [[nodiscard]] const DeviceRecord& device(DeviceId id) const { return devices_[to_index(id)]; }
+    [[nodiscard]] const QueueRecord& queue(QueueId id) const { return queues_[to_index(id)]; }
+    [[nodiscard]] const CounterRecord& counter(CounterId id) const { return counters_[to_index(id)]; }
+    [[nodiscard]] DeviceId find_device(std::string_view name) const; ///< none if absent
+
+    std::uint32_t add_field_change(FieldChange change);
+    std::uint32_t add_counter_change(CounterChange change);
+    std::uint32_t add_queue_change(QueueChange change);
+    std::uint32_t add_note(std::string text);
+    [[nodiscard]] std::span<const FieldChange> field_changes() const { return field_changes_; }
+    [[nodiscard]] std::span<const CounterChange> counter_changes() const { return counter_changes_; }
+    [[nodiscard]] std::span<const QueueChange> queue_changes() const { return queue_changes_; }
+    [[nodiscard]] std::span<const std::string> notes() const { return notes_; }
+
+    /// Keeps a copy of the bytes; returns their offset in bytes().
+    std::uint64_t add_bytes(std::span<const std::uint8_t> bytes);
+    [[nodiscard]] std::span<const std::uint8_t> bytes() const { return bytes_; }
+    /// The frame of the packet as captured (Ethernet header first); empty if there is none.
+    [[nodiscard]] std::span<const std::uint8_t> frame(PacketId id) const;
+    void set_frame(PacketId id, std::span<const std::uint8_t> frame);
+
+    // ---- functions ------------------------------------------------------------------------------------------------
+    /// Id of that name: the catalog's if it has it, else one of this trace's own.
+    FunctionId function_named(std::string_view name);
+    /// The name as this trace's kernel bears it (the catalog's name for a model).
+    [[nodiscard]] std::string_view function_name(FunctionId id) const;
+    [[nodiscard]] std::span<const std::string> own_functions() const { return own_functions_; }
+
+private:
+    void grow();
+
+    struct FreeChunk {
+        void operator()(Event* chunk) const;
+    };
+    std::vector<std::unique_ptr<Event[], FreeChunk>> chunks_;
+    std::size_t chunks_in_use_ = 0;
+    Event* cursor_ = nullptr;
+    Event* chunk_end_ = nullptr;
+
+    std::vector<PacketRecord> packets_;
+    std::vector<TaskRecord> tasks_;
+    std::vector<DeviceRecord> devices_;
+    std::vector<QueueRecord> queues_;
+    std::vector<CounterRecord> counters_;
+    std::vector<HostRecord> hosts_;
+    std::vector<FieldChange> field_changes_;
+    std::vector<CounterChange> counter_changes_;
+    std::vector<QueueChange> queue_changes_;
+    std::vector<std::string> notes_;
+    std::vector<std::uint8_t> bytes_;
+    std::vector<std::string> own_functions_;
+    std::unordered_map<std::string, FunctionId> own_function_ids_;
+};
+
+[[nodiscard]] std::string_view to_string(Verdict verdict);
+[[nodiscard]] std::string_view to_string(EventKind kind);
+[[nodiscard]] std::string_view to_string(Confidence confidence);
+[[nodiscard]] std::string_view to_string(QueueKind kind);
+[[nodiscard]] std::string_view to_string(SkbField field);
+/// "model", "function", "function+tracepoint", …
+[[nodiscard]] std::string via_text(std::uint8_t via);
+
+} // namespace skbscope
