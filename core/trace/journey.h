@@ -36,6 +36,10 @@ struct Journey {
 };
 
 /// The journeys of a trace, built in one pass and extended as the trace grows.
+///
+/// A call with packet 0 serves many packets. A journey includes it, marked shared, when it encloses the packet's
+/// handling on the same CPU, or belongs to the interrupt that scheduled that poll. Of a model, which knows the real
+/// nesting, also the direct parts of an enclosing call that serve no packet (e1000_clean_tx_irq finding nothing).
 class JourneyIndex {
 public:
     explicit JourneyIndex(const Trace& trace);
@@ -51,26 +55,33 @@ public:
 private:
     struct Frame {
         std::uint32_t ordinal;
+        std::uint32_t task;
         std::uint8_t depth;
-        bool shared;
-        PacketId last_user;
+        bool shared; ///< packet 0
+        bool is_net_rx_action;
         SimTime end;
+        std::vector<PacketId> users;         ///< packets whose journey includes this shared call
+        std::vector<std::uint32_t> children; ///< shared calls made directly by this one
     };
-    struct Lane { // one (cpu, context)
-        std::vector<Frame> frames;
-    };
+    using Lane = std::vector<Frame>; ///< open calls of one (cpu, context), outermost first
     struct Entry {
         std::vector<std::uint32_t> events;
         std::vector<std::uint32_t> shared;
     };
+    /// Per CPU: hardirq calls of the interrupt now running, of the one that raised NET_RX last, of this poll's.
+    struct Interrupts {
+        std::vector<std::uint32_t> block, raised_by, polling_for;
+    };
     void take(std::uint32_t ordinal);
-    void use_frames(std::size_t lane, PacketId packet);
+    void take_call(std::uint32_t ordinal, const Event& event);
+    void close_ended(Lane& lane, const Event& event) const;
+    void use_lane(Lane& lane, const Event& event);
+    Entry& entry(PacketId packet);
 
     const Trace* trace_;
     std::size_t taken_ = 0;
     std::vector<Lane> lanes_; ///< cpu * 4 + context
-    std::vector<std::vector<std::uint32_t>> raised_by_; ///< per cpu: the hardirq calls that scheduled the next poll
-    std::vector<std::vector<std::uint32_t>> hardirq_block_;
+    std::vector<Interrupts> interrupts_;
     std::vector<Entry> entries_; ///< by PacketId
 };
 

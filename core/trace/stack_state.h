@@ -102,12 +102,18 @@ public:
     [[nodiscard]] const std::deque<PacketId>& recently_ended() const { return ended_; }
 
 private:
+    void on_birth(const Event& event);
     void on_call(std::size_t ordinal, const Event& event);
+    void on_enqueue(const Event& event);
+    void on_dequeue(const Event& event);
+    void on_sched(const Event& event);
     void set_verdict(PacketId packet, Verdict verdict);
+    void end_packet(PacketId packet);
     PacketState* find(PacketId id);
-    void move(PacketState& packet, RoomId room, SimTime at);
     CpuState& cpu(const Event& event);
-    void close_calls(CpuState& cpu, SimTime t);
+    void pop_call(CpuState& cpu, std::size_t level);
+    void clear_level(CpuState& cpu, std::size_t level);
+    void close_ended(CpuState& cpu, SimTime t);
 
     const Trace* trace_;
     std::size_t applied_ = 0;
@@ -117,7 +123,6 @@ private:
     std::vector<CpuState> cpus_;
     std::vector<std::uint64_t> counters_;
     std::vector<bool> masked_;
-    std::vector<Verdict> verdicts_; ///< by PacketId, of packets seen so far
     Accounting accounting_;
     std::map<DropKey, std::uint64_t> drops_;
     std::deque<PacketId> ended_;
@@ -142,6 +147,7 @@ private:
     const Trace* trace_;
     std::vector<StackState> checkpoints_; ///< [i]: after i * interval events
     StackState current_;
+    SimTime settled_at_; ///< current_ has lost the calls that ended by then
 };
 
 /// The sk_buff of one packet at one moment, from its field events.

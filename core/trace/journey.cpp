@@ -1,0 +1,225 @@
+#include "core/trace/journey.h"
+
+#include "core/catalog/function_ids.h"
+
+#include <algorithm>
+
+namespace skbscope {
+
+namespace {
+constexpr std::uint32_t net_rx_vector = 3; // include/linux/interrupt.h: NET_RX_SOFTIRQ
+}
+
+Duration Journey::waited(SimTime until) const
+{
+    Duration total;
+    for (const Wait& wait : waits) {
+        const SimTime end = std::min(wait.to, until);
+        if (end > wait.from) {
+            total += end - wait.from;
+        }
+    }
+    return total;
+}
+
+JourneyIndex::JourneyIndex(const Trace& trace) : trace_(&trace) {}
+
+void JourneyIndex::reset()
+{
+    *this = JourneyIndex(*trace_);
+}
+
+void JourneyIndex::update()
+{
+    for (; taken_ < trace_->size(); ++taken_) {
+        take(static_cast<std::uint32_t>(taken_));
+    }
+}
+
+JourneyIndex::Entry& JourneyIndex::entry(PacketId packet)
+{
+    const std::size_t index = to_index(packet);
+    if (index >= entries_.size()) {
+        entries_.resize(std::max(index + 1, trace_->packet_count() + 1));
+    }
+    return entries_[index];
+}
+
+void JourneyIndex::take(std::uint32_t ordinal)
+{
+    const Event& event = (*trace_)[ordinal];
+    const std::size_t lanes = (std::size_t{event.cpu} + 1) * 4;
+    if (lanes > lanes_.size()) {
+        lanes_.resize(lanes);
+        interrupts_.resize(lanes / 4);
+    }
+    if (event.packet != 0) {
+        entry(event.packet_id()).events.push_back(ordinal);
+    }
+    switch (event.event_kind()) {
+    case EventKind::call: take_call(ordinal, event); break;
+    case EventKind::exit:
+        for (Frame& frame : lanes_[event.cpu * 4U + static_cast<unsigned>(event.context())]) {
+            if (frame.ordinal == event.arg) {
+                frame.end = event.time();
+            }
+        }
+        break;
+    case EventKind::softirq_raise:
+        if (event.arg == net_rx_vector && event.context() == Context::hardirq) {
+            interrupts_[event.cpu].raised_by = interrupts_[event.cpu].block;
+        }
+        break;
+    default: break;
+    }
+}
+
+void JourneyIndex::close_ended(Lane& lane, const Event& event) const
+{
+    // Of an observed trace an unknown end means: not seen; a model's open call really is open.
+    while (!lane.empty() && lane.back().end <= event.time()) {
+        lane.pop_back();
+    }
+}
+
+void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
+{
+    const std::size_t base = event.cpu * std::size_t{4};
+    const auto level = static_cast<std::size_t>(event.context());
+    Lane& lane = lanes_[base + level];
+    close_ended(lane, event);
+    while (!lane.empty() && lane.back().depth >= event.depth) {
+        lane.pop_back();
+    }
+    if (level == 0 && !lane.empty() && lane.front().task != event.task) {
+        lane.clear();
+    }
+    Interrupts& interrupts = interrupts_[event.cpu];
+    const bool is_net_rx_action = event.function_id() == fn::net_rx_action;
+    if (event.context() == Context::hardirq) {
+        if (event.depth == 0) {
+            interrupts.block.clear();
+        }
+        interrupts.block.push_back(ordinal);
+    }
+    if (is_net_rx_action) {
+        interrupts.polling_for = std::move(interrupts.raised_by);
+        interrupts.raised_by.clear();
+    }
+
+    if (event.packet == 0) {
+        if (!trace_->info.observed && !lane.empty() && lane.back().shared) {
+            lane.back().children.push_back(ordinal);
+            for (const PacketId user : lane.back().users) {
+                entry(user).shared.push_back(ordinal);
+            }
+        }
+    } else {
+        use_lane(lane, event);
+        if (level == static_cast<std::size_t>(Context::softirq)) {
+            // Softirqs run on the way out of the interrupt: irq_exit_rcu is still open below them.
+            Lane& outer = lanes_[base + static_cast<std::size_t>(Context::hardirq)];
+            close_ended(outer, event);
+            if (!trace_->info.observed || (!outer.empty() && outer.back().end != never)) {
+                use_lane(outer, event);
+            }
+        }
+    }
+    lane.push_back({ordinal, event.task, event.depth, event.packet == 0, is_net_rx_action, event.end(), {}, {}});
+}
+
+void JourneyIndex::use_lane(Lane& lane, const Event& event)
+{
+    const PacketId packet = event.packet_id();
+    for (Frame& frame : lane) {
+        // The last user is the likely one; a batch of many packets makes the list longer, but never long.
+        if (!frame.shared || std::find(frame.users.rbegin(), frame.users.rend(), packet) != frame.users.rend()) {
+            continue;
+        }
+        frame.users.push_back(packet);
+        Entry& journey = entry(packet);
+        journey.shared.push_back(frame.ordinal);
+        journey.shared.insert(journey.shared.end(), frame.children.begin(), frame.children.end());
+        if (frame.is_net_rx_action) {
+            const auto& block = interrupts_[event.cpu].polling_for;
+            journey.shared.insert(journey.shared.end(), block.begin(), block.end());
+        }
+    }
+}
+
+std::span<const std::uint32_t> JourneyIndex::events_of(PacketId packet) const
+{
+    const std::size_t index = to_index(packet);
+    return index < entries_.size() ? std::span<const std::uint32_t>(entries_[index].events)
+                                   : std::span<const std::uint32_t>();
+}
+
+namespace {
+
+std::vector<Wait> waits_of(const Trace& trace, std::span<const std::uint32_t> events)
+{
+    std::vector<Wait> waits;
+    for (const std::uint32_t ordinal : events) {
+        const Event& event = trace[ordinal];
+        if (event.event_kind() == EventKind::enqueue) {
+            waits.push_back({event.queue_id(), event.time(), never});
+        } else if (event.event_kind() == EventKind::dequeue) {
+            const auto open = std::find_if(waits.rbegin(), waits.rend(), [&](const Wait& wait) {
+                return wait.queue == event.queue_id() && wait.to == never;
+            });
+            if (open != waits.rend()) {
+                open->to = event.time();
+            }
+        }
+    }
+    return waits;
+}
+
+std::vector<CounterMove> counters_of(const Trace& trace, std::span<const std::uint32_t> events)
+{
+    std::vector<CounterMove> moves;
+    for (const std::uint32_t ordinal : events) {
+        const Event& event = trace[ordinal];
+        if (event.event_kind() != EventKind::counter) {
+            continue;
+        }
+        const CounterChange& change = trace.counter_changes()[event.arg];
+        const auto by = static_cast<std::int64_t>(change.after - change.before);
+        const auto same = std::ranges::find(moves, change.counter, &CounterMove::counter);
+        if (same == moves.end()) {
+            moves.push_back({change.counter, by});
+        } else {
+            same->by += by;
+        }
+    }
+    return moves;
+}
+
+} // namespace
+
+Journey JourneyIndex::journey(PacketId packet) const
+{
+    Journey journey;
+    journey.packet = packet;
+    if (to_index(packet) >= entries_.size()) {
+        return journey;
+    }
+    const Entry& entry = entries_[to_index(packet)];
+    journey.events = entry.events;
+    for (const std::uint32_t ordinal : entry.events) {
+        if ((*trace_)[ordinal].is_call()) {
+            journey.steps.push_back({ordinal, false});
+        }
+    }
+    for (const std::uint32_t ordinal : entry.shared) {
+        journey.steps.push_back({ordinal, true});
+    }
+    std::ranges::sort(journey.steps, {}, &Step::ordinal);
+    const auto repeated = std::ranges::unique(journey.steps, {}, &Step::ordinal);
+    journey.steps.erase(repeated.begin(), repeated.end());
+    journey.waits = waits_of(*trace_, entry.events);
+    journey.counters = counters_of(*trace_, entry.events);
+    return journey;
+}
+
+} // namespace skbscope
