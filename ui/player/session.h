@@ -6,9 +6,11 @@
 #include "core/trace/source.h"
 #include "core/trace/stack_state.h"
 
+#include <QElapsedTimer>
 #include <QObject>
 #include <QTimer>
 #include <memory>
+#include <optional>
 
 namespace skbscope::ui {
 
@@ -30,6 +32,10 @@ public:
     [[nodiscard]] Source& source() { return *m_source; }
     [[nodiscard]] const Trace& trace() const { return m_source->trace(); }
     [[nodiscard]] SimTime now() const { return m_now; }
+    /// Where the time readout begins to count: the first event of what was observed, 0 of a model.
+    [[nodiscard]] SimTime origin() const;
+    /// The last moment at which something still happens in what is known: the last event or the end of a late call.
+    [[nodiscard]] SimTime lastMoment() const;
     /// Ordinal one behind the last event that has happened at now(): stepping goes by events, not only by time.
     [[nodiscard]] std::size_t position() const { return m_position; }
     /// The state at the playhead. The reference is good until the playhead moves.
@@ -42,6 +48,10 @@ public:
     [[nodiscard]] double speed() const { return m_speed; }
     /// What happened, in one sentence: "64 datagrams: 30 delivered, 15 dropped because …, 19 on the way".
     [[nodiscard]] QString sentence() const;
+    /// The packet's last event that has happened at the playhead; empty if it is not born yet.
+    [[nodiscard]] std::optional<std::uint32_t> lastEventOf(PacketId packet) const;
+    /// The packet's call that the playhead is in or, between two calls, the last one begun; empty before the first.
+    [[nodiscard]] std::optional<std::uint32_t> currentCallOf(PacketId packet) const;
 
 public slots:
     void seek(skbscope::SimTime t);
@@ -71,10 +81,22 @@ signals:
     void playingChanged(bool playing);
     void speedChanged(double nsPerSecond);
     void failed(const QString& message);
+    /// Something worth a quiet line, no error: "packet 3 has no later step".
+    void remarked(const QString& message);
 
 private:
     void tick();
+    /// After the source was told something: drops caches of a replaced trace, takes in a grown one.
     void refresh();
+    void moveTo(std::size_t position, SimTime t);
+    [[nodiscard]] std::size_t positionAt(SimTime t) const;
+    /// Lets the source run on a little; false if nothing more comes.
+    bool extend(Duration by);
+    /// Extends until `found` says yes or nothing more comes.
+    template <typename Found>
+    bool extendUntil(Found found);
+    [[nodiscard]] std::optional<std::size_t> birthOf(PacketId packet) const;
+    [[nodiscard]] bool allDatagrams() const;
 
     std::unique_ptr<Source> m_source;
     mutable std::unique_ptr<StateCache> m_states;
@@ -86,6 +108,11 @@ private:
     QTimer m_timer;
     double m_speed = 20'000; // 1 s = 20 µs
     std::uint64_t m_generation = 0;
+    std::size_t m_seenEvents = 0;
+    QElapsedTimer m_clock;
+    double m_fraction = 0; ///< of a nanosecond, left over by the last tick
+    mutable std::size_t m_flowsSeen = 0; ///< packets looked at by allDatagrams()
+    mutable PacketId m_firstOther = PacketId::none;
 };
 
 } // namespace skbscope::ui

@@ -1,0 +1,520 @@
+#include "ui/player/session.h"
+
+#include "core/catalog/catalog.h"
+#include "ui/player/format.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace skbscope::ui {
+
+namespace {
+
+constexpr int tick_ms = 16;
+/// A stall (a laptop lid, a breakpoint) must not make the playhead leap.
+constexpr double longest_tick_s = 0.1;
+constexpr double slowest = 100;           // 1 s = 100 ns
+constexpr double fastest = 1'000'000'000; // 1 s = 1 s
+/// How far a step looks ahead in all before it says that nothing more comes.
+constexpr Duration farthest_look{20'000'000'000};
+
+} // namespace
+
+Session::Session(std::unique_ptr<Source> source, QObject* parent)
+    : QObject(parent), m_source(std::move(source)), m_states(std::make_unique<StateCache>(m_source->trace())),
+      m_journeys(m_source->trace()), m_generation(m_source->generation())
+{
+    m_timer.setInterval(tick_ms);
+    m_timer.setTimerType(Qt::PreciseTimer);
+    connect(&m_timer, &QTimer::timeout, this, &Session::tick);
+    m_journeys.update();
+    m_seenEvents = trace().size();
+    m_now = origin();
+}
+
+SimTime Session::origin() const
+{
+    return m_source->kind() == Source::Kind::model ? SimTime{} : trace().begin_time();
+}
+
+SimTime Session::lastMoment() const
+{
+    const Trace& events = trace();
+    SimTime last = std::max(events.end_time(), origin());
+    // Only a late call can outlast the last event; an outer one is never far above its inner ones.
+    const std::size_t first = events.size() > 512 ? events.size() - 512 : 0;
+    for (std::size_t i = first; i < events.size(); ++i) {
+        if (events[i].is_call() && events[i].has_end()) {
+            last = std::max(last, events[i].end());
+        }
+    }
+    return last;
+}
+
+const StackState& Session::state() const
+{
+    // Between events the calls that have returned are settled; within one nanosecond only the count tells.
+    return positionAt(m_now) == m_position ? m_states->at(m_now) : m_states->after(m_position);
+}
+
+std::size_t Session::positionAt(SimTime t) const
+{
+    return t == never ? trace().size() : trace().lower_bound(t + Duration{1});
+}
+
+void Session::moveTo(std::size_t position, SimTime t)
+{
+    m_position = position;
+    m_now = t;
+    m_fraction = 0;
+    emit playheadMoved();
+}
+
+void Session::refresh()
+{
+    if (m_source->generation() != m_generation) {
+        m_generation = m_source->generation();
+        m_states = std::make_unique<StateCache>(trace());
+        m_journeys = JourneyIndex(trace());
+        m_journeys.update();
+        m_seenEvents = trace().size();
+        m_flowsSeen = 0;
+        m_firstOther = PacketId::none;
+        m_position = positionAt(m_now);
+        emit traceReplaced();
+        if (m_selection.packet != PacketId::none && !trace().has_packet(m_selection.packet)) {
+            Selection without = m_selection;
+            without.packet = PacketId::none;
+            select(without);
+        }
+        emit playheadMoved();
+        return;
+    }
+    if (trace().size() != m_seenEvents) {
+        m_seenEvents = trace().size();
+        m_journeys.update();
+        emit traceGrown();
+    }
+}
+
+bool Session::extend(Duration by)
+{
+    if (m_source->exhausted()) {
+        return false;
+    }
+    const SimTime before = m_source->known_until();
+    const std::size_t events = trace().size();
+    m_source->advance_to(before + by);
+    refresh();
+    return m_source->known_until() > before || trace().size() > events;
+}
+
+template <typename Found>
+bool Session::extendUntil(Found found)
+{
+    Duration by{50'000};
+    Duration looked{};
+    while (!found()) {
+        if (looked > farthest_look || !extend(by)) {
+            return found();
+        }
+        looked += by;
+        by = std::min(by * 2, Duration{1'000'000'000});
+    }
+    return true;
+}
+
+void Session::seek(SimTime t)
+{
+    t = std::max(t, origin());
+    if (t > m_source->known_until() && !m_source->exhausted()) {
+        m_source->advance_to(t);
+        refresh();
+    }
+    t = std::min(t, std::max(m_source->known_until(), lastMoment()));
+    moveTo(positionAt(t), t);
+}
+
+void Session::seekToEvent(std::size_t position)
+{
+    extendUntil([&] { return trace().size() >= position; });
+    position = std::min(position, trace().size());
+    moveTo(position, position == 0 ? origin() : trace()[position - 1].time());
+}
+
+void Session::stepEvent(int direction)
+{
+    if (direction < 0) {
+        if (m_position > 0) {
+            seekToEvent(m_position - 1);
+        }
+        return;
+    }
+    seekToEvent(m_position + 1);
+}
+
+void Session::stepFunction(int direction)
+{
+    const PacketId packet = m_selection.packet;
+    const auto wanted = [&](std::size_t ordinal) {
+        const Event& event = trace()[ordinal];
+        return event.is_call() && (to_index(m_host) == 0 || event.host_id() == m_host);
+    };
+    // Of one packet: its journey knows the shared calls too.
+    std::vector<std::uint32_t> steps;
+    const auto load = [&] {
+        steps.clear();
+        for (const Step& step : m_journeys.journey(packet).steps) {
+            steps.push_back(step.ordinal);
+        }
+        std::sort(steps.begin(), steps.end());
+    };
+    std::size_t scanned = m_position;
+    std::size_t next = 0;
+    const auto findNext = [&] {
+        if (packet != PacketId::none) {
+            load();
+            const auto at = std::lower_bound(steps.begin(), steps.end(), m_position);
+            next = at == steps.end() ? 0 : *at + std::size_t{1};
+            return at != steps.end();
+        }
+        for (; scanned < trace().size(); ++scanned) {
+            if (wanted(scanned)) {
+                next = scanned + 1;
+                return true;
+            }
+        }
+        return false;
+    };
+    if (direction > 0) {
+        const bool done = packet != PacketId::none && trace().has_packet(packet) && trace().packet(packet).death != never;
+        if (done ? findNext() : extendUntil(findNext)) {
+            seekToEvent(next);
+            return;
+        }
+        emit remarked(packet == PacketId::none ? tr("Nothing more happens")
+                                               : tr("Packet %1 has no later step").arg(to_index(packet)));
+        return;
+    }
+    if (m_position == 0) {
+        return;
+    }
+    // The step we stand on ends at m_position; the one before it is wanted.
+    if (packet != PacketId::none) {
+        load();
+        const auto at = std::lower_bound(steps.begin(), steps.end(), m_position - 1);
+        if (at != steps.begin()) {
+            seekToEvent(*std::prev(at) + std::size_t{1});
+            return;
+        }
+        emit remarked(tr("Packet %1 has no earlier step").arg(to_index(packet)));
+        return;
+    }
+    for (std::size_t i = m_position - 1; i-- > 0;) {
+        if (wanted(i)) {
+            seekToEvent(i + 1);
+            return;
+        }
+    }
+    toBegin();
+}
+
+std::optional<std::size_t> Session::birthOf(PacketId packet) const
+{
+    const auto events = m_journeys.events_of(packet);
+    for (const std::uint32_t ordinal : events) {
+        if (trace()[ordinal].event_kind() == EventKind::birth) {
+            return ordinal;
+        }
+    }
+    return events.empty() ? std::nullopt : std::optional<std::size_t>(events.front());
+}
+
+void Session::stepPacket(int direction)
+{
+    std::uint32_t target = 0;
+    if (m_selection.packet != PacketId::none) {
+        const std::uint32_t here = to_index(m_selection.packet);
+        if (direction < 0 && here <= 1) {
+            emit remarked(tr("This is the first packet"));
+            return;
+        }
+        target = direction > 0 ? here + 1 : here - 1;
+    } else {
+        // Packets stand in order of birth.
+        const auto all = trace().packets();
+        const auto later = std::partition_point(all.begin(), all.end(), [&](const PacketRecord& p) {
+            const auto birth = birthOf(p.id);
+            return !birth || *birth < m_position;
+        });
+        const auto born = static_cast<std::uint32_t>(later - all.begin());
+        if (direction < 0 && born == 0) {
+            emit remarked(tr("No packet was born before this moment"));
+            return;
+        }
+        target = direction > 0 ? born + 1 : born;
+    }
+    const PacketId packet = static_cast<PacketId>(target);
+    if (!extendUntil([&] { return trace().has_packet(packet) && birthOf(packet).has_value(); })) {
+        emit remarked(tr("This is the last packet"));
+        return;
+    }
+    selectPacket(packet);
+    seekToEvent(*birthOf(packet) + 1);
+}
+
+void Session::toBegin()
+{
+    moveTo(0, origin());
+}
+
+void Session::toEnd()
+{
+    extendUntil([this] { return m_source->exhausted(); });
+    const SimTime last = lastMoment();
+    moveTo(trace().size(), last);
+}
+
+void Session::play()
+{
+    if (isPlaying()) {
+        return;
+    }
+    // Pressing play at the end plays again from the start.
+    if (m_source->exhausted() && m_position >= trace().size() && m_now >= lastMoment() && !trace().empty()) {
+        toBegin();
+    }
+    m_clock.start();
+    m_timer.start();
+    emit playingChanged(true);
+}
+
+void Session::pause()
+{
+    if (!isPlaying()) {
+        return;
+    }
+    m_timer.stop();
+    emit playingChanged(false);
+}
+
+void Session::toggle()
+{
+    isPlaying() ? pause() : play();
+}
+
+void Session::tick()
+{
+    const double passed = std::min(static_cast<double>(m_clock.nsecsElapsed()) / 1e9, longest_tick_s);
+    m_clock.start();
+    const double by = passed * m_speed + m_fraction;
+    const double whole = std::floor(by);
+    const SimTime target = m_now + Duration{static_cast<std::int64_t>(whole)};
+    if (target > m_source->known_until() && !m_source->exhausted()) {
+        m_source->advance_to(target);
+        refresh();
+    }
+    if (m_source->exhausted() && target >= lastMoment()) {
+        moveTo(trace().size(), std::max(m_now, lastMoment()));
+        pause();
+        return;
+    }
+    moveTo(positionAt(target), target);
+    m_fraction = by - whole;
+}
+
+void Session::setSpeed(double nsPerSecond)
+{
+    nsPerSecond = std::clamp(nsPerSecond, slowest, fastest);
+    if (nsPerSecond == m_speed) {
+        return;
+    }
+    m_speed = nsPerSecond;
+    emit speedChanged(m_speed);
+}
+
+void Session::select(const Selection& selection)
+{
+    if (selection == m_selection) {
+        return;
+    }
+    m_selection = selection;
+    emit selectionChanged();
+}
+
+void Session::selectPacket(PacketId packet)
+{
+    Selection selection;
+    selection.packet = packet;
+    select(selection);
+}
+
+void Session::setHost(HostId host)
+{
+    if (host == m_host) {
+        return;
+    }
+    m_host = host;
+    emit playheadMoved();
+}
+
+void Session::setKnob(const QString& key, qint64 value)
+{
+    const auto done = m_source->set_knob(key.toStdString(), value, m_now);
+    if (!done) {
+        emit failed(text(done.error().describe()));
+        return;
+    }
+    m_source->advance_to(m_now);
+    refresh();
+    emit playheadMoved();
+}
+
+void Session::act(const QString& key)
+{
+    const auto done = m_source->act(key.toStdString(), m_now);
+    if (!done) {
+        emit failed(text(done.error().describe()));
+        return;
+    }
+    m_source->advance_to(m_now);
+    refresh();
+    emit playheadMoved();
+}
+
+void Session::startOver()
+{
+    pause();
+    m_now = origin();
+    m_position = 0;
+    m_source->start_over();
+    refresh();
+    select({});
+    toBegin();
+}
+
+std::optional<std::uint32_t> Session::lastEventOf(PacketId packet) const
+{
+    const auto events = m_journeys.events_of(packet);
+    const auto at = std::lower_bound(events.begin(), events.end(), m_position);
+    return at == events.begin() ? std::nullopt : std::optional(*std::prev(at));
+}
+
+std::optional<std::uint32_t> Session::currentCallOf(PacketId packet) const
+{
+    const auto events = m_journeys.events_of(packet);
+    auto at = std::lower_bound(events.begin(), events.end(), m_position);
+    std::optional<std::uint32_t> last;
+    // The innermost call still open; else the last begun. Calls far back cannot be the innermost: look at 64.
+    for (int looked = 0; at != events.begin() && looked < 64;) {
+        --at;
+        const Event& event = trace()[*at];
+        if (!event.is_call()) {
+            continue;
+        }
+        ++looked;
+        if (!last) {
+            last = *at;
+        }
+        if (event.has_end() ? event.end() > m_now || event.time() == m_now : *at == *last) {
+            return *at;
+        }
+    }
+    return last;
+}
+
+bool Session::allDatagrams() const
+{
+    const auto all = trace().packets();
+    for (; m_firstOther == PacketId::none && m_flowsSeen < all.size(); ++m_flowsSeen) {
+        const PacketRecord& packet = all[m_flowsSeen];
+        if (!packet.flow || packet.flow->protocol != 17) {
+            m_firstOther = packet.id;
+        }
+    }
+    return m_firstOther == PacketId::none || trace().packet(m_firstOther).birth > m_now;
+}
+
+QString Session::sentence() const
+{
+    const StackState& now = state();
+    const Accounting& sum = now.accounting();
+    if (sum.born == 0) {
+        return tr("Nothing has happened yet");
+    }
+    const QString noun = allDatagrams() ? counted(sum.born, "datagram", "datagrams") : counted(sum.born, "packet", "packets");
+    const bool single = sum.born == 1;
+
+    QStringList parts;
+    const auto add = [&](std::uint64_t count, const QString& words) {
+        if (count == 0) {
+            return;
+        }
+        if (single) {
+            parts << words;
+        } else if (count == sum.born) {
+            parts << (sum.born == 2 ? tr("both %1") : tr("all %1")).arg(words);
+        } else {
+            parts << QStringLiteral("%1 %2").arg(countText(count), words);
+        }
+    };
+    add(sum.of(Verdict::delivered), tr("delivered"));
+    add(sum.of(Verdict::forwarded), tr("forwarded"));
+    add(sum.of(Verdict::sent), tr("sent"));
+    add(sum.of(Verdict::consumed), tr("consumed by the kernel itself"));
+
+    const std::uint64_t dropped = sum.of(Verdict::dropped);
+    if (dropped != 0) {
+        // Reasons by weight, so that the first named is the one that matters.
+        std::vector<std::pair<QString, std::uint64_t>> reasons;
+        for (const auto& [key, count] : now.drops()) {
+            const QString clause = dropClause(trace(), key.reason, key.function);
+            const auto same = std::find_if(reasons.begin(), reasons.end(), [&](const auto& r) { return r.first == clause; });
+            if (same == reasons.end()) {
+                reasons.emplace_back(clause, count);
+            } else {
+                same->second += count;
+            }
+        }
+        std::stable_sort(reasons.begin(), reasons.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+        if (reasons.empty()) {
+            add(dropped, tr("dropped"));
+        } else if (reasons.size() == 1) {
+            add(dropped, tr("dropped because %1").arg(reasons[0].first));
+        } else {
+            QStringList each;
+            std::uint64_t named = 0;
+            for (std::size_t i = 0; i < reasons.size() && i < 2; ++i) {
+                each << tr("%1 because %2").arg(countText(reasons[i].second), reasons[i].first);
+                named += reasons[i].second;
+            }
+            if (reasons.size() > 2) {
+                each << tr("%1 for other reasons").arg(countText(dropped > named ? dropped - named : 0));
+            }
+            add(dropped, tr("dropped (%1)").arg(each.join(QStringLiteral(", "))));
+        }
+    }
+    add(sum.of(Verdict::merged), tr("merged into others"));
+    add(sum.of(Verdict::split), tr("cut into pieces"));
+    add(sum.of(Verdict::lost), tr("with an end that the trace did not see"));
+
+    if (sum.in_flight() != 0) {
+        QString words = tr("on the way");
+        if (single && !now.packets().empty()) {
+            const PacketState& where = now.packets().begin()->second;
+            if (where.where == PacketState::Where::waiting && where.queue != QueueId::none) {
+                words = tr("on the way, waiting in %1").arg(text(trace().queue(where.queue).name));
+            } else if (where.function != FunctionId::none) {
+                words = tr("on the way, in %1").arg(text(trace().function_name(where.function)));
+            }
+        }
+        add(sum.in_flight(), words);
+    }
+    QString sentence = QStringLiteral("%1: %2").arg(noun, parts.join(QStringLiteral(", ")));
+    if (now.lost_events() != 0) {
+        sentence += tr("; %1 lost before this moment").arg(counted(now.lost_events(), "record", "records"));
+    }
+    return sentence;
+}
+
+} // namespace skbscope::ui
