@@ -1,0 +1,35 @@
+#pragma once
+// Values as people write them on the command line: times with units, settings, a span of time, an output format.
+
+#include "core/result.h"
+#include "core/trace/time.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace skbscope::app {
+
+/// "1500", "1500ns", "1.5us", "2ms", "1s". No unit: nanoseconds. Negative or larger than the clock can hold: an error.
+[[nodiscard]] Result<Duration> parse_duration(std::string_view text);
+
+/// A part of a trace, both ends on the trace's clock; `end` is not part of it.
+struct Span {
+    SimTime begin;
+    SimTime end = never;
+};
+/// "T1,T2" as in --between; either may be empty ("T1," is to the end).
+[[nodiscard]] Result<Span> parse_span(std::string_view text);
+
+/// "key=value" as in --set.
+struct Assignment {
+    std::string key;
+    std::string value;
+};
+[[nodiscard]] Result<Assignment> parse_assignment(std::string_view text);
+
+/// A width and height in pixels: "1600x900", each from 320 to 8192.
+[[nodiscard]] Result<std::pair<int, int>> parse_size(std::string_view text);
+
+} // namespace skbscope::app
