@@ -96,7 +96,8 @@ Resolution resolve_pattern(std::string_view pattern)
         if (matches(pattern, row.name)) {
             answer.kind = answer.kind == Resolution::Kind::unknown ? row.kind : answer.kind;
             answer.today += (answer.today.empty() ? "" : ", ") + std::string(row.name);
-            answer.text += (answer.text.empty() ? "" : "\n") + std::string(row.name) + ": " + std::string(row.text);
+            answer.text += (answer.text.empty() ? "" : "\n") + std::string(row.name);
+            answer.text += (row.today.empty() ? "" : " (" + std::string(row.today) + ")") + ": " + std::string(row.text);
         }
     }
     for (const Function& f : Catalog::functions().subspan(1)) {
