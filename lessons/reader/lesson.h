@@ -4,6 +4,7 @@
 //
 // A lesson is data. It can run no code, and it can name no file outside its folder.
 
+#include "core/catalog/catalog.h"
 #include "core/result.h"
 #include "core/trace/source.h"
 #include "core/trace/stack_state.h"
@@ -73,9 +74,10 @@ struct Condition {
     enum class Measure : std::uint8_t {
         born, delivered, forwarded, sent, consumed, dropped, merged, split, in_flight, lost, ///< of the accounting
         dropped_reason, ///< dropped(REASON)
-        peak,           ///< peak(QUEUE): most it ever held, in its unit
-        level,          ///< level(QUEUE): holds at the end
-        calls,          ///< calls(FUNCTION): how often it was called; calls(FUNCTION, packet 1): on that packet's way
+        peak,           ///< peak(QUEUE): most packets it ever held
+        level,          ///< level(QUEUE): packets it holds at the end
+        calls,          ///< calls(FUNCTION): how often it was called; "calls(FUNCTION in softirq)" in that context only;
+                        ///< "calls(FUNCTION, packet 1)" on that packet's way
         irqs,           ///< irqs: interrupts raised
         counter,        ///< counter(Udp.InDatagrams): its value at the end
         truesize,       ///< truesize(packet 1): the last known
@@ -84,6 +86,7 @@ struct Condition {
         Comparison::equal;
     std::string argument;
     PacketId packet = PacketId::none;
+    std::optional<Context> context; ///< of calls
     std::int64_t value = 0;
     std::string text; ///< as written
 };
