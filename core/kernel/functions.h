@@ -1,0 +1,158 @@
+#pragma once
+// The modelled kernel functions that are called from another file, grouped by the file of the real kernel they live in.
+// Each does what its namesake does; source and what it does stand in the catalog. An skb that a function takes over
+// belongs to it: it is queued, handed on or freed there.
+
+#include "core/kernel/kernel.h"
+
+#include <vector>
+
+namespace skbscope::kernel {
+
+using SkbList = std::vector<SkbIndex>;
+
+// kernel/irq/chip.c, kernel/irq/handle.c, kernel/softirq.c
+void handle_interrupt(Kernel& k, DeviceIndex device); ///< from the vector to irq_exit_rcu
+void raise_softirq_irqoff(Kernel& k, std::uint8_t vector);
+void __raise_softirq_irqoff(Kernel& k, std::uint8_t vector);
+void local_bh_disable(Kernel& k);
+void local_bh_enable(Kernel& k); ///< runs what became pending, in the calling task
+void step_softirq(Kernel& k);    ///< one quantum of this CPU's softirq run
+void run_ksoftirqd(Kernel& k);   ///< begins a run in the thread
+
+// net/core/dev.c
+bool napi_schedule_prep(Kernel& k, NapiIndex napi);
+void __napi_schedule(Kernel& k, NapiIndex napi);
+void ____napi_schedule(Kernel& k, NapiIndex napi);
+bool napi_complete_done(Kernel& k, NapiIndex napi, std::uint32_t work_done);
+void begin_net_rx_action(Kernel& k, SoftirqRun& run);
+void step_net_rx_action(Kernel& k, SoftirqRun& run); ///< sets run.phase to pick when done
+void net_tx_action(Kernel& k);
+void netif_receive_skb_list_internal(Kernel& k, SkbList list);
+void __netif_receive_skb(Kernel& k, SkbIndex skb);
+void __netif_rx(Kernel& k, SkbIndex skb);
+int dev_queue_xmit(Kernel& k, SkbIndex skb);
+/// 0 NETDEV_TX_OK (the skb is the driver's), 16 NETDEV_TX_BUSY.
+int dev_hard_start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
+void netif_wake_queue(Kernel& k, DeviceIndex device);
+void __netif_schedule(Kernel& k, DeviceIndex device);
+SkbIndex validate_xmit_skb_list(Kernel& k, SkbIndex skb, DeviceIndex device);
+
+// net/core/gro.c
+void napi_gro_receive(Kernel& k, NapiIndex napi, SkbIndex skb);
+void gro_normal_list(Kernel& k, NapiIndex napi);
+
+// net/core/skbuff.c
+SkbIndex new_skb(Kernel& k, PacketId packet, std::uint32_t buffer_size, std::uint32_t truesize);
+SkbIndex __alloc_skb(Kernel& k, PacketId packet, std::uint32_t size);
+SkbIndex __napi_alloc_skb(Kernel& k, PacketId packet, std::uint32_t size, DeviceIndex device);
+SkbIndex napi_build_skb(Kernel& k, PacketId packet, std::uint32_t frag_size);
+SkbIndex skb_clone(Kernel& k, SkbIndex skb, FunctionId by);
+void skb_reserve(Kernel& k, SkbIndex skb, std::uint32_t bytes);
+std::uint8_t* skb_put(Kernel& k, SkbIndex skb, std::uint32_t bytes);
+std::uint8_t* skb_push(Kernel& k, SkbIndex skb, std::uint32_t bytes);
+void skb_pull(Kernel& k, SkbIndex skb, std::uint32_t bytes);
+void skb_trim(Kernel& k, SkbIndex skb, std::uint32_t length);
+void set_mac_header(Kernel& k, SkbIndex skb);
+void set_network_header(Kernel& k, SkbIndex skb);
+void set_transport_header(Kernel& k, SkbIndex skb, std::uint32_t behind_network);
+[[nodiscard]] std::span<std::uint8_t> skb_data(Kernel& k, SkbIndex skb); ///< linear bytes from data on
+[[nodiscard]] std::span<std::uint8_t> skb_network(Kernel& k, SkbIndex skb); ///< … from the network header on
+void set_dst(Kernel& k, SkbIndex skb, const Destination& dst);
+void set_device(Kernel& k, SkbIndex skb, DeviceIndex device);
+void kfree_skb_reason(Kernel& k, SkbIndex skb, DropReasonId reason, FunctionId by);
+void consume_skb(Kernel& k, SkbIndex skb, FunctionId by);
+void napi_consume_skb(Kernel& k, SkbIndex skb, FunctionId by);
+void __consume_stateless_skb(Kernel& k, SkbIndex skb, FunctionId by);
+void skb_orphan(Kernel& k, SkbIndex skb);
+/// The checksum that the stack had left to the device, in software.
+void finish_checksum(Kernel& k, SkbIndex skb);
+/// The sent frame's bytes become the packet's frame in the trace, as they are now.
+void keep_frame(Kernel& k, SkbIndex skb);
+
+// net/core/sock.c, net/core/filter.c, net/socket.c, net/ipv4/af_inet.c
+SkbIndex sock_alloc_send_skb(Kernel& k, SocketIndex sk, std::uint32_t size, std::uint32_t paged, std::uint64_t call_sequence);
+void sock_def_readable(Kernel& k, SocketIndex sk, PacketId cause);
+void sock_wfree(Kernel& k, SkbIndex skb);
+bool sk_filter_trim_cap(Kernel& k, SocketIndex sk, SkbIndex skb);
+SocketIndex sys_socket(Kernel& k);
+int sys_bind(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
+int sys_connect(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
+void sys_setsockopt_rcvbuf(Kernel& k, SocketIndex sk, std::int64_t value);
+/// Bytes sent, or a negative errno.
+int __sys_sendto(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address, std::uint16_t port);
+/// Takes one datagram or, with `may_block`, leaves the task asleep inside the call (then false).
+bool __sys_recvfrom(Kernel& k, std::int32_t task, bool may_block);
+void wake_up(Kernel& k, std::int32_t task, PacketId cause);
+void wakeup_softirqd(Kernel& k);
+
+// net/ipv4/ip_input.c
+void ip_rcv(Kernel& k, SkbIndex skb);
+void ip_list_rcv(Kernel& k, SkbList list);
+bool ip_local_deliver(Kernel& k, SkbIndex skb);
+
+// net/ipv4/ip_output.c
+int ip_output(Kernel& k, SkbIndex skb);
+SkbIndex ip_make_skb(Kernel& k, SocketIndex sk, const Destination& route, std::uint32_t source, std::uint32_t destination,
+                     std::span<const std::uint8_t> payload, std::uint64_t call_sequence);
+int ip_send_skb(Kernel& k, SkbIndex skb);
+
+// net/ipv4/route.c, net/ipv4/fib_frontend.c, net/ipv4/fib_semantics.c
+/// The route of a received packet; false: no route, or the source is impossible (the reason says which).
+bool ip_route_input_noref(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uint32_t saddr, DropReasonId& reason);
+Destination ip_route_output_flow(Kernel& k, std::uint32_t daddr, std::uint32_t saddr, PacketId packet = PacketId::none);
+enum class AddressType : std::uint8_t { unicast, local, broadcast, multicast, none };
+AddressType inet_addr_type(Kernel& k, std::uint32_t address);
+
+// net/core/neighbour.c, net/ipv4/arp.c
+std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t next_hop);
+int neigh_output(Kernel& k, std::int32_t neighbour, SkbIndex skb);
+void neigh_timer_handler(Kernel& k, std::uint32_t host, std::int32_t neighbour);
+std::int32_t __neigh_lookup(Kernel& k, std::uint32_t address, DeviceIndex device, bool create, PacketId packet);
+void neigh_update(Kernel& k, std::int32_t neighbour, const MacAddress& lladdr, Nud state, bool override_address, PacketId cause);
+std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, std::uint32_t address, DeviceIndex device, PacketId packet);
+void arp_rcv(Kernel& k, SkbIndex skb);
+void arp_solicit(Kernel& k, std::int32_t neighbour, SkbIndex skb);
+
+// net/ipv4/udp.c, net/ipv4/udp_offload.c, net/ipv4/raw.c, net/ipv4/icmp.c
+void udp_rcv(Kernel& k, SkbIndex skb);
+bool udp_v4_early_demux(Kernel& k, SkbIndex skb);
+int udp_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address, std::uint16_t port,
+                std::uint64_t call_sequence);
+int udp_v4_get_port(Kernel& k, SocketIndex sk, std::uint16_t port);
+
+// net/netfilter/core.c
+enum class Hook : std::uint8_t { pre_routing, local_in, forward, local_out, post_routing };
+/// True: go on. The tables are empty, so nothing is called and nothing is decided; the doors are where the kernel has them.
+bool nf_hook(Kernel& k, Hook hook, SkbIndex skb);
+
+// net/sched/sch_generic.c
+bool sch_direct_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
+void __qdisc_run(Kernel& k, DeviceIndex device);
+void qdisc_run(Kernel& k, DeviceIndex device);
+bool pfifo_fast_enqueue(Kernel& k, SkbIndex skb, DeviceIndex device);
+
+// net/ethernet/eth.c
+std::uint16_t eth_type_trans(Kernel& k, SkbIndex skb, DeviceIndex device);
+void eth_header(Kernel& k, SkbIndex skb, const MacAddress& destination, const MacAddress& source, std::uint16_t type);
+
+// drivers/net/ethernet/intel/e1000/e1000_main.c, drivers/net/loopback.c
+void e1000_intr(Kernel& k, DeviceIndex device);
+void begin_e1000_clean(Kernel& k, PollRun& poll);
+bool step_e1000_clean(Kernel& k, PollRun& poll); ///< true when the poll is over
+int e1000_xmit_frame(Kernel& k, SkbIndex skb, DeviceIndex device);
+int loopback_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
+void begin_process_backlog(Kernel& k, PollRun& poll);
+bool step_process_backlog(Kernel& k, PollRun& poll);
+
+// what runs on top: the modelled applications
+void step_task(Kernel& k, std::int32_t task);
+
+// hardware
+[[nodiscard]] bool has_work(const Cpu& cpu); ///< it would do something now
+void happen(Kernel& k, DeviceEvent event);
+void frame_arrives(Kernel& k, DeviceIndex device, PacketId packet, std::vector<std::uint8_t> frame, SimTime at);
+void e1000_raise_interrupt(Kernel& k, DeviceIndex device, SimTime at);
+void transmit_on_wire(Kernel& k, DeviceIndex device, std::span<const std::uint8_t> frame, SimTime leaves_at);
+
+} // namespace skbscope::kernel

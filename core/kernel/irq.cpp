@@ -1,0 +1,63 @@
+// kernel/irq/chip.c and kernel/irq/handle.c: from the vector to the driver's handler and out again.
+
+#include "core/kernel/functions.h"
+
+namespace skbscope::kernel {
+
+namespace {
+
+void run_handler(Kernel& k, DeviceIndex device)
+{
+    Call edge(k, fn::handle_edge_irq);
+    Call event(k, fn::handle_irq_event);
+    Call percpu(k, fn::handle_irq_event_percpu);
+    Call inner(k, fn::__handle_irq_event_percpu);
+    e1000_intr(k, device);
+}
+
+bool ksoftirqd_running(Kernel& k)
+{
+    const Cpu& cpu = k.cpu();
+    return cpu.ksoftirqd != nothing && k.task(cpu.ksoftirqd).state == Task::State::runnable;
+}
+
+/// kernel/softirq.c: irq_exit_rcu. Softirqs run here, on the way out, unless this interrupt hit one, bottom halves are
+/// off, or ksoftirqd is already at it (that test: 5.10 and 6.1).
+void irq_exit(Kernel& k, Context interrupted)
+{
+    std::vector<OpenHandle> calls{k.open(fn::irq_exit_rcu, PacketId::none), k.open(fn::__irq_exit_rcu, PacketId::none)};
+    Cpu& cpu = k.cpu();
+    const bool in_interrupt = interrupted != Context::process || cpu.in_softirq || cpu.bh_disabled > 0;
+    if (in_interrupt || cpu.softirq_pending == 0) {
+        k.close_all(calls);
+        return;
+    }
+    calls.push_back(k.open(fn::invoke_softirq, PacketId::none));
+    const bool leave_it = [&] {
+        Call test(k, fn::ksoftirqd_running);
+        return ksoftirqd_running(k);
+    }();
+    if (leave_it) {
+        k.close_all(calls);
+        return;
+    }
+    calls.push_back(k.open(fn::__do_softirq, PacketId::none));
+    SoftirqRun run;
+    run.from = SoftirqRun::From::irq_exit;
+    run.outer = std::move(calls);
+    k.cpu().softirq.push_back(std::move(run));
+}
+
+} // namespace
+
+void handle_interrupt(Kernel& k, DeviceIndex device)
+{
+    const Context interrupted = k.cpu().context;
+    k.cpu().context = Context::hardirq;
+    k.device(device).e1000.line_asserted = false;
+    run_handler(k, device);
+    irq_exit(k, interrupted);
+    k.cpu().context = interrupted;
+}
+
+} // namespace skbscope::kernel

@@ -1,0 +1,404 @@
+#include "core/kernel/kernel.h"
+
+#include "core/kernel/functions.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace skbscope::kernel {
+
+// ---- calls and events ----------------------------------------------------------------------------------------------------
+
+OpenHandle Kernel::open(FunctionId function, PacketId packet, std::uint32_t arg)
+{
+    if (cpu().context != Context::hardirq) {
+        take_interrupts();
+    }
+    Cpu& on = cpu();
+    Event event;
+    event.time_ns = on.now.ns;
+    event.packet = to_index(packet);
+    event.task = on.task == nothing ? 0 : to_index(task(on.task).id);
+    event.arg = arg;
+    event.function = static_cast<std::uint16_t>(function);
+    event.cpu = static_cast<std::uint16_t>(on.id);
+    event.kind = static_cast<std::uint8_t>(EventKind::call);
+    event.flags = Event::make_flags(on.context);
+    event.depth = on.depth[static_cast<std::size_t>(on.context)]++;
+    event.host = static_cast<std::uint8_t>(host().id);
+    on.lane.events.push_back(event);
+    const OpenHandle handle{on.lane.base + on.lane.events.size() - 1, on.now, on.context};
+    on.now += w.costs.of(function);
+    return handle;
+}
+
+void Kernel::close(const OpenHandle& call)
+{
+    Cpu& on = cpu();
+    --on.depth[static_cast<std::size_t>(call.context)];
+    const auto elapsed = static_cast<std::uint64_t>((on.now - call.start).ns);
+    const auto duration = static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, Event::unknown_duration - 1));
+    if (call.sequence >= on.lane.base) {
+        on.lane.events[call.sequence - on.lane.base].duration_ns = duration;
+        return;
+    }
+    const auto out = on.lane.open_ordinals.find(call.sequence);
+    if (out == on.lane.open_ordinals.end()) {
+        return;
+    }
+    Event& record = trace.mutable_event(out->second);
+    record.duration_ns = duration;
+    Event exit = record;
+    exit.time_ns = on.now.ns;
+    exit.kind = static_cast<std::uint8_t>(EventKind::exit);
+    exit.arg = static_cast<std::uint32_t>(out->second);
+    on.lane.events.push_back(exit);
+    on.lane.open_ordinals.erase(out);
+}
+
+void Kernel::close_all(std::vector<OpenHandle>& calls)
+{
+    while (!calls.empty()) {
+        close(calls.back());
+        calls.pop_back();
+    }
+}
+
+void Kernel::emit(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
+{
+    Cpu& on = cpu();
+    Event event;
+    event.time_ns = on.now.ns;
+    event.packet = to_index(packet);
+    event.task = on.task == nothing ? 0 : to_index(task(on.task).id);
+    event.arg = arg;
+    event.function = static_cast<std::uint16_t>(function);
+    event.cpu = static_cast<std::uint16_t>(on.id);
+    event.kind = static_cast<std::uint8_t>(kind);
+    event.flags = Event::make_flags(on.context);
+    event.host = static_cast<std::uint8_t>(host().id);
+    on.lane.events.push_back(event);
+}
+
+void Kernel::emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg)
+{
+    Event event;
+    event.time_ns = at.ns;
+    event.packet = to_index(packet);
+    event.arg = arg;
+    event.kind = static_cast<std::uint8_t>(kind);
+    event.cpu = static_cast<std::uint16_t>(w.hosts[device.host].first_cpu + device.irq_cpu);
+    event.host = static_cast<std::uint8_t>(w.hosts[device.host].id);
+    event.flags = Event::make_flags(Context::hardirq);
+    put_hardware(event);
+}
+
+void Kernel::put_hardware(const Event& event)
+{
+    // A CPU that is a little ahead may have told the hardware something already: keep the lane in order of time.
+    auto& events = w.hardware.events;
+    auto place = events.end();
+    while (place != events.begin() && std::prev(place)->time_ns > event.time_ns) {
+        --place;
+    }
+    events.insert(place, event);
+}
+
+void Kernel::field(SkbIndex skb_index, SkbField field, std::uint64_t before, std::uint64_t after)
+{
+    if (before == after) {
+        return;
+    }
+    emit(EventKind::field, skb(skb_index).packet, FunctionId::none,
+         trace.add_field_change({field, 0, 0, before, after}));
+}
+
+void Kernel::enqueue(QueueId queue, PacketId packet, FunctionId function)
+{
+    emit(EventKind::enqueue, packet, function, to_index(queue));
+}
+
+void Kernel::dequeue(QueueId queue, PacketId packet, FunctionId function)
+{
+    emit(EventKind::dequeue, packet, function, to_index(queue));
+}
+
+void Kernel::queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after)
+{
+    if (before != after) {
+        emit(EventKind::queue, PacketId::none, FunctionId::none,
+             trace.add_queue_change({QueueChange::What::fill, queue, before, after}));
+    }
+}
+
+void Kernel::count(std::string_view counter, PacketId packet, std::uint64_t by)
+{
+    count_on(host(), counter, packet, by);
+}
+
+void Kernel::count_on(Host& on, std::string_view counter, PacketId packet, std::uint64_t by, SimTime at)
+{
+    auto id = on.counter_ids.find(counter);
+    if (id == on.counter_ids.end()) {
+        id = on.counter_ids.emplace(counter, trace.add_counter({std::string(counter), on.id})).first;
+        on.counters.emplace(counter, 0);
+    }
+    std::uint64_t& value = on.counters.find(counter)->second;
+    const std::uint32_t row = trace.add_counter_change({id->second, value, value + by});
+    value += by;
+    if (at == never) {
+        emit(EventKind::counter, packet, FunctionId::none, row);
+    } else {
+        Event event;
+        event.time_ns = at.ns;
+        event.packet = to_index(packet);
+        event.arg = row;
+        event.cpu = static_cast<std::uint16_t>(on.first_cpu);
+        event.host = static_cast<std::uint8_t>(on.id);
+        event.kind = static_cast<std::uint8_t>(EventKind::counter);
+        event.flags = Event::make_flags(Context::hardirq);
+        put_hardware(event);
+    }
+}
+
+void Kernel::verdict(PacketId packet, Verdict verdict, FunctionId function)
+{
+    PacketRecord& record = trace.mutable_packet(packet);
+    record.verdict = verdict;
+    record.end_function = function;
+    emit(EventKind::verdict, packet, function, static_cast<std::uint32_t>(verdict));
+}
+
+void Kernel::drop(PacketId packet, DropReasonId reason, FunctionId function)
+{
+    PacketRecord& record = trace.mutable_packet(packet);
+    record.verdict = Verdict::dropped;
+    record.reason = reason;
+    record.end_function = function;
+    record.death = cpu().now;
+    emit(EventKind::drop, packet, function, to_index(reason));
+}
+
+void Kernel::attribute_since(std::uint64_t sequence, PacketId packet)
+{
+    Lane& lane = cpu().lane;
+    const auto give = [&](Event& event) {
+        if (event.is_call() && event.packet == 0 && event.context() == Context::process) {
+            event.packet = to_index(packet);
+        }
+    };
+    for (std::uint64_t at = std::max(sequence, lane.base); at < lane.base + lane.events.size(); ++at) {
+        give(lane.events[at - lane.base]);
+    }
+}
+
+std::uint64_t Kernel::random(std::uint64_t below)
+{
+    // splitmix64: small, seeded, the same on every machine.
+    std::uint64_t z = (w.random_state += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    z ^= z >> 31;
+    return below == 0 ? z : z % below;
+}
+
+// ---- hardware -------------------------------------------------------------------------------------------------------------
+
+namespace {
+bool later(const DeviceEvent& a, const DeviceEvent& b)
+{
+    return a.at != b.at ? a.at > b.at : a.order > b.order;
+}
+} // namespace
+
+void Kernel::schedule(DeviceEvent event)
+{
+    event.order = w.next_order++;
+    w.events.push_back(std::move(event));
+    std::ranges::push_heap(w.events, later);
+}
+
+void Kernel::run_hardware(SimTime t)
+{
+    while (next_hardware_event() <= t) {
+        std::ranges::pop_heap(w.events, later);
+        DeviceEvent event = std::move(w.events.back());
+        w.events.pop_back();
+        const std::uint32_t mine = cpu_row;
+        happen(*this, std::move(event));
+        cpu_row = mine;
+    }
+}
+
+// ---- time: whose turn it is --------------------------------------------------------------------------------------------------
+
+std::int32_t Kernel::next_cpu()
+{
+    std::int32_t best = nothing;
+    for (std::size_t row = 0; row < w.cpus.size(); ++row) {
+        const Cpu& candidate = w.cpus[row];
+        if (candidate.on_cpp_stack || !has_work(candidate)) {
+            continue;
+        }
+        if (best == nothing || candidate.now < w.cpus[static_cast<std::size_t>(best)].now) {
+            best = static_cast<std::int32_t>(row);
+        }
+    }
+    return best;
+}
+
+void Kernel::take_interrupts()
+{
+    if (next_hardware_event() <= cpu().now) {
+        run_hardware(cpu().now);
+    }
+    while (!cpu().pending_irqs.empty()) {
+        const DeviceIndex device = cpu().pending_irqs.front();
+        cpu().pending_irqs.pop_front();
+        const bool interrupts_softirq = cpu().in_softirq;
+        handle_interrupt(*this, device);
+        if (cpu().on_cpp_stack && !interrupts_softirq) {
+            finish_softirqs_here();
+        }
+    }
+}
+
+void Kernel::finish_softirqs_here()
+{
+    while (!cpu().softirq.empty()) {
+        step_softirq(*this);
+        interleave();
+    }
+}
+
+void Kernel::interleave()
+{
+    const std::uint32_t mine = cpu_row;
+    const SimTime limit = cpu().now;
+    for (;;) {
+        const std::int32_t row = next_cpu();
+        if (row == nothing || w.cpus[static_cast<std::size_t>(row)].now >= limit) {
+            break;
+        }
+        step_cpu(static_cast<std::uint32_t>(row));
+    }
+    cpu_row = mine;
+}
+
+namespace {
+
+constexpr Duration tick{4'000'000};          // HZ=250
+constexpr Duration context_switch_cost{900}; // an estimate, as the costs file says of its figures
+
+void switch_to(Kernel& k, std::int32_t next)
+{
+    Cpu& cpu = k.cpu();
+    if (cpu.task != nothing) {
+        k.task(cpu.task).depth = cpu.depth[0];
+    }
+    cpu.task = next;
+    cpu.depth[0] = next == nothing ? std::uint8_t{0} : k.task(next).depth;
+    if (next != nothing) {
+        cpu.now += context_switch_cost;
+    }
+    cpu.slice_end = cpu.now + tick;
+    k.emit(EventKind::sched, PacketId::none, FunctionId::none);
+}
+
+/// Round robin: the task goes on until it sleeps or its slice is over and another one waits.
+bool pick_task(Kernel& k)
+{
+    Cpu& cpu = k.cpu();
+    const bool may_go_on = cpu.task != nothing && k.task(cpu.task).state == Task::State::runnable;
+    if (may_go_on && (cpu.run_queue.empty() || cpu.now < cpu.slice_end)) {
+        return true;
+    }
+    if (may_go_on) {
+        cpu.run_queue.push_back(cpu.task);
+    }
+    std::int32_t next = nothing;
+    if (!cpu.run_queue.empty()) {
+        next = cpu.run_queue.front();
+        cpu.run_queue.pop_front();
+    }
+    if (next != cpu.task) {
+        switch_to(k, next);
+    }
+    return next != nothing;
+}
+
+} // namespace
+
+void Kernel::step_cpu(std::uint32_t row)
+{
+    cpu_row = row;
+    take_interrupts();
+    if (!cpu().softirq.empty()) {
+        step_softirq(*this);
+        return;
+    }
+    if (pick_task(*this)) {
+        cpu().on_cpp_stack = true;
+        step_task(*this, cpu().task);
+        cpu_row = row;
+        cpu().on_cpp_stack = false;
+    }
+}
+
+void Kernel::merge(SimTime horizon)
+{
+    std::vector<Lane*> lanes{&w.hardware};
+    for (Cpu& cpu : w.cpus) {
+        lanes.push_back(&cpu.lane);
+    }
+    for (;;) {
+        Lane* first = nullptr;
+        for (Lane* lane : lanes) {
+            if (!lane->events.empty() && (first == nullptr || lane->events.front().time_ns < first->events.front().time_ns)) {
+                first = lane;
+            }
+        }
+        if (first == nullptr || first->events.front().time() >= horizon) {
+            return;
+        }
+        const Event& event = first->events.front();
+        if (event.is_call() && !event.has_end()) {
+            first->open_ordinals.emplace(first->base, trace.size());
+        }
+        trace.append(event);
+        first->events.pop_front();
+        ++first->base;
+    }
+}
+
+void Kernel::run_until(SimTime t)
+{
+    constexpr int steps_between_merges = 256;
+    int steps = 0;
+    for (;;) {
+        const std::int32_t row = next_cpu();
+        const SimTime cpu_time = row == nothing ? never : w.cpus[static_cast<std::size_t>(row)].now;
+        const SimTime hardware_time = next_hardware_event();
+        const SimTime next = std::min(cpu_time, hardware_time);
+        if (next > t || next == never) {
+            merge(next);
+            w.now = std::max(w.now, std::min(t, next));
+            return;
+        }
+        if (++steps % steps_between_merges == 0) {
+            merge(next);
+        }
+        if (hardware_time <= cpu_time) {
+            run_hardware(hardware_time);
+        } else {
+            step_cpu(static_cast<std::uint32_t>(row));
+        }
+    }
+}
+
+bool Kernel::idle()
+{
+    return next_cpu() == nothing && w.events.empty();
+}
+
+} // namespace skbscope::kernel

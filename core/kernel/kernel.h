@@ -1,0 +1,107 @@
+#pragma once
+// The hands of the model: a World, the Trace it writes, and the CPU whose turn it is. The kernel's functions take it as
+// their first argument, as if it were `current` and this_cpu together.
+
+#include "core/catalog/function_ids.h"
+#include "core/catalog/drop_ids.h"
+#include "core/kernel/world.h"
+
+#include <span>
+#include <string_view>
+
+namespace skbscope::kernel {
+
+class Kernel {
+public:
+    Kernel(World& world, Trace& out) : w(world), trace(out) {}
+
+    World& w;
+    Trace& trace;
+    std::uint32_t cpu_row = 0; ///< of World::cpus
+
+    [[nodiscard]] Cpu& cpu() { return w.cpus[cpu_row]; }
+    [[nodiscard]] Host& host() { return w.hosts[cpu().host]; }
+    [[nodiscard]] SkBuff& skb(SkbIndex index) { return w.skbs[static_cast<std::size_t>(index)]; }
+    [[nodiscard]] NetDevice& device(DeviceIndex index) { return w.devices[static_cast<std::size_t>(index)]; }
+    [[nodiscard]] Napi& napi(NapiIndex index) { return w.napis[static_cast<std::size_t>(index)]; }
+    [[nodiscard]] Socket& socket(SocketIndex index) { return w.sockets[static_cast<std::size_t>(index)]; }
+    [[nodiscard]] Task& task(std::int32_t index) { return w.tasks[static_cast<std::size_t>(index)]; }
+    [[nodiscard]] Host& host_of(const NetDevice& device) { return w.hosts[device.host]; }
+
+    // ---- calls -----------------------------------------------------------------------------------------------------
+    /// Records the entry of a function on this CPU, lets it cost its time and, being a function boundary, lets a
+    /// hard interrupt in.
+    OpenHandle open(FunctionId function, PacketId packet, std::uint32_t arg = 0);
+    /// Records its return: fills the duration, or writes an exit record if the call's has left the lane.
+    void close(const OpenHandle& call);
+    void close_all(std::vector<OpenHandle>& calls); ///< innermost first
+    void spend(Duration time) { cpu().now += time; }
+
+    // ---- events ----------------------------------------------------------------------------------------------------
+    void emit(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg = 0);
+    /// Of the hardware: at a time, on no CPU (the record bears the CPU that its interrupt goes to).
+    void emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg);
+    void field(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
+    void enqueue(QueueId queue, PacketId packet, FunctionId function);
+    void dequeue(QueueId queue, PacketId packet, FunctionId function);
+    void queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after);
+    /// Adds to a counter of this CPU's host; the packet is the cause, if any.
+    void count(std::string_view counter, PacketId packet, std::uint64_t by = 1);
+    void count_on(Host& host, std::string_view counter, PacketId packet, std::uint64_t by = 1, SimTime at = never);
+    void verdict(PacketId packet, Verdict verdict, FunctionId function);
+    void drop(PacketId packet, DropReasonId reason, FunctionId function);
+    /// Gives the calls of this system call that came before its packet to the packet (ftrace's reader does the same).
+    void attribute_since(std::uint64_t sequence, PacketId packet);
+    [[nodiscard]] std::uint64_t next_sequence() { return cpu().lane.base + cpu().lane.events.size(); }
+
+    // ---- hardware --------------------------------------------------------------------------------------------------
+    void schedule(DeviceEvent event);
+    /// Lets all hardware events up to t happen.
+    void run_hardware(SimTime t);
+    [[nodiscard]] SimTime next_hardware_event() const { return w.events.empty() ? never : w.events.front().at; }
+    [[nodiscard]] std::uint64_t random(std::uint64_t below);
+
+    // ---- time ------------------------------------------------------------------------------------------------------
+    /// Runs all hosts until nothing can happen before t any more. Afterwards the trace is complete up to t.
+    void run_until(SimTime t);
+    /// Runs this CPU's softirqs to their end inside the system call that they interrupt, which waits on the C++ stack; the
+    /// other CPUs go on meanwhile.
+    void finish_softirqs_here();
+    /// Nothing will happen by itself any more.
+    [[nodiscard]] bool idle();
+
+private:
+    [[nodiscard]] std::int32_t next_cpu();
+    void step_cpu(std::uint32_t row);
+    void interleave();
+    void take_interrupts();
+    void merge(SimTime horizon);
+    void put_hardware(const Event& event);
+};
+
+/// A call that begins here and ends with this scope.
+class Call {
+public:
+    Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0)
+        : kernel_(kernel), handle_(kernel.open(function, skb == nothing ? PacketId::none : kernel.skb(skb).packet, arg))
+    {
+    }
+    Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0)
+        : kernel_(kernel), handle_(kernel.open(function, packet, arg))
+    {
+    }
+    Call(Kernel& kernel, FunctionId function) : Call(kernel, function, PacketId::none) {}
+    ~Call() { kernel_.close(handle_); }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+private:
+    Kernel& kernel_;
+    OpenHandle handle_;
+};
+
+// include/linux/interrupt.h
+inline constexpr std::uint8_t NET_TX_SOFTIRQ = 2;
+inline constexpr std::uint8_t NET_RX_SOFTIRQ = 3;
+
+} // namespace skbscope::kernel

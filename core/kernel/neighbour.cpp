@@ -1,0 +1,306 @@
+// net/core/neighbour.c: who has that address, and what waits until we know.
+
+#include "core/catalog/catalog.h"
+#include "core/kernel/functions.h"
+#include "core/packet/protocols.h"
+
+#include <algorithm>
+
+namespace skbscope::kernel {
+
+namespace {
+
+// net/ipv4/arp.c: arp_tbl.parms
+constexpr Duration reachable_time{30'000'000'000};
+constexpr Duration retrans_time{1'000'000'000};
+constexpr Duration delay_probe_time{5'000'000'000};
+constexpr std::uint32_t ucast_probes = 3, mcast_probes = 3;
+
+Neighbour& entry(Kernel& k, std::int32_t index)
+{
+    return k.host().neighbours[static_cast<std::size_t>(index)];
+}
+
+std::int32_t find(Kernel& k, std::uint32_t address, DeviceIndex device)
+{
+    const auto& table = k.host().neighbours;
+    const auto found = std::ranges::find_if(
+        table, [&](const Neighbour& n) { return n.address == address && n.device == device; });
+    return found == table.end() ? nothing : static_cast<std::int32_t>(found - table.begin());
+}
+
+void arm_timer(Kernel& k, std::int32_t index, Duration after)
+{
+    Neighbour& neighbour = entry(k, index);
+    neighbour.timer = k.w.next_order;
+    DeviceEvent event;
+    event.kind = DeviceEvent::Kind::neighbour_timer;
+    event.at = k.cpu().now + after;
+    event.index = index;
+    event.host = k.cpu().host;
+    event.argument = neighbour.timer;
+    k.schedule(std::move(event));
+}
+
+std::int32_t __neigh_create(Kernel& k, std::uint32_t address, DeviceIndex device, PacketId packet)
+{
+    Call call(k, fn::__neigh_create, packet);
+    Call inner(k, fn::___neigh_create, packet);
+    Neighbour neighbour;
+    neighbour.address = address;
+    neighbour.device = device;
+    neighbour.updated = k.cpu().now;
+    neighbour.queue = k.trace.add_queue({"arp_queue " + IpAddress::v4(address).text(), QueueKind::arp_queue, k.host().id,
+                                         Catalog::room_of(fn::neigh_resolve_output),
+                                         static_cast<std::uint64_t>(k.host().sysctl.unres_qlen_bytes), QueueUnit::bytes,
+                                         "net.ipv4.neigh.default.unres_qlen_bytes"});
+    k.host().neighbours.push_back(std::move(neighbour));
+    return static_cast<std::int32_t>(k.host().neighbours.size() - 1);
+}
+
+void neigh_probe(Kernel& k, std::int32_t index)
+{
+    SkbIndex clone = nothing;
+    const PacketId cause = entry(k, index).arp_queue.empty() ? PacketId::none : k.skb(entry(k, index).arp_queue.back()).packet;
+    Call call(k, fn::neigh_probe, cause);
+    if (!entry(k, index).arp_queue.empty()) {
+        clone = skb_clone(k, entry(k, index).arp_queue.back(), fn::neigh_probe);
+    }
+    arp_solicit(k, index, clone);
+    ++entry(k, index).probes;
+    if (clone != nothing) {
+        k.verdict(k.skb(clone).packet, Verdict::consumed, fn::neigh_probe);
+        consume_skb(k, clone, fn::neigh_probe);
+    }
+}
+
+void add_bytes(Kernel& k, Neighbour& neighbour, std::int64_t by)
+{
+    const std::uint32_t before = neighbour.arp_queue_bytes;
+    neighbour.arp_queue_bytes = static_cast<std::uint32_t>(before + by);
+    k.queue_fill(neighbour.queue, before, neighbour.arp_queue_bytes);
+}
+
+/// 0: send now; 1: the skb waits in arp_queue, or is gone.
+int __neigh_event_send(Kernel& k, std::int32_t index, SkbIndex skb)
+{
+    Call call(k, fn::__neigh_event_send, skb);
+    const PacketId packet = k.skb(skb).packet;
+    local_bh_disable(k);
+    bool immediate_probe = false;
+    int result = 0;
+    Neighbour& neighbour = entry(k, index);
+    if (neighbour.state == Nud::none || neighbour.state == Nud::failed) {
+        neighbour.probes = ucast_probes;
+        neighbour.state = Nud::incomplete;
+        neighbour.updated = k.cpu().now;
+        arm_timer(k, index, retrans_time);
+        immediate_probe = true;
+    } else if (neighbour.state == Nud::stale) {
+        neighbour.state = Nud::delay;
+        neighbour.updated = k.cpu().now;
+        arm_timer(k, index, delay_probe_time);
+    }
+    if (neighbour.state == Nud::incomplete) {
+        while (neighbour.arp_queue_bytes + k.skb(skb).truesize > k.host().sysctl.unres_qlen_bytes &&
+               !neighbour.arp_queue.empty()) {
+            const SkbIndex oldest = neighbour.arp_queue.front();
+            neighbour.arp_queue.pop_front();
+            k.dequeue(neighbour.queue, k.skb(oldest).packet, fn::__neigh_event_send);
+            add_bytes(k, neighbour, -static_cast<std::int64_t>(k.skb(oldest).truesize));
+            k.count("arp_cache.unresolved_discards", k.skb(oldest).packet);
+            kfree_skb_reason(k, oldest, drop::NEIGH_QUEUEFULL, fn::__neigh_event_send);
+        }
+        neighbour.arp_queue.push_back(skb);
+        k.skb(skb).visible_from = k.cpu().now + 1_ns;
+        k.enqueue(neighbour.queue, packet, fn::__neigh_event_send);
+        add_bytes(k, neighbour, k.skb(skb).truesize);
+        result = 1;
+    }
+    if (immediate_probe) {
+        neigh_probe(k, index);
+    }
+    local_bh_enable(k);
+    return result;
+}
+
+int neigh_event_send(Kernel& k, std::int32_t index, SkbIndex skb)
+{
+    const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::neigh_event_send, packet);
+    entry(k, index).used = k.cpu().now;
+    if (nud_connected(entry(k, index).state) || entry(k, index).state == Nud::delay || entry(k, index).state == Nud::probe) {
+        return 0;
+    }
+    Call probe(k, fn::neigh_event_send_probe, packet);
+    return __neigh_event_send(k, index, skb);
+}
+
+/// arp_hh_ops: an Ethernet device caches headers, so output and connected_output both are this function.
+int neigh_resolve_output(Kernel& k, std::int32_t index, SkbIndex skb)
+{
+    const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::neigh_resolve_output, packet);
+    if (neigh_event_send(k, index, skb) != 0) {
+        return 0; // success for the caller: it waits
+    }
+    if (!entry(k, index).header_cached) {
+        Call init(k, fn::neigh_hh_init, packet);
+        entry(k, index).header_cached = true;
+    }
+    const DeviceIndex device = entry(k, index).device;
+    eth_header(k, skb, entry(k, index).lladdr, k.device(device).mac, k.skb(skb).protocol);
+    return dev_queue_xmit(k, skb);
+}
+
+int neigh_hh_output(Kernel& k, std::int32_t index, SkbIndex skb)
+{
+    const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::neigh_hh_output, packet);
+    const DeviceIndex device = entry(k, index).device;
+    // The cached header is copied in one go; no function builds it.
+    std::uint8_t* bytes = skb_push(k, skb, 14);
+    const MacAddress to = entry(k, index).lladdr;
+    const MacAddress from = k.device(device).mac;
+    std::ranges::copy(to.bytes, bytes);
+    std::ranges::copy(from.bytes, bytes + 6);
+    bytes[12] = static_cast<std::uint8_t>(k.skb(skb).protocol >> 8);
+    bytes[13] = static_cast<std::uint8_t>(k.skb(skb).protocol);
+    return dev_queue_xmit(k, skb);
+}
+
+void neigh_invalidate(Kernel& k, std::int32_t index)
+{
+    Call call(k, fn::neigh_invalidate);
+    while (!entry(k, index).arp_queue.empty()) {
+        const SkbIndex skb = entry(k, index).arp_queue.front();
+        entry(k, index).arp_queue.pop_front();
+        k.dequeue(entry(k, index).queue, k.skb(skb).packet, fn::neigh_invalidate);
+        add_bytes(k, entry(k, index), -static_cast<std::int64_t>(k.skb(skb).truesize));
+        Call error(k, fn::arp_error_report, skb);
+        kfree_skb_reason(k, skb, drop::NEIGH_FAILED, fn::arp_error_report);
+    }
+}
+
+} // namespace
+
+std::int32_t __neigh_lookup(Kernel& k, std::uint32_t address, DeviceIndex device, bool create, PacketId packet)
+{
+    Call call(k, fn::__neigh_lookup, packet);
+    const std::int32_t found = find(k, address, device);
+    return found != nothing || !create ? found : __neigh_create(k, address, device, packet);
+}
+
+std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t next_hop)
+{
+    Call call(k, fn::ip_neigh_for_gw, skb);
+    Call gw4(k, fn::ip_neigh_gw4, skb);
+    std::int32_t found = nothing;
+    {
+        Call lookup(k, fn::__ipv4_neigh_lookup_noref, skb);
+        // On loopback every address shares the NOARP entry of 0.0.0.0 (net/ipv4/arp.c: arp_mc_map and neigh key).
+        if (k.device(device).kind == DeviceKind::loopback) {
+            next_hop = 0;
+        }
+        found = find(k, next_hop, device);
+    }
+    if (found == nothing) {
+        found = __neigh_create(k, next_hop, device, k.skb(skb).packet);
+        if (k.device(device).kind == DeviceKind::loopback) {
+            entry(k, found).state = Nud::reachable; // NUD_NOARP: nothing to resolve
+        }
+    }
+    return found;
+}
+
+int neigh_output(Kernel& k, std::int32_t index, SkbIndex skb)
+{
+    const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::neigh_output, packet);
+    if (nud_connected(entry(k, index).state) && entry(k, index).header_cached) {
+        return neigh_hh_output(k, index, skb);
+    }
+    return neigh_resolve_output(k, index, skb);
+}
+
+std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, std::uint32_t address, DeviceIndex device, PacketId packet)
+{
+    Call call(k, fn::neigh_event_ns, packet);
+    const std::int32_t index = __neigh_lookup(k, address, device, true, packet);
+    neigh_update(k, index, lladdr, Nud::stale, true, packet);
+    return index;
+}
+
+void neigh_update(Kernel& k, std::int32_t index, const MacAddress& lladdr, Nud state, bool override_address, PacketId cause)
+{
+    Call call(k, fn::neigh_update, cause);
+    Call inner(k, fn::__neigh_update, cause);
+    Neighbour& neighbour = entry(k, index);
+    const Nud before = neighbour.state;
+    const bool other_address = neighbour.lladdr != lladdr;
+    if (nud_valid(before) && other_address && !override_address) {
+        return; // the known address stays
+    }
+    if (nud_valid(before) && !other_address && state == Nud::stale && nud_connected(before)) {
+        state = before; // net/core/neighbour.c: STALE does not undo CONNECTED for the same address
+    }
+    if (state != before || other_address) {
+        neighbour.updated = k.cpu().now;
+    }
+    neighbour.lladdr = lladdr;
+    neighbour.state = state;
+    if (state == before) {
+        return;
+    }
+    neighbour.timer = 0;
+    if (state == Nud::reachable) {
+        arm_timer(k, index, reachable_time);
+    }
+    if (nud_valid(before)) {
+        return;
+    }
+    // What waited leaves now, in the softirq that received the answer.
+    while (!entry(k, index).arp_queue.empty()) {
+        const SkbIndex skb = entry(k, index).arp_queue.front();
+        entry(k, index).arp_queue.pop_front();
+        k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from);
+        k.dequeue(entry(k, index).queue, k.skb(skb).packet, fn::__neigh_update);
+        add_bytes(k, entry(k, index), -static_cast<std::int64_t>(k.skb(skb).truesize));
+        neigh_resolve_output(k, index, skb);
+    }
+}
+
+void neigh_timer_handler(Kernel& k, std::uint32_t, std::int32_t index)
+{
+    Call call(k, fn::neigh_timer_handler);
+    Neighbour& neighbour = entry(k, index);
+    neighbour.timer = 0;
+    switch (neighbour.state) {
+    case Nud::reachable:
+        if (k.cpu().now < neighbour.used + delay_probe_time) {
+            neighbour.state = Nud::delay;
+            arm_timer(k, index, delay_probe_time);
+        } else {
+            neighbour.state = Nud::stale;
+        }
+        return;
+    case Nud::delay:
+        neighbour.state = Nud::probe;
+        neighbour.probes = 0;
+        break;
+    case Nud::incomplete:
+    case Nud::probe: break;
+    default: return;
+    }
+    const std::uint32_t most = neighbour.state == Nud::probe ? ucast_probes : ucast_probes + mcast_probes;
+    if (neighbour.probes >= most) {
+        neighbour.state = Nud::failed;
+        neighbour.updated = k.cpu().now;
+        neigh_invalidate(k, index);
+        return;
+    }
+    arm_timer(k, index, retrans_time);
+    neigh_probe(k, index);
+}
+
+} // namespace skbscope::kernel

@@ -1,0 +1,335 @@
+// net/core/skbuff.c and include/linux/skbuff.h: sk_buffs are born, pushed, pulled and freed here.
+
+#include "core/kernel/functions.h"
+#include "core/packet/bytes.h"
+#include "core/packet/checksum.h"
+#include "core/packet/protocols.h"
+#include "core/packet/views.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace skbscope::kernel {
+
+namespace {
+
+constexpr std::uint32_t NET_SKB_PAD = 64; // include/linux/skbuff.h: max(32, L1_CACHE_BYTES)
+constexpr std::uint32_t align64(std::uint32_t n) { return (n + 63) & ~63U; }
+/// The slab that kmalloc() takes for that many bytes.
+constexpr std::uint32_t kmalloc_size_roundup(std::uint32_t n) { return std::bit_ceil(std::max(n, 64U)); }
+
+SkbIndex free_row(World& w)
+{
+    if (w.free_skbs.empty()) {
+        w.skbs.emplace_back();
+        return static_cast<SkbIndex>(w.skbs.size() - 1);
+    }
+    const SkbIndex row = w.free_skbs.back();
+    w.free_skbs.pop_back();
+    return row;
+}
+
+void announce(Kernel& k, SkbIndex index)
+{
+    const SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::end, ~std::uint64_t{0}, skb.buffer.size());
+    k.field(index, SkbField::truesize, 0, skb.truesize);
+    k.field(index, SkbField::data, ~std::uint64_t{0}, skb.data);
+    k.field(index, SkbField::tail, ~std::uint64_t{0}, skb.tail);
+    k.field(index, SkbField::len, ~std::uint64_t{0}, skb.len);
+}
+
+/// Gives the row back; the packet's life ends with it.
+void release(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    skb = SkBuff{};
+    k.w.free_skbs.push_back(index);
+}
+
+void skb_release_head_state(Kernel& k, SkbIndex index)
+{
+    Call call(k, fn::skb_release_head_state, index);
+    if (k.skb(index).dst.valid) {
+        Call drop_dst(k, fn::skb_dst_drop, index);
+        k.skb(index).dst.valid = false;
+    }
+    if (k.skb(index).sk != nothing) {
+        sock_wfree(k, index);
+    }
+}
+
+void skb_release_data(Kernel& k, SkbIndex index)
+{
+    Call call(k, fn::skb_release_data, index);
+}
+
+void skb_release_all(Kernel& k, SkbIndex index)
+{
+    Call call(k, fn::skb_release_all, index);
+    skb_release_head_state(k, index);
+    skb_release_data(k, index);
+}
+
+void end_of_life(Kernel& k, PacketId packet, FunctionId by)
+{
+    PacketRecord& record = k.trace.mutable_packet(packet);
+    record.death = k.cpu().now;
+    if (record.end_function == FunctionId::none) {
+        record.end_function = by;
+    }
+    k.emit(EventKind::free, packet, by);
+}
+
+} // namespace
+
+SkbIndex new_skb(Kernel& k, PacketId packet, std::uint32_t buffer_size, std::uint32_t truesize)
+{
+    const SkbIndex index = free_row(k.w);
+    SkBuff& skb = k.skb(index);
+    skb.in_use = true;
+    skb.packet = packet;
+    skb.buffer.assign(buffer_size, 0);
+    skb.truesize = truesize;
+    announce(k, index);
+    return index;
+}
+
+SkbIndex __alloc_skb(Kernel& k, PacketId packet, std::uint32_t size)
+{
+    Call call(k, fn::__alloc_skb, packet);
+    const std::uint32_t object = kmalloc_size_roundup(align64(size) + sizeof_skb_shared_info);
+    return new_skb(k, packet, object - sizeof_skb_shared_info, object + sizeof_sk_buff);
+}
+
+SkbIndex __napi_alloc_skb(Kernel& k, PacketId packet, std::uint32_t size, DeviceIndex device)
+{
+    Call call(k, fn::__napi_alloc_skb, packet);
+    // With the small page frag cache (4 KiB pages) every head up to 704 bytes comes from a 1 KiB fragment.
+    const std::uint32_t wanted = size + NET_SKB_PAD;
+    const std::uint32_t object = wanted <= 1024 - sizeof_skb_shared_info ? 1024 : align64(wanted) + sizeof_skb_shared_info;
+    const SkbIndex index = new_skb(k, packet, object - sizeof_skb_shared_info, object + sizeof_sk_buff);
+    skb_reserve(k, index, NET_SKB_PAD);
+    set_device(k, index, device);
+    return index;
+}
+
+SkbIndex napi_build_skb(Kernel& k, PacketId packet, std::uint32_t frag_size)
+{
+    Call call(k, fn::napi_build_skb, packet);
+    return new_skb(k, packet, frag_size - sizeof_skb_shared_info, frag_size + sizeof_sk_buff);
+}
+
+SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
+{
+    Call call(k, fn::skb_clone, original);
+    const SkBuff& from = k.skb(original);
+    PacketRecord record;
+    record.host = k.host().id;
+    record.parent = from.packet;
+    record.relation = Relation::clone;
+    record.birth = k.cpu().now;
+    record.birth_function = by;
+    record.length = from.len;
+    record.flow = k.trace.packet(from.packet).flow;
+    record.sent_here = from.mine;
+    const PacketId packet = k.trace.add_packet(record);
+    k.emit(EventKind::birth, packet, fn::skb_clone);
+    k.emit(EventKind::clone, packet, fn::skb_clone, to_index(from.packet));
+    const SkbIndex index = free_row(k.w);
+    SkBuff& clone = k.skb(index);
+    clone = k.skb(original);
+    clone.packet = packet;
+    clone.sk = nothing;
+    announce(k, index);
+    return index;
+}
+
+void skb_reserve(Kernel& k, SkbIndex index, std::uint32_t bytes)
+{
+    SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::data, skb.data, skb.data + bytes);
+    k.field(index, SkbField::tail, skb.tail, skb.tail + bytes);
+    skb.data += bytes;
+    skb.tail += bytes;
+}
+
+std::uint8_t* skb_put(Kernel& k, SkbIndex index, std::uint32_t bytes)
+{
+    SkBuff& skb = k.skb(index);
+    const std::uint32_t at = skb.tail;
+    k.field(index, SkbField::tail, skb.tail, skb.tail + bytes);
+    k.field(index, SkbField::len, skb.len, skb.len + bytes);
+    skb.tail += bytes;
+    skb.len += bytes;
+    return skb.buffer.data() + at;
+}
+
+std::uint8_t* skb_push(Kernel& k, SkbIndex index, std::uint32_t bytes)
+{
+    SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::data, skb.data, skb.data - bytes);
+    k.field(index, SkbField::len, skb.len, skb.len + bytes);
+    skb.data -= bytes;
+    skb.len += bytes;
+    return skb.buffer.data() + skb.data;
+}
+
+void skb_pull(Kernel& k, SkbIndex index, std::uint32_t bytes)
+{
+    SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::data, skb.data, skb.data + bytes);
+    k.field(index, SkbField::len, skb.len, skb.len - bytes);
+    skb.data += bytes;
+    skb.len -= bytes;
+}
+
+void skb_trim(Kernel& k, SkbIndex index, std::uint32_t length)
+{
+    SkBuff& skb = k.skb(index);
+    if (length >= skb.len) {
+        return;
+    }
+    k.field(index, SkbField::tail, skb.tail, skb.data + length);
+    k.field(index, SkbField::len, skb.len, length);
+    skb.tail = skb.data + length;
+    skb.len = length;
+}
+
+void set_mac_header(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::mac_header, skb.mac_header, skb.data);
+    skb.mac_header = static_cast<std::uint16_t>(skb.data);
+}
+
+void set_network_header(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::network_header, skb.network_header, skb.data);
+    skb.network_header = static_cast<std::uint16_t>(skb.data);
+}
+
+void set_transport_header(Kernel& k, SkbIndex index, std::uint32_t behind_network)
+{
+    SkBuff& skb = k.skb(index);
+    const std::uint32_t at = skb.network_header + behind_network;
+    k.field(index, SkbField::transport_header, skb.transport_header, at);
+    skb.transport_header = static_cast<std::uint16_t>(at);
+}
+
+std::span<std::uint8_t> skb_data(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    return std::span(skb.buffer).subspan(skb.data, skb.tail - skb.data);
+}
+
+std::span<std::uint8_t> skb_network(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    return std::span(skb.buffer).subspan(skb.network_header, skb.tail - skb.network_header);
+}
+
+void set_dst(Kernel& k, SkbIndex index, const Destination& dst)
+{
+    static constexpr const char* input_names[] = {"", "ip_local_deliver", "ip_forward", "ip_error"};
+    SkBuff& skb = k.skb(index);
+    skb.dst = dst;
+    const std::string name = dst.input != Destination::Input::none
+                                 ? std::string("input ") + input_names[static_cast<std::size_t>(dst.input)]
+                                 : "output ip_output via " + (dst.device == nothing ? std::string("?") : k.device(dst.device).name);
+    k.field(index, SkbField::destination, 0, k.trace.add_note(name));
+}
+
+void set_device(Kernel& k, SkbIndex index, DeviceIndex device)
+{
+    SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::device, skb.device == nothing ? 0 : to_index(k.device(skb.device).id), to_index(k.device(device).id));
+    skb.device = device;
+}
+
+void kfree_skb_reason(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, fn::kfree_skb_reason, index, to_index(reason));
+    k.drop(packet, reason, by);
+    {
+        Call inner(k, fn::__kfree_skb, index);
+        skb_release_all(k, index);
+        Call memory(k, fn::kfree_skbmem, index);
+    }
+    release(k, index);
+}
+
+void consume_skb(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, fn::consume_skb, index);
+    {
+        Call inner(k, fn::__kfree_skb, index);
+        skb_release_all(k, index);
+        Call memory(k, fn::kfree_skbmem, index);
+    }
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
+void napi_consume_skb(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, fn::napi_consume_skb, index);
+    skb_release_all(k, index);
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
+void __consume_stateless_skb(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, fn::__consume_stateless_skb, index);
+    skb_release_data(k, index);
+    {
+        Call memory(k, fn::kfree_skbmem, index);
+    }
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
+void skb_orphan(Kernel& k, SkbIndex index)
+{
+    Call call(k, fn::skb_orphan, index);
+    if (k.skb(index).sk != nothing) {
+        sock_wfree(k, index);
+    }
+}
+
+void finish_checksum(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    if (const auto ip = Ipv4View::checked(skb_network(k, index)); ip && ip->protocol() == proto::ipproto_udp) {
+        const auto bytes = skb_network(k, index);
+        const auto segment = bytes.subspan(ip->header_length());
+        const auto view = MutableUdpView::checked(segment);
+        if (view) {
+            view->set_checksum(0);
+            const std::uint16_t sum = transport_checksum(ip->source(), ip->destination(), proto::ipproto_udp, segment);
+            view->set_checksum(sum == 0 ? 0xffff : sum);
+        }
+    }
+    k.field(index, SkbField::ip_summed, static_cast<std::uint64_t>(skb.ip_summed), 0);
+    skb.ip_summed = IpSummed::none;
+}
+
+void keep_frame(Kernel& k, SkbIndex index)
+{
+    const SkBuff& skb = k.skb(index);
+    std::vector<std::uint8_t> frame(skb.buffer.begin() + skb.data, skb.buffer.begin() + skb.tail);
+    PacketRecord& record = k.trace.mutable_packet(skb.packet);
+    record.length = skb.len;
+    k.trace.set_frame(skb.packet, frame);
+    if (const auto flow = flow_of_frame(frame)) {
+        k.trace.mutable_packet(skb.packet).flow = flow;
+    }
+}
+
+} // namespace skbscope::kernel

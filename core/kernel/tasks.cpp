@@ -1,0 +1,142 @@
+// What runs on top of the modelled kernel: an application that receives, one that sends, and ksoftirqd.
+
+#include "core/kernel/functions.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace skbscope::kernel {
+
+namespace {
+
+constexpr Duration user_slice{2'000}; // how far an application computes before the CPU looks up
+constexpr int EAGAIN_ = -11;
+
+void sleep(Kernel& k, std::int32_t index)
+{
+    k.task(index).state = Task::State::sleeping;
+}
+
+void wake_at(Kernel& k, std::int32_t index, SimTime at)
+{
+    DeviceEvent event;
+    event.kind = DeviceEvent::Kind::task_wakes;
+    event.at = at;
+    event.index = index;
+    k.schedule(std::move(event));
+    sleep(k, index);
+}
+
+/// The application computes; interrupts find it at every slice.
+void compute(Kernel& k, Task& task)
+{
+    SimTime until = k.cpu().now + std::min(task.work_left, user_slice);
+    if (k.next_hardware_event() > k.cpu().now) {
+        until = std::min(until, k.next_hardware_event());
+    }
+    task.work_left = task.work_left - (until - k.cpu().now);
+    k.cpu().now = std::max(until, k.cpu().now + 1_ns);
+}
+
+void step_receiver(Kernel& k, std::int32_t index)
+{
+    Task& task = k.task(index);
+    if (task.stage == Task::Stage::start) {
+        task.socket = sys_socket(k);
+        if (const std::int32_t wanted = task.wanted_rcvbuf; wanted >= 0) {
+            sys_setsockopt_rcvbuf(k, task.socket, wanted);
+        }
+        if (sys_bind(k, task.socket, task.bind_address, task.bind_port) != 0) {
+            task.state = Task::State::finished; // EADDRINUSE: the scenario's check has said so already
+            return;
+        }
+        task.stage = Task::Stage::loop;
+        return;
+    }
+    if (task.work_left > 0_ns) {
+        compute(k, task);
+        return;
+    }
+    Socket& sk = k.socket(task.socket);
+    const bool something = !sk.receive_queue.empty() || !sk.reader_queue.empty();
+    if (task.use_poll && !something && task.calls.empty()) {
+        sk.waiting_task = index; // asleep in poll(), not inside recvfrom()
+        sleep(k, index);
+        return;
+    }
+    if (__sys_recvfrom(k, index, !task.use_poll)) {
+        task.work_left = task.work_per_datagram;
+    }
+}
+
+std::vector<std::uint8_t> payload_of(const Task& task)
+{
+    std::vector<std::uint8_t> payload(task.size, '.');
+    char name[16];
+    const int length = std::snprintf(name, sizeof name, "PKT%05llu", static_cast<unsigned long long>(task.ordinal % 100000));
+    std::copy_n(name, std::min<std::size_t>(static_cast<std::size_t>(length), task.size), payload.begin());
+    return payload;
+}
+
+void start_sender(Kernel& k, std::int32_t index)
+{
+    Task& task = k.task(index);
+    task.socket = sys_socket(k);
+    if (task.bind_port != 0 && sys_bind(k, task.socket, task.bind_address, task.bind_port) != 0) {
+        task.state = Task::State::finished;
+        return;
+    }
+    if (task.connect) {
+        sys_connect(k, task.socket, task.destination, task.destination_port);
+    }
+    task.stage = Task::Stage::loop;
+}
+
+void step_sender(Kernel& k, std::int32_t index)
+{
+    Task& task = k.task(index);
+    if (task.stage == Task::Stage::start) {
+        start_sender(k, index);
+        return;
+    }
+    if (task.to_send == 0) {
+        sleep(k, index);
+        return;
+    }
+    if (k.cpu().now < task.next_send) {
+        wake_at(k, index, task.next_send);
+        return;
+    }
+    const auto payload = payload_of(task);
+    const SimTime begun = k.cpu().now;
+    const int result = task.connect ? __sys_sendto(k, task.socket, payload, 0, 0)
+                                    : __sys_sendto(k, task.socket, payload, task.destination, task.destination_port);
+    if (result == EAGAIN_) { // the send buffer is full: sleep until sock_wfree()
+        k.socket(task.socket).sleeping_sender = index;
+        sleep(k, index);
+        return;
+    }
+    ++task.ordinal;
+    --task.to_send;
+    ++(result < 0 ? task.failed : task.sent);
+    task.next_send = begun + task.gap;
+}
+
+} // namespace
+
+void step_task(Kernel& k, std::int32_t index)
+{
+    switch (k.task(index).program) {
+    case Program::ksoftirqd:
+        if (k.cpu().softirq_pending == 0) {
+            sleep(k, index);
+        } else {
+            run_ksoftirqd(k);
+        }
+        break;
+    case Program::udp_receiver: step_receiver(k, index); break;
+    case Program::udp_sender: step_sender(k, index); break;
+    }
+}
+
+} // namespace skbscope::kernel

@@ -1,0 +1,494 @@
+// net/ipv4/udp.c: datagrams in, datagrams out, ports.
+
+#include "core/kernel/functions.h"
+#include "core/packet/build.h"
+#include "core/packet/checksum.h"
+#include "core/packet/protocols.h"
+#include "core/packet/views.h"
+
+#include <algorithm>
+
+namespace skbscope::kernel {
+
+namespace {
+
+constexpr std::uint32_t udp_header = 8;
+constexpr std::uint32_t CHECKSUM_BREAK = 76; // include/linux/skbuff.h: up to here it is summed at once
+constexpr std::uint32_t UDP_HTABLE_SIZE = 256; // include/linux/udp.h: UDP_HTABLE_SIZE_MIN
+
+constexpr int EAGAIN_ = -11, EADDRINUSE_ = -98, ENETUNREACH_ = -101, EMSGSIZE_ = -90, EDESTADDRREQ_ = -89;
+
+// ---- lookup -------------------------------------------------------------------------------------------------------------
+
+/// Where the datagram says it comes from and goes to.
+struct Tuple {
+    std::uint32_t saddr, daddr;
+    std::uint16_t sport, dport;
+    DeviceIndex device;
+};
+
+int compute_score(Kernel& k, const Socket& sk, std::uint32_t slot_address, const Tuple& tuple, PacketId packet)
+{
+    Call call(k, fn::compute_score, packet);
+    if (sk.num != tuple.dport || sk.rcv_saddr != slot_address) {
+        return -1;
+    }
+    int score = 2; // PF_INET
+    if (sk.daddr != 0) {
+        if (sk.daddr != tuple.saddr) {
+            return -1;
+        }
+        score += 4;
+    }
+    if (sk.dport != 0) {
+        if (sk.dport != tuple.sport) {
+            return -1;
+        }
+        score += 4;
+    }
+    if (sk.bound_device != nothing) {
+        if (sk.bound_device != tuple.device) {
+            return -1;
+        }
+        score += 4;
+    }
+    if (sk.incoming_cpu == static_cast<std::int32_t>(k.cpu().index)) {
+        ++score;
+    }
+    return score;
+}
+
+/// One slot of the (address, port) hash: the sockets bound to exactly that pair.
+SocketIndex udp4_lib_lookup2(Kernel& k, std::uint32_t slot_address, const Tuple& tuple, PacketId packet)
+{
+    Call call(k, fn::udp4_lib_lookup2, packet);
+    SocketIndex best = nothing;
+    int best_score = 0;
+    for (std::size_t row = k.w.sockets.size(); row-- > 0;) { // newest first, as hlist_add_head_rcu() leaves them
+        const Socket& sk = k.w.sockets[row];
+        if (!sk.in_use || sk.host != k.cpu().host || sk.num != tuple.dport || sk.rcv_saddr != slot_address) {
+            continue;
+        }
+        const int score = compute_score(k, sk, slot_address, tuple, packet);
+        if (score > best_score) {
+            best = static_cast<SocketIndex>(row);
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+SocketIndex __udp4_lib_lookup(Kernel& k, const Tuple& tuple, PacketId packet)
+{
+    Call call(k, fn::__udp4_lib_lookup, packet);
+    const SocketIndex exact = udp4_lib_lookup2(k, tuple.daddr, tuple, packet);
+    return exact != nothing ? exact : udp4_lib_lookup2(k, 0, tuple, packet);
+}
+
+SocketIndex __udp4_lib_lookup_skb(Kernel& k, SkbIndex skb, const Tuple& tuple)
+{
+    Call call(k, fn::__udp4_lib_lookup_skb, skb);
+    return __udp4_lib_lookup(k, tuple, k.skb(skb).packet);
+}
+
+// ---- receive ------------------------------------------------------------------------------------------------------------
+
+bool checksum_right(Kernel& k, SkbIndex skb)
+{
+    const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
+    const auto segment = skb_network(k, skb).subspan(ip.header_length());
+    const auto udp = UdpView::checked(segment);
+    k.spend(k.w.costs.copy(segment.size()));
+    return udp && udp_checksum_ok(ip.source(), ip.destination(), segment.first(std::min<std::size_t>(segment.size(), udp->length())));
+}
+
+void csum_error(Kernel& k, SkbIndex skb, FunctionId where)
+{
+    k.count("Udp.InCsumErrors", k.skb(skb).packet);
+    k.count("Udp.InErrors", k.skb(skb).packet);
+    kfree_skb_reason(k, skb, drop::UDP_CSUM, where);
+}
+
+void set_rmem(Kernel& k, Socket& sk, std::uint32_t value)
+{
+    k.queue_fill(sk.queue, sk.sk_rmem_alloc, value);
+    sk.sk_rmem_alloc = value;
+}
+
+/// False: no room, nothing was queued.
+bool __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
+{
+    Call call(k, fn::__udp_enqueue_schedule_skb, skb);
+    Socket& sk = k.socket(index);
+    const PacketId packet = k.skb(skb).packet;
+    const std::uint32_t size = k.skb(skb).truesize;
+    // Compare, then add: what lies there must be above the limit, not what would lie there. One datagram always fits.
+    if (sk.sk_rmem_alloc > sk.sk_rcvbuf) {
+        ++sk.sk_drops;
+        return false;
+    }
+    set_rmem(k, sk, sk.sk_rmem_alloc + size);
+    {
+        Call tail(k, fn::__skb_queue_tail, skb);
+        sk.receive_queue.push_back(skb);
+        k.skb(skb).visible_from = k.cpu().now + 1_ns;
+        k.enqueue(sk.queue, packet, fn::__udp_enqueue_schedule_skb);
+    }
+    k.verdict(packet, Verdict::delivered, fn::__udp_enqueue_schedule_skb);
+    sock_def_readable(k, index, packet);
+    return true;
+}
+
+void __udp_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
+{
+    Call call(k, fn::__udp_queue_rcv_skb, skb);
+    if (k.socket(index).daddr != 0) {
+        k.socket(index).incoming_cpu = static_cast<std::int32_t>(k.cpu().index);
+    }
+    if (!__udp_enqueue_schedule_skb(k, index, skb)) {
+        k.count("Udp.RcvbufErrors", k.skb(skb).packet);
+        k.count("Udp.InErrors", k.skb(skb).packet);
+        kfree_skb_reason(k, skb, drop::SOCKET_RCVBUFF, fn::__udp_queue_rcv_skb);
+    }
+}
+
+void udp_queue_rcv_one_skb(Kernel& k, SocketIndex index, SkbIndex skb)
+{
+    Call call(k, fn::udp_queue_rcv_one_skb, skb);
+    if (!sk_filter_trim_cap(k, index, skb)) {
+        kfree_skb_reason(k, skb, drop::SOCKET_FILTER, fn::udp_queue_rcv_one_skb);
+        return;
+    }
+    skb_pull(k, skb, udp_header); // udp_csum_pull_header()
+    __udp_queue_rcv_skb(k, index, skb);
+}
+
+void udp_unicast_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
+{
+    Call call(k, fn::udp_unicast_rcv_skb, skb);
+    Call queue(k, fn::udp_queue_rcv_skb, skb);
+    udp_queue_rcv_one_skb(k, index, skb);
+}
+
+void __udp4_lib_rcv(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::__udp4_lib_rcv, skb);
+    const auto too_short = [&] {
+        k.count("Udp.InErrors", k.skb(skb).packet);
+        kfree_skb_reason(k, skb, drop::PKT_TOO_SMALL, fn::__udp4_lib_rcv);
+    };
+    const auto udp = UdpView::checked(skb_data(k, skb));
+    if (!udp) {
+        k.count("Udp.InErrors", k.skb(skb).packet);
+        kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::__udp4_lib_rcv);
+        return;
+    }
+    const std::uint16_t length = udp->length();
+    const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
+    const Tuple tuple{ip.saddr(), ip.daddr(), udp->source_port(), udp->destination_port(), k.skb(skb).device};
+    const bool no_checksum = udp->checksum() == 0;
+    if (length > k.skb(skb).len || length < udp_header) {
+        too_short();
+        return;
+    }
+    skb_trim(k, skb, length);
+    if (k.skb(skb).ip_summed == IpSummed::none && no_checksum) {
+        k.skb(skb).checksum_verified = true; // the sender did without: net/ipv4/udp.c: udp4_csum_init()
+    } else if (k.skb(skb).ip_summed == IpSummed::none && k.skb(skb).len <= CHECKSUM_BREAK) {
+        if (!checksum_right(k, skb)) {
+            csum_error(k, skb, fn::__udp4_lib_rcv);
+            return;
+        }
+        k.skb(skb).checksum_verified = true;
+    }
+    SocketIndex sk = k.skb(skb).demuxed;
+    if (sk == nothing) {
+        sk = __udp4_lib_lookup_skb(k, skb, tuple);
+    } else if (!k.socket(sk).rx_route.valid) {
+        k.socket(sk).rx_route = k.skb(skb).dst;
+    }
+    if (sk != nothing) {
+        udp_unicast_rcv_skb(k, sk, skb);
+        return;
+    }
+    if (k.skb(skb).ip_summed == IpSummed::none && !k.skb(skb).checksum_verified && !checksum_right(k, skb)) {
+        csum_error(k, skb, fn::__udp4_lib_rcv);
+        return;
+    }
+    k.count("Udp.NoPorts", k.skb(skb).packet);
+    kfree_skb_reason(k, skb, drop::NO_SOCKET, fn::__udp4_lib_rcv);
+}
+
+} // namespace
+
+void udp_rcv(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::udp_rcv, skb);
+    __udp4_lib_rcv(k, skb);
+}
+
+bool udp_v4_early_demux(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::udp_v4_early_demux, skb);
+    const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
+    const auto bytes = skb_network(k, skb);
+    const auto udp = UdpView::checked(bytes.size() > ip.header_length() ? bytes.subspan(ip.header_length()) : bytes.first(0));
+    if (!udp || k.skb(skb).pkt_type != PktType::host) {
+        return false;
+    }
+    for (std::size_t row = 0; row < k.w.sockets.size(); ++row) {
+        const Socket& sk = k.w.sockets[row];
+        const bool connected_to_it = sk.in_use && sk.host == k.cpu().host && sk.daddr == ip.saddr() && sk.dport == udp->source_port() &&
+                                     sk.num == udp->destination_port() && sk.rcv_saddr == ip.daddr();
+        if (connected_to_it) {
+            k.skb(skb).demuxed = static_cast<SocketIndex>(row);
+            if (sk.rx_route.valid) {
+                set_dst(k, skb, sk.rx_route);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- read -----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// net/ipv4/udp.c: udp_rmem_release. Memory goes back lazily: at a quarter of the buffer, or when the reader has nothing
+/// left.
+void udp_rmem_release(Kernel& k, Socket& sk, std::uint32_t size)
+{
+    sk.forward_deficit += size;
+    if (sk.forward_deficit < sk.sk_rcvbuf / 4 && !sk.reader_queue.empty()) {
+        return;
+    }
+    set_rmem(k, sk, sk.sk_rmem_alloc - std::min(sk.sk_rmem_alloc, sk.forward_deficit));
+    sk.forward_deficit = 0;
+    sk.reader_queue.insert(sk.reader_queue.end(), sk.receive_queue.begin(), sk.receive_queue.end());
+    sk.receive_queue.clear();
+}
+
+SkbIndex __skb_try_recv_from_queue(Kernel& k, Socket& sk)
+{
+    SkbIndex skb = sk.reader_queue.empty() ? nothing : sk.reader_queue.front();
+    if (skb != nothing) {
+        k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from);
+    }
+    Call call(k, fn::__skb_try_recv_from_queue, skb);
+    if (skb != nothing) {
+        sk.reader_queue.pop_front();
+        k.dequeue(sk.queue, k.skb(skb).packet, fn::__skb_try_recv_from_queue);
+    }
+    return skb;
+}
+
+/// The inner loop of __skb_recv_udp: the reader's own queue first, then the whole receive queue at once.
+SkbIndex try_receive(Kernel& k, Socket& sk)
+{
+    if (const SkbIndex skb = __skb_try_recv_from_queue(k, sk); skb != nothing) {
+        Call give_back(k, fn::udp_skb_destructor, skb);
+        udp_rmem_release(k, sk, k.skb(skb).truesize);
+        return skb;
+    }
+    if (sk.receive_queue.empty()) {
+        return nothing;
+    }
+    sk.reader_queue = std::move(sk.receive_queue);
+    sk.receive_queue.clear();
+    const SkbIndex skb = __skb_try_recv_from_queue(k, sk);
+    if (skb != nothing) {
+        Call give_back(k, fn::udp_skb_dtor_locked, skb);
+        udp_rmem_release(k, sk, k.skb(skb).truesize);
+    }
+    return skb;
+}
+
+/// False: the checksum was wrong, found only now.
+bool copy_to_user(Kernel& k, SkbIndex skb)
+{
+    const SkBuff& buff = k.skb(skb);
+    const bool linear = buff.data_len == 0;
+    if (buff.ip_summed != IpSummed::none || buff.checksum_verified) {
+        Call copy(k, linear ? fn::copy_linear_skb : fn::skb_copy_datagram_msg, skb);
+        k.spend(k.w.costs.copy(buff.len));
+        return true;
+    }
+    Call copy(k, fn::skb_copy_and_csum_datagram_msg, skb);
+    k.spend(k.w.costs.copy(buff.len));
+    return checksum_right(k, skb);
+}
+
+} // namespace
+
+bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
+{
+    Task& task = k.task(index);
+    Socket& sk = k.socket(task.socket);
+    if (task.calls.empty()) {
+        for (const FunctionId function : {fn::__sys_recvfrom, fn::sock_recvmsg, fn::sock_recvmsg_nosec, fn::inet_recvmsg,
+                                          fn::udp_recvmsg, fn::__skb_recv_udp}) {
+            task.calls.push_back(k.open(function, PacketId::none));
+        }
+    } else { // woken inside __skb_wait_for_more_packets
+        k.close(task.calls.back());
+        task.calls.pop_back();
+    }
+    const SkbIndex skb = try_receive(k, sk);
+    if (skb == nothing) {
+        if (may_block) {
+            task.calls.push_back(k.open(fn::__skb_wait_for_more_packets, PacketId::none));
+            sk.waiting_task = index;
+            task.state = Task::State::sleeping;
+        } else {
+            k.close_all(task.calls);
+        }
+        return false;
+    }
+    k.close(task.calls.back()); // __skb_recv_udp
+    task.calls.pop_back();
+    sk.waiting_task = nothing;
+    const PacketId packet = k.skb(skb).packet;
+    const bool good = copy_to_user(k, skb);
+    if (good) {
+        k.count("Udp.InDatagrams", packet);
+        ++task.received;
+        Call consume(k, fn::skb_consume_udp, packet);
+        __consume_stateless_skb(k, skb, fn::skb_consume_udp);
+    } else {
+        csum_error(k, skb, fn::udp_recvmsg);
+    }
+    k.close_all(task.calls);
+    return good;
+}
+
+// ---- send -----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void udp4_hwcsum(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t destination)
+{
+    Call call(k, fn::udp4_hwcsum, skb);
+    // CHECKSUM_PARTIAL: the field holds the pseudo header's sum; the hardware adds the rest.
+    const auto segment = skb_network(k, skb).subspan(20);
+    const MutableUdpView udp = MutableUdpView::unchecked(segment);
+    udp.set_checksum(static_cast<std::uint16_t>(~csum_tcpudp_magic(source, destination, static_cast<std::uint32_t>(segment.size()),
+                                                                   proto::ipproto_udp)));
+}
+
+int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t destination, std::uint16_t sport, std::uint16_t dport)
+{
+    const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::udp_send_skb, packet);
+    const auto segment = skb_network(k, skb).subspan(20);
+    write_udp(segment, {sport, dport});
+    FlowKey flow;
+    flow.source = IpAddress::v4(source);
+    flow.destination = IpAddress::v4(destination);
+    flow.protocol = proto::ipproto_udp;
+    flow.source_port = sport;
+    flow.destination_port = dport;
+    k.trace.mutable_packet(packet).flow = flow;
+    if (k.skb(skb).ip_summed == IpSummed::partial) {
+        udp4_hwcsum(k, skb, source, destination);
+    } else {
+        Call csum(k, fn::udp_csum, packet);
+        k.spend(k.w.costs.copy(segment.size()));
+        fill_udp_checksum(segment, IpAddress::v4(source), IpAddress::v4(destination));
+    }
+    const int error = ip_send_skb(k, skb);
+    if (error == 0) {
+        k.count("Udp.OutDatagrams", packet);
+    } else {
+        k.count("Udp.SndbufErrors", packet);
+    }
+    return 0;
+}
+
+} // namespace
+
+int udp_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payload, std::uint32_t address,
+                std::uint16_t port, std::uint64_t call_sequence)
+{
+    Call call(k, fn::udp_sendmsg);
+    Socket& sk = k.socket(index);
+    if (payload.size() > 0xffff - 28) {
+        return EMSGSIZE_;
+    }
+    const bool connected = address == 0;
+    if (connected && sk.daddr == 0) {
+        return EDESTADDRREQ_;
+    }
+    const std::uint32_t destination = connected ? sk.daddr : address;
+    const std::uint16_t dport = connected ? sk.dport : port;
+    Destination route;
+    if (connected && sk.cached_route.valid) {
+        Call check(k, fn::sk_dst_check);
+        route = sk.cached_route;
+    } else {
+        route = ip_route_output_flow(k, destination, sk.rcv_saddr);
+        if (!route.valid) {
+            return ENETUNREACH_;
+        }
+    }
+    const std::uint32_t source = sk.rcv_saddr != 0 ? sk.rcv_saddr : route.source;
+    const SkbIndex skb = ip_make_skb(k, index, route, source, destination, payload, call_sequence);
+    if (skb == nothing) {
+        return EAGAIN_;
+    }
+    k.trace.mutable_packet(k.skb(skb).packet).device = k.device(route.device).id;
+    udp_send_skb(k, skb, source, destination, sk.num, dport);
+    return static_cast<int>(payload.size());
+}
+
+// ---- ports ----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+bool port_in_use(Kernel& k, SocketIndex asking, std::uint16_t port)
+{
+    const Socket& mine = k.socket(asking);
+    return std::ranges::any_of(k.w.sockets, [&](const Socket& sk) {
+        return sk.in_use && &sk != &mine && sk.host == mine.host && sk.num == port &&
+               (sk.rcv_saddr == 0 || mine.rcv_saddr == 0 || sk.rcv_saddr == mine.rcv_saddr);
+    });
+}
+
+int udp_lib_get_port(Kernel& k, SocketIndex index, std::uint16_t wanted)
+{
+    Call call(k, fn::udp_lib_get_port);
+    Socket& sk = k.socket(index);
+    if (wanted != 0) {
+        if (port_in_use(k, index, wanted)) {
+            return EADDRINUSE_;
+        }
+        sk.num = wanted;
+        return 0;
+    }
+    const auto low = static_cast<std::uint32_t>(k.host().sysctl.ip_local_port_low);
+    const auto high = static_cast<std::uint32_t>(k.host().sysctl.ip_local_port_high);
+    const auto random = static_cast<std::uint32_t>(k.random(0));
+    auto first = static_cast<std::uint16_t>(low + ((std::uint64_t{random} * (high - low + 1)) >> 32));
+    const auto step = static_cast<std::uint16_t>((random | 1) * UDP_HTABLE_SIZE);
+    for (std::uint32_t slots = 0; slots < UDP_HTABLE_SIZE; ++slots, ++first) {
+        std::uint16_t port = first;
+        do { // every port of this hash slot, in steps of an odd multiple of the table's size
+            if (port >= low && port <= high && !port_in_use(k, index, port)) {
+                sk.num = port;
+                return 0;
+            }
+            port = static_cast<std::uint16_t>(port + step);
+        } while (port != first);
+    }
+    return EADDRINUSE_;
+}
+
+} // namespace
+
+int udp_v4_get_port(Kernel& k, SocketIndex sk, std::uint16_t port)
+{
+    Call call(k, fn::udp_v4_get_port);
+    return udp_lib_get_port(k, sk, port);
+}
+
+} // namespace skbscope::kernel

@@ -1,0 +1,408 @@
+#pragma once
+// All state of the modelled hosts, as one copyable value: a copy is a snapshot. Things refer to each other by index,
+// never by pointer, so that a copy stands on its own. Seeded and deterministic: same input, same trace.
+
+#include "core/catalog/ids.h"
+#include "core/kernel/costs.h"
+#include "core/packet/mac.h"
+#include "core/trace/trace.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace skbscope::kernel {
+
+using SkbIndex = std::int32_t;    ///< row of World::skbs; -1: none
+using SocketIndex = std::int32_t; ///< row of World::sockets; -1: none
+using DeviceIndex = std::int32_t; ///< row of World::devices; -1: none
+using NapiIndex = std::int32_t;   ///< row of World::napis; -1: none
+inline constexpr std::int32_t nothing = -1;
+
+/// net/core/skbuff.c and include/linux/skbuff.h: what the model uses of it, in bytes.
+inline constexpr std::uint32_t sizeof_sk_buff = 256;         ///< 232, aligned as the slab does
+inline constexpr std::uint32_t sizeof_skb_shared_info = 320;
+inline constexpr std::uint16_t header_unset = 0xffff;
+
+enum class IpSummed : std::uint8_t { none = 0, unnecessary = 1, complete = 2, partial = 3 };
+enum class PktType : std::uint8_t { host = 0, broadcast = 1, multicast = 2, other_host = 3, outgoing = 4, loopback = 5 };
+
+/// Where a routed packet goes: what skb_dst() points to.
+struct Destination {
+    enum class Input : std::uint8_t { none, local_deliver, forward, error } input = Input::none;
+    enum class Output : std::uint8_t { none, ip_output } output = Output::none;
+    DeviceIndex device = nothing;  ///< of output
+    std::uint32_t gateway = 0;     ///< next hop, host order; 0: the destination itself (on link)
+    std::uint32_t source = 0;      ///< preferred source address
+    std::uint32_t destination = 0;
+    bool valid = false;
+};
+
+/// struct sk_buff, with the buffer it owns.
+struct SkBuff {
+    PacketId packet = PacketId::none;
+    std::vector<std::uint8_t> buffer; ///< head … end
+    std::uint32_t data = 0, tail = 0; ///< offsets from head
+    std::uint32_t len = 0;            ///< linear and paged bytes from data on
+    std::uint32_t data_len = 0;       ///< of them paged (not linear)
+    std::uint32_t truesize = 0;
+    std::uint16_t mac_header = header_unset, network_header = header_unset, transport_header = header_unset;
+    std::uint16_t protocol = 0;
+    PktType pkt_type = PktType::host;
+    IpSummed ip_summed = IpSummed::none;
+    bool checksum_verified = false; ///< csum_valid: software has looked at it
+    DeviceIndex device = nothing;
+    std::uint32_t hash = 0;
+    std::uint8_t priority = 0;
+    Destination dst;
+    SocketIndex sk = nothing;  ///< whose send buffer it is charged to
+    SocketIndex demuxed = nothing; ///< skb->sk as early demux left it
+    SimTime visible_from;      ///< when it was put where it is: a CPU whose clock is behind must not see it earlier
+    bool in_use = false;
+    bool mine = false;         ///< PacketRecord::sent_here
+};
+
+// ---- devices ------------------------------------------------------------------------------------------------------------
+
+enum class DeviceKind : std::uint8_t { loopback, e1000 };
+
+/// pfifo_fast (net/sched/sch_generic.c): three bands, strict priority. noqueue: no bands are used.
+struct Qdisc {
+    bool noqueue = false;
+    std::deque<SkbIndex> bands[3];
+    std::deque<SkbIndex> requeued; ///< gso_skb: handed back by a busy driver
+    std::uint32_t limit = 1000;    ///< dev->tx_queue_len, per band
+    bool running = false;
+    bool scheduled = false; ///< on the CPU's output_queue
+    QueueId queue{};
+    std::uint64_t drops = 0, requeues = 0, packets = 0, bytes = 0;
+    std::size_t length() const { return bands[0].size() + bands[1].size() + bands[2].size() + requeued.size(); }
+};
+
+/// A frame lying in a receive descriptor.
+struct RxSlot {
+    PacketId packet = PacketId::none;
+    std::vector<std::uint8_t> frame;
+    SimTime visible_from;
+};
+
+struct TxSlot {
+    SkbIndex skb = nothing; ///< the last descriptor of a packet owns its skb
+    bool done = false;      ///< DD: the hardware has sent it
+    bool context = false;   ///< a context descriptor (checksum offload)
+    SimTime done_at = never;
+};
+
+/// drivers/net/ethernet/intel/e1000: what of the hardware and its driver's private data matters here.
+struct E1000 {
+    std::uint32_t rx_ring_size = 256, tx_ring_size = 256; ///< E1000_DEFAULT_RXD/TXD
+    std::uint32_t copybreak = 256;
+    std::deque<RxSlot> rx_filled;      ///< DD set, not yet cleaned
+    std::uint32_t rx_available = 0;    ///< empty descriptors that the hardware owns
+    std::uint32_t rx_to_refill = 0;    ///< cleaned, not yet given back
+    std::deque<TxSlot> tx;             ///< from next_to_clean to next_to_use
+    SimTime tx_wire_free;              ///< the wire is busy until then
+    bool interrupts_masked = false;
+    bool cause = false;                ///< ICR: something to tell
+    bool line_asserted = false;        ///< delivered to the CPU, not handled yet
+    NapiIndex napi = nothing;
+    std::uint64_t bits_per_second = 1'000'000'000;
+    bool rx_checksum = true;           ///< the hardware checks TCP and UDP checksums
+    bool promiscuous = false;          ///< frames for others come up, too
+    bool stopped = false;              ///< netif_stop_queue
+    std::uint64_t rx_missed_errors = 0;
+    QueueId rx_queue{}, tx_queue{}, wire_queue{};
+    std::int32_t peer_device = nothing; ///< the wire's other end: a device, or
+    std::int32_t station = nothing;     ///< … a station
+};
+
+struct InterfaceAddress {
+    std::uint32_t address = 0;
+    std::uint8_t prefix = 24;
+};
+
+struct NetDevice {
+    std::string name;
+    std::uint32_t host = 0;
+    DeviceKind kind = DeviceKind::e1000;
+    DeviceId id{};
+    MacAddress mac;
+    std::uint32_t mtu = 1500;
+    std::vector<InterfaceAddress> addresses;
+    bool tx_checksum = true; ///< NETIF_F_HW_CSUM or IP_CSUM
+    Qdisc qdisc;
+    E1000 e1000;
+    std::uint32_t irq_cpu = 0; ///< within its host
+    std::uint64_t rx_packets = 0, rx_bytes = 0, tx_packets = 0, tx_bytes = 0, rx_dropped = 0, tx_dropped = 0;
+};
+
+/// struct napi_struct. The backlog of a CPU is one of them.
+struct Napi {
+    DeviceIndex device = nothing; ///< nothing: a backlog
+    std::uint32_t cpu = 0;        ///< of a backlog
+    bool scheduled = false;       ///< NAPI_STATE_SCHED
+    bool missed = false;          ///< NAPI_STATE_MISSED
+    std::uint32_t weight = 64;    ///< NAPI_POLL_WEIGHT
+    std::vector<SkbIndex> rx_list; ///< GRO_NORMAL skbs, waiting for their batch
+    QueueId rx_list_queue{};
+};
+
+// ---- neighbours, routes, sockets -------------------------------------------------------------------------------------------
+
+/// include/uapi/linux/neighbour.h
+enum class Nud : std::uint8_t { none, incomplete = 0x01, reachable = 0x02, stale = 0x04, delay = 0x08, probe = 0x10, failed = 0x20 };
+[[nodiscard]] constexpr bool nud_connected(Nud state) { return state == Nud::reachable; }
+[[nodiscard]] constexpr bool nud_valid(Nud state)
+{
+    return state == Nud::reachable || state == Nud::stale || state == Nud::delay || state == Nud::probe;
+}
+
+struct Neighbour {
+    std::uint32_t address = 0;
+    DeviceIndex device = nothing;
+    Nud state = Nud::none;
+    MacAddress lladdr;
+    bool header_cached = false; ///< hh_cache filled
+    std::deque<SkbIndex> arp_queue;
+    std::uint32_t arp_queue_bytes = 0; ///< truesize
+    std::uint32_t probes = 0;
+    std::uint64_t timer = 0; ///< sequence of its armed timer; 0: none
+    SimTime updated, used;
+    QueueId queue{};
+};
+
+struct Route {
+    std::uint32_t prefix = 0;
+    std::uint8_t length = 0;
+    enum class Kind : std::uint8_t { unicast, local, broadcast } kind = Kind::unicast;
+    DeviceIndex device = nothing;
+    std::uint32_t gateway = 0;
+    std::uint32_t source = 0;
+};
+
+struct Socket {
+    std::uint32_t host = 0;
+    std::uint32_t rcv_saddr = 0; ///< 0: any
+    std::uint16_t num = 0;       ///< local port; 0: not bound
+    std::uint32_t daddr = 0;     ///< 0: not connected
+    std::uint16_t dport = 0;
+    DeviceIndex bound_device = nothing;
+    std::uint32_t sk_rcvbuf = 212992, sk_sndbuf = 212992;
+    std::uint32_t sk_rmem_alloc = 0, sk_wmem_alloc = 0; ///< bytes of truesize
+    std::uint32_t forward_deficit = 0;                  ///< struct udp_sock: read, not yet given back
+    std::int32_t incoming_cpu = -1;
+    std::deque<SkbIndex> receive_queue, reader_queue;
+    std::uint32_t sk_drops = 0;
+    std::int32_t waiting_task = nothing; ///< blocked in recvmsg or poll
+    bool wait_in_poll = false;
+    std::int32_t sleeping_sender = nothing; ///< blocked for send buffer
+    Destination cached_route;               ///< sk_dst_cache of a connected socket
+    Destination rx_route;                   ///< sk_rx_dst, for early demux
+    QueueId queue{};
+    bool in_use = false;
+};
+
+// ---- CPUs and tasks ---------------------------------------------------------------------------------------------------------
+
+/// A call that lasts over several quanta: its record's place in the lane, and what closing it must restore.
+struct OpenHandle {
+    std::uint64_t sequence = 0;
+    SimTime start;
+    Context context = Context::process;
+};
+
+/// Which of the loops below is at what point. Explicit, not on a C++ stack, so that a World can be copied between quanta.
+struct PollRun {
+    NapiIndex napi = nothing;
+    std::uint32_t work = 0;
+    enum class Phase : std::uint8_t { begin, packets, complete } phase = Phase::begin;
+    std::vector<OpenHandle> calls; ///< napi_poll, __napi_poll, the driver's poll, its receive loop
+    std::deque<SkbIndex> process_queue; ///< of process_backlog
+};
+
+struct NetRxRun {
+    std::int32_t budget = 0;
+    SimTime time_limit;
+    std::deque<NapiIndex> list, repoll;
+    std::vector<OpenHandle> calls;
+};
+
+/// One run of handle_softirqs (kernel/softirq.c).
+struct SoftirqRun {
+    enum class From : std::uint8_t { irq_exit, local_bh_enable, ksoftirqd } from = From::irq_exit;
+    enum class Phase : std::uint8_t { begin, pick, net_rx, poll, end } phase = Phase::begin;
+    std::uint8_t pending = 0; ///< vectors of this round still to serve
+    std::uint32_t rounds_left = 10; ///< MAX_SOFTIRQ_RESTART
+    SimTime deadline;               ///< MAX_SOFTIRQ_TIME
+    std::vector<OpenHandle> outer;  ///< irq_exit_rcu … handle_softirqs
+    NetRxRun net_rx;
+    PollRun poll;
+};
+
+/// One record of a lane, before lanes are merged into the trace.
+struct Lane {
+    std::deque<Event> events;
+    std::uint64_t base = 0;                              ///< sequence of events.front()
+    std::map<std::uint64_t, std::uint64_t> open_ordinals; ///< calls that went out with no end yet
+};
+
+struct Cpu {
+    std::uint32_t host = 0;
+    std::uint32_t index = 0; ///< within its host
+    CpuId id{};
+    SimTime now;
+    Context context = Context::process;
+    std::uint32_t preempted_by_hardirq = 0; ///< nesting
+    std::uint8_t depth[4] = {};
+    std::uint8_t softirq_pending = 0;
+    std::uint32_t bh_disabled = 0;
+    bool in_softirq = false;
+    bool on_cpp_stack = false; ///< a system call of this CPU is being interrupted: it cannot be stepped now
+    std::vector<SoftirqRun> softirq; ///< at most one
+    std::int32_t task = nothing;     ///< running; nothing: idle
+    std::deque<std::int32_t> run_queue;
+    SimTime slice_end;
+    std::int32_t ksoftirqd = nothing;
+    std::deque<NapiIndex> poll_list;
+    std::deque<SkbIndex> input_pkt_queue;
+    NapiIndex backlog = nothing;
+    QueueId backlog_queue{};
+    std::deque<DeviceIndex> output_queue; ///< qdiscs to restart in net_tx_action
+    std::deque<DeviceIndex> pending_irqs;
+    Lane lane;
+    std::uint64_t processed = 0, dropped = 0, time_squeeze = 0; ///< softnet_stat
+};
+
+enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender };
+
+struct Task {
+    std::string name;
+    std::uint32_t host = 0;
+    std::uint32_t cpu = 0; ///< global row of World::cpus
+    TaskId id{};
+    Program program = Program::udp_receiver;
+    enum class State : std::uint8_t { sleeping, runnable, finished } state = State::runnable;
+    std::uint8_t depth = 0; ///< process-level depth, kept while it is off the CPU
+
+    SocketIndex socket = nothing;
+    enum class Stage : std::uint8_t { start, loop, working } stage = Stage::start;
+    std::vector<OpenHandle> calls; ///< of a system call that sleeps
+
+    // receiver
+    bool use_poll = true;                 ///< waits in poll(), then calls recvfrom(); else sleeps inside recvfrom()
+    Duration work_per_datagram;           ///< what the application does with one
+    Duration work_left;                   ///< of the datagram in hand
+    std::uint64_t received = 0;
+
+    // sender
+    std::uint32_t destination = 0;
+    std::uint16_t destination_port = 0;
+    bool connect = false;
+    std::uint32_t size = 64;  ///< payload bytes
+    std::uint64_t to_send = 0;
+    std::uint64_t sent = 0, failed = 0;
+    Duration gap;             ///< between two sends
+    SimTime next_send;
+    std::uint64_t ordinal = 0; ///< of the next datagram, in its payload
+
+    std::int32_t wanted_rcvbuf = -1; ///< setsockopt(SO_RCVBUF), value as given; -1: none
+    std::uint32_t bind_address = 0;
+    std::uint16_t bind_port = 0;
+};
+
+// ---- the world outside ---------------------------------------------------------------------------------------------------------
+
+/// Something on the far end of a wire that is not modelled function by function: it sends what a scenario or a capture
+/// says, answers ARP requests for its address, and swallows the rest.
+struct Station {
+    std::string name;
+    MacAddress mac;
+    std::uint32_t address = 0;
+    bool answers_arp = true;
+    Duration reply_delay{20'000};
+    DeviceIndex device = nothing; ///< on the other end of its wire
+    SimTime wire_free;
+    std::uint64_t frames_seen = 0;
+};
+
+/// Hardware and timers: they happen at a time, on no CPU.
+struct DeviceEvent {
+    enum class Kind : std::uint8_t {
+        flow_sends,          ///< index: WireFlow
+        frame_leaves,        ///< index: station; the frame
+        frame_arrives,       ///< index: device; the frame, and its packet
+        tx_done,             ///< index: device
+        task_wakes,          ///< index: task
+        neighbour_timer,     ///< host, index: neighbour; argument: its sequence
+    } kind{};
+    SimTime at;
+    std::uint64_t order = 0;
+    std::int32_t index = nothing; ///< device, task, station or neighbour
+    std::uint32_t host = 0;
+    std::uint64_t argument = 0;
+    PacketId packet = PacketId::none;
+    std::vector<std::uint8_t> frame;
+    std::uint32_t wire_length = 0; ///< where a capture cut the frame: its real length
+};
+
+/// Datagrams that a station sends, one after the other.
+struct WireFlow {
+    std::int32_t station = nothing;
+    std::uint32_t destination = 0;
+    std::uint16_t source_port = 0, destination_port = 0;
+    std::uint32_t size = 64; ///< payload bytes
+    std::uint64_t remaining = 0;
+    std::uint64_t ordinal = 0; ///< of the next datagram, in its payload
+    Duration gap;
+};
+
+struct Sysctls {
+    std::int64_t netdev_max_backlog = 1000;
+    std::int64_t netdev_budget = 300;
+    std::int64_t netdev_budget_usecs = 8000;
+    std::int64_t dev_weight = 64;
+    std::int64_t gro_normal_batch = 8;
+    std::int64_t rmem_default = 212992, rmem_max = 212992, wmem_default = 212992, wmem_max = 212992;
+    std::int64_t ip_default_ttl = 64;
+    std::int64_t ip_local_port_low = 32768, ip_local_port_high = 60999;
+    std::int64_t unres_qlen_bytes = 212992;
+    std::int64_t ip_early_demux = 1;
+    std::int64_t ip_forward = 0;
+};
+
+/// Counters of one host, by the names that /proc and the tools print.
+struct Host {
+    std::string name;
+    HostId id{};
+    Sysctls sysctl;
+    std::vector<Route> fib;
+    std::deque<Neighbour> neighbours; ///< a deque: rows keep their address while others are added
+    std::uint32_t first_cpu = 0, cpus = 1;
+    std::map<std::string, CounterId, std::less<>> counter_ids;
+    std::map<std::string, std::uint64_t, std::less<>> counters;
+    std::uint16_t ip_id = 1;
+};
+
+struct World {
+    std::uint64_t seed = 1;
+    std::uint64_t random_state = 1;
+    Costs costs;
+    std::vector<Host> hosts;
+    std::vector<Cpu> cpus;
+    std::vector<Task> tasks;
+    std::vector<NetDevice> devices;
+    std::vector<Napi> napis;
+    std::vector<Socket> sockets;
+    std::deque<SkBuff> skbs; ///< a deque: rows keep their address while others are added
+    std::vector<SkbIndex> free_skbs;
+    std::vector<Station> stations;
+    std::vector<WireFlow> flows;
+    std::vector<DeviceEvent> events; ///< a heap, earliest on top
+    std::uint64_t next_order = 1;
+    Lane hardware; ///< what the NICs and wires do
+    SimTime now;   ///< everything before has been merged into the trace
+};
+
+} // namespace skbscope::kernel
