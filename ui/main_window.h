@@ -1,0 +1,158 @@
+#pragma once
+// The window: joins the panels around one Session, and holds what is above a session: opening, menus, keys, settings.
+
+#include "core/trace/source.h"
+#include "lessons/reader/lesson.h"
+#include "ui/controls/top_bar.h"
+
+#include <QMainWindow>
+#include <QThreadPool>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+
+class QMenu;
+class QSplitter;
+class QStackedWidget;
+class QUndoStack;
+
+namespace skbscope::ui {
+
+class AccountingBlock;
+class Banner;
+class ControlPanel;
+class Headline;
+class Inspector;
+class LessonPanel;
+class MapView;
+class Session;
+class StartPage;
+class TimelineView;
+
+/// What the window needs from the program around it. It knows no driver and no file format itself.
+struct WindowServices {
+    /// Opens a recording, trace.dat, pcap or scenario. Called on another thread; must not touch the window.
+    OpenSource open;
+    /// Writes what a source holds as a recording; may be empty (then it cannot be saved).
+    std::function<Result<void>(const Source&, const std::filesystem::path&)> save;
+    /// The model to play with, if no lesson's; may be empty.
+    std::function<Result<std::unique_ptr<Source>>()> model;
+    /// Folder of the lessons; empty: none.
+    std::filesystem::path lessons;
+    /// Read and write the user's settings (geometry, theme, recent files). Off for tests and pictures.
+    bool remember = true;
+};
+
+class MainWindow : public QMainWindow {
+    Q_OBJECT
+
+public:
+    explicit MainWindow(WindowServices services, QWidget* parent = nullptr);
+    ~MainWindow() override;
+
+    /// Shows the source, paused on its first packet. The window owns it.
+    void setSource(std::unique_ptr<Source> source, Mode mode);
+    /// Opens a file on another thread, with progress; errors come as one line in the banner. A folder with a lesson.md,
+    /// or that file, is a lesson.
+    void openFile(const QString& path);
+    /// The same at once, on this thread: for pictures, tests and the start. False: the banner says why.
+    bool openNow(const QString& path);
+    /// A lesson by its id or the beginning of it; false: the banner says why.
+    bool openLesson(const QString& id);
+    /// Nothing open: the page with lessons and recent files.
+    void closeSource();
+    void showError(const QString& words);
+    /// Copies of standard input have no name; what is written in the title instead.
+    void setTitle(const QString& title);
+
+    [[nodiscard]] Session* session() const { return m_session.get(); }
+    [[nodiscard]] LessonPanel* lessonPanel() const { return m_lesson; }
+    [[nodiscard]] ControlPanel* controls() const { return m_controls; }
+    [[nodiscard]] Inspector* inspector() const { return m_inspector; }
+    [[nodiscard]] MapView* map() const { return m_map; }
+    [[nodiscard]] TimelineView* timeline() const { return m_timeline; }
+    [[nodiscard]] AccountingBlock* accounting() const { return m_accounting; }
+    [[nodiscard]] Headline* headline() const { return m_headline; }
+    [[nodiscard]] TopBar* topBar() const { return m_top; }
+    [[nodiscard]] Banner* banner() const { return m_banner; }
+    [[nodiscard]] QUndoStack* undoStack() const { return m_undo; }
+    [[nodiscard]] Mode mode() const { return m_mode; }
+    /// Files being opened on the other thread.
+    [[nodiscard]] bool isOpening() const { return m_opening; }
+
+signals:
+    void opened();
+    void openFailed(const QString& words);
+
+protected:
+    void closeEvent(QCloseEvent* event) override;
+    void dragEnterEvent(QDragEnterEvent* event) override;
+    void dropEvent(QDropEvent* event) override;
+    bool eventFilter(QObject* watched, QEvent* event) override;
+    void resizeEvent(QResizeEvent* event) override;
+
+private:
+    struct Job;
+
+    void buildLayout();
+    void buildMenus();
+    QAction* action(QMenu* menu, const QString& words, const QList<QKeySequence>& keys, std::function<void()> what);
+    void refreshRecent();
+    void refreshLessonsMenu();
+    void refreshHeadline();
+    void setMode(Mode mode);
+    void chooseMode(Mode mode);
+    void adopt(std::unique_ptr<Source> source, Mode mode);
+    void arriveAt(const QString& path, Result<std::unique_ptr<Source>> result);
+    void remember(const QString& path);
+    void unfold(const std::vector<std::string>& panels);
+    void openDialog();
+    void saveDialog();
+    void showKeys();
+    void showAbout();
+    void present(bool on);
+    void restoreSettings();
+    void saveSettings() const;
+    void defaultSizes();
+
+    WindowServices m_services;
+    std::unique_ptr<Session> m_session;
+    Mode m_mode = Mode::none;
+    QString m_title;
+    QUndoStack* m_undo;
+    QThreadPool m_pool;
+    std::shared_ptr<Job> m_job;
+    bool m_opening = false;
+
+    TopBar* m_top;
+    Banner* m_banner;
+    QSplitter* m_rows;
+    QSplitter* m_columns;
+    QSplitter* m_bottom;
+    QWidget* m_bottomRight;
+    QStackedWidget* m_left;
+    QStackedWidget* m_centre;
+    StartPage* m_start;
+    LessonPanel* m_lesson;
+    ControlPanel* m_controls;
+    Headline* m_headline;
+    MapView* m_map;
+    Inspector* m_inspector;
+    TimelineView* m_timeline = nullptr;
+    AccountingBlock* m_accounting;
+
+    QMenu* m_recentMenu = nullptr;
+    QMenu* m_lessonsMenu = nullptr;
+    QAction* m_saveAction = nullptr;
+    QAction* m_startOverAction = nullptr;
+    QAction* m_leftAction = nullptr;
+    QAction* m_rightAction = nullptr;
+    QAction* m_bottomAction = nullptr;
+    QAction* m_presentAction = nullptr;
+    bool m_sized = false; ///< the panels have sizes of the user's or of ours
+    bool m_presenting = false;
+    bool m_wasRight = true, m_wasBottom = true;
+};
+
+} // namespace skbscope::ui
