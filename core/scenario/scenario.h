@@ -1,0 +1,145 @@
+#pragma once
+// A scenario: hosts, links, settings, traffic, as a value. It runs the model. Its text form is YAML
+// (docs/scenario-format.md); every key that it does not know is an error, with line and column.
+
+#include "core/packet/flow.h"
+#include "core/packet/mac.h"
+#include "core/result.h"
+#include "core/trace/time.h"
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace skbscope {
+
+struct ScenarioAddress {
+    std::uint32_t address = 0; ///< IPv4, host order
+    std::uint8_t prefix = 24;
+    bool operator==(const ScenarioAddress&) const = default;
+};
+
+/// An Ethernet device of a host. Ranges are those of the e1000 driver (drivers/net/ethernet/intel/e1000/e1000.h).
+struct ScenarioDevice {
+    std::string name = "eth0";
+    std::string driver = "e1000";
+    MacAddress mac;
+    std::vector<ScenarioAddress> addresses;
+    std::uint32_t mtu = 1500;            ///< 576 … 1500 bytes
+    std::uint32_t rx_ring = 256;         ///< 48 … 4096 descriptors, a multiple of 8
+    std::uint32_t tx_ring = 256;         ///< 48 … 4096 descriptors, a multiple of 8
+    std::uint32_t copybreak = 256;       ///< 0 … 1522 bytes; a frame up to this is copied into a small sk_buff
+    std::uint32_t txqueuelen = 1000;     ///< 1 … 1000000 packets a band of pfifo_fast
+    std::uint64_t rate = 1'000'000'000;  ///< bits a second, 1000 … 10^12
+    bool rx_checksum = true;
+    bool tx_checksum = true;
+    bool promiscuous = false;
+    std::uint32_t irq_cpu = 0; ///< within the host
+    std::string link;          ///< a station's name, or "host.device"; empty: no cable
+    bool operator==(const ScenarioDevice&) const = default;
+};
+
+struct ScenarioRoute {
+    ScenarioAddress to; ///< prefix 0: default
+    std::uint32_t via = 0;
+    std::string device;
+    bool operator==(const ScenarioRoute&) const = default;
+};
+
+struct ScenarioNeighbour {
+    std::uint32_t address = 0;
+    MacAddress mac;
+    std::string device;
+    bool operator==(const ScenarioNeighbour&) const = default;
+};
+
+struct ScenarioReceiver {
+    std::string name = "receiver";
+    std::uint32_t address = 0;   ///< to bind to; 0: any
+    std::uint16_t port = 0;      ///< 1 … 65535
+    std::uint32_t rcvbuf = 0;    ///< bytes as getsockopt() reports them, 2304 …; 0: net.core.rmem_default
+    std::uint32_t cpu = 0;
+    bool poll = true;            ///< waits in poll() and then calls recvfrom(); else sleeps inside recvfrom()
+    Duration work;               ///< what it does with each datagram
+    bool operator==(const ScenarioReceiver&) const = default;
+};
+
+struct ScenarioSender {
+    std::string name = "sender";
+    std::uint32_t address = 0;
+    std::uint16_t port = 0;      ///< destination
+    std::uint16_t from_port = 0; ///< 0: not bound, the kernel picks one at the first send
+    bool connect = false;
+    std::uint64_t count = 1;
+    std::uint32_t size = 64; ///< payload bytes
+    Duration gap{10'000};
+    Duration start{10'000};
+    std::uint32_t cpu = 0;
+    bool operator==(const ScenarioSender&) const = default;
+};
+
+struct ScenarioHost {
+    std::string name = "host";
+    std::uint32_t cpus = 2; ///< 1 … 64
+    std::map<std::string, std::int64_t> sysctls;
+    std::vector<ScenarioDevice> devices;
+    std::vector<ScenarioRoute> routes;
+    std::vector<ScenarioNeighbour> neighbours;
+    std::vector<ScenarioReceiver> receivers;
+    std::vector<ScenarioSender> senders;
+    bool operator==(const ScenarioHost&) const = default;
+};
+
+/// Datagrams from a station.
+struct ScenarioFlow {
+    std::uint32_t address = 0;
+    std::uint16_t port = 0;
+    std::uint16_t from_port = 40001;
+    std::uint64_t count = 1;
+    std::uint32_t size = 64; ///< payload bytes
+    Duration gap{10'000};
+    Duration start{10'000};
+    bool operator==(const ScenarioFlow&) const = default;
+};
+
+/// The far end of a wire, not modelled function by function.
+struct ScenarioStation {
+    std::string name = "station";
+    MacAddress mac;
+    std::uint32_t address = 0;
+    bool answers_arp = true;
+    Duration reply_delay{20'000};
+    std::vector<ScenarioFlow> flows;
+    bool operator==(const ScenarioStation&) const = default;
+};
+
+struct Scenario {
+    std::string title = "untitled";
+    std::string kernel = "6.1";
+    std::uint64_t seed = 1;
+    std::uint64_t burst = 64; ///< what "send a burst" sends
+    double cost_scale = 1.0;  ///< 0.001 … 1000: all function costs are multiplied by it
+    std::vector<ScenarioHost> hosts;
+    std::vector<ScenarioStation> stations;
+    bool operator==(const Scenario&) const = default;
+};
+
+/// `name` stands in errors before line and column. Everything is checked: what comes back can run.
+[[nodiscard]] Result<Scenario> parse_scenario(std::string_view text, const std::string& name);
+[[nodiscard]] Result<Scenario> load_scenario(const std::filesystem::path& path);
+/// YAML that parse_scenario() reads back to an equal value.
+[[nodiscard]] std::string to_text(const Scenario& scenario);
+/// Applies "net.core.netdev_max_backlog=100", ":5001.SO_RCVBUF=4608", "eth0.rx_ring=64", "burst=10", "count=64" (of every
+/// flow and sender), "size=…", "gap=…", "seed=…".
+[[nodiscard]] Result<void> apply_setting(Scenario& scenario, std::string_view assignment);
+
+/// The range that a setting accepts, or an error that names the near ones.
+struct SettingRange {
+    std::int64_t minimum = 0, maximum = 0, kernel_default = 0;
+    std::string unit;
+};
+[[nodiscard]] Result<SettingRange> sysctl_range(const std::string& name);
+
+} // namespace skbscope
