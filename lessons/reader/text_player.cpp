@@ -103,11 +103,11 @@ private:
         if (!step.stop.text.empty()) {
             line += " | " + step.stop.text;
         }
-        if (step.select != PacketId::none) {
-            line += " | " + place_text(trace, state, step.select);
-        }
         out_ << '\n';
         write_lines(line);
+        if (step.select != PacketId::none) {
+            write_lines(place_text(trace, state, step.select));
+        }
         write_queues(trace, state);
     }
 
