@@ -1,0 +1,444 @@
+#include "ui/timeline/cpu_lanes.h"
+
+#include "core/catalog/catalog.h"
+#include "ui/player/format.h"
+#include "ui/theme/theme.h"
+
+#include <QHelpEvent>
+#include <QMouseEvent>
+#include <QPainter>
+#include <QToolTip>
+#include <algorithm>
+#include <cmath>
+
+namespace skbscope::ui {
+
+namespace {
+
+constexpr int lane_height = 24;
+constexpr int lane_gap = 12;
+constexpr int top_margin = 14;
+/// Work seen only by its entries (no returns) holds together while its entries are this close.
+constexpr std::uint64_t hold_together_ns = 20'000;
+
+std::size_t levelOf(Context context)
+{
+    return std::min<std::size_t>(static_cast<std::size_t>(context), 2);
+}
+
+} // namespace
+
+// ---- blocks ------------------------------------------------------------------------------------------------------------------
+
+void CpuBlocks::reset()
+{
+    m_taken = 0;
+    m_lanes.clear();
+    m_laneOf.clear();
+    m_isKsoftirqd.clear();
+}
+
+CpuBlocks::Lane& CpuBlocks::lane(const Event& event)
+{
+    if (event.cpu >= m_laneOf.size()) {
+        m_laneOf.resize(event.cpu + std::size_t{1}, -1);
+    }
+    if (m_laneOf[event.cpu] < 0) {
+        // Kept by CPU number: later ones move up.
+        const auto at = std::lower_bound(m_lanes.begin(), m_lanes.end(), event.cpu, [](const Lane& l, std::uint16_t cpu) { return l.cpu < cpu; });
+        const auto row = at - m_lanes.begin();
+        Lane fresh;
+        fresh.cpu = event.cpu;
+        fresh.host = event.host_id();
+        m_lanes.insert(at, std::move(fresh));
+        for (std::size_t i = static_cast<std::size_t>(row); i < m_lanes.size(); ++i) {
+            m_laneOf[m_lanes[i].cpu] = static_cast<int>(i);
+        }
+    }
+    return m_lanes[static_cast<std::size_t>(m_laneOf[event.cpu])];
+}
+
+void CpuBlocks::update()
+{
+    const Trace& trace = m_session.trace();
+    for (std::size_t i = m_isKsoftirqd.size(); i < trace.tasks().size(); ++i) {
+        m_isKsoftirqd.push_back(trace.tasks()[i].name.starts_with("ksoftirqd"));
+    }
+    const HostId host = m_session.host();
+    for (; m_taken < trace.size(); ++m_taken) {
+        const Event& event = trace[m_taken];
+        const EventKind kind = event.event_kind();
+        if (to_index(host) != 0 && event.host_id() != host) {
+            continue;
+        }
+        if (kind != EventKind::call && kind != EventKind::exit && kind != EventKind::sched) {
+            continue;
+        }
+        Lane& on = lane(event);
+        if (kind == EventKind::sched) {
+            continue;
+        }
+        const std::size_t level = levelOf(event.context());
+        auto& blocks = on.levels[level];
+        const std::uint64_t start = event.time_ns;
+        if (kind == EventKind::exit) {
+            if (!blocks.empty()) {
+                blocks.back().end = std::max(blocks.back().end, start);
+            }
+            continue;
+        }
+        const std::uint64_t end = event.has_end() ? start + event.duration_ns : start;
+        const bool thread = level == 1 && event.task < m_isKsoftirqd.size() && m_isKsoftirqd[event.task];
+        if (!blocks.empty()) {
+            CpuBlock& last = blocks.back();
+            const bool sameTask = level != 0 || last.task == event.task;
+            // Inside a call whose end is known, or (ends unknown) close enough to be one piece of work.
+            const bool inside = start <= last.end || (!event.has_end() && start - last.end < hold_together_ns);
+            if (sameTask && inside && last.ksoftirqd == thread) {
+                last.end = std::max(last.end, std::max(start, end));
+                continue;
+            }
+        }
+        blocks.push_back({start, end, static_cast<std::uint32_t>(m_taken), event.task, thread});
+    }
+}
+
+const CpuBlock* CpuBlocks::at(const Lane& lane, Context context, std::uint64_t ns, std::uint64_t tolerance)
+{
+    const auto& blocks = lane.levels[levelOf(context)];
+    auto after = std::upper_bound(blocks.begin(), blocks.end(), ns + tolerance, [](std::uint64_t t, const CpuBlock& b) { return t < b.begin; });
+    if (after == blocks.begin()) {
+        return nullptr;
+    }
+    --after;
+    return after->end + tolerance >= ns ? &*after : nullptr;
+}
+
+// ---- the widget --------------------------------------------------------------------------------------------------------------
+
+CpuLanes::CpuLanes(Session* session, TimeAxis* axis, QWidget* parent) : QWidget(parent), m_session(session), m_axis(axis), m_blocks(*session)
+{
+    setMouseTracking(true);
+    setFocusPolicy(Qt::TabFocus);
+    setAccessibleName(tr("CPU lanes"));
+    setAccessibleDescription(tr("What each CPU did when. Plus and minus zoom, 0 shows everything."));
+    setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    const auto repaint = [this] {
+        m_dirty = true;
+        update();
+    };
+    connect(session, &Session::playheadMoved, this, qOverload<>(&QWidget::update));
+    connect(session, &Session::selectionChanged, this, repaint);
+    connect(session, &Session::traceGrown, this, &CpuLanes::grown);
+    connect(session, &Session::traceReplaced, this, [this] {
+        m_blocks.reset();
+        grown();
+    });
+    connect(axis, &TimeAxis::rangeChanged, this, repaint);
+    connect(&Theme::instance(), &Theme::changed, this, repaint);
+    grown();
+}
+
+void CpuLanes::grown()
+{
+    m_blocks.update();
+    m_dirty = true;
+    if (m_blocks.lanes().size() != m_rows) {
+        m_rows = m_blocks.lanes().size();
+        updateGeometry();
+    }
+    update();
+}
+
+const CpuBlocks& CpuLanes::blocks()
+{
+    m_blocks.update();
+    return m_blocks;
+}
+
+QSize CpuLanes::sizeHint() const
+{
+    const auto rows = static_cast<int>(std::clamp<std::size_t>(m_rows, 1, 8));
+    return {600, top_margin + rows * lane_height + (rows - 1) * lane_gap + 6};
+}
+
+QSize CpuLanes::minimumSizeHint() const
+{
+    const auto rows = static_cast<int>(std::clamp<std::size_t>(m_rows, 1, 8));
+    return {240, top_margin + rows * 14 + (rows - 1) * 4 + 4};
+}
+
+QRectF CpuLanes::laneRect(std::size_t row) const
+{
+    const QRectF area = TimeAxis::area(*this);
+    const auto rows = static_cast<qreal>(std::max<std::size_t>(m_rows, 1));
+    // More CPUs than the height holds: lanes become lower, down to 4 px.
+    const qreal pitch = std::min<qreal>(lane_height + lane_gap, (height() - top_margin - 2) / rows);
+    const qreal tall = std::max<qreal>(4, std::min<qreal>(lane_height, pitch * 0.72));
+    return {area.left(), top_margin + static_cast<qreal>(row) * pitch, area.width(), tall};
+}
+
+void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context context, const QRectF& rect) const
+{
+    const auto& blocks = lane.levels[levelOf(context)];
+    const Theme& theme = Theme::instance();
+    const QColor color = theme.context(context);
+    const auto first = static_cast<std::uint64_t>(std::max(0.0, m_axis->begin()));
+    QRectF place = rect;
+    if (context == Context::process) {
+        place.setTop(rect.top() + rect.height() * 0.45);
+    } else if (context == Context::hardirq) {
+        place.setTop(rect.top() - std::min<qreal>(4, rect.height() * 0.2));
+    }
+    auto it = std::lower_bound(blocks.begin(), blocks.end(), first, [](const CpuBlock& b, std::uint64_t t) { return b.end < t; });
+    // Blocks that share a pixel become one: the picture costs by its width, not by the trace's length.
+    double from = 0;
+    double to = -1;
+    bool thread = false;
+    const CpuBlock* only = nullptr;
+    const auto flush = [&] {
+        if (to < from) {
+            return;
+        }
+        QRectF box(from, place.top(), std::max(1.0, to - from), place.height());
+        if (thread) {
+            QColor pale = color;
+            pale.setAlphaF(0.28F);
+            p.fillRect(box, pale);
+            Theme::hatch(p, box, color, 7);
+        } else {
+            p.fillRect(box, color);
+        }
+        // What it was, where there is room for words.
+        if (only != nullptr && box.width() > 46 && box.height() > 11 && !thread) {
+            const Trace& trace = m_session->trace();
+            const QString name = context == Context::process && only->task != 0 ? text(trace.task(static_cast<TaskId>(only->task)).name)
+                                                                               : text(trace.function_name(trace[only->first].function_id()));
+            const QFont font = Theme::mono(9.5);
+            const QRectF words = box.intersected(rect).adjusted(5, 0, -4, 0);
+            const QString shown = QFontMetricsF(font).elidedText(name, Qt::ElideRight, words.width());
+            if (shown.size() > 3) {
+                p.setFont(font);
+                p.setPen(theme.colors().onFlow);
+                p.drawText(words, Qt::AlignVCenter | Qt::AlignLeft, shown);
+            }
+        }
+        only = nullptr;
+        to = -1;
+    };
+    for (; it != blocks.end() && static_cast<double>(it->begin) <= m_axis->end(); ++it) {
+        const double left = std::max(rect.left(), m_axis->xOf(static_cast<double>(it->begin), rect));
+        const double right = std::min(rect.right(), std::max(left + 1, m_axis->xOf(static_cast<double>(it->end), rect)));
+        if (to >= from && left <= to && it->ksoftirqd == thread) {
+            to = std::max(to, right);
+            only = nullptr;
+            continue;
+        }
+        flush();
+        from = left;
+        to = right;
+        thread = it->ksoftirqd;
+        only = &*it;
+    }
+    flush();
+}
+
+void CpuLanes::paintLanes()
+{
+    const qreal dpr = devicePixelRatioF();
+    m_picture = QPixmap((QSizeF(size()) * dpr).toSize());
+    m_picture.setDevicePixelRatio(dpr);
+    const Colors& c = Theme::instance().colors();
+    m_picture.fill(c.panel);
+    QPainter p(&m_picture);
+    const auto& lanes = m_blocks.lanes();
+    const QRectF area = TimeAxis::area(*this);
+    const QFont font = Theme::sans(12, QFont::DemiBold);
+    if (lanes.empty()) {
+        p.setPen(c.textFaint);
+        p.setFont(Theme::sans(11));
+        p.drawText(area.adjusted(0, top_margin, 0, 0), Qt::AlignLeft | Qt::AlignTop, tr("no CPU has done anything yet"));
+    }
+    for (std::size_t row = 0; row < lanes.size(); ++row) {
+        const QRectF rect = laneRect(row);
+        p.setRenderHint(QPainter::Antialiasing);
+        p.setPen(Qt::NoPen);
+        p.setBrush(c.band);
+        p.drawRoundedRect(rect, 3, 3);
+        p.setRenderHint(QPainter::Antialiasing, false);
+        if (rect.height() >= 9) {
+            p.setPen(c.text);
+            p.setFont(font);
+            p.drawText(QRectF(space::wide - 2, rect.top() - 4, TimeAxis::gutter - 18, rect.height() + 8), Qt::AlignVCenter | Qt::AlignLeft,
+                       tr("CPU %1").arg(lanes[row].cpu));
+        }
+        for (const Context context : {Context::process, Context::softirq, Context::hardirq}) {
+            paintLevel(p, lanes[row], context, rect);
+        }
+    }
+    // Where the selected packet was at work: marks under its lanes.
+    const PacketId selected = m_session->selection().packet;
+    if (selected != PacketId::none) {
+        const Trace& trace = m_session->trace();
+        std::vector<double> last(lanes.size(), -10);
+        for (const std::uint32_t ordinal : m_session->journeys().events_of(selected)) {
+            const Event& event = trace[ordinal];
+            const double x = m_axis->xOf(static_cast<double>(event.time_ns), area);
+            if (!event.is_call() || x < area.left() || x > area.right()) {
+                continue;
+            }
+            for (std::size_t row = 0; row < lanes.size(); ++row) {
+                if (lanes[row].cpu == event.cpu && x - last[row] >= 2) {
+                    const QRectF rect = laneRect(row);
+                    p.fillRect(QRectF(x - 1, rect.bottom() + 1.5, 2, 4), c.accent);
+                    last[row] = x;
+                }
+            }
+        }
+    }
+    m_dirty = false;
+}
+
+void CpuLanes::paintEvent(QPaintEvent*)
+{
+    const QSize pixels = (QSizeF(size()) * devicePixelRatioF()).toSize();
+    if (m_dirty || m_picture.size() != pixels) {
+        paintLanes();
+    }
+    QPainter p(this);
+    p.drawPixmap(0, 0, m_picture);
+    const QRectF area = TimeAxis::area(*this);
+    m_axis->paintFuture(p, area.adjusted(0, top_margin - 5, 0, 0), false);
+    m_axis->paintPlayhead(p, area, 2, height(), true);
+    if (hasFocus()) {
+        p.setPen(QPen(Theme::instance().colors().accent, 1, Qt::DashLine));
+        p.setBrush(Qt::NoBrush);
+        p.drawRoundedRect(QRectF(rect()).adjusted(1.5, 1.5, -1.5, -1.5), radius::control, radius::control);
+    }
+}
+
+CpuLanes::Hit CpuLanes::hit(QPointF point)
+{
+    Hit found;
+    const QRectF area = TimeAxis::area(*this);
+    if (point.x() < area.left() || point.x() > area.right()) {
+        return found;
+    }
+    const auto& lanes = blocks().lanes();
+    const double moment = m_axis->nsAt(point.x(), area);
+    if (moment < 0) {
+        return found;
+    }
+    const auto ns = static_cast<std::uint64_t>(moment);
+    const auto tolerance = static_cast<std::uint64_t>(m_axis->span() / area.width() * 1.5);
+    const Trace& trace = m_session->trace();
+    for (std::size_t row = 0; row < lanes.size(); ++row) {
+        if (!laneRect(row).adjusted(0, -5, 0, 5).contains(point)) {
+            continue;
+        }
+        for (const Context context : {Context::hardirq, Context::softirq, Context::process}) {
+            const CpuBlock* block = CpuBlocks::at(lanes[row], context, ns, tolerance);
+            if (block == nullptr) {
+                continue;
+            }
+            found.found = true;
+            found.cpu = lanes[row].cpu;
+            found.context = context;
+            found.begin = block->begin;
+            found.end = block->end;
+            found.ordinal = block->first;
+            found.task = static_cast<TaskId>(block->task);
+            found.function = trace[block->first].function_id();
+            // The innermost call of this CPU and context that holds the moment; calls begin in order of time.
+            const std::size_t stop = trace.lower_bound({ns + tolerance + 1});
+            constexpr std::size_t looked_at = 20'000;
+            for (std::size_t i = stop; i-- > block->first && stop - i < looked_at;) {
+                const Event& event = trace[i];
+                if (!event.is_call() || event.cpu != found.cpu || levelOf(event.context()) != levelOf(context)) {
+                    continue;
+                }
+                if (!event.has_end() || event.time_ns + event.duration_ns + tolerance >= ns) {
+                    found.function = event.function_id();
+                    found.packet = event.packet_id();
+                    found.ordinal = static_cast<std::uint32_t>(i);
+                    break;
+                }
+            }
+            return found;
+        }
+    }
+    return found;
+}
+
+bool CpuLanes::event(QEvent* event)
+{
+    if (event->type() == QEvent::ToolTip) {
+        const auto* help = static_cast<QHelpEvent*>(event);
+        const Hit at = hit(help->pos());
+        if (!at.found) {
+            QToolTip::hideText();
+            event->ignore();
+            return true;
+        }
+        const Trace& trace = m_session->trace();
+        QString words = QStringLiteral("<b>CPU %1 · %2</b><br><tt>%3</tt>").arg(at.cpu).arg(contextText(at.context), text(trace.function_name(at.function)).toHtmlEscaped());
+        if (at.packet != PacketId::none) {
+            words += QStringLiteral("<br>%1").arg(packetTitle(trace, at.packet).toHtmlEscaped());
+        }
+        if (to_index(at.task) < trace.tasks().size() && at.task != TaskId::none) {
+            words += (at.context == Context::process ? tr("<br>task %1") : tr("<br>interrupted or borrowed: %1")).arg(text(trace.task(at.task).name).toHtmlEscaped());
+        }
+        if (trace.info.times_trustworthy) {
+            words += QStringLiteral("<br>%1").arg(durationText({static_cast<std::int64_t>(at.end - at.begin)}));
+        }
+        QToolTip::showText(help->globalPos(), words, this);
+        return true;
+    }
+    return QWidget::event(event);
+}
+
+void CpuLanes::wheelEvent(QWheelEvent* event)
+{
+    m_axis->wheel(event, TimeAxis::area(*this));
+}
+
+void CpuLanes::mousePressEvent(QMouseEvent* event)
+{
+    m_axis->press(event, TimeAxis::area(*this));
+}
+
+void CpuLanes::mouseMoveEvent(QMouseEvent* event)
+{
+    if (!m_axis->move(event, TimeAxis::area(*this))) {
+        setCursor(hit(event->position()).found ? Qt::PointingHandCursor : Qt::ArrowCursor);
+    }
+}
+
+void CpuLanes::mouseReleaseEvent(QMouseEvent* event)
+{
+    if (!m_axis->release(event, TimeAxis::area(*this)) || !m_axis->wasClick() || event->button() != Qt::LeftButton) {
+        return;
+    }
+    const Hit at = hit(event->position());
+    if (!at.found) {
+        return;
+    }
+    Selection selection;
+    selection.packet = at.packet != PacketId::none ? at.packet : m_session->selection().packet;
+    selection.function = at.function;
+    m_session->select(selection);
+}
+
+void CpuLanes::mouseDoubleClickEvent(QMouseEvent* event)
+{
+    m_axis->doubleClick(event);
+}
+
+void CpuLanes::keyPressEvent(QKeyEvent* event)
+{
+    if (!m_axis->key(event)) {
+        QWidget::keyPressEvent(event);
+    }
+}
+
+} // namespace skbscope::ui
