@@ -61,33 +61,6 @@ Result<Duration> parse_duration(std::string_view text)
     return Duration{std::llround(*value * unit->ns)};
 }
 
-Result<Span> parse_span(std::string_view text)
-{
-    const auto comma = text.find(',');
-    if (comma == std::string_view::npos) {
-        return bad_argument(text, "not a span of time", "two times on the trace's clock: T1,T2");
-    }
-    Span span;
-    if (const auto first = text.substr(0, comma); !first.empty()) {
-        const auto begin = parse_duration(first);
-        if (!begin) {
-            return tl::unexpected(begin.error());
-        }
-        span.begin = SimTime{static_cast<std::uint64_t>(begin->ns)};
-    }
-    if (const auto second = text.substr(comma + 1); !second.empty()) {
-        const auto end = parse_duration(second);
-        if (!end) {
-            return tl::unexpected(end.error());
-        }
-        span.end = SimTime{static_cast<std::uint64_t>(end->ns)};
-    }
-    if (span.end < span.begin) {
-        return bad_argument(text, "ends before it begins", "T1,T2 with T1 first");
-    }
-    return span;
-}
-
 Result<Assignment> parse_assignment(std::string_view text)
 {
     const auto equals = text.find('=');
@@ -105,11 +78,13 @@ Result<std::pair<int, int>> parse_size(std::string_view text)
     if (cross != std::string_view::npos) {
         const auto width = whole_number<int>(text.substr(0, cross));
         const auto height = whole_number<int>(text.substr(cross + 1));
-        if (width && height && std::min(*width, *height) >= smallest && std::max(*width, *height) <= largest) {
+        if (width && height && std::min(*width, *height) >= smallest &&
+            std::max(*width, *height) <= largest) {
             return std::pair{*width, *height};
         }
     }
-    return bad_argument(text, "not a size", "WIDTHxHEIGHT in pixels, each from 320 to 8192, such as 1600x900");
+    return bad_argument(text, "not a size",
+                        "WIDTHxHEIGHT in pixels, each from 320 to 8192, such as 1600x900");
 }
 
 } // namespace skbscope::app

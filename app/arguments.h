@@ -1,5 +1,5 @@
 #pragma once
-// Values as people write them on the command line: times with units, settings, a span of time, an output format.
+// Values as people write them on the command line: times with units, settings, a picture's size.
 
 #include "core/result.h"
 #include "core/trace/time.h"
@@ -11,16 +11,9 @@
 
 namespace skbscope::app {
 
-/// "1500", "1500ns", "1.5us", "2ms", "1s". No unit: nanoseconds. Negative or larger than the clock can hold: an error.
+/// "1500", "1500ns", "1.5us", "2ms", "1s". No unit: nanoseconds. Negative or larger than the clock can hold:
+/// an error.
 [[nodiscard]] Result<Duration> parse_duration(std::string_view text);
-
-/// A part of a trace, both ends on the trace's clock; `end` is not part of it.
-struct Span {
-    SimTime begin;
-    SimTime end = never;
-};
-/// "T1,T2" as in --between; either may be empty ("T1," is to the end).
-[[nodiscard]] Result<Span> parse_span(std::string_view text);
 
 /// "key=value" as in --set.
 struct Assignment {

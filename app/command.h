@@ -1,6 +1,7 @@
 #pragma once
-// What main() needs from each command: a function that adds it to the command line. A command that was named on the
-// line leaves its action in Invocation; main() runs it and turns an error into one line and an exit status.
+// What main() needs from each command: a function that adds it to the command line. A command that was named
+// on the line leaves its action in Invocation; main() runs it and turns an error into one line and an exit
+// status.
 
 #include "core/result.h"
 
@@ -27,12 +28,12 @@ void add_lesson_command(CLI::App& program, Invocation& chosen);
 /// The window is what the program does without a command.
 void add_window(CLI::App& program, Invocation& chosen);
 
-/// Adds the subcommand with its options held in a fresh `Options`, which its `run` receives. The examples stand at the
-/// end of its help.
+/// Adds the subcommand with its options held in a fresh `Options`, which its `run` receives. The examples
+/// stand at the end of its help.
 template <typename Options>
-std::pair<CLI::App*, std::shared_ptr<Options>> add_command(CLI::App& program, Invocation& chosen, const char* name,
-                                                           const char* purpose, const char* examples,
-                                                           Result<int> (*run)(const Options&))
+std::pair<CLI::App*, std::shared_ptr<Options>>
+add_command(CLI::App& program, Invocation& chosen, const char* name, const char* purpose,
+            const char* examples, Result<int> (*run)(const Options&))
 {
     auto options = std::make_shared<Options>();
     auto* command = program.add_subcommand(name, purpose);

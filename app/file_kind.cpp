@@ -18,18 +18,16 @@ struct Magic {
     FileKind kind;
 };
 
-// pcap: microseconds and nanoseconds, in either byte order (pcap-savefile(5)). pcapng: the type of its first block
-// reads the same in both orders. trace.dat: trace-cmd.dat(5).
+// pcap: microseconds and nanoseconds, in either byte order (pcap-savefile(5)). pcapng: the type of its first
+// block reads the same in both orders. trace.dat: trace-cmd.dat(5).
 constexpr std::array magics{
-    Magic{"\x0a\x0d\x0d\x0a", FileKind::pcapng},
-    Magic{"\xd4\xc3\xb2\xa1", FileKind::pcap},
-    Magic{"\xa1\xb2\xc3\xd4", FileKind::pcap},
-    Magic{"\x4d\x3c\xb2\xa1", FileKind::pcap},
-    Magic{"\xa1\xb2\x3c\x4d", FileKind::pcap},
-    Magic{"\x17\x08\x44tracing", FileKind::trace_dat},
+    Magic{"\x0a\x0d\x0d\x0a", FileKind::pcapng}, Magic{"\xd4\xc3\xb2\xa1", FileKind::pcap},
+    Magic{"\xa1\xb2\xc3\xd4", FileKind::pcap},   Magic{"\x4d\x3c\xb2\xa1", FileKind::pcap},
+    Magic{"\xa1\xb2\x3c\x4d", FileKind::pcap},   Magic{"\x17\x08\x44tracing", FileKind::trace_dat},
 };
 
-constexpr auto known_kinds = "skbscope opens its own recordings, trace.dat, pcap and pcapng captures, scenarios and lessons";
+constexpr auto known_kinds =
+    "skbscope opens its own recordings, trace.dat, pcap and pcapng captures, scenarios and lessons";
 
 bool is_text(std::string_view bytes)
 {
@@ -71,7 +69,8 @@ Result<FileKind> kind_of_bytes(const std::string& path, std::string_view head)
     if (name.extension() == ".yaml" || name.extension() == ".yml" || head.starts_with("%YAML")) {
         return FileKind::scenario;
     }
-    return fail(ErrorKind::foreign, path, "is text, but no scenario (.yaml) and no lesson (lesson.md)", known_kinds);
+    return fail(ErrorKind::foreign, path, "is text, but no scenario (.yaml) and no lesson (lesson.md)",
+                known_kinds);
 }
 
 } // namespace
@@ -90,7 +89,8 @@ Result<FileKind> file_kind(const std::string& path)
         return kind_of_folder(path);
     }
     if (!fs::is_regular_file(status)) {
-        return fail(ErrorKind::foreign, path, "is neither a file nor a folder", "save what it holds in a file first");
+        return fail(ErrorKind::foreign, path, "is neither a file nor a folder",
+                    "save what it holds in a file first");
     }
     std::ifstream file(path, std::ios::binary);
     if (!file) {

@@ -1,5 +1,5 @@
-// skbscope's command line: reads it, runs the one command it names, and turns the outcome into an exit status:
-// 0 done, 1 the answer is no, 2 usage, 3 bad input, 4 not permitted or not supported here.
+// skbscope's command line: reads it, runs the one command it names, and turns the outcome into an exit
+// status: 0 done, 1 the answer is no, 2 usage, 3 bad input, 4 not permitted or not supported here.
 
 #include "app/command.h"
 
@@ -14,13 +14,14 @@ using namespace skbscope::app;
 constexpr auto purpose = "skbscope shows how Linux receives and sends packets, function by function.\n"
                          "Without a command it opens its window.";
 
-constexpr auto exit_statuses = "Exit status: 0 done, 1 the answer is no, 2 usage, 3 bad input, 4 not permitted or "
-                               "not supported here.\n\n"
-                               "Examples:\n"
-                               "  skbscope                            the window, on the first lesson\n"
-                               "  skbscope capture.pcap               a capture, replayed through the model\n"
-                               "  skbscope lesson list                what there is to learn\n"
-                               "  skbscope report trace.dat           what happened to the packets of a recording\n";
+constexpr auto exit_statuses =
+    "Exit status: 0 done, 1 the answer is no, 2 usage, 3 bad input, 4 not permitted or "
+    "not supported here.\n\n"
+    "Examples:\n"
+    "  skbscope                            the window, on the first lesson\n"
+    "  skbscope capture.pcap               a capture, replayed through the model\n"
+    "  skbscope lesson list                what there is to learn\n"
+    "  skbscope report trace.dat           what happened to the packets of a recording\n";
 
 /// Qt's own options have one dash ("-platform offscreen"); here they have two.
 std::vector<std::string> arguments(int argc, char** argv)
@@ -61,7 +62,8 @@ int run(const Invocation& chosen)
     }
     // A full disk shows only when the buffer is written.
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-        return report_error({ErrorKind::unwritable, "standard output", "cannot be written", "is the disk full?"});
+        return report_error(
+            {ErrorKind::unwritable, "standard output", "cannot be written", "is the disk full?"});
     }
     return *status;
 }
@@ -77,6 +79,10 @@ int main(int argc, char** argv)
     program.require_subcommand(0, 1);
 
     Invocation chosen;
+    add_report_command(program, chosen);
+    add_journey_command(program, chosen);
+    add_filter_command(program, chosen);
+    add_lesson_command(program, chosen);
     add_catalog_command(program, chosen);
 
     try {

@@ -56,12 +56,4 @@ void print_entry(std::string_view label, std::string_view text)
     fmt::print("{}\n", lines);
 }
 
-void add_format_option(CLI::App& command, std::string& format)
-{
-    command.add_option("--format", format, "text or json")
-        ->check(CLI::IsMember({"text", "json"}))
-        ->capture_default_str()
-        ->option_text("text|json [text]");
-}
-
 } // namespace skbscope::app

@@ -1,8 +1,9 @@
 // skbscope catalog [NAME]: what a kernel function, queue, hook or setting is called today and what it does.
 
-#include "app/command.h"
-#include "app/text.h"
 #include "core/catalog/catalog.h"
+#include "app/command.h"
+#include "app/output.h"
+#include "app/text.h"
 
 #include <algorithm>
 #include <array>
@@ -17,22 +18,32 @@ struct Options {
     std::string format = "text";
 };
 
-constexpr std::array all_versions{KernelVersion::v4_1, KernelVersion::v5_10, KernelVersion::v6_1, KernelVersion::v6_12,
-                                  KernelVersion::v6_18};
+constexpr std::array all_versions{KernelVersion::v4_1, KernelVersion::v5_10, KernelVersion::v6_1,
+                                  KernelVersion::v6_12, KernelVersion::v6_18};
 
 std::string_view kind_name(Resolution::Kind kind)
 {
     switch (kind) {
-    case Resolution::Kind::function: return "function";
-    case Resolution::Kind::queue: return "queue";
-    case Resolution::Kind::hook: return "hook";
-    case Resolution::Kind::setting: return "setting";
-    case Resolution::Kind::stage: return "stage";
-    case Resolution::Kind::tracepoint: return "tracepoint";
-    case Resolution::Kind::softirq: return "softirq";
-    case Resolution::Kind::syscall: return "system call";
-    case Resolution::Kind::callback: return "callback";
-    case Resolution::Kind::unknown: break;
+    case Resolution::Kind::function:
+        return "function";
+    case Resolution::Kind::queue:
+        return "queue";
+    case Resolution::Kind::hook:
+        return "hook";
+    case Resolution::Kind::setting:
+        return "setting";
+    case Resolution::Kind::stage:
+        return "stage";
+    case Resolution::Kind::tracepoint:
+        return "tracepoint";
+    case Resolution::Kind::softirq:
+        return "softirq";
+    case Resolution::Kind::syscall:
+        return "system call";
+    case Resolution::Kind::callback:
+        return "callback";
+    case Resolution::Kind::unknown:
+        break;
     }
     return "unknown";
 }
@@ -48,7 +59,8 @@ std::string contexts_of(std::uint8_t bits)
     return fmt::format("{}", fmt::join(names, ", "));
 }
 
-/// The name in each version, versions with the same one together: "ip_rcv (5.10, 6.1), not visible to ftrace in 4.1".
+/// The name in each version, versions with the same one together: "ip_rcv (5.10, 6.1), not visible to ftrace
+/// in 4.1".
 std::string names_by_version(const Function& function)
 {
     std::vector<std::pair<std::string, std::vector<std::string_view>>> groups;
@@ -84,8 +96,8 @@ void print_drop_sites(const Function& function)
                                                               : Catalog::drop_reason(site.reason).name;
         print_entry("drops", fmt::format("{}: {}", reason, site.condition));
         if (!site.control.empty()) {
-            print_entry("", fmt::format("governed by {}{}{}", site.control, site.default_value.empty() ? "" : ", default ",
-                                        site.default_value));
+            print_entry("", fmt::format("governed by {}{}{}", site.control,
+                                        site.default_value.empty() ? "" : ", default ", site.default_value));
         }
         if (!site.counters.empty()) {
             print_entry("", fmt::format("counted in {}", site.counters));
@@ -161,8 +173,10 @@ nlohmann::ordered_json function_as_json(const Function& function)
 
 nlohmann::ordered_json as_json(const Resolution& found)
 {
-    nlohmann::ordered_json json = {
-        {"asked", found.asked}, {"kind", kind_name(found.kind)}, {"today", found.today}, {"text", found.text}};
+    nlohmann::ordered_json json = {{"asked", found.asked},
+                                   {"kind", kind_name(found.kind)},
+                                   {"today", found.today},
+                                   {"text", found.text}};
     if (found.function != FunctionId::none) {
         json.update(function_as_json(Catalog::function(found.function)));
     }
@@ -193,9 +207,10 @@ Result<int> run(const Options& options)
     }
     const auto found = Catalog::resolve(options.name);
     if (found.kind == Resolution::Kind::unknown) {
-        return fail(ErrorKind::not_found, options.name, "no function, queue, hook or setting of that name is known",
-                    found.suggestions.empty() ? "skbscope catalog lists all functions"
-                                              : fmt::format("near it: {}", fmt::join(found.suggestions, ", ")));
+        return fail(
+            ErrorKind::not_found, options.name, "no function, queue, hook or setting of that name is known",
+            found.suggestions.empty() ? "skbscope catalog lists all functions"
+                                      : fmt::format("near it: {}", fmt::join(found.suggestions, ", ")));
     }
     if (options.format == "json") {
         fmt::print("{}\n", as_json(found).dump(1));
@@ -210,12 +225,14 @@ Result<int> run(const Options& options)
 void add_catalog_command(CLI::App& program, Invocation& chosen)
 {
     auto [command, options] = add_command<Options>(
-        program, chosen, "catalog", "What a kernel function, queue, hook or setting is, and what it is called in which kernel",
+        program, chosen, "catalog",
+        "What a kernel function, queue, hook or setting is, and what it is called in which kernel",
         "  skbscope catalog                       list all functions\n"
         "  skbscope catalog enqueue_to_backlog\n"
         "  skbscope catalog net.core.netdev_max_backlog\n",
         run);
-    command->add_option("NAME", options->name, "A name of any kernel version; without it, all functions are listed");
+    command->add_option("NAME", options->name,
+                        "A name of any kernel version; without it, all functions are listed");
     add_format_option(*command, options->format);
 }
 

@@ -1,0 +1,25 @@
+#pragma once
+// What commands have in common: FILE, -w OUT, --format, and the line that says what was written.
+
+#include "core/trace/trace.h"
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+namespace skbscope::app {
+
+inline constexpr auto file_help = "A recording, trace.dat, capture, scenario or lesson";
+
+/// -w,--write OUT
+CLI::Option* add_output_option(CLI::App& command, std::string& output);
+/// --format text|json
+void add_format_option(CLI::App& command, std::string& format);
+
+/// To standard output, with a newline at the end if there is none.
+void print_text(const std::string& text);
+/// One line on stderr: the file, how many packets and what became of them.
+void say_written(const std::string& path, const Trace& trace);
+/// One line on stderr for each fault of the trace: what was lost or could not be told.
+void say_faults(const std::string& path, const Trace& trace);
+
+} // namespace skbscope::app
