@@ -143,6 +143,14 @@ const Setting* Catalog::find_setting(std::string_view name)
             return &setting;
         }
     }
+    // "net.ipv4.conf.eth0.rp_filter" for "net.ipv4.conf.*.rp_filter"
+    for (const Setting& setting : settings()) {
+        const std::size_t star = setting.name.find('*');
+        if (star != std::string_view::npos && name.size() >= setting.name.size() && name.starts_with(setting.name.substr(0, star)) &&
+            name.ends_with(setting.name.substr(star + 1))) {
+            return &setting;
+        }
+    }
     // "netdev_max_backlog" for "net.core.netdev_max_backlog"
     for (const Setting& setting : settings()) {
         const std::size_t dot = setting.name.rfind('.');

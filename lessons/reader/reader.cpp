@@ -537,8 +537,11 @@ private:
         if (experiment.goal.empty()) {
             add(Severity::error, here, 1, "the experiment has no goal", "add 'goal: delivered == 4', for example");
         }
-        if (experiment.knobs.empty() && experiment.actions.empty()) {
-            add(Severity::error, here, 1, "the experiment changes nothing", "add 'knobs:' or 'do:'");
+        // A recording cannot be changed; there an experiment is something to count or to find.
+        const bool changes = !experiment.knobs.empty() || !experiment.actions.empty();
+        if (changes == parsed_.lesson.scenario.empty()) {
+            add(Severity::error, here, 1, changes ? "a recording has no knobs and no actions" : "the experiment changes nothing",
+                changes ? "let the goal measure what the recording holds" : "add 'knobs:' or 'do:'");
         }
         step.experiment = std::move(experiment);
     }

@@ -188,7 +188,8 @@ private:
         const bool reached = result.done && result.goal.reached;
         result_.goals_missed += reached ? 0 : 1;
         write_lines(fmt::format("goal: {}", experiment.goal.text));
-        write_lines(fmt::format("run with {}: {}", done, result.done ? result.goal.text() : result.done.error().describe()));
+        write_lines(fmt::format("{}: {}", done.empty() ? "measured" : "run with " + done,
+                                result.done ? result.goal.text() : result.done.error().describe()));
         write_lines(reached ? "goal reached" : "goal NOT reached");
         if (reached && !experiment.after.empty()) {
             out_ << '\n';

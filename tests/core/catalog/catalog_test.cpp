@@ -168,6 +168,13 @@ TEST(Catalog, SettingIsFoundByItsLastWordToo)
     EXPECT_THAT(found.text, testing::HasSubstr("300"));
 }
 
+TEST(Catalog, SettingOfOneDeviceIsTheSettingOfAll)
+{
+    ASSERT_NE(Catalog::find_setting("net.ipv4.neigh.default.unres_qlen_bytes"), nullptr);
+    EXPECT_EQ(Catalog::find_setting("net.ipv4.neigh.default.unres_qlen_bytes")->name, "net.ipv4.neigh.*.unres_qlen_bytes");
+    EXPECT_EQ(Catalog::find_setting("net.ipv4.neigh.default.no_such"), nullptr);
+}
+
 TEST(Catalog, CompilerSuffixesAreCut)
 {
     EXPECT_EQ(Catalog::find_function("__netif_receive_skb_core.constprop.0"), fn::__netif_receive_skb_core);
