@@ -1,0 +1,347 @@
+// Scenario -> World: hosts with their CPUs, devices, routes and applications, and the names of all of them in the trace.
+
+#include "core/catalog/catalog.h"
+#include "core/catalog/stage_ids.h"
+#include "core/kernel/functions.h"
+#include "core/scenario/model_source.h"
+#include "core/scenario/sysctls.h"
+
+#include <fmt/format.h>
+
+namespace skbscope {
+
+namespace {
+
+using namespace kernel;
+
+RoomId room(StageId stage) { return Catalog::stage(stage).room; }
+
+class Builder {
+public:
+    Builder(const Scenario& scenario, Trace& trace) : scenario_(scenario), trace_(trace) {}
+
+    World build()
+    {
+        world_.seed = scenario_.seed;
+        world_.random_state = scenario_.seed;
+        world_.costs.scale(scenario_.cost_scale);
+        add_stations();
+        for (const ScenarioHost& host : scenario_.hosts) {
+            add_host(host);
+        }
+        connect_links();
+        start_flows();
+        return std::move(world_);
+    }
+
+private:
+    void add_stations()
+    {
+        for (const ScenarioStation& from : scenario_.stations) {
+            Station station;
+            station.name = from.name;
+            station.mac = from.mac;
+            station.address = from.address;
+            station.answers_arp = from.answers_arp;
+            station.reply_delay = from.reply_delay;
+            world_.stations.push_back(station);
+        }
+    }
+
+    void add_host(const ScenarioHost& from)
+    {
+        Host host;
+        host.name = from.name;
+        host.id = trace_.add_host({from.name, static_cast<std::uint16_t>(from.cpus)});
+        host.first_cpu = static_cast<std::uint32_t>(world_.cpus.size());
+        host.cpus = from.cpus;
+        for (const auto& [name, value] : from.sysctls) {
+            host.sysctl.*(find_sysctl(name)->member) = value;
+        }
+        world_.hosts.push_back(std::move(host));
+        host_row_ = static_cast<std::uint32_t>(world_.hosts.size() - 1);
+        for (std::uint32_t cpu = 0; cpu < from.cpus; ++cpu) {
+            add_cpu(cpu);
+        }
+        add_loopback();
+        for (const ScenarioDevice& device : from.devices) {
+            add_device(device);
+        }
+        for (const ScenarioRoute& route : from.routes) {
+            current().fib.push_back({route.to.address & mask(route.to.prefix), route.to.prefix, Route::Kind::unicast,
+                                     device_row(route.device), route.via, first_address(device_row(route.device))});
+        }
+        for (const ScenarioNeighbour& neighbour : from.neighbours) {
+            add_neighbour(neighbour);
+        }
+        for (const ScenarioReceiver& receiver : from.receivers) {
+            add_receiver(receiver);
+        }
+        for (const ScenarioSender& sender : from.senders) {
+            add_sender(sender);
+        }
+    }
+
+    Host& current() { return world_.hosts[host_row_]; }
+    static std::uint32_t mask(std::uint8_t prefix) { return prefix == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix); }
+    bool several_hosts() const { return scenario_.hosts.size() > 1; }
+    /// Queue names bear the host's name only where there is more than one.
+    std::string named(const std::string& name) { return several_hosts() ? current().name + ": " + name : name; }
+
+    QueueId add_queue(const std::string& name, QueueKind kind, RoomId in, std::uint64_t limit, const std::string& setting)
+    {
+        return trace_.add_queue({named(name), kind, current().id, in, limit, QueueUnit::packets, setting});
+    }
+
+    void add_cpu(std::uint32_t index)
+    {
+        Cpu cpu;
+        cpu.host = host_row_;
+        cpu.index = index;
+        cpu.id = static_cast<CpuId>(world_.cpus.size());
+        cpu.backlog = static_cast<NapiIndex>(world_.napis.size());
+        cpu.backlog_queue = add_queue(fmt::format("backlog CPU {}", index), QueueKind::backlog, room(stage::backlog),
+                                      static_cast<std::uint64_t>(current().sysctl.netdev_max_backlog), "net.core.netdev_max_backlog");
+        Napi backlog;
+        backlog.cpu = static_cast<std::uint32_t>(world_.cpus.size());
+        backlog.weight = static_cast<std::uint32_t>(current().sysctl.dev_weight);
+        world_.napis.push_back(backlog);
+        Task thread;
+        thread.name = fmt::format("ksoftirqd/{}", index);
+        thread.host = host_row_;
+        thread.cpu = static_cast<std::uint32_t>(world_.cpus.size());
+        thread.program = Program::ksoftirqd;
+        thread.state = Task::State::sleeping;
+        cpu.ksoftirqd = add_task(std::move(thread));
+        world_.cpus.push_back(std::move(cpu));
+    }
+
+    std::int32_t add_task(Task task)
+    {
+        const auto pid = static_cast<std::int32_t>(100 + world_.tasks.size());
+        task.id = trace_.add_task({task.name, pid, current().id});
+        world_.tasks.push_back(std::move(task));
+        return static_cast<std::int32_t>(world_.tasks.size() - 1);
+    }
+
+    DeviceIndex put(NetDevice device)
+    {
+        device.host = host_row_;
+        DeviceRecord record;
+        record.name = device.name;
+        record.host = current().id;
+        record.driver = device.kind == DeviceKind::loopback ? "loopback" : "e1000";
+        record.mac = device.mac.bytes;
+        record.mtu = device.mtu;
+        device.id = trace_.add_device(record);
+        world_.devices.push_back(std::move(device));
+        return static_cast<DeviceIndex>(world_.devices.size() - 1);
+    }
+
+    void add_address(DeviceIndex device, const ScenarioAddress& address)
+    {
+        Host& host = current();
+        host.fib.push_back({address.address, 32, Route::Kind::local, device, 0, address.address});
+        if (address.prefix >= 31) {
+            return;
+        }
+        const std::uint32_t network = address.address & mask(address.prefix);
+        host.fib.push_back({network, address.prefix, Route::Kind::unicast, device, 0, address.address});
+        host.fib.push_back({network | ~mask(address.prefix), 32, Route::Kind::broadcast, device, 0, address.address});
+    }
+
+    void add_loopback()
+    {
+        NetDevice lo;
+        lo.name = "lo";
+        lo.kind = DeviceKind::loopback;
+        lo.mtu = 65536;
+        lo.qdisc.noqueue = true;
+        lo.addresses.push_back({0x7f000001, 8});
+        const DeviceIndex row = put(std::move(lo));
+        current().fib.push_back({0x7f000000, 8, Route::Kind::local, row, 0, 0x7f000001});
+    }
+
+    void add_device(const ScenarioDevice& from)
+    {
+        NetDevice device;
+        device.name = from.name;
+        device.mac = from.mac;
+        device.mtu = from.mtu;
+        device.tx_checksum = from.tx_checksum;
+        device.irq_cpu = from.irq_cpu;
+        device.qdisc.limit = from.txqueuelen;
+        device.qdisc.queue = add_queue(from.name + " pfifo_fast", QueueKind::qdisc, room(stage::qdisc), from.txqueuelen, from.name + ".txqueuelen");
+        E1000& nic = device.e1000;
+        nic.rx_ring_size = from.rx_ring;
+        nic.tx_ring_size = from.tx_ring;
+        nic.rx_available = from.rx_ring - 1; // E1000_DESC_UNUSED: one always stays empty
+        nic.copybreak = from.copybreak;
+        nic.bits_per_second = from.rate;
+        nic.rx_checksum = from.rx_checksum;
+        nic.promiscuous = from.promiscuous;
+        nic.rx_queue = add_queue(from.name + " RX ring", QueueKind::rx_ring, room(stage::nic_rx_ring), from.rx_ring, from.name + ".rx_ring");
+        nic.tx_queue = add_queue(from.name + " TX ring", QueueKind::tx_ring, room(stage::nic_tx_ring), from.tx_ring, from.name + ".tx_ring");
+        nic.wire_queue = add_queue(from.name + " wire", QueueKind::wire, room(stage::nic_rx_ring), 0, "");
+        nic.napi = static_cast<NapiIndex>(world_.napis.size());
+        Napi napi;
+        napi.rx_list_queue = add_queue(from.name + " rx_list", QueueKind::gro_list, room(stage::gro),
+                                       static_cast<std::uint64_t>(current().sysctl.gro_normal_batch), "net.core.gro_normal_batch");
+        for (const ScenarioAddress& address : from.addresses) {
+            device.addresses.push_back({address.address, address.prefix});
+        }
+        const DeviceIndex row = put(std::move(device));
+        napi.device = row;
+        world_.napis.push_back(napi);
+        for (const ScenarioAddress& address : from.addresses) {
+            add_address(row, address);
+        }
+    }
+
+    DeviceIndex device_row(const std::string& name)
+    {
+        for (std::size_t row = 0; row < world_.devices.size(); ++row) {
+            if (world_.devices[row].host == host_row_ && world_.devices[row].name == name) {
+                return static_cast<DeviceIndex>(row);
+            }
+        }
+        return nothing;
+    }
+
+    std::uint32_t first_address(DeviceIndex device)
+    {
+        const auto& addresses = world_.devices[static_cast<std::size_t>(device)].addresses;
+        return addresses.empty() ? 0 : addresses.front().address;
+    }
+
+    void add_neighbour(const ScenarioNeighbour& from)
+    {
+        Neighbour neighbour;
+        neighbour.address = from.address;
+        neighbour.device = device_row(from.device);
+        neighbour.state = Nud::reachable;
+        neighbour.lladdr = from.mac;
+        neighbour.header_cached = true; // it has been talked to before
+        neighbour.queue = trace_.add_queue({named("arp_queue " + IpAddress::v4(from.address).text()), QueueKind::arp_queue, current().id,
+                                            room(stage::neigh), static_cast<std::uint64_t>(current().sysctl.unres_qlen_bytes),
+                                            QueueUnit::bytes, "net.ipv4.neigh.default.unres_qlen_bytes"});
+        current().neighbours.push_back(std::move(neighbour));
+    }
+
+    Task task_on(const std::string& name, std::uint32_t cpu)
+    {
+        Task task;
+        task.name = name;
+        task.host = host_row_;
+        task.cpu = current().first_cpu + cpu;
+        return task;
+    }
+
+    void start(Task task)
+    {
+        const std::uint32_t cpu = task.cpu;
+        const std::int32_t row = add_task(std::move(task));
+        world_.cpus[cpu].run_queue.push_back(row);
+    }
+
+    void add_receiver(const ScenarioReceiver& from)
+    {
+        Task task = task_on(from.name, from.cpu);
+        task.program = Program::udp_receiver;
+        task.bind_address = from.address;
+        task.bind_port = from.port;
+        task.use_poll = from.poll;
+        task.work_per_datagram = from.work;
+        // getsockopt() reports twice what setsockopt() was given.
+        task.wanted_rcvbuf = from.rcvbuf == 0 ? -1 : static_cast<std::int32_t>(from.rcvbuf / 2);
+        start(std::move(task));
+    }
+
+    void add_sender(const ScenarioSender& from)
+    {
+        Task task = task_on(from.name, from.cpu);
+        task.program = Program::udp_sender;
+        task.destination = from.address;
+        task.destination_port = from.port;
+        task.bind_port = from.from_port;
+        task.connect = from.connect;
+        task.size = from.size;
+        task.to_send = from.count;
+        task.gap = from.gap;
+        task.next_send = SimTime{} + from.start;
+        start(std::move(task));
+    }
+
+    void connect_links()
+    {
+        std::uint32_t host = 0;
+        for (const ScenarioHost& from : scenario_.hosts) {
+            host_row_ = host++;
+            for (const ScenarioDevice& device : from.devices) {
+                connect_link(device_row(device.name), device.link);
+            }
+        }
+    }
+
+    void connect_link(DeviceIndex row, const std::string& link)
+    {
+        E1000& nic = world_.devices[static_cast<std::size_t>(row)].e1000;
+        for (std::size_t station = 0; station < world_.stations.size(); ++station) {
+            if (world_.stations[station].name == link) {
+                nic.station = static_cast<std::int32_t>(station);
+                world_.stations[station].device = row;
+            }
+        }
+        for (std::size_t other = 0; other < world_.devices.size(); ++other) {
+            const NetDevice& device = world_.devices[other];
+            if (world_.hosts[device.host].name + "." + device.name == link) {
+                nic.peer_device = static_cast<DeviceIndex>(other);
+                world_.devices[other].e1000.peer_device = row; // a cable has two ends
+            }
+        }
+    }
+
+    void start_flows()
+    {
+        for (std::size_t station = 0; station < scenario_.stations.size(); ++station) {
+            for (const ScenarioFlow& from : scenario_.stations[station].flows) {
+                WireFlow flow;
+                flow.station = static_cast<std::int32_t>(station);
+                flow.destination = from.address;
+                flow.destination_port = from.port;
+                flow.source_port = from.from_port;
+                flow.size = from.size;
+                flow.remaining = from.count;
+                flow.gap = from.gap;
+                world_.flows.push_back(flow);
+                if (from.count > 0 && world_.stations[station].device != nothing) {
+                    DeviceEvent first;
+                    first.kind = DeviceEvent::Kind::flow_sends;
+                    first.at = SimTime{} + from.start;
+                    first.index = static_cast<std::int32_t>(world_.flows.size() - 1);
+                    Kernel(world_, trace_).schedule(std::move(first));
+                }
+            }
+        }
+    }
+
+    const Scenario& scenario_;
+    Trace& trace_;
+    World world_;
+    std::uint32_t host_row_ = 0;
+};
+
+} // namespace
+
+kernel::World build_world(const Scenario& scenario, Trace& trace)
+{
+    trace.info.source = "model: " + scenario.title;
+    trace.info.kernel_release = scenario.kernel + " (model)";
+    trace.info.kernel = kernel_version_of(scenario.kernel);
+    trace.info.scenario = to_text(scenario);
+    World world = Builder(scenario, trace).build();
+    trace.info.costs_hash = world.costs.hash();
+    return world;
+}
+
+} // namespace skbscope

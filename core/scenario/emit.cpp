@@ -1,0 +1,207 @@
+// Scenario -> YAML, in the order in which a person would write it; defaults are left out.
+
+#include "core/scenario/scenario.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+namespace skbscope {
+
+namespace {
+
+std::string with_unit(Duration d)
+{
+    for (const auto& [unit, ns] : {std::pair{"s", 1'000'000'000LL}, std::pair{"ms", 1'000'000LL}, std::pair{"us", 1'000LL}}) {
+        if (d.ns != 0 && d.ns % ns == 0) {
+            return fmt::format("{}{}", d.ns / ns, unit);
+        }
+    }
+    return fmt::format("{}ns", d.ns);
+}
+
+std::string text(const ScenarioAddress& address)
+{
+    return fmt::format("{}/{}", IpAddress::v4(address.address).text(), address.prefix);
+}
+
+std::string endpoint(std::uint32_t address, std::uint16_t port)
+{
+    return fmt::format("{}:{}", IpAddress::v4(address).text(), port);
+}
+
+template <typename Value>
+void put(YAML::Emitter& out, const char* key, const Value& value)
+{
+    out << YAML::Key << key << YAML::Value << value;
+}
+
+template <typename Value>
+void put_unless(YAML::Emitter& out, const char* key, const Value& value, const Value& usual)
+{
+    if (value != usual) {
+        put(out, key, value);
+    }
+}
+
+void emit(YAML::Emitter& out, const ScenarioDevice& device)
+{
+    const ScenarioDevice usual;
+    out << YAML::BeginMap;
+    put(out, "name", device.name);
+    put_unless(out, "driver", device.driver, usual.driver);
+    put(out, "mac", device.mac.text());
+    if (device.addresses.size() == 1) {
+        put(out, "address", text(device.addresses.front()));
+    } else if (!device.addresses.empty()) {
+        out << YAML::Key << "addresses" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+        for (const ScenarioAddress& address : device.addresses) {
+            out << text(address);
+        }
+        out << YAML::EndSeq;
+    }
+    put_unless(out, "mtu", device.mtu, usual.mtu);
+    put_unless(out, "rx_ring", device.rx_ring, usual.rx_ring);
+    put_unless(out, "tx_ring", device.tx_ring, usual.tx_ring);
+    put_unless(out, "copybreak", device.copybreak, usual.copybreak);
+    put_unless(out, "txqueuelen", device.txqueuelen, usual.txqueuelen);
+    put_unless(out, "rate", device.rate, usual.rate);
+    put_unless(out, "rx_checksum", device.rx_checksum, usual.rx_checksum);
+    put_unless(out, "tx_checksum", device.tx_checksum, usual.tx_checksum);
+    put_unless(out, "promiscuous", device.promiscuous, usual.promiscuous);
+    put_unless(out, "irq_cpu", device.irq_cpu, usual.irq_cpu);
+    put_unless(out, "link", device.link, usual.link);
+    out << YAML::EndMap;
+}
+
+void emit(YAML::Emitter& out, const ScenarioReceiver& receiver)
+{
+    const ScenarioReceiver usual;
+    out << YAML::BeginMap;
+    put_unless(out, "name", receiver.name, usual.name);
+    put(out, "port", receiver.port);
+    if (receiver.address != 0) {
+        put(out, "address", IpAddress::v4(receiver.address).text());
+    }
+    put_unless(out, "rcvbuf", receiver.rcvbuf, usual.rcvbuf);
+    put_unless(out, "cpu", receiver.cpu, usual.cpu);
+    if (!receiver.poll) {
+        put(out, "wait", "recvfrom");
+    }
+    if (receiver.work != usual.work) {
+        put(out, "work", with_unit(receiver.work));
+    }
+    out << YAML::EndMap;
+}
+
+template <typename Traffic>
+void emit_traffic(YAML::Emitter& out, const Traffic& traffic, const Traffic& usual)
+{
+    put(out, "to", endpoint(traffic.address, traffic.port));
+    put_unless(out, "from_port", traffic.from_port, usual.from_port);
+    put_unless(out, "count", traffic.count, usual.count);
+    put_unless(out, "size", traffic.size, usual.size);
+    if (traffic.gap != usual.gap) {
+        put(out, "gap", with_unit(traffic.gap));
+    }
+    if (traffic.start != usual.start) {
+        put(out, "start", with_unit(traffic.start));
+    }
+}
+
+void emit(YAML::Emitter& out, const ScenarioSender& sender)
+{
+    const ScenarioSender usual;
+    out << YAML::BeginMap;
+    put_unless(out, "name", sender.name, usual.name);
+    emit_traffic(out, sender, usual);
+    put_unless(out, "connect", sender.connect, usual.connect);
+    put_unless(out, "cpu", sender.cpu, usual.cpu);
+    out << YAML::EndMap;
+}
+
+template <typename List, typename Emit>
+void emit_list(YAML::Emitter& out, const char* key, const List& list, Emit item)
+{
+    if (list.empty()) {
+        return;
+    }
+    out << YAML::Key << key << YAML::Value << YAML::BeginSeq;
+    for (const auto& entry : list) {
+        item(entry);
+    }
+    out << YAML::EndSeq;
+}
+
+void emit(YAML::Emitter& out, const ScenarioHost& host)
+{
+    out << YAML::BeginMap;
+    put(out, "name", host.name);
+    put(out, "cpus", host.cpus);
+    if (!host.sysctls.empty()) {
+        out << YAML::Key << "sysctls" << YAML::Value << YAML::BeginMap;
+        for (const auto& [name, value] : host.sysctls) {
+            put(out, name.c_str(), value);
+        }
+        out << YAML::EndMap;
+    }
+    emit_list(out, "devices", host.devices, [&](const auto& device) { emit(out, device); });
+    emit_list(out, "routes", host.routes, [&](const ScenarioRoute& route) {
+        out << YAML::BeginMap;
+        put(out, "to", route.to.prefix == 0 ? std::string("default") : text(route.to));
+        if (route.via != 0) {
+            put(out, "via", IpAddress::v4(route.via).text());
+        }
+        put(out, "device", route.device);
+        out << YAML::EndMap;
+    });
+    emit_list(out, "neighbours", host.neighbours, [&](const ScenarioNeighbour& neighbour) {
+        out << YAML::BeginMap;
+        put(out, "address", IpAddress::v4(neighbour.address).text());
+        put(out, "mac", neighbour.mac.text());
+        put(out, "device", neighbour.device);
+        out << YAML::EndMap;
+    });
+    emit_list(out, "receivers", host.receivers, [&](const auto& receiver) { emit(out, receiver); });
+    emit_list(out, "senders", host.senders, [&](const auto& sender) { emit(out, sender); });
+    out << YAML::EndMap;
+}
+
+void emit(YAML::Emitter& out, const ScenarioStation& station)
+{
+    const ScenarioStation usual;
+    out << YAML::BeginMap;
+    put(out, "name", station.name);
+    put(out, "mac", station.mac.text());
+    put(out, "address", IpAddress::v4(station.address).text());
+    put_unless(out, "answers_arp", station.answers_arp, usual.answers_arp);
+    if (station.reply_delay != usual.reply_delay) {
+        put(out, "reply_delay", with_unit(station.reply_delay));
+    }
+    emit_list(out, "sends", station.flows, [&](const ScenarioFlow& flow) {
+        out << YAML::BeginMap;
+        emit_traffic(out, flow, ScenarioFlow{});
+        out << YAML::EndMap;
+    });
+    out << YAML::EndMap;
+}
+
+} // namespace
+
+std::string to_text(const Scenario& scenario)
+{
+    const Scenario usual;
+    YAML::Emitter out;
+    out << YAML::BeginMap;
+    put(out, "skbscope", 1);
+    put(out, "title", scenario.title);
+    put(out, "kernel", scenario.kernel);
+    put_unless(out, "seed", scenario.seed, usual.seed);
+    put_unless(out, "burst", scenario.burst, usual.burst);
+    put_unless(out, "cost_scale", scenario.cost_scale, usual.cost_scale);
+    emit_list(out, "hosts", scenario.hosts, [&](const auto& host) { emit(out, host); });
+    emit_list(out, "stations", scenario.stations, [&](const auto& station) { emit(out, station); });
+    out << YAML::EndMap;
+    return std::string(out.c_str()) + "\n";
+}
+
+} // namespace skbscope

@@ -1,0 +1,288 @@
+#include "core/scenario/model_source.h"
+
+#include "core/kernel/functions.h"
+#include "core/scenario/sysctls.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <limits>
+
+namespace skbscope {
+
+using namespace kernel;
+
+namespace {
+
+constexpr std::int64_t largest_rcvbuf = 2 * 212992; // twice net.core.rmem_max's default
+
+/// A neighbour that only ages changes nothing that a person waits for.
+bool is_idle_aging(const World& world, const DeviceEvent& event)
+{
+    if (event.kind != DeviceEvent::Kind::neighbour_timer) {
+        return false;
+    }
+    const Neighbour& neighbour = world.hosts[event.host].neighbours[static_cast<std::size_t>(event.index)];
+    return neighbour.timer != event.argument || (neighbour.arp_queue.empty() && neighbour.state != Nud::incomplete);
+}
+
+std::string rcvbuf_key(const Socket& sk) { return fmt::format(":{}.SO_RCVBUF", sk.num); }
+
+} // namespace
+
+ModelSource::ModelSource(Scenario scenario, std::vector<ReplayFrame> frames)
+    : scenario_(std::move(scenario)), frames_(std::move(frames))
+{
+    build();
+}
+
+void ModelSource::build()
+{
+    trace_.clear();
+    world_ = build_world(scenario_, trace_);
+    Kernel k(world_, trace_);
+    for (const ReplayFrame& frame : frames_) {
+        DeviceEvent event;
+        event.kind = DeviceEvent::Kind::frame_leaves;
+        event.at = frame.at;
+        event.index = 0; // the replay scenario's only station
+        event.frame = frame.bytes;
+        event.wire_length = frame.wire_length;
+        k.schedule(std::move(event));
+    }
+    looked_at_ = SimTime{};
+}
+
+void ModelSource::advance_to(SimTime t)
+{
+    if (t > looked_at_) {
+        Kernel(world_, trace_).run_until(t);
+        looked_at_ = t;
+    }
+}
+
+SimTime ModelSource::known_until() const
+{
+    return exhausted() ? std::max(looked_at_ == never ? SimTime{} : looked_at_, trace_.end_time()) : looked_at_;
+}
+
+bool ModelSource::exhausted() const
+{
+    const bool quiet = std::ranges::none_of(world_.cpus, [](const Cpu& cpu) { return has_work(cpu); });
+    return quiet && std::ranges::all_of(world_.events, [&](const DeviceEvent& event) { return is_idle_aging(world_, event); });
+}
+
+void ModelSource::run_to_end(SimTime t)
+{
+    constexpr Duration stride{1'000'000};
+    while (!exhausted() && looked_at_ < t) {
+        SimTime next = looked_at_ + stride;
+        if (!world_.events.empty() && std::ranges::none_of(world_.cpus, [](const Cpu& cpu) { return has_work(cpu); })) {
+            next = std::max(next, world_.events.front().at);
+        }
+        advance_to(std::min(next, t));
+    }
+    if (exhausted()) {
+        // What the CPUs did last lies a little behind the last look.
+        SimTime last = looked_at_;
+        for (const Cpu& cpu : world_.cpus) {
+            last = std::max(last, cpu.now);
+        }
+        Kernel(world_, trace_).run_until(std::min(last, t));
+        looked_at_ = std::max(looked_at_, std::min(last, t));
+    }
+}
+
+void ModelSource::start_over()
+{
+    commands_.clear();
+    ++generation_;
+    build();
+}
+
+// ---- knobs ----------------------------------------------------------------------------------------------------------------
+
+std::vector<Knob> ModelSource::knobs() const
+{
+    std::vector<Knob> knobs;
+    const auto device_knob = [&](const NetDevice& device, const char* suffix, const char* title, const char* text, std::int64_t value) {
+        knobs.push_back({device.name + suffix, device.name + " " + title, "descriptors", text, value, 48, 4096, 256, true});
+    };
+    for (const Socket& sk : world_.sockets) {
+        if (sk.in_use && sk.num != 0 && sk.queue != QueueId::none) {
+            knobs.push_back({rcvbuf_key(sk), fmt::format("Receive buffer of :{}", sk.num), "bytes",
+                             "What getsockopt(SO_RCVBUF) reports. It counts truesize: a small datagram costs 1280 bytes.",
+                             sk.sk_rcvbuf, 2304, largest_rcvbuf, world_.hosts[sk.host].sysctl.rmem_default, true});
+        }
+    }
+    for (const NetDevice& device : world_.devices) {
+        if (device.kind == DeviceKind::e1000) {
+            device_knob(device, ".rx_ring", "RX ring", "Descriptors that the NIC can fill before the driver empties them.", device.e1000.rx_ring_size);
+            device_knob(device, ".tx_ring", "TX ring", "Descriptors for frames that the NIC has not sent yet; with checksum offload a datagram takes two.", device.e1000.tx_ring_size);
+        }
+    }
+    const Sysctls defaults;
+    for (const SysctlRow& row : sysctl_rows()) {
+        const std::int64_t top = std::min<std::int64_t>(row.maximum, std::max<std::int64_t>(row.minimum + 1, (defaults.*row.member) * 100));
+        knobs.push_back({std::string(row.name), std::string(row.title), std::string(row.unit), std::string(row.text),
+                         world_.hosts.front().sysctl.*row.member, row.minimum, top, defaults.*row.member, top > 1000});
+    }
+    // What a student turns first comes first.
+    std::ranges::stable_partition(knobs, [](const Knob& knob) {
+        return knob.key == "net.core.netdev_max_backlog" || knob.key.ends_with(".SO_RCVBUF") || knob.key.ends_with("_ring");
+    });
+    return knobs;
+}
+
+std::vector<Action> ModelSource::actions() const
+{
+    if (world_.flows.empty() && std::ranges::none_of(world_.tasks, [](const Task& t) { return t.program == Program::udp_sender; })) {
+        return {};
+    }
+    return {{"send_one", "Send one", "One more datagram of the first flow, now."},
+            {"send_burst", fmt::format("Send {}", scenario_.burst), "A burst of datagrams of the first flow, back to back."}};
+}
+
+void ModelSource::rewind_to(SimTime at)
+{
+    // A run is cheap and always the same: what a person did before that moment is done again.
+    std::vector<Command> kept;
+    std::ranges::copy_if(commands_, std::back_inserter(kept), [&](const Command& c) { return c.at <= at; });
+    commands_ = std::move(kept);
+    ++generation_;
+    build();
+    for (const Command& command : commands_) {
+        advance_to(command.at);
+        apply(command);
+    }
+    advance_to(at);
+}
+
+Result<void> ModelSource::take(Command command)
+{
+    if (command.at < looked_at_) {
+        rewind_to(command.at);
+    } else {
+        advance_to(command.at);
+    }
+    commands_.push_back(command);
+    apply(command);
+    return {};
+}
+
+Result<void> ModelSource::set_knob(const std::string& key, std::int64_t value, SimTime at)
+{
+    const auto all = knobs();
+    const auto knob = std::ranges::find(all, key, &Knob::key);
+    if (knob == all.end()) {
+        return fail(ErrorKind::invalid, key, "there is no such setting here");
+    }
+    if (value < knob->minimum || value > std::max(knob->maximum, knob->value)) {
+        return fail(ErrorKind::invalid, key, fmt::format("{} is out of range", value),
+                    fmt::format("allowed: {} … {}", knob->minimum, knob->maximum));
+    }
+    return take({at, key, value, false});
+}
+
+Result<void> ModelSource::act(const std::string& key, SimTime at)
+{
+    const auto all = actions();
+    if (std::ranges::find(all, key, &Action::key) == all.end()) {
+        return fail(ErrorKind::invalid, key, "there is no such action here");
+    }
+    return take({at, key, 0, true});
+}
+
+namespace {
+
+void announce_limit(Kernel& k, QueueId queue, std::uint64_t before, std::uint64_t after)
+{
+    k.emit(EventKind::queue, PacketId::none, FunctionId::none, k.trace.add_queue_change({QueueChange::What::limit, queue, before, after}));
+}
+
+void resize_ring(Kernel& k, NetDevice& device, bool receive, std::uint32_t size)
+{
+    size = (size + 7) & ~7U; // REQ_RX_DESCRIPTOR_MULTIPLE
+    E1000& nic = device.e1000;
+    announce_limit(k, receive ? nic.rx_queue : nic.tx_queue, receive ? nic.rx_ring_size : nic.tx_ring_size, size);
+    if (!receive) {
+        nic.tx_ring_size = std::max<std::uint32_t>(size, static_cast<std::uint32_t>(nic.tx.size()) + 1);
+        return;
+    }
+    nic.rx_ring_size = size;
+    const auto in_use = static_cast<std::uint32_t>(nic.rx_filled.size()) + nic.rx_to_refill;
+    nic.rx_available = size - 1 > in_use ? size - 1 - in_use : 0;
+}
+
+} // namespace
+
+void ModelSource::apply(const Command& command)
+{
+    Kernel k(world_, trace_);
+    // The change happens on the host's first CPU, at the moment of the command or as soon as that CPU's quantum is over.
+    k.cpu().now = std::max(k.cpu().now, command.at);
+    if (command.is_action) {
+        k.emit(EventKind::setting, PacketId::none, FunctionId::none, trace_.add_note(command.key));
+        send(command.key == "send_burst" ? scenario_.burst : 1, command.at);
+        return;
+    }
+    k.emit(EventKind::setting, PacketId::none, FunctionId::none, trace_.add_note(fmt::format("{} = {}", command.key, command.value)));
+    if (const SysctlRow* row = find_sysctl(command.key)) {
+        for (Host& host : world_.hosts) {
+            const auto before = static_cast<std::uint64_t>(host.sysctl.*row->member);
+            host.sysctl.*row->member = command.value;
+            for (std::size_t queue = 1; queue < trace_.queues().size(); ++queue) {
+                if (trace_.queues()[queue].setting == row->name && trace_.queues()[queue].host == host.id) {
+                    announce_limit(k, static_cast<QueueId>(queue), before, static_cast<std::uint64_t>(command.value));
+                }
+            }
+        }
+        return;
+    }
+    for (Socket& sk : world_.sockets) {
+        if (sk.in_use && rcvbuf_key(sk) == command.key) {
+            announce_limit(k, sk.queue, sk.sk_rcvbuf, static_cast<std::uint64_t>(command.value));
+            sk.sk_rcvbuf = static_cast<std::uint32_t>(command.value);
+        }
+    }
+    for (NetDevice& device : world_.devices) {
+        if (device.name + ".rx_ring" == command.key || device.name + ".tx_ring" == command.key) {
+            resize_ring(k, device, command.key.ends_with(".rx_ring"), static_cast<std::uint32_t>(command.value));
+        }
+    }
+}
+
+void ModelSource::send(std::uint64_t count, SimTime at)
+{
+    Kernel k(world_, trace_);
+    if (!world_.flows.empty()) {
+        WireFlow again = world_.flows.front();
+        again.remaining = count;
+        again.gap = Duration{0}; // back to back: the wire itself spaces them
+        world_.flows.push_back(again);
+        world_.flows.front().ordinal += count;
+        DeviceEvent event;
+        event.kind = DeviceEvent::Kind::flow_sends;
+        event.at = at;
+        event.index = static_cast<std::int32_t>(world_.flows.size() - 1);
+        k.schedule(std::move(event));
+        return;
+    }
+    for (std::size_t row = 0; row < world_.tasks.size(); ++row) {
+        Task& task = world_.tasks[row];
+        if (task.program != Program::udp_sender) {
+            continue;
+        }
+        task.to_send += count;
+        task.next_send = std::min(task.next_send, at);
+        if (task.state == Task::State::sleeping) {
+            DeviceEvent event;
+            event.kind = DeviceEvent::Kind::task_wakes;
+            event.at = at;
+            event.index = static_cast<std::int32_t>(row);
+            k.schedule(std::move(event));
+        }
+        return;
+    }
+}
+
+} // namespace skbscope

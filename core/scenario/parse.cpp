@@ -1,0 +1,676 @@
+// YAML -> Scenario. A small reader of our own on top of yaml-cpp's nodes: it knows which keys a mapping may have, and
+// every complaint carries line and column.
+
+#include "core/scenario/scenario.h"
+#include "core/scenario/sysctls.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fmt/format.h>
+#include <fstream>
+#include <limits>
+#include <set>
+#include <sstream>
+#include <yaml-cpp/yaml.h>
+
+namespace skbscope {
+
+namespace {
+
+constexpr std::size_t largest_file = 1 << 20; // a scenario is a page, not a book
+
+/// Thrown inside this file only; parse_scenario() turns it into an Error.
+struct Complaint {
+    YAML::Mark mark;
+    std::string what, remedy;
+};
+
+[[noreturn]] void complain(const YAML::Node& at, std::string what, std::string remedy = {})
+{
+    throw Complaint{at.Mark(), std::move(what), std::move(remedy)};
+}
+
+std::string scalar(const YAML::Node& node, std::string_view key)
+{
+    if (!node.IsScalar()) {
+        complain(node, fmt::format("{} must be a single value", key));
+    }
+    return node.Scalar();
+}
+
+std::int64_t integer(const YAML::Node& node, std::string_view key, std::int64_t low, std::int64_t high)
+{
+    const std::string text = scalar(node, key);
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) {
+        complain(node, fmt::format("{} must be a whole number, not '{}'", key, text), fmt::format("{} … {}", low, high));
+    }
+    if (value < low || value > high) {
+        complain(node, fmt::format("{} is {}", key, text), fmt::format("allowed: {} … {}", low, high));
+    }
+    return value;
+}
+
+bool boolean(const YAML::Node& node, std::string_view key)
+{
+    const std::string text = scalar(node, key);
+    if (text == "true" || text == "on" || text == "yes") {
+        return true;
+    }
+    if (text == "false" || text == "off" || text == "no") {
+        return false;
+    }
+    complain(node, fmt::format("{} must be true or false, not '{}'", key, text));
+}
+
+/// "10us", "1.5 ms", "3s", "250ns"; a bare number is nanoseconds.
+Duration duration(const YAML::Node& node, std::string_view key)
+{
+    const std::string text = scalar(node, key);
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    std::string unit(end);
+    unit.erase(std::remove(unit.begin(), unit.end(), ' '), unit.end());
+    static const std::map<std::string, double> units{{"", 1}, {"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}};
+    const auto factor = units.find(unit);
+    if (end == text.c_str() || factor == units.end() || !std::isfinite(value)) {
+        complain(node, fmt::format("{} must be a time such as 10us, not '{}'", key, text), "units: ns, us, ms, s");
+    }
+    const double ns = value * factor->second;
+    if (ns < 0 || ns > 3.6e12) {
+        complain(node, fmt::format("{} is {}", key, text), "allowed: 0 … 3600 s");
+    }
+    return {static_cast<std::int64_t>(std::llround(ns))};
+}
+
+/// "1gbit", "100mbit", "2.5 Gbit/s"; a bare number is bits a second.
+std::uint64_t rate(const YAML::Node& node)
+{
+    const std::string text = scalar(node, "rate");
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    std::string unit;
+    for (const char* c = end; *c != '\0'; ++c) {
+        if (*c != ' ') {
+            unit += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
+        }
+    }
+    if (unit.ends_with("/s")) {
+        unit.resize(unit.size() - 2);
+    }
+    static const std::map<std::string, double> units{{"", 1}, {"bit", 1}, {"kbit", 1e3}, {"mbit", 1e6}, {"gbit", 1e9}};
+    const auto factor = units.find(unit);
+    const double bits = factor == units.end() ? 0 : value * factor->second;
+    if (end == text.c_str() || !(bits >= 1000 && bits <= 1e12)) {
+        complain(node, fmt::format("rate must be a rate such as 1gbit, not '{}'", text), "1kbit … 1000gbit");
+    }
+    return static_cast<std::uint64_t>(bits);
+}
+
+std::uint32_t address(const YAML::Node& node, std::string_view key)
+{
+    const std::string text = scalar(node, key);
+    const auto parsed = IpAddress::parse(text);
+    if (!parsed || parsed->v6) {
+        complain(node, fmt::format("{} must be an IPv4 address, not '{}'", key, text), "such as 10.99.0.2");
+    }
+    return parsed->v4_host_order();
+}
+
+ScenarioAddress address_with_prefix(const YAML::Node& node, std::string_view key)
+{
+    const std::string text = scalar(node, key);
+    const std::size_t slash = text.find('/');
+    const auto parsed = IpAddress::parse(text.substr(0, slash));
+    int prefix = 32;
+    if (slash != std::string::npos) {
+        const char* begin = text.data() + slash + 1;
+        const auto [end, error] = std::from_chars(begin, text.data() + text.size(), prefix);
+        if (error != std::errc{} || end != text.data() + text.size()) {
+            prefix = -1;
+        }
+    }
+    if (!parsed || parsed->v6 || prefix < 0 || prefix > 32) {
+        complain(node, fmt::format("{} must be an IPv4 address with its prefix, not '{}'", key, text), "such as 10.99.0.2/24");
+    }
+    return {parsed->v4_host_order(), static_cast<std::uint8_t>(prefix)};
+}
+
+/// "10.99.0.1:5001"
+std::pair<std::uint32_t, std::uint16_t> endpoint(const YAML::Node& node, std::string_view key)
+{
+    const std::string text = scalar(node, key);
+    const std::size_t colon = text.rfind(':');
+    const auto parsed = IpAddress::parse(text.substr(0, colon));
+    int port = 0;
+    if (colon != std::string::npos) {
+        const auto [end, error] = std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+        if (error != std::errc{} || end != text.data() + text.size()) {
+            port = 0;
+        }
+    }
+    if (!parsed || parsed->v6 || port < 1 || port > 65535) {
+        complain(node, fmt::format("{} must be an IPv4 address and a port, not '{}'", key, text), "such as 10.99.0.2:5001");
+    }
+    return {parsed->v4_host_order(), static_cast<std::uint16_t>(port)};
+}
+
+MacAddress mac(const YAML::Node& node)
+{
+    const std::string text = scalar(node, "mac");
+    const auto parsed = MacAddress::parse(text);
+    if (!parsed || parsed->is_multicast()) {
+        complain(node, fmt::format("mac must be the address of one device, not '{}'", text), "such as 52:54:00:12:34:56");
+    }
+    return *parsed;
+}
+
+std::string name_of(const YAML::Node& node, std::string_view key)
+{
+    std::string text = scalar(node, key);
+    if (text.empty() || text.size() > 64) {
+        complain(node, fmt::format("{} must have 1 to 64 characters", key));
+    }
+    return text;
+}
+
+/// Walks a mapping: calls the reader of each key, complains about keys that have none.
+class Mapping {
+public:
+    Mapping(const YAML::Node& node, std::string what) : node_(node), what_(std::move(what))
+    {
+        if (!node.IsMap()) {
+            complain(node, what_ + " must be a mapping of keys to values");
+        }
+    }
+    template <typename Reader>
+    Mapping& key(const char* name, Reader read)
+    {
+        known_.emplace_back(name);
+        if (const YAML::Node value = node_[name]) {
+            read(value);
+        }
+        return *this;
+    }
+    template <typename Reader>
+    Mapping& required(const char* name, Reader read)
+    {
+        if (!node_[name]) {
+            complain(node_, fmt::format("{} needs '{}'", what_, name));
+        }
+        return key(name, read);
+    }
+    void done() const
+    {
+        std::set<std::string> seen;
+        for (const auto& entry : node_) {
+            const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "?";
+            if (std::ranges::find(known_, name) == known_.end()) {
+                complain(entry.first, fmt::format("unknown key '{}' in {}", name, what_), "known: " + fmt::format("{}", fmt::join(known_, ", ")));
+            }
+            if (!seen.insert(name).second) {
+                complain(entry.first, fmt::format("'{}' stands twice in {}", name, what_));
+            }
+        }
+    }
+
+private:
+    const YAML::Node& node_;
+    std::string what_;
+    std::vector<std::string> known_;
+};
+
+template <typename Reader>
+void each(const YAML::Node& node, std::string_view key, Reader read)
+{
+    if (!node.IsSequence()) {
+        complain(node, fmt::format("{} must be a list", key));
+    }
+    for (const auto& item : node) {
+        read(item);
+    }
+}
+
+ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
+{
+    ScenarioDevice device;
+    bool has_mac = false;
+    const auto ring = [](const YAML::Node& n, const char* key) {
+        const auto value = static_cast<std::uint32_t>(integer(n, key, 48, 4096));
+        if (value % 8 != 0) {
+            complain(n, fmt::format("{} is {}", key, value), "the e1000 takes multiples of 8");
+        }
+        return value;
+    };
+    Mapping(node, "device")
+        .required("name", [&](const YAML::Node& n) { device.name = name_of(n, "name"); })
+        .key("driver",
+             [&](const YAML::Node& n) {
+                 device.driver = scalar(n, "driver");
+                 if (device.driver != "e1000") {
+                     complain(n, fmt::format("driver '{}' is not modelled", device.driver), "e1000; every host has lo by itself");
+                 }
+             })
+        .key("mac", [&](const YAML::Node& n) { device.mac = mac(n), has_mac = true; })
+        .key("address", [&](const YAML::Node& n) { device.addresses.push_back(address_with_prefix(n, "address")); })
+        .key("addresses",
+             [&](const YAML::Node& n) {
+                 each(n, "addresses", [&](const YAML::Node& a) { device.addresses.push_back(address_with_prefix(a, "addresses")); });
+             })
+        .key("mtu", [&](const YAML::Node& n) { device.mtu = static_cast<std::uint32_t>(integer(n, "mtu", 576, 1500)); })
+        .key("rx_ring", [&](const YAML::Node& n) { device.rx_ring = ring(n, "rx_ring"); })
+        .key("tx_ring", [&](const YAML::Node& n) { device.tx_ring = ring(n, "tx_ring"); })
+        .key("copybreak", [&](const YAML::Node& n) { device.copybreak = static_cast<std::uint32_t>(integer(n, "copybreak", 0, 1522)); })
+        .key("txqueuelen", [&](const YAML::Node& n) { device.txqueuelen = static_cast<std::uint32_t>(integer(n, "txqueuelen", 1, 1000000)); })
+        .key("rate", [&](const YAML::Node& n) { device.rate = rate(n); })
+        .key("rx_checksum", [&](const YAML::Node& n) { device.rx_checksum = boolean(n, "rx_checksum"); })
+        .key("tx_checksum", [&](const YAML::Node& n) { device.tx_checksum = boolean(n, "tx_checksum"); })
+        .key("promiscuous", [&](const YAML::Node& n) { device.promiscuous = boolean(n, "promiscuous"); })
+        .key("irq_cpu", [&](const YAML::Node& n) { device.irq_cpu = static_cast<std::uint32_t>(integer(n, "irq_cpu", 0, host.cpus - 1)); })
+        .key("link", [&](const YAML::Node& n) { device.link = name_of(n, "link"); })
+        .done();
+    if (!has_mac) {
+        // Locally administered, from the names: the same in every run.
+        std::uint32_t hash = 2166136261U;
+        for (const char c : host.name + "." + device.name) {
+            hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
+        }
+        device.mac.bytes = {0x02, 0x00, static_cast<std::uint8_t>(hash >> 24), static_cast<std::uint8_t>(hash >> 16),
+                            static_cast<std::uint8_t>(hash >> 8), static_cast<std::uint8_t>(hash)};
+    }
+    return device;
+}
+
+std::uint32_t cpu_of(const YAML::Node& n, const ScenarioHost& host)
+{
+    return static_cast<std::uint32_t>(integer(n, "cpu", 0, host.cpus - 1));
+}
+
+constexpr std::int64_t most_datagrams = 10'000'000;
+constexpr std::int64_t largest_payload = 65507;
+
+ScenarioReceiver read_receiver(const YAML::Node& node, const ScenarioHost& host)
+{
+    ScenarioReceiver receiver;
+    Mapping(node, "receiver")
+        .key("name", [&](const YAML::Node& n) { receiver.name = name_of(n, "name"); })
+        .required("port", [&](const YAML::Node& n) { receiver.port = static_cast<std::uint16_t>(integer(n, "port", 1, 65535)); })
+        .key("address", [&](const YAML::Node& n) { receiver.address = address(n, "address"); })
+        .key("rcvbuf", [&](const YAML::Node& n) { receiver.rcvbuf = static_cast<std::uint32_t>(integer(n, "rcvbuf", 2304, std::numeric_limits<std::int32_t>::max())); })
+        .key("cpu", [&](const YAML::Node& n) { receiver.cpu = cpu_of(n, host); })
+        .key("wait",
+             [&](const YAML::Node& n) {
+                 const std::string text = scalar(n, "wait");
+                 if (text != "poll" && text != "recvfrom") {
+                     complain(n, fmt::format("wait is '{}'", text), "poll or recvfrom");
+                 }
+                 receiver.poll = text == "poll";
+             })
+        .key("work", [&](const YAML::Node& n) { receiver.work = duration(n, "work"); })
+        .done();
+    return receiver;
+}
+
+ScenarioSender read_sender(const YAML::Node& node, const ScenarioHost& host)
+{
+    ScenarioSender sender;
+    Mapping(node, "sender")
+        .key("name", [&](const YAML::Node& n) { sender.name = name_of(n, "name"); })
+        .required("to", [&](const YAML::Node& n) { std::tie(sender.address, sender.port) = endpoint(n, "to"); })
+        .key("from_port", [&](const YAML::Node& n) { sender.from_port = static_cast<std::uint16_t>(integer(n, "from_port", 1, 65535)); })
+        .key("connect", [&](const YAML::Node& n) { sender.connect = boolean(n, "connect"); })
+        .key("count", [&](const YAML::Node& n) { sender.count = static_cast<std::uint64_t>(integer(n, "count", 0, most_datagrams)); })
+        .key("size", [&](const YAML::Node& n) { sender.size = static_cast<std::uint32_t>(integer(n, "size", 0, largest_payload)); })
+        .key("gap", [&](const YAML::Node& n) { sender.gap = duration(n, "gap"); })
+        .key("start", [&](const YAML::Node& n) { sender.start = duration(n, "start"); })
+        .key("cpu", [&](const YAML::Node& n) { sender.cpu = cpu_of(n, host); })
+        .done();
+    return sender;
+}
+
+void check_sysctl(const YAML::Node& key, const YAML::Node& value, ScenarioHost& host)
+{
+    const std::string name = scalar(key, "sysctl");
+    const SysctlRow* row = find_sysctl(name);
+    if (row == nullptr) {
+        const auto known = sysctl_range(name);
+        complain(key, known.error().what, known.error().remedy);
+    }
+    host.sysctls[name] = integer(value, name, row->minimum, row->maximum);
+}
+
+void check_device_name(const YAML::Node& node, const ScenarioHost& host, const std::string& name)
+{
+    if (std::ranges::find(host.devices, name, &ScenarioDevice::name) == host.devices.end()) {
+        complain(node, fmt::format("host '{}' has no device '{}'", host.name, name));
+    }
+}
+
+ScenarioHost read_host(const YAML::Node& node)
+{
+    ScenarioHost host;
+    Mapping(node, "host")
+        .key("name", [&](const YAML::Node& n) { host.name = name_of(n, "name"); })
+        .key("cpus", [&](const YAML::Node& n) { host.cpus = static_cast<std::uint32_t>(integer(n, "cpus", 1, 64)); })
+        .key("sysctls",
+             [&](const YAML::Node& n) {
+                 if (!n.IsMap()) {
+                     complain(n, "sysctls must be a mapping of names to values");
+                 }
+                 for (const auto& entry : n) {
+                     check_sysctl(entry.first, entry.second, host);
+                 }
+             })
+        .key("devices",
+             [&](const YAML::Node& n) {
+                 each(n, "devices", [&](const YAML::Node& d) {
+                     ScenarioDevice device = read_device(d, host);
+                     if (device.name == "lo" || std::ranges::find(host.devices, device.name, &ScenarioDevice::name) != host.devices.end()) {
+                         complain(d, fmt::format("device '{}' stands twice", device.name), "lo is there by itself");
+                     }
+                     host.devices.push_back(std::move(device));
+                 });
+             })
+        .key("routes",
+             [&](const YAML::Node& n) {
+                 each(n, "routes", [&](const YAML::Node& r) {
+                     ScenarioRoute route;
+                     Mapping(r, "route")
+                         .required("to", [&](const YAML::Node& t) { route.to = scalar(t, "to") == "default" ? ScenarioAddress{0, 0} : address_with_prefix(t, "to"); })
+                         .key("via", [&](const YAML::Node& v) { route.via = address(v, "via"); })
+                         .required("device", [&](const YAML::Node& d) { route.device = name_of(d, "device"), check_device_name(d, host, route.device); })
+                         .done();
+                     host.routes.push_back(route);
+                 });
+             })
+        .key("neighbours",
+             [&](const YAML::Node& n) {
+                 each(n, "neighbours", [&](const YAML::Node& e) {
+                     ScenarioNeighbour neighbour;
+                     Mapping(e, "neighbour")
+                         .required("address", [&](const YAML::Node& a) { neighbour.address = address(a, "address"); })
+                         .required("mac", [&](const YAML::Node& m) { neighbour.mac = mac(m); })
+                         .required("device", [&](const YAML::Node& d) { neighbour.device = name_of(d, "device"), check_device_name(d, host, neighbour.device); })
+                         .done();
+                     host.neighbours.push_back(neighbour);
+                 });
+             })
+        .key("receivers",
+             [&](const YAML::Node& n) {
+                 each(n, "receivers", [&](const YAML::Node& r) {
+                     const ScenarioReceiver receiver = read_receiver(r, host);
+                     for (const ScenarioReceiver& other : host.receivers) {
+                         if (other.port == receiver.port && (other.address == receiver.address || other.address == 0 || receiver.address == 0)) {
+                             complain(r, fmt::format("port {} is taken by '{}' already", receiver.port, other.name), "one socket per address and port");
+                         }
+                     }
+                     host.receivers.push_back(receiver);
+                 });
+             })
+        .key("senders", [&](const YAML::Node& n) { each(n, "senders", [&](const YAML::Node& s) { host.senders.push_back(read_sender(s, host)); }); })
+        .done();
+    // Fragmentation is not modelled yet: a datagram must fit its device.
+    for (std::size_t row = 0; row < host.senders.size(); ++row) {
+        const ScenarioSender& sender = host.senders[row];
+        const bool stays = (sender.address >> 24) == 127 || std::ranges::any_of(host.devices, [&](const ScenarioDevice& d) {
+                               return std::ranges::any_of(d.addresses, [&](const ScenarioAddress& a) { return a.address == sender.address; });
+                           });
+        if (!stays && sender.size + 28 > 1500) {
+            complain(node["senders"][row], fmt::format("size {} does not fit a frame, and fragmentation is not modelled yet", sender.size), "at most 1472 bytes on a wire");
+        }
+    }
+    return host;
+}
+
+ScenarioStation read_station(const YAML::Node& node)
+{
+    ScenarioStation station;
+    Mapping(node, "station")
+        .required("name", [&](const YAML::Node& n) { station.name = name_of(n, "name"); })
+        .required("mac", [&](const YAML::Node& n) { station.mac = mac(n); })
+        .required("address", [&](const YAML::Node& n) { station.address = address(n, "address"); })
+        .key("answers_arp", [&](const YAML::Node& n) { station.answers_arp = boolean(n, "answers_arp"); })
+        .key("reply_delay", [&](const YAML::Node& n) { station.reply_delay = duration(n, "reply_delay"); })
+        .key("sends",
+             [&](const YAML::Node& n) {
+                 each(n, "sends", [&](const YAML::Node& s) {
+                     ScenarioFlow flow;
+                     Mapping(s, "sends")
+                         .required("to", [&](const YAML::Node& t) { std::tie(flow.address, flow.port) = endpoint(t, "to"); })
+                         .key("from_port", [&](const YAML::Node& f) { flow.from_port = static_cast<std::uint16_t>(integer(f, "from_port", 1, 65535)); })
+                         .key("count", [&](const YAML::Node& c) { flow.count = static_cast<std::uint64_t>(integer(c, "count", 0, most_datagrams)); })
+                         .key("size", [&](const YAML::Node& z) { flow.size = static_cast<std::uint32_t>(integer(z, "size", 0, 1472)); })
+                         .key("gap", [&](const YAML::Node& g) { flow.gap = duration(g, "gap"); })
+                         .key("start", [&](const YAML::Node& b) { flow.start = duration(b, "start"); })
+                         .done();
+                     station.flows.push_back(flow);
+                 });
+             })
+        .done();
+    return station;
+}
+
+void check_links(const YAML::Node& root, const Scenario& scenario)
+{
+    std::set<std::string> ends;
+    for (std::size_t h = 0; h < scenario.hosts.size(); ++h) {
+        for (std::size_t d = 0; d < scenario.hosts[h].devices.size(); ++d) {
+            const std::string& link = scenario.hosts[h].devices[d].link;
+            if (link.empty()) {
+                continue;
+            }
+            const YAML::Node at = root["hosts"][h]["devices"][d]["link"];
+            bool found = std::ranges::find(scenario.stations, link, &ScenarioStation::name) != scenario.stations.end();
+            for (const ScenarioHost& host : scenario.hosts) {
+                for (const ScenarioDevice& device : host.devices) {
+                    found = found || host.name + "." + device.name == link;
+                }
+            }
+            if (!found || link == scenario.hosts[h].name + "." + scenario.hosts[h].devices[d].name) {
+                complain(at, fmt::format("link '{}' leads nowhere", link), "name a station, or another host's device as host.device");
+            }
+            if (std::ranges::find(scenario.stations, link, &ScenarioStation::name) != scenario.stations.end() && !ends.insert(link).second) {
+                complain(at, fmt::format("station '{}' has a cable already", link));
+            }
+        }
+    }
+}
+
+Scenario read_scenario(const YAML::Node& root)
+{
+    Scenario scenario;
+    Mapping(root, "scenario")
+        .required("skbscope",
+                  [&](const YAML::Node& n) {
+                      if (scalar(n, "skbscope") != "1") {
+                          complain(n, fmt::format("this is scenario format {}", n.Scalar()), "this version reads format 1");
+                      }
+                  })
+        .key("title", [&](const YAML::Node& n) { scenario.title = name_of(n, "title"); })
+        .key("kernel",
+             [&](const YAML::Node& n) {
+                 scenario.kernel = scalar(n, "kernel");
+                 if (scenario.kernel != "6.1") {
+                     complain(n, fmt::format("kernel '{}' is not modelled", scenario.kernel), "6.1");
+                 }
+             })
+        .key("seed", [&](const YAML::Node& n) { scenario.seed = static_cast<std::uint64_t>(integer(n, "seed", 0, std::numeric_limits<std::int64_t>::max())); })
+        .key("burst", [&](const YAML::Node& n) { scenario.burst = static_cast<std::uint64_t>(integer(n, "burst", 1, 100000)); })
+        .key("cost_scale",
+             [&](const YAML::Node& n) {
+                 const std::string text = scalar(n, "cost_scale");
+                 char* end = nullptr;
+                 scenario.cost_scale = std::strtod(text.c_str(), &end);
+                 if (*end != '\0' || !(scenario.cost_scale >= 0.001 && scenario.cost_scale <= 1000)) {
+                     complain(n, fmt::format("cost_scale is '{}'", text), "allowed: 0.001 … 1000");
+                 }
+             })
+        .required("hosts",
+                  [&](const YAML::Node& n) {
+                      each(n, "hosts", [&](const YAML::Node& h) { scenario.hosts.push_back(read_host(h)); });
+                      if (scenario.hosts.empty() || scenario.hosts.size() > 16) {
+                          complain(n, "a scenario has 1 to 16 hosts");
+                      }
+                  })
+        .key("stations", [&](const YAML::Node& n) { each(n, "stations", [&](const YAML::Node& s) { scenario.stations.push_back(read_station(s)); }); })
+        .done();
+    check_links(root, scenario);
+    return scenario;
+}
+
+/// Arithmetic on YAML aliases could make a small file huge: no scenario needs them.
+bool uses_aliases(std::string_view text)
+{
+    std::size_t line_start = 0;
+    while (line_start < text.size()) {
+        const std::size_t end = std::min(text.find('\n', line_start), text.size());
+        const std::string_view line = text.substr(line_start, end - line_start);
+        for (std::size_t at = 0; at + 1 < line.size(); ++at) {
+            if (line[at] == '#') {
+                break;
+            }
+            const bool starts_value = at == 0 || line[at - 1] == ' ' || line[at - 1] == '[' || line[at - 1] == ',';
+            if ((line[at] == '*' || line[at] == '&') && starts_value && std::isalnum(static_cast<unsigned char>(line[at + 1])) != 0) {
+                return true;
+            }
+        }
+        line_start = end + 1;
+    }
+    return false;
+}
+
+} // namespace
+
+Result<SettingRange> sysctl_range(const std::string& name)
+{
+    if (const SysctlRow* row = find_sysctl(name)) {
+        return SettingRange{row->minimum, row->maximum, kernel::Sysctls{}.*(row->member), std::string(row->unit)};
+    }
+    std::vector<std::string_view> names;
+    for (const SysctlRow& row : sysctl_rows()) {
+        names.push_back(row.name);
+    }
+    return fail(ErrorKind::invalid, name, fmt::format("the model has no setting '{}'", name), fmt::format("known: {}", fmt::join(names, ", ")));
+}
+
+Result<Scenario> parse_scenario(std::string_view text, const std::string& name)
+{
+    if (text.size() > largest_file) {
+        return fail(ErrorKind::invalid, name, "larger than 1 MiB", "a scenario is a short text");
+    }
+    if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+        return fail(ErrorKind::invalid, name, "the file is empty", "a scenario begins with 'skbscope: 1'");
+    }
+    if (uses_aliases(text)) {
+        return fail(ErrorKind::invalid, name, "YAML anchors and aliases are not allowed here", "write the value out");
+    }
+    try {
+        return read_scenario(YAML::Load(std::string(text)));
+    } catch (const Complaint& complaint) {
+        return fail(ErrorKind::invalid, fmt::format("{}:{}:{}", name, complaint.mark.line + 1, complaint.mark.column + 1),
+                    complaint.what, complaint.remedy);
+    } catch (const YAML::Exception& error) {
+        return fail(ErrorKind::invalid, fmt::format("{}:{}:{}", name, error.mark.line + 1, error.mark.column + 1),
+                    "not valid YAML: " + error.msg, "see docs/scenario-format.md");
+    }
+}
+
+Result<Scenario> load_scenario(const std::filesystem::path& path)
+{
+    std::error_code error;
+    if (!std::filesystem::exists(path, error)) {
+        return fail(ErrorKind::not_found, path.string(), "no such file");
+    }
+    std::ifstream file(path, std::ios::binary);
+    std::string text;
+    text.resize(largest_file + 1);
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    if (!file.eof() && file.fail()) {
+        return fail(ErrorKind::unreadable, path.string(), "cannot be read", "check that it is a file and its permissions");
+    }
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    return parse_scenario(text, path.string());
+}
+
+Result<void> apply_setting(Scenario& scenario, std::string_view assignment)
+{
+    const std::size_t equals = assignment.find('=');
+    const std::string whole(assignment);
+    if (equals == std::string_view::npos) {
+        return fail(ErrorKind::usage, whole, "not of the form KEY=VALUE");
+    }
+    const std::string key(assignment.substr(0, equals));
+    const YAML::Node value(std::string(assignment.substr(equals + 1)));
+    try {
+        if (find_sysctl(key) != nullptr) {
+            const SysctlRow* row = find_sysctl(key);
+            for (ScenarioHost& host : scenario.hosts) {
+                host.sysctls[key] = integer(value, key, row->minimum, row->maximum);
+            }
+            return {};
+        }
+        const auto all_traffic = [&](auto change) {
+            for (ScenarioHost& host : scenario.hosts) {
+                for (ScenarioSender& sender : host.senders) {
+                    change(sender);
+                }
+            }
+            for (ScenarioStation& station : scenario.stations) {
+                for (ScenarioFlow& flow : station.flows) {
+                    change(flow);
+                }
+            }
+        };
+        if (key == "count") {
+            const auto count = static_cast<std::uint64_t>(integer(value, key, 0, most_datagrams));
+            all_traffic([&](auto& traffic) { traffic.count = count; });
+            return {};
+        }
+        if (key == "size") {
+            const auto size = static_cast<std::uint32_t>(integer(value, key, 0, 1472));
+            all_traffic([&](auto& traffic) { traffic.size = size; });
+            return {};
+        }
+        if (key == "gap") {
+            const Duration gap = duration(value, key);
+            all_traffic([&](auto& traffic) { traffic.gap = gap; });
+            return {};
+        }
+        if (key == "seed") {
+            scenario.seed = static_cast<std::uint64_t>(integer(value, key, 0, std::numeric_limits<std::int64_t>::max()));
+            return {};
+        }
+        if (key == "burst") {
+            scenario.burst = static_cast<std::uint64_t>(integer(value, key, 1, 100000));
+            return {};
+        }
+        for (ScenarioHost& host : scenario.hosts) {
+            for (ScenarioReceiver& receiver : host.receivers) {
+                if (key == fmt::format(":{}.SO_RCVBUF", receiver.port)) {
+                    receiver.rcvbuf = static_cast<std::uint32_t>(integer(value, key, 2304, std::numeric_limits<std::int32_t>::max()));
+                    return {};
+                }
+            }
+            for (ScenarioDevice& device : host.devices) {
+                for (auto [suffix, member] : {std::pair{".rx_ring", &ScenarioDevice::rx_ring}, std::pair{".tx_ring", &ScenarioDevice::tx_ring}}) {
+                    if (key == device.name + suffix) {
+                        device.*member = (static_cast<std::uint32_t>(integer(value, key, 48, 4096)) + 7) & ~7U;
+                        return {};
+                    }
+                }
+                if (key == device.name + ".copybreak") {
+                    device.copybreak = static_cast<std::uint32_t>(integer(value, key, 0, 1522));
+                    return {};
+                }
+            }
+        }
+    } catch (const Complaint& complaint) {
+        return fail(ErrorKind::invalid, whole, complaint.what, complaint.remedy);
+    }
+    return fail(ErrorKind::invalid, whole, fmt::format("the scenario has no setting '{}'", key),
+                "a sysctl, :PORT.SO_RCVBUF, DEVICE.rx_ring, DEVICE.tx_ring, DEVICE.copybreak, count, size, gap, burst, seed");
+}
+
+} // namespace skbscope

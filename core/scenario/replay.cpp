@@ -1,0 +1,112 @@
+// A capture's frames onto the modelled host's wire.
+
+#include "core/packet/protocols.h"
+#include "core/packet/views.h"
+#include "core/scenario/model_source.h"
+
+#include <algorithm>
+
+namespace skbscope {
+
+namespace {
+
+/// IPv4 source and destination, if it is such a frame.
+std::optional<FlowKey> ipv4_flow(const CapturedFrame& frame)
+{
+    auto flow = flow_of_frame(frame.bytes);
+    if (!flow || flow->source.v6) {
+        return std::nullopt;
+    }
+    return flow;
+}
+
+MacAddress learn_mac(const std::vector<CapturedFrame>& capture, std::uint32_t address)
+{
+    const IpAddress wanted = IpAddress::v4(address);
+    for (const CapturedFrame& frame : capture) {
+        const auto flow = ipv4_flow(frame);
+        const auto ethernet = EthernetView::checked(frame.bytes);
+        if (!flow || !ethernet) {
+            continue;
+        }
+        if (flow->source == wanted) {
+            return ethernet->src();
+        }
+        if (flow->destination == wanted && !ethernet->dst().is_multicast() && flow->ethertype == proto::eth_p_ip) {
+            return ethernet->dst();
+        }
+    }
+    return {{0x02, 0, 0, 0, 0, 0x02}};
+}
+
+} // namespace
+
+ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t address, MacAddress mac)
+{
+    constexpr Duration set_up{100'000}; // the receivers have bound their ports by then
+    ReplayPlan plan;
+    plan.mac = mac == MacAddress{} ? learn_mac(capture, address) : mac;
+    const IpAddress host = IpAddress::v4(address);
+    std::uint64_t first = 0;
+    bool has_first = false;
+    SimTime latest;
+    for (const CapturedFrame& frame : capture) {
+        const auto ethernet = EthernetView::checked(frame.bytes);
+        const auto flow = ipv4_flow(frame);
+        if (ethernet && ethernet->src() == plan.mac) {
+            ++plan.own_frames;
+            continue;
+        }
+        if (!has_first) {
+            first = frame.time_ns;
+            has_first = true;
+        }
+        ReplayFrame replay;
+        const std::uint64_t since = frame.time_ns > first ? frame.time_ns - first : 0;
+        replay.at = std::max(latest, SimTime{since} + set_up); // a clock that went back does not reorder frames
+        latest = replay.at;
+        replay.bytes = frame.bytes;
+        replay.wire_length = std::max<std::uint32_t>(frame.wire_length, static_cast<std::uint32_t>(frame.bytes.size()));
+        if (replay.wire_length > frame.bytes.size()) {
+            ++plan.cut_frames;
+            replay.bytes.resize(std::min<std::uint32_t>(replay.wire_length, 65550)); // zeros for what the capture left out
+        }
+        if (flow && flow->destination == host && flow->protocol == proto::ipproto_udp && flow->destination_port != 0 &&
+            std::ranges::find(plan.udp_ports, flow->destination_port) == plan.udp_ports.end()) {
+            plan.udp_ports.push_back(flow->destination_port);
+        }
+        plan.frames.push_back(std::move(replay));
+    }
+    std::ranges::sort(plan.udp_ports);
+    return plan;
+}
+
+Scenario replay_scenario(std::uint32_t address, const MacAddress& mac, const std::vector<std::uint16_t>& ports)
+{
+    Scenario scenario;
+    scenario.title = "replay to " + IpAddress::v4(address).text();
+    ScenarioHost host;
+    host.name = "host";
+    ScenarioDevice device;
+    device.mac = mac;
+    device.addresses = {{address, 24}};
+    device.link = "wire";
+    device.promiscuous = true;
+    host.devices.push_back(device);
+    for (const std::uint16_t port : ports) {
+        ScenarioReceiver receiver;
+        receiver.name = "receiver:" + std::to_string(port);
+        receiver.port = port;
+        receiver.cpu = 1;
+        host.receivers.push_back(receiver);
+    }
+    scenario.hosts.push_back(std::move(host));
+    ScenarioStation wire;
+    wire.name = "wire";
+    wire.mac = {{0x02, 0, 0, 0, 0, 0x01}};
+    wire.answers_arp = false; // the capture says what came
+    scenario.stations.push_back(wire);
+    return scenario;
+}
+
+} // namespace skbscope
