@@ -435,6 +435,11 @@ SymbolTable::Hit SymbolTable::find(std::uint64_t address) const
     return {symbol.name, symbol.address, symbol.in_module};
 }
 
+bool SymbolTable::contains(std::string_view name) const
+{
+    return std::ranges::find(symbols_, name, &Symbol::name) != symbols_.end();
+}
+
 // ---- the file -------------------------------------------------------------------------------------------------------
 
 struct TraceDat::State {

@@ -77,6 +77,7 @@ public:
     };
     [[nodiscard]] Hit find(std::uint64_t address) const;
     [[nodiscard]] bool empty() const { return symbols_.empty(); }
+    [[nodiscard]] bool contains(std::string_view name) const; ///< looks at each symbol
 
 private:
     struct Symbol {

@@ -1,0 +1,78 @@
+#pragma once
+// Which kernel functions are open where: one stack of calls for each (CPU, interrupt level) and for each task. The
+// function tracer says only who called whom, so a call's place is found from its caller: the caller is open, or it is
+// not traced and runs below a function that is (hosts_of), or the call begins anew.
+
+#include "capture/function_kinds.h"
+#include "capture/packet_book.h"
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace skbscope {
+
+/// Row of Correlator's table of functions.
+using Symbol = std::uint32_t;
+
+/// Packets that a batch function still has to serve, in order.
+struct BatchLists {
+    std::deque<Slot> cored;      ///< through __netif_receive_skb_core, not handed to a protocol
+    std::deque<Slot> to_check;   ///< ip_list_rcv: before ip_rcv_core
+    std::deque<Slot> checked;    ///< … after it
+    std::deque<Slot> to_route;   ///< ip_sublist_rcv: before ip_rcv_finish_core
+    std::deque<Slot> to_deliver; ///< … after it
+    std::deque<Slot> listed;     ///< netif_receive_skb_list_internal: as the driver handed them up
+    std::vector<std::uint32_t> dequeues; ///< calls of a qdisc's dequeue that wait for the event naming the packet
+    std::deque<Slot> bulk;       ///< validated, waiting for the event that names them
+    Slot in_driver = 0;          ///< between net_dev_start_xmit and net_dev_xmit
+    std::uint64_t in_driver_address = 0;
+    bool many = false;           ///< dev_hard_start_xmit and above serve a bulk
+};
+
+struct Frame {
+    Symbol symbol = 0;
+    std::uint32_t item = 0; ///< its call; 0: the function is not traced and stands here for its callees
+    FunctionKind kind = FunctionKind::carry;
+    Slot packet = 0; ///< whom the call itself serves
+    Slot child = 0;  ///< whom its callees serve
+    Slot follow = 0; ///< whom its tail callees serve (the clone, the packet just made)
+    Slot wait = 0;   ///< of completion: the packet freed next
+    Slot freed = 0;  ///< freed last below this call
+    bool has_freed = false;
+    bool free_seen = false; ///< the free event of this very call
+    bool neighbour_key_known = false;
+    std::uint8_t rank = 0;  ///< how far the driver is with the received frame
+    int graph_depth = -1;   ///< of function_graph
+    std::unique_ptr<BatchLists> lists;
+
+    BatchLists& batch()
+    {
+        if (!lists) {
+            lists = std::make_unique<BatchLists>();
+        }
+        return *lists;
+    }
+};
+
+/// One (CPU, interrupt level), or one task.
+struct Lane {
+    Lane() = default;
+    Lane(Lane&&) noexcept = default;
+    Lane& operator=(Lane&&) noexcept = default;
+
+    std::vector<Frame> stack;
+    std::vector<Slot> clones;    ///< made here, address not known yet
+    std::deque<Slot> handed_up;  ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
+    std::uint16_t cpu = 0;
+    bool is_task = false;
+    std::string neighbour;       ///< that __neigh_update is about
+    std::optional<FlowKey> icmp_flow; ///< of the last route lookup for an ICMP message
+
+    [[nodiscard]] Frame* top() { return stack.empty() ? nullptr : &stack.back(); }
+    [[nodiscard]] std::uint8_t depth() const; ///< of the next call
+};
+
+} // namespace skbscope

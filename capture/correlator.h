@@ -1,0 +1,168 @@
+#pragma once
+// From raw records to a Trace: which packet each call served, and what became of each packet. Owns the rules; the
+// identity of packets is PacketBook's, the nesting of calls CallStacks'. No output knows more than the records prove:
+// certain where a record carries the sk_buff, derived between such records, assumed where only the order tells.
+
+#include "capture/call_stacks.h"
+#include "capture/packet_book.h"
+#include "capture/trace_dat.h"
+
+#include <map>
+#include <set>
+
+namespace skbscope {
+
+/// The passage of a packet through a packet socket (a capture), for matching with the frames of a pcap file.
+struct TapPassage {
+    Slot packet = 0; ///< the original, not its clone
+    DeviceId device = DeviceId::none;
+    std::uint64_t time_ns = 0;
+    bool outgoing = false;
+};
+
+class Correlator {
+public:
+    struct Options {
+        bool use_kprobes = true; ///< false: leave kprobe events out (they are then only what attribution is held against)
+    };
+    /// What a kprobe event says of a call, for holding attribution against it.
+    struct Probed {
+        std::uint32_t item = 0; ///< of the call that the probe sits on; 0: none was seen
+        std::uint64_t address = 0;
+        Slot living = 0; ///< whom the address named when the probe fired, as far as known by then
+    };
+
+    Correlator(const TraceDat& file, Trace& trace, Options options);
+    void take(const RawRecord& record);
+    /// After the last record.
+    void finish();
+
+    [[nodiscard]] PacketBook& book() { return book_; }
+    [[nodiscard]] const std::vector<TapPassage>& tap_passages() const { return passages_; }
+    [[nodiscard]] const std::vector<TapPassage>& device_passages() const { return device_passages_; }
+    [[nodiscard]] const std::vector<Probed>& probed() const { return probed_; }
+    /// Nanoseconds between calls that follow each other directly on one lane: how fast the machine ran.
+    [[nodiscard]] const std::vector<std::uint32_t>& gaps() const { return gaps_; }
+
+private:
+    struct Function {
+        std::string name; ///< without compiler suffix
+        FunctionId id = FunctionId::none;
+        FunctionKind kind = FunctionKind::carry;
+        bool is_entry = false; ///< what it calls is outermost
+    };
+    /// How an event is read; one for each event id.
+    struct Decoder {
+        void (Correlator::*handler)(const RawRecord&, const Decoder&) = nullptr;
+        EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a, port_b, extra;
+        std::vector<DropReasonId> reasons;     ///< by number
+        std::vector<bool> reason_is_none;      ///< numbers that are no drop
+        bool is_entry = false;
+        std::unordered_map<std::string, EventField> fields;
+    };
+    enum class Evidence : std::uint8_t { receive, transmit, free, kprobe };
+
+    // ---- set up
+    void prepare(const EventFormat& format);
+
+    // ---- places
+    Symbol symbol_of_function(std::uint64_t address);
+    Symbol symbol_of_caller(std::uint64_t address);
+    Symbol symbol_named(std::string_view name);
+    Lane& lane_of(const RawRecord& record);
+    static Context context_of(const RawRecord& record);
+    void pop(Lane& lane);
+    void pop_to(Lane& lane, std::size_t count);
+    void place(Lane& lane, const RawRecord& record, Symbol function, Symbol caller);
+    Frame& push_call(Lane& lane, const RawRecord& record, Symbol function, std::uint8_t via);
+    void push_untraced(Lane& lane, const RawRecord& record, Symbol function);
+    /// The open call of one of these functions nearest to the top; what lies above it has returned.
+    Frame* open_call(Lane& lane, std::initializer_list<std::string_view> names);
+    std::uint32_t add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function, Slot packet,
+                           Confidence confidence, std::uint8_t via, std::uint32_t arg = 0);
+
+    // ---- attribution
+    void attribute(Lane& lane, const RawRecord& record, Frame* host, Frame& frame);
+    Slot inherited(Lane& lane, Frame* host, const RawRecord& record);
+    void receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_t rank);
+    void list_step(Lane& lane, Frame& host, Frame& frame);
+    void send_step(Lane& lane, Frame* host, Frame& frame);
+    void tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
+    Slot next_living(std::deque<Slot>& list);
+    Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);
+    /// The record names the sk_buff of this call.
+    Slot prove(Lane& lane, const RawRecord& record, std::size_t frame, std::uint64_t address, Evidence evidence);
+    Slot match(Lane& lane, Slot current, std::uint64_t address, Evidence evidence, std::uint32_t item, bool foreign);
+
+    // ---- events
+    void on_function(const RawRecord& record, const Decoder& decoder);
+    void on_graph_entry(const RawRecord& record, const Decoder& decoder);
+    void on_graph_exit(const RawRecord& record, const Decoder& decoder);
+    void on_kprobe(const RawRecord& record, const Decoder& decoder);
+    void on_irq_entry(const RawRecord& record, const Decoder& decoder);
+    void on_irq_exit(const RawRecord& record, const Decoder& decoder);
+    void on_softirq_raise(const RawRecord& record, const Decoder& decoder);
+    void on_softirq_entry(const RawRecord& record, const Decoder& decoder);
+    void on_softirq_exit(const RawRecord& record, const Decoder& decoder);
+    void on_gro_entry(const RawRecord& record, const Decoder& decoder);
+    void on_gro_exit(const RawRecord& record, const Decoder& decoder);
+    void on_netif_receive(const RawRecord& record, const Decoder& decoder);
+    void on_netif_rx(const RawRecord& record, const Decoder& decoder);
+    void on_dev_queue(const RawRecord& record, const Decoder& decoder);
+    void on_start_xmit(const RawRecord& record, const Decoder& decoder);
+    void on_xmit(const RawRecord& record, const Decoder& decoder);
+    void on_qdisc_enqueue(const RawRecord& record, const Decoder& decoder);
+    void on_qdisc_dequeue(const RawRecord& record, const Decoder& decoder);
+    void on_consume(const RawRecord& record, const Decoder& decoder);
+    void on_kfree(const RawRecord& record, const Decoder& decoder);
+    void on_fib(const RawRecord& record, const Decoder& decoder);
+    void on_icmp_send(const RawRecord& record, const Decoder& decoder);
+    void on_neigh_update(const RawRecord& record, const Decoder& decoder);
+    void on_neigh_sent(const RawRecord& record, const Decoder& decoder);
+    void on_return_marker(const RawRecord& record, const Decoder& decoder);
+    void on_merge_only(const RawRecord& record, const Decoder& decoder);
+
+    void free_event(const RawRecord& record, const Decoder& decoder, bool is_drop);
+    DropReasonId reason_without_field(Slot slot, std::string_view where) const;
+    std::size_t frame_for(Lane& lane, const RawRecord& record, std::initializer_list<std::string_view> names,
+                          std::string_view fallback);
+    void device_facts(Slot slot, const RawRecord& record, const Decoder& decoder, bool length_has_ethernet);
+    void lost(const RawRecord& record);
+    TaskId task_of(std::int32_t pid);
+    DeviceId device_named(std::string_view name);
+    void tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing);
+    std::string neighbour_name(const RawRecord& record, const Decoder& decoder);
+
+    const TraceDat& file_;
+    Trace& trace_;
+    Options options_;
+    PacketBook book_;
+    std::vector<Decoder> decoders_; ///< by event id
+    std::vector<Function> functions_;
+    std::unordered_map<std::string, Symbol> symbol_by_name_;
+    std::unordered_map<std::uint64_t, Symbol> symbol_by_address_, symbol_by_call_site_;
+    std::set<Symbol> seen_callers_;
+    Symbol softirq_loop_ = 0;
+    Symbol raise_softirq_ = 0;
+    std::vector<Lane> cpu_lanes_; ///< cpu * 4 + context; process level only for the idle task
+    std::unordered_map<std::int32_t, Lane> task_lanes_;
+    std::unordered_map<std::int32_t, TaskId> tasks_;
+    std::map<std::string, DeviceId, std::less<>> devices_;
+    struct Waiting {
+        Slot slot;
+        std::string neighbour;
+    };
+    std::vector<Waiting> unresolved_; ///< packets that wait for a neighbour, oldest first
+    std::deque<Slot> tap_queue_;      ///< clones in packet sockets' queues
+    std::vector<TapPassage> passages_, device_passages_;
+    std::vector<Probed> probed_;
+    std::vector<std::uint32_t> gaps_;
+    std::vector<std::pair<std::uint64_t, Context>> last_call_; ///< per cpu
+    std::uint64_t foreign_frees_ = 0;
+    std::uint64_t unknown_events_ = 0;
+    std::uint64_t lost_records_ = 0;
+    bool loss_not_counted_ = false;
+    bool sends_done_are_seen_ = false; ///< neigh_event_send_done was recorded
+};
+
+} // namespace skbscope

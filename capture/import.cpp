@@ -1,0 +1,211 @@
+#include "capture/import.h"
+
+#include "capture/correlator.h"
+#include "capture/pcap_match.h"
+#include "capture/trace_dat.h"
+#include "core/catalog/catalog.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fmt/format.h>
+
+namespace skbscope {
+
+namespace {
+
+constexpr std::size_t kept_examples = 10;
+
+/// Captures named by the caller, and those that stand beside the recording under their device's name.
+std::vector<PcapBeside> captures_for(const std::string& path, const Trace& trace, const ImportOptions& options)
+{
+    std::vector<PcapBeside> captures = options.pcaps;
+    if (!options.find_pcaps) {
+        return captures;
+    }
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    for (const DeviceRecord& device : trace.devices()) {
+        if (device.name.empty() || device.name.find('/') != std::string::npos ||
+            std::ranges::find(captures, device.name, &PcapBeside::device) != captures.end()) {
+            continue;
+        }
+        for (const char* ending : {".pcap", ".pcapng"}) {
+            const std::filesystem::path candidate = folder / (device.name + ending);
+            std::error_code error;
+            if (std::filesystem::is_regular_file(candidate, error)) {
+                captures.push_back({device.name, candidate.string()});
+                break;
+            }
+        }
+    }
+    return captures;
+}
+
+/// The packets that passed the taps of one device. Where the tap's own functions were traced they tell; else every
+/// packet that passed the device did.
+std::vector<TapPassage> passages_of(Correlator& correlator, DeviceId device)
+{
+    const auto of_device = [&](const std::vector<TapPassage>& all) {
+        std::vector<TapPassage> some;
+        for (TapPassage passage : all) {
+            passage.packet = correlator.book().resolve(passage.packet);
+            if (correlator.book().at(passage.packet).born && (passage.device == device ||
+                correlator.book().at(passage.packet).packet.device == device)) {
+                if (passage.device != DeviceId::none && passage.device != device) {
+                    continue;
+                }
+                some.push_back(passage);
+            }
+        }
+        return some;
+    };
+    return correlator.tap_passages().empty() ? of_device(correlator.device_passages()) : of_device(correlator.tap_passages());
+}
+
+void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device, PcapMatch& match,
+                   std::vector<std::pair<Slot, std::vector<std::uint8_t>>>& frames)
+{
+    const std::vector<TapPassage> passages = passages_of(correlator, device);
+    std::vector<TapCandidate> candidates;
+    for (const TapPassage& passage : passages) {
+        const SlotRecord& record = correlator.book().at(passage.packet);
+        candidates.push_back({passage.time_ns, record.packet.length, record.ethertype, record.packet.flow, passage.outgoing});
+    }
+    const FrameMatches found = match_frames(candidates, file);
+    match.frames = file.frames.size();
+    match.matched = found.matched;
+    match.packets_without = candidates.size() - found.matched;
+    match.wall_offset_ns = found.offset_ns;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+        if (found.frame_of[i] < 0) {
+            continue;
+        }
+        const auto index = static_cast<std::size_t>(found.frame_of[i]);
+        SlotRecord& record = correlator.book().at(passages[i].packet);
+        const auto bytes = file.frame(index);
+        if (auto flow = flow_of_frame(bytes)) {
+            record.packet.flow = flow;
+        }
+        if (record.packet.length == 0) {
+            record.packet.length = file.frames[index].length;
+        }
+        frames.emplace_back(passages[i].packet, std::vector<std::uint8_t>(bytes.begin(), bytes.end()));
+    }
+}
+
+/// Calls that a probe saw: the packet they were given must be the one whose sk_buff the probe names.
+ProbeCheck check_probes(Correlator& correlator, const Trace& trace)
+{
+    ProbeCheck check;
+    PacketBook& book = correlator.book();
+    for (const Correlator::Probed& probed : correlator.probed()) {
+        if (probed.item == 0 || probed.address == 0) {
+            continue;
+        }
+        ++check.checked;
+        const Event& call = book.item(probed.item);
+        const SlotRecord* given = book.id_of(call.packet) != PacketId::none ? &book.at(call.packet) : nullptr;
+        const bool right = given != nullptr ? given->address == probed.address : probed.living == 0;
+        if (right) {
+            continue;
+        }
+        if (given == nullptr) {
+            ++check.missed;
+        } else {
+            ++check.wrong;
+        }
+        if (check.examples.size() < kept_examples) {
+            check.examples.push_back(fmt::format("{} at {} ns on CPU {}: given to {}, the probe says {:#x}",
+                                                 trace.function_name(call.function_id()), call.time_ns, call.cpu,
+                                                 given != nullptr ? fmt::format("{:#x}", given->address) : "nobody",
+                                                 probed.address));
+        }
+    }
+    return check;
+}
+
+} // namespace
+
+bool times_look_emulated(std::vector<std::uint32_t> gaps)
+{
+    constexpr std::size_t enough = 64;
+    constexpr std::uint32_t plausible_ns = 700;
+    if (gaps.size() < enough) {
+        return false;
+    }
+    const auto quarter = gaps.begin() + static_cast<std::ptrdiff_t>(gaps.size() / 4);
+    std::nth_element(gaps.begin(), quarter, gaps.end());
+    return *quarter > plausible_ns;
+}
+
+Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& options)
+{
+    const auto file = TraceDat::open(path);
+    if (!file) {
+        return tl::unexpected(file.error());
+    }
+    Imported imported;
+    imported.warnings = file->damage();
+    Trace& trace = imported.trace;
+    trace.info.source = fmt::format("trace-cmd: {}", std::filesystem::path(path).filename().string());
+    trace.info.kernel_release = file->kernel_release();
+    trace.info.kernel = kernel_version_of(file->kernel_release());
+    trace.info.observed = true;
+    trace.info.clock = file->clock();
+    HostRecord host;
+    host.name = "recorded host";
+    host.cpus = file->cpu_count();
+    (void)trace.add_host(std::move(host));
+
+    Correlator correlator(*file, trace, {options.use_kprobes});
+    file->for_each([&](const RawRecord& record) { correlator.take(record); });
+    correlator.finish();
+    trace.info.times_trustworthy =
+        options.times_trustworthy.value_or(!times_look_emulated(correlator.gaps()));
+
+    std::vector<std::pair<Slot, std::vector<std::uint8_t>>> frames;
+    for (const PcapBeside& capture : captures_for(path, trace, options)) {
+        const auto pcap = read_pcap(capture.path);
+        if (!pcap) {
+            return tl::unexpected(pcap.error());
+        }
+        if (!pcap->damage.empty()) {
+            imported.warnings.push_back(pcap->damage);
+        }
+        const DeviceId device = trace.find_device(capture.device);
+        PcapMatch match;
+        match.device = capture.device;
+        match.path = capture.path;
+        match.frames = pcap->frames.size();
+        if (device == DeviceId::none) {
+            imported.warnings.push_back(fmt::format("{}: the recording has no device {}", capture.path, capture.device));
+        } else {
+            match_capture(correlator, *pcap, device, match, frames);
+            if (match.matched != 0 && trace.info.wall_offset_ns == 0) {
+                trace.info.wall_offset_ns = match.wall_offset_ns;
+            }
+            if (match.matched < match.frames) {
+                trace.faults.push_back({fmt::format("frames of {} without a packet in the recording", capture.device),
+                                        match.frames - match.matched, "captured before, after or beside what was recorded"});
+            }
+            if (match.packets_without != 0) {
+                trace.faults.push_back({fmt::format("packets at the taps of {} without a captured frame", capture.device),
+                                        match.packets_without, "the capture had a filter, or lost frames"});
+            }
+        }
+        imported.pcaps.push_back(std::move(match));
+    }
+
+    correlator.book().write(trace);
+    for (const auto& [slot, bytes] : frames) {
+        const PacketId id = correlator.book().id_of(slot);
+        if (trace.has_packet(id) && trace.frame(id).empty()) {
+            trace.set_frame(id, bytes);
+        }
+    }
+    if (!options.use_kprobes) {
+        imported.probes = check_probes(correlator, trace);
+    }
+    return imported;
+}
+
+} // namespace skbscope

@@ -1,0 +1,63 @@
+#pragma once
+// A trace-cmd recording (and the captures made beside it) becomes a Trace.
+
+#include "core/result.h"
+#include "core/trace/trace.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace skbscope {
+
+struct PcapBeside {
+    std::string device; ///< "eth0"
+    std::string path;
+};
+
+struct ImportOptions {
+    std::vector<PcapBeside> pcaps;
+    /// Where no pcap is named for a device: use DEVICE.pcap or DEVICE.pcapng in the recording's folder, if it is there.
+    bool find_pcaps = true;
+    /// Kprobe events are left out (to hold attribution against them).
+    bool use_kprobes = true;
+    /// Whether durations mean anything. Empty: concluded from the recording, see times_look_emulated().
+    std::optional<bool> times_trustworthy;
+};
+
+/// How the frames of one capture were matched.
+struct PcapMatch {
+    std::string device;
+    std::string path;
+    std::size_t frames = 0;            ///< in the file
+    std::size_t matched = 0;           ///< given to a packet
+    std::size_t packets_without = 0;   ///< packets that passed the device's taps and got no frame
+    std::int64_t wall_offset_ns = 0;   ///< wall clock minus trace clock, as the matching found it
+};
+
+/// A function call that a kprobe event saw too, for holding attribution against the probe's pointer.
+struct ProbeCheck {
+    std::size_t checked = 0; ///< calls with a probe
+    std::size_t wrong = 0;   ///< given to a packet other than the probe's, or to one though the probe's is none
+    std::size_t missed = 0;  ///< given to no packet although the probe's is one of the trace
+    std::vector<std::string> examples; ///< the first few
+};
+
+struct Imported {
+    Trace trace;
+    std::vector<PcapMatch> pcaps;
+    std::vector<std::string> warnings; ///< one line each: damage, captures that did not match
+    ProbeCheck probes;                 ///< filled with use_kprobes = false only
+};
+
+/// Reads the recording at `path`. Errors are those of TraceDat::open and read_pcap; a recording without any record of a
+/// packet imports as a trace without packets.
+[[nodiscard]] Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& options = {});
+
+/// Whether the times between consecutive calls look like those of an emulated CPU. A kernel with the function tracer on
+/// spends well below a microsecond between two traced calls that follow each other; an emulator without hardware help
+/// (QEMU's TCG) spends several. Nothing in a trace.dat names the hypervisor, so this is the evidence there is: the
+/// fastest quarter of the gaps is above 700 ns. Gaps in nanoseconds; fewer than 64 prove nothing.
+[[nodiscard]] bool times_look_emulated(std::vector<std::uint32_t> gaps);
+
+} // namespace skbscope

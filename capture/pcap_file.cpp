@@ -1,0 +1,75 @@
+#include "capture/pcap_file.h"
+
+#include <filesystem>
+#include <fmt/format.h>
+#include <memory>
+#include <pcap/pcap.h>
+
+namespace skbscope {
+
+namespace {
+
+struct ClosePcap {
+    void operator()(pcap_t* handle) const { pcap_close(handle); }
+};
+
+} // namespace
+
+Result<PcapFile> read_pcap(const std::string& path)
+{
+    std::error_code error;
+    const auto status = std::filesystem::status(path, error);
+    if (!std::filesystem::exists(status)) {
+        return fail(ErrorKind::not_found, path, "no such file");
+    }
+    if (std::filesystem::is_directory(status)) {
+        return fail(ErrorKind::unreadable, path, "is a folder", "name a pcap or pcapng file");
+    }
+    if (std::filesystem::is_regular_file(status) && std::filesystem::file_size(path, error) == 0) {
+        return fail(ErrorKind::cut, path, "the file is empty");
+    }
+    char text[PCAP_ERRBUF_SIZE] = {};
+    const std::unique_ptr<pcap_t, ClosePcap> handle(
+        pcap_open_offline_with_tstamp_precision(path.c_str(), PCAP_TSTAMP_PRECISION_NANO, text));
+    if (handle == nullptr) {
+        const std::string reason(text);
+        if (reason.find("truncated") != std::string::npos) {
+            return fail(ErrorKind::cut, path, "the file ends inside its header");
+        }
+        if (reason.find("ermission") != std::string::npos) {
+            return fail(ErrorKind::unreadable, path, "cannot be opened", "check its permissions");
+        }
+        return fail(ErrorKind::foreign, path, "not a pcap or pcapng file");
+    }
+    const int link = pcap_datalink(handle.get());
+    if (link != DLT_EN10MB) {
+        const char* name = pcap_datalink_val_to_name(link);
+        return fail(ErrorKind::unsupported, path,
+                    fmt::format("its frames are of link type {}", name != nullptr ? name : std::to_string(link)),
+                    "only Ethernet captures can be read: capture on the device itself, not on \"any\"");
+    }
+    PcapFile file;
+    file.path = path;
+    for (;;) {
+        pcap_pkthdr* header = nullptr;
+        const u_char* data = nullptr;
+        const int got = pcap_next_ex(handle.get(), &header, &data);
+        if (got == PCAP_ERROR_BREAK) {
+            return file;
+        }
+        if (got != 1) {
+            file.damage = fmt::format("{} after frame {}: {}", path, file.frames.size(), pcap_geterr(handle.get()));
+            return file;
+        }
+        PcapFrame frame;
+        // With nanosecond precision asked for, tv_usec holds nanoseconds.
+        frame.wall_ns = std::int64_t{header->ts.tv_sec} * 1'000'000'000 + header->ts.tv_usec;
+        frame.length = header->len;
+        frame.captured = header->caplen;
+        frame.offset = file.bytes.size();
+        file.bytes.insert(file.bytes.end(), data, data + header->caplen);
+        file.frames.push_back(frame);
+    }
+}
+
+} // namespace skbscope

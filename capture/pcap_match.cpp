@@ -1,0 +1,129 @@
+#include "capture/pcap_match.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <unordered_map>
+
+namespace skbscope {
+
+namespace {
+
+/// Votes are counted in steps of this; a pair may miss the best step by one.
+constexpr std::int64_t vote_step_ns = 1'000'000;
+/// A frame's stamp is taken some calls away from the event that stands for the tap, on a slow machine milliseconds.
+constexpr std::int64_t tolerance_ns = 20'000'000;
+constexpr std::size_t voters = 256;
+
+std::uint16_t ethertype_of(std::span<const std::uint8_t> frame)
+{
+    return frame.size() < 14 ? 0 : static_cast<std::uint16_t>(frame[12] << 8 | frame[13]);
+}
+
+class Matcher {
+public:
+    Matcher(const std::vector<TapCandidate>& candidates, const PcapFile& file) : candidates_(candidates), file_(file)
+    {
+        ethertypes_.reserve(file.frames.size());
+        flows_.reserve(file.frames.size());
+        for (std::size_t i = 0; i < file.frames.size(); ++i) {
+            ethertypes_.push_back(ethertype_of(file.frame(i)));
+            flows_.push_back(flow_of_frame(file.frame(i)));
+        }
+    }
+
+    [[nodiscard]] bool fits(std::size_t candidate, std::size_t frame) const
+    {
+        const TapCandidate& a = candidates_[candidate];
+        const PcapFrame& b = file_.frames[frame];
+        if (a.length != 0 && a.length != b.length) {
+            return false;
+        }
+        if (a.ethertype != 0 && ethertypes_[frame] != 0 && a.ethertype != ethertypes_[frame]) {
+            return false;
+        }
+        return !a.flow || !flows_[frame] || *a.flow == *flows_[frame];
+    }
+
+    [[nodiscard]] std::optional<std::int64_t> best_offset() const
+    {
+        std::unordered_map<std::int64_t, std::uint32_t> votes;
+        const std::size_t step = std::max<std::size_t>(1, candidates_.size() / voters);
+        for (std::size_t i = 0; i < candidates_.size(); i += step) {
+            for (std::size_t k = 0; k < file_.frames.size(); ++k) {
+                if (fits(i, k)) {
+                    ++votes[(file_.frames[k].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns)) / vote_step_ns];
+                }
+            }
+        }
+        std::optional<std::int64_t> best;
+        std::uint32_t most = 0;
+        for (const auto& [bucket, count] : votes) {
+            const auto next = votes.find(bucket + 1);
+            const std::uint32_t sum = count + (next == votes.end() ? 0 : next->second);
+            if (sum > most || (sum == most && best && bucket < *best)) { // the map's order must not decide
+                most = sum;
+                best = bucket;
+            }
+        }
+        if (!best) {
+            return std::nullopt;
+        }
+        return (*best + 1) * vote_step_ns;
+    }
+
+    /// In order on both sides: each candidate takes the first fitting frame within the tolerance that is not passed.
+    [[nodiscard]] FrameMatches match(std::int64_t offset) const
+    {
+        FrameMatches result;
+        result.frame_of.assign(candidates_.size(), -1);
+        std::vector<std::int64_t> offsets;
+        std::vector<bool> taken(file_.frames.size(), false);
+        std::size_t from = 0;
+        for (std::size_t i = 0; i < candidates_.size(); ++i) {
+            const std::int64_t expected = static_cast<std::int64_t>(candidates_[i].time_ns) + offset;
+            while (from < file_.frames.size() && file_.frames[from].wall_ns < expected - tolerance_ns) {
+                ++from;
+            }
+            for (std::size_t k = from; k < file_.frames.size() && file_.frames[k].wall_ns <= expected + tolerance_ns; ++k) {
+                if (taken[k] || !fits(i, k)) {
+                    continue;
+                }
+                taken[k] = true;
+                result.frame_of[i] = static_cast<std::int64_t>(k);
+                offsets.push_back(file_.frames[k].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns));
+                break;
+            }
+        }
+        result.matched = offsets.size();
+        if (!offsets.empty()) {
+            auto middle = offsets.begin() + static_cast<std::ptrdiff_t>(offsets.size() / 2);
+            std::nth_element(offsets.begin(), middle, offsets.end());
+            result.offset_ns = *middle;
+        }
+        return result;
+    }
+
+private:
+    const std::vector<TapCandidate>& candidates_;
+    const PcapFile& file_;
+    std::vector<std::uint16_t> ethertypes_;
+    std::vector<std::optional<FlowKey>> flows_;
+};
+
+} // namespace
+
+FrameMatches match_frames(const std::vector<TapCandidate>& candidates, const PcapFile& file)
+{
+    const Matcher matcher(candidates, file);
+    const auto rough = matcher.best_offset();
+    if (!rough) {
+        FrameMatches none;
+        none.frame_of.assign(candidates.size(), -1);
+        return none;
+    }
+    const FrameMatches first = matcher.match(*rough);
+    const FrameMatches second = matcher.match(first.offset_ns);
+    return second.matched >= first.matched ? second : first;
+}
+
+} // namespace skbscope
