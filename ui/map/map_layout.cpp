@@ -50,12 +50,12 @@ constexpr std::array places{
     Place{"neighbour", 596, 806, 810, 868},
     Place{"fragment", 872, 992, 810, 868},
     Place{"core_receive", 120, 340, 0, 0},
-    Place{"ingress", 375, 478, 0, 0},
+    Place{"ingress", 375, 490, 0, 0},
     Place{"qdisc", 596, 806, 810, 868},
     Place{"egress", 872, 992, 810, 868},
     Place{"gro", 225, 340, 0, 0},
     Place{"rps", 120, 215, 0, 0},
-    Place{"backlog", 375, 575, 482, 586},
+    Place{"backlog", 375, 575, 494, 586},
     Place{"transmit", 596, 806, 810, 868},
     Place{"net_tx", 872, 992, 810, 868},
     Place{"napi_poll", 120, 806, 0, 0},
@@ -84,7 +84,7 @@ MapLayout::MapLayout(QSizeF size) : m_size(size)
 {
     const qreal margin = 4;
     // On a very wide window the map keeps its proportions and stands in the middle.
-    const qreal width = std::min(size.width(), size.height() * 1.95);
+    const qreal width = std::min(size.width(), size.height() * 2.5);
     m_unit = width / 1000;
     m_left = (size.width() - width) / 2;
     m_pitch = std::max<qreal>(1, (size.height() - 2 * margin) / (rows + wire_rows));

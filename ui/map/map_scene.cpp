@@ -38,7 +38,7 @@ QRectF MapTray::slot(int index) const
 int MapTray::hiddenPackets() const
 {
     const auto drawn = static_cast<std::uint64_t>(slotCount);
-    return packets > drawn ? static_cast<int>(packets - drawn + 1) : 0;
+    return packets > drawn ? static_cast<int>(packets - drawn) + moreSlots : 0;
 }
 
 MapScene::MapScene(const Session& session) : m_session(session)
@@ -58,6 +58,8 @@ void MapScene::reset()
     m_anyCall = false;
     m_use.assign(Catalog::rooms().size(), {});
     m_hidden.assign(Catalog::rooms().size(), 0);
+    m_lastRoom.clear();
+    m_went.assign(m_use.size() * m_use.size(), false);
     m_queueUsed.clear();
     m_isKsoftirqd.clear();
     m_flows.clear();
@@ -94,6 +96,19 @@ bool MapScene::learn()
         const Event& event = trace[m_learnt];
         if (!shows(event.host_id())) {
             continue;
+        }
+        if (event.packet != 0 && (event.is_call() || event.event_kind() == EventKind::enqueue)) {
+            const RoomId room = placeOf(event);
+            if (event.packet >= m_lastRoom.size()) {
+                m_lastRoom.resize(std::max<std::size_t>(event.packet + std::size_t{1}, trace.packet_count() + 1), RoomId::none);
+            }
+            RoomId& last = m_lastRoom[event.packet];
+            if (room != RoomId::none && room != last) {
+                const std::size_t way = to_index(last) * m_use.size() + to_index(room);
+                changed |= !m_went[way];
+                m_went[way] = true;
+                last = room;
+            }
         }
         switch (event.event_kind()) {
         case EventKind::call:
@@ -139,6 +154,11 @@ bool MapScene::learn()
     }
     measurePace();
     return changed;
+}
+
+bool MapScene::wentFrom(RoomId from, RoomId to) const
+{
+    return m_went[to_index(from) * m_use.size() + to_index(to)];
 }
 
 void MapScene::measurePace()
@@ -230,7 +250,7 @@ void MapScene::buildTrays(const MapLayout& layout, const StackState& state)
         const std::size_t most = std::max<std::size_t>(1, static_cast<std::size_t>(card.width() / (92 * s)));
         const std::size_t shown = std::min({here.size(), std::max<std::size_t>(used, 1) + (used == 1 && most > 1 ? 1 : 0), most});
         qreal weights = 0;
-        const auto weight = [&](std::size_t i) { return used > 0 && i >= used ? 0.5 : 1.0; };
+        const auto weight = [&](std::size_t i) { return used > 0 && i >= used ? 0.42 : 1.0; };
         for (std::size_t i = 0; i < shown; ++i) {
             weights += weight(i);
         }
@@ -268,6 +288,7 @@ void MapScene::buildTrays(const MapLayout& layout, const StackState& state)
             }
             tray.slotCount = wanted;
             tray.slotWidth = std::min(tray.slotRow.width() / wanted, 26 * s);
+            tray.moreSlots = wanted >= 3 && tray.slotWidth < 22 * s ? 2 : 1;
             m_trayOf[to_index(tray.queue)] = static_cast<int>(m_trays.size());
             m_trays.push_back(tray);
         }
@@ -409,7 +430,7 @@ void MapScene::buildTokens(const MapLayout& layout, const StackState& state)
             token.kind = MapToken::Kind::waiting;
             token.flow = flowOf(packet);
             if (tray != nullptr) {
-                const int last = overflow > 0 ? tray->slotCount - 1 : tray->slotCount;
+                const int last = overflow > 0 ? tray->slotCount - tray->moreSlots : tray->slotCount;
                 token.hidden = index >= last;
                 token.centre = tray->slot(std::min(index, tray->slotCount - 1)).center();
             } else if (record.kind == QueueKind::wire) {
@@ -557,8 +578,8 @@ void MapScene::buildEnded(const MapLayout& layout, const StackState& state)
         if (dropped) {
             // Sideways out of the room, to where it is counted.
             const QPointF goal = layout.drops(room).center();
-            token.centre = start + (goal - start) * smooth(age * 1.25);
-            token.opacity = static_cast<float>(1 - smooth((age - 0.7) / 0.3));
+            token.centre = start + (goal - start) * smooth(age * 1.6);
+            token.opacity = static_cast<float>(1 - smooth((age - 0.3) / 0.4));
         } else {
             token.centre = start + QPointF(0, -layout.scale() * 10 * smooth(age));
             token.opacity = static_cast<float>(1 - smooth(age));

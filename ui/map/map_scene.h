@@ -39,6 +39,7 @@ struct MapTray {
     QRectF card;  ///< its part of the room
     QRectF slotRow; ///< the row of slots
     int slotCount = 0;
+    int moreSlots = 1; ///< how many of the last slots "+ n" takes when packets do not fit
     qreal slotWidth = 0;
     std::uint64_t level = 0; ///< in the queue's unit
     std::uint64_t limit = 0;
@@ -96,6 +97,8 @@ public:
     [[nodiscard]] const std::vector<MapDrops>& drops() const { return m_drops; }
     [[nodiscard]] const RoomUse& use(RoomId room) const { return m_use[to_index(room)]; }
     [[nodiscard]] bool anythingUsed() const { return m_anyCall; }
+    /// Some packet of the trace went straight from the one room to the other.
+    [[nodiscard]] bool wentFrom(RoomId from, RoomId to) const;
     /// Packets that stand in the room by what the scene draws (moving ones count where they come from).
     [[nodiscard]] std::vector<PacketId> tokensIn(RoomId room) const;
     [[nodiscard]] const MapToken* token(PacketId packet) const;
@@ -132,6 +135,8 @@ private:
     bool m_anyCall = false;
     std::vector<RoomId> m_roomOf; ///< by FunctionId of the catalog
     std::vector<RoomUse> m_use;   ///< by RoomId
+    std::vector<RoomId> m_lastRoom; ///< by PacketId: where it was last, in what was learnt
+    std::vector<bool> m_went;       ///< from * rooms + to
     std::vector<bool> m_queueUsed;
     std::vector<bool> m_isKsoftirqd; ///< by TaskId
     std::uint64_t m_pace = 150;

@@ -201,6 +201,9 @@ QString MapView::titleOf(const Room& room) const
     if (!m_scene) {
         return title;
     }
+    if (isRoom(room, "softirq")) {
+        return tr("Softirq"); // its second line is ksoftirqd's
+    }
     const RoomUse& use = m_scene->use(room.id);
     if ((isRoom(room, "app_rx") || isRoom(room, "app_tx")) && use.task != TaskId::none && !use.severalTasks) {
         const TaskRecord& task = m_session->trace().task(use.task);
@@ -220,6 +223,47 @@ QString MapView::functionOf(const Room& room) const
         return use.shownSeen && id != FunctionId::none ? text(m_session->trace().function_name(id)) : text(room.function);
     }
     return text(m_session->trace().function_name(use.first));
+}
+
+bool MapView::lit(RoomId room) const
+{
+    if (!m_scene || !m_scene->anythingUsed() || m_scene->use(room).used) {
+        return true;
+    }
+    // Nobody runs on the wire; it is in use when a ring at its ends is.
+    const auto used = [&](const char* key) { return m_scene->use(Catalog::find_room(key)).used; };
+    return Catalog::room(room).key == "wire" && (used("rx_ring") || used("tx_ring"));
+}
+
+bool MapView::lit(const MapLink& link) const
+{
+    if (!m_scene || !m_scene->anythingUsed()) {
+        return true;
+    }
+    if (m_scene->wentFrom(link.from, link.to) || (link.bothWays && m_scene->wentFrom(link.to, link.from))) {
+        return true;
+    }
+    // A room on a main way may hold nothing of its own to run (a hook without hook functions, a bypassed qdisc): the way
+    // through it is lit when something before and something behind it ran.
+    static constexpr std::array<std::string_view, 11> receive{"wire", "rx_ring", "napi_poll", "gro", "core_receive", "ip_rcv",
+                                                              "pre_routing", "route_in", "local_in", "udp_rx", "socket_rx_queue"};
+    static constexpr std::array<std::string_view, 11> send{"app_tx", "socket_tx", "udp_tx", "local_out", "ip_output", "post_routing",
+                                                           "neighbour", "qdisc", "transmit", "tx_ring", "wire"};
+    for (const auto& way : {receive, send}) {
+        const auto from = std::find(way.begin(), way.end(), Catalog::room(link.from).key);
+        const auto to = std::find(way.begin(), way.end(), Catalog::room(link.to).key);
+        if (from == way.end() || to != from + 1) {
+            continue;
+        }
+        const auto used = [&](std::string_view key) { return lit(Catalog::find_room(key)); };
+        return std::any_of(way.begin(), to, used) && std::any_of(to, way.end(), used);
+    }
+    // Ways that are walked without a packet in hand, or that no packet walks.
+    static constexpr std::array<std::string_view, 4> helpers{"route_out", "egress", "net_tx", "softirq"};
+    const bool helper = std::find(helpers.begin(), helpers.end(), Catalog::room(link.to).key) != helpers.end() ||
+                        std::find(helpers.begin(), helpers.end(), Catalog::room(link.from).key) != helpers.end();
+    const bool toApplication = Catalog::room(link.to).key == "app_rx";
+    return (helper || toApplication || link.style != MapLink::Style::path) && lit(link.from) && lit(link.to);
 }
 
 qreal MapView::textRight(RoomId room) const
@@ -266,10 +310,10 @@ void MapView::paintLinks(QPainter& p) const
     const qreal s = m_layout->scale();
     const qreal head = 6.5 * s;
     // Faint ones first, so that a used way lies on top where lines cross.
-    for (const bool lit : {false, true}) {
+    for (const bool bright : {false, true}) {
         for (const MapLink& link : m_layout->links()) {
-            const bool used = m_scene && (!m_scene->anythingUsed() || (m_scene->use(link.from).used && m_scene->use(link.to).used));
-            if (used != lit) {
+            const bool used = this->lit(link);
+            if (used != bright) {
                 continue;
             }
             QColor color = used ? colors().line : colors().lineFaint;
@@ -318,7 +362,7 @@ void MapView::paintLinks(QPainter& p) const
     const RoomId irq = Catalog::find_room("irq");
     if (irq != RoomId::none) {
         const QRectF ring = m_layout->room(Catalog::find_room("rx_ring"));
-        const bool used = !m_scene || !m_scene->anythingUsed() || m_scene->use(irq).used;
+        const bool used = lit(irq);
         p.setFont(Theme::sans(9.5 * s));
         p.setPen(used ? colors().hardirqText : colors().textFaint);
         p.drawText(QRectF(ring.right() + 6 * s, ring.center().y() - 14 * s, 80 * s, 12 * s), Qt::AlignLeft | Qt::AlignBottom, tr("signal"));
@@ -378,7 +422,7 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     }
     const qreal s = m_layout->scale();
     const Colors& c = colors();
-    const bool used = !m_scene || !m_scene->anythingUsed() || m_scene->use(room.id).used;
+    const bool used = lit(room.id);
     const std::uint8_t contexts = m_scene ? m_scene->use(room.id).contexts : std::uint8_t{0};
 
     if (isRoom(room, "wire")) {
@@ -428,24 +472,47 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     }
 }
 
+QString MapView::trayName(const MapTray& tray, qreal width) const
+{
+    const Trace& trace = m_session->trace();
+    const QFontMetricsF metrics(Theme::sans(11.5 * m_layout->scale(), QFont::DemiBold));
+    QString name = text(trace.queue(tray.queue).name);
+    const QString first = name.section(' ', 0, 0);
+    const QString rest = name.section(' ', 1);
+    const bool device = trace.find_device(first.toStdString()) != DeviceId::none;
+    if (!name.isEmpty() && !device) {
+        name[0] = name[0].toUpper();
+    }
+    if (metrics.horizontalAdvance(name) > width && !rest.isEmpty() && metrics.horizontalAdvance(rest) <= width) {
+        return rest; // "CPU 0" of "backlog CPU 0", "RX ring" of "eth0 RX ring": the place says what it is
+    }
+    return metrics.elidedText(name, Qt::ElideRight, width);
+}
+
+QString MapView::trayCount(const MapTray& tray) const
+{
+    const qreal s = m_layout->scale();
+    const QueueUnit unit = m_session->trace().queue(tray.queue).unit;
+    // A narrow tray shows the level alone; the tooltip has the limit.
+    if (tray.card.width() < 140 * s) {
+        return unit == QueueUnit::bytes ? bytesText(tray.level) : QString::number(tray.level);
+    }
+    return levelText(tray.level, tray.limit, unit);
+}
+
 void MapView::paintTrayFixed(QPainter& p, const MapTray& tray) const
 {
     const qreal s = m_layout->scale();
     const Colors& c = colors();
-    const QueueRecord& queue = m_session->trace().queue(tray.queue);
-    const bool lit = tray.used || !m_scene->use(tray.room).used;
-    const bool faint = !lit || (m_scene->anythingUsed() && !tray.used);
+    const bool faint = m_scene->anythingUsed() && !tray.used;
     // The name; the count on the right is drawn with what moves.
     const QFont font = Theme::sans(11.5 * s, QFont::DemiBold);
     p.setFont(font);
     p.setPen(faint ? c.textFaint : c.text);
     const qreal left = tray.card.left() + 11 * s;
-    const qreal room = tray.card.width() - 11 * s - (tray.card.width() < 150 * s ? 34 : 74) * s;
-    QString name = text(queue.name);
-    if (!name.isEmpty() && name[0].isLower()) {
-        name[0] = name[0].toUpper();
-    }
-    p.drawText(QRectF(left, tray.card.top() + 2.5 * s, room, 15 * s), Qt::AlignLeft | Qt::AlignVCenter, elided(font, name, room));
+    const qreal count = faint ? 0 : QFontMetricsF(Theme::mono(10 * s)).horizontalAdvance(trayCount(tray)) + 6 * s;
+    const qreal room = tray.card.width() - 18 * s - count;
+    p.drawText(QRectF(left, tray.card.top() + 2.5 * s, room, 15 * s), Qt::AlignLeft | Qt::AlignVCenter, trayName(tray, room));
     p.setPen(QPen(faint ? mixed(c.slot, c.band, 0.5) : c.slot, 1));
     p.setBrush(Qt::NoBrush);
     for (int i = 0; i < tray.slotCount; ++i) {
@@ -471,9 +538,9 @@ void MapView::paintEvent(QPaintEvent*)
     paintActivity(p);
     paintTrays(p);
     paintKsoftirqd(p);
-    paintDrops(p);
     paintSelection(p);
     paintTokens(p);
+    paintDrops(p);
 }
 
 void MapView::paintActivity(QPainter& p)
@@ -515,17 +582,17 @@ void MapView::paintActivity(QPainter& p)
                         [&](const MapActivity* other) { return other->room == activity.room; })) {
             continue;
         }
-        QString cpus = QString::number(to_index(activity.cpu));
+        QString numbers = QString::number(to_index(activity.cpu));
         for (std::size_t j = i + 1; j < inner.size(); ++j) {
             if (inner[j]->room == activity.room) {
-                cpus += QStringLiteral(", %1").arg(to_index(inner[j]->cpu));
+                numbers += QStringLiteral(", %1").arg(to_index(inner[j]->cpu));
             }
         }
         const Room& room = Catalog::room(activity.room);
         const bool napi = isRoom(room, "napi_poll");
         int standing = 0;
         for (const MapToken& token : m_scene->tokens()) {
-            standing += token.kind != MapToken::Kind::waiting && token.kind != MapToken::Kind::ended && !token.moving && token.room == activity.room ? 1 : 0;
+            standing += token.kind != MapToken::Kind::waiting && token.kind != MapToken::Kind::ended && token.room == activity.room ? 1 : 0;
         }
         standing = std::min(standing, m_layout->spots(activity.room));
         const bool tray = std::any_of(m_scene->trays().begin(), m_scene->trays().end(), [&](const MapTray& t) { return t.room == activity.room; });
@@ -563,8 +630,28 @@ void MapView::paintActivity(QPainter& p)
         p.setFont(bold);
         p.setPen(ink);
         const QRectF words(right - width, rect.top() + 3 * s, width - 2 * s, rect.height() - 6 * s);
-        p.drawText(QRectF(words.left() - 20 * s, words.top(), words.width() + 20 * s, words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, tr("CPU %1").arg(cpus));
+        p.drawText(QRectF(words.left() - 20 * s, words.top(), words.width() + 20 * s, words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, tr("CPU %1").arg(numbers));
         p.drawText(QRectF(words.left() - 20 * s, words.center().y(), words.width() + 20 * s, words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, shortContext(activity.context));
+    }
+
+    // The NAPI poll encloses most of what receives: it always says which CPUs are in it.
+    const RoomId poll = Catalog::find_room("napi_poll");
+    QStringList cpus;
+    bool here = false;
+    for (const MapActivity& activity : m_scene->activity()) {
+        const QString cpu = QString::number(to_index(activity.cpu));
+        if (activity.room == poll && !cpus.contains(cpu)) {
+            cpus << cpu;
+        }
+        here |= activity.room == poll && activity.innermost;
+    }
+    if (!cpus.isEmpty() && !here) {
+        const QRectF content = m_layout->content(poll);
+        p.setFont(Theme::sans(9.5 * s, QFont::DemiBold));
+        p.setPen(c.softirqText);
+        const QRectF words(content.right() - 70 * s, content.top() + 3 * s, 62 * s, content.height() - 6 * s);
+        p.drawText(QRectF(words.left(), words.top(), words.width(), words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, tr("CPU %1").arg(cpus.join(QStringLiteral(", "))));
+        p.drawText(QRectF(words.left(), words.center().y(), words.width(), words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, shortContext(Context::softirq));
     }
 
     if (m_scene->irqMasked()) {
@@ -586,12 +673,10 @@ void MapView::paintTrays(QPainter& p)
         const QueueUnit unit = m_session->trace().queue(tray.queue).unit;
         const bool alarm = tray.full && tray.level > 0;
         const QFont& font = alarm ? strong : figures;
-        QString count = levelText(tray.level, tray.limit, unit);
-        const QFontMetricsF metrics(font);
-        const qreal most = tray.card.width() - 24 * s;
-        if (metrics.horizontalAdvance(count) > most * 0.55 && tray.card.width() < 150 * s) {
-            count = unit == QueueUnit::bytes ? bytesText(tray.level) : QString::number(tray.level);
+        if (m_scene->anythingUsed() && !tray.used) {
+            continue;
         }
+        const QString count = trayCount(tray);
         p.setFont(font);
         p.setPen(alarm ? c.drop : tray.used || !m_scene->anythingUsed() ? c.textMuted : c.textFaint);
         p.drawText(QRectF(tray.card.left(), tray.card.top() + 2.5 * s, tray.card.width() - 8 * s, 15 * s), Qt::AlignRight | Qt::AlignVCenter, count);
@@ -604,9 +689,8 @@ void MapView::paintTrays(QPainter& p)
         if (hidden > 0) {
             const QFont small = Theme::mono(8.5 * s, QFont::Bold);
             QString more = QStringLiteral("+%1").arg(hidden);
-            QRectF slot = tray.slot(tray.slotCount - 1);
-            const qreal need = QFontMetricsF(small).horizontalAdvance(more) + 6 * s;
-            slot.setLeft(std::min(slot.left() + 1.2, slot.right() - need));
+            QRectF slot = tray.slot(tray.slotCount - tray.moreSlots).united(tray.slot(tray.slotCount - 1));
+            slot.adjust(1.2, 0, -1.2, 0);
             p.setPen(Qt::NoPen);
             p.setBrush(c.card);
             p.drawRoundedRect(slot, 3 * s, 3 * s);
@@ -663,7 +747,7 @@ void MapView::paintKsoftirqd(QPainter& p)
     }
     const qreal left = rect.left() + 11 * s;
     const QRectF line(left, rect.center().y() + 0.5 * s, rect.width() - 14 * s, rect.height() / 2 - 4 * s);
-    const bool used = !m_scene->anythingUsed() || m_scene->use(softirq).used;
+    const bool used = lit(softirq);
     p.fillRect(line.adjusted(0, -1, 0, 1), used ? c.card : mixed(c.card, c.band, 0.7));
     const QFont font = Theme::sans(10 * s, running ? QFont::DemiBold : QFont::Normal);
     p.setFont(font);
@@ -706,7 +790,7 @@ void MapView::paintDrops(QPainter& p)
         qreal y = area.center().y() - (height + line * static_cast<qreal>(lines.size()) + 1 * s) / 2;
         const QRectF pill(area.center().x() - width / 2, y, width, height);
         p.setPen(QPen(c.drop, 1.3 * s));
-        p.setBrush(faded(c.drop, 0.10));
+        p.setBrush(mixed(c.card, c.drop, 0.10));
         p.drawRoundedRect(pill, height / 2, height / 2);
         p.setFont(bold);
         p.setPen(c.drop);

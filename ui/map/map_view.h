@@ -76,6 +76,10 @@ private:
     void paintRoom(QPainter& p, const Room& room) const;
     void paintCard(QPainter& p, const QRectF& card, const Room& room, bool used, std::uint8_t contexts) const;
     void paintTrayFixed(QPainter& p, const MapTray& tray) const;
+    [[nodiscard]] bool lit(RoomId room) const; ///< used in this trace, or nothing is known yet
+    [[nodiscard]] bool lit(const MapLink& link) const;
+    [[nodiscard]] QString trayName(const MapTray& tray, qreal width) const;
+    [[nodiscard]] QString trayCount(const MapTray& tray) const;
     [[nodiscard]] QString titleOf(const Room& room) const;
     [[nodiscard]] QString functionOf(const Room& room) const;
     [[nodiscard]] qreal textRight(RoomId room) const;

@@ -356,26 +356,6 @@ void QueuePlot::replot()
     }
     QPainter over(&m_picture);
     over.drawPixmap(area.topLeft(), lines);
-    over.setRenderHint(QPainter::Antialiasing);
-    // The limits' names, at the right end of their lines.
-    over.setFont(Theme::sans(10.5));
-    double lastY = -100;
-    for (const Line& line : m_lines) {
-        if (!line.limitDrawn) {
-            continue;
-        }
-        const QueueRecord& record = trace.queue(line.queue);
-        QString name = record.setting.empty() ? text(record.name) : text(record.setting);
-        name = name.mid(name.lastIndexOf('.') + 1);
-        const double y = area.bottom() - line.limit / (line.bytes ? m_topBytes : m_top) * area.height();
-        if (std::abs(y - lastY) < 12) {
-            continue;
-        }
-        lastY = y;
-        over.setPen(line.color);
-        over.drawText(QRectF(area.right() - 260, y - 15, 252, 14), Qt::AlignRight | Qt::AlignBottom,
-                      QStringLiteral("%1 %2").arg(name, line.bytes ? bytesText(static_cast<std::uint64_t>(line.limit)) : countText(static_cast<std::uint64_t>(line.limit))));
-    }
     m_dirty = false;
 }
 
@@ -390,11 +370,30 @@ void QueuePlot::paintEvent(QPaintEvent*)
     const Colors& c = Theme::instance().colors();
     const QRectF frame = this->frame();
     const QRectF area = plotArea();
+    const Trace& trace = m_session->trace();
     m_axis->paintFuture(p, area, true);
+    // The limits' names, at the right end of their lines.
+    p.setFont(Theme::sans(10.5));
+    double lastY = -100;
+    for (const Line& line : m_lines) {
+        if (!line.limitDrawn) {
+            continue;
+        }
+        const QueueRecord& record = trace.queue(line.queue);
+        QString name = record.setting.empty() ? text(record.name) : text(record.setting);
+        name = name.mid(name.lastIndexOf('.') + 1);
+        const double y = area.bottom() - line.limit / (line.bytes ? m_topBytes : m_top) * area.height();
+        if (std::abs(y - lastY) < 12) {
+            continue;
+        }
+        lastY = y;
+        p.setPen(line.color);
+        p.drawText(QRectF(area.right() - 260, y - 15, 252, 14), Qt::AlignRight | Qt::AlignBottom,
+                      QStringLiteral("%1 %2").arg(name, line.bytes ? bytesText(static_cast<std::uint64_t>(line.limit)) : countText(static_cast<std::uint64_t>(line.limit))));
+    }
     // The legend with what each queue holds at the playhead.
     p.setRenderHint(QPainter::Antialiasing);
     const StackState& state = m_session->state();
-    const Trace& trace = m_session->trace();
     const QFont font = Theme::sans(11);
     const QFont bold = Theme::sans(11, QFont::DemiBold);
     double x = frame.left() + 12;
