@@ -219,6 +219,37 @@ void Session::stepFunction(int direction)
     toBegin();
 }
 
+void Session::seekToFunction(FunctionId function)
+{
+    const auto calls = [&](const Event& event) { return event.is_call() && event.function_id() == function; };
+    if (m_selection.packet != PacketId::none) {
+        std::optional<std::size_t> first;
+        for (const Step& step : m_journeys.journey(m_selection.packet).steps) {
+            if (!calls(trace()[step.ordinal])) {
+                continue;
+            }
+            first = first ? first : std::optional<std::size_t>(step.ordinal);
+            if (step.ordinal >= m_position) {
+                first = step.ordinal;
+                break;
+            }
+        }
+        if (first) {
+            seekToEvent(*first + 1);
+            return;
+        }
+    }
+    const std::size_t count = trace().size();
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t ordinal = (m_position + i) % count;
+        if (calls(trace()[ordinal])) {
+            seekToEvent(ordinal + 1);
+            return;
+        }
+    }
+    emit remarked(tr("%1 is not called in what is known so far").arg(text(trace().function_name(function))));
+}
+
 std::optional<std::size_t> Session::birthOf(PacketId packet) const
 {
     const auto events = m_journeys.events_of(packet);
@@ -391,6 +422,13 @@ void Session::startOver()
     refresh();
     select({});
     toBegin();
+}
+
+void Session::sourceChanged()
+{
+    refresh();
+    m_now = std::min(m_now, std::max(m_source->known_until(), lastMoment()));
+    moveTo(positionAt(m_now), m_now);
 }
 
 std::optional<std::uint32_t> Session::lastEventOf(PacketId packet) const

@@ -59,6 +59,8 @@ public slots:
     void stepFunction(int direction); ///< to the next/previous call (+1/-1) of the selected packet, or of any
     void stepPacket(int direction);   ///< to the next/previous packet's birth; selects it
     void stepEvent(int direction);
+    /// To the next call of the function after the playhead, of the selected packet if it has one; else to the first at all.
+    void seekToFunction(skbscope::FunctionId function);
     void toBegin();
     void toEnd();
     void play();
@@ -72,6 +74,8 @@ public slots:
     void setKnob(const QString& key, qint64 value);
     void act(const QString& key);
     void startOver();
+    /// The source was told something behind the session's back (a lesson ran its experiment): look at it anew.
+    void sourceChanged();
 
 signals:
     void playheadMoved();

@@ -1,0 +1,110 @@
+#include "ui/banner.h"
+
+#include "ui/controls/icons.h"
+#include "ui/controls/label.h"
+#include "ui/theme/theme.h"
+
+#include <QHBoxLayout>
+#include <QPainter>
+#include <QProgressBar>
+#include <QPushButton>
+#include <QTimer>
+#include <QToolButton>
+
+namespace skbscope::ui {
+
+Banner::Banner(QWidget* parent) : QWidget(parent)
+{
+    auto* row = new QHBoxLayout(this);
+    row->setContentsMargins(16, 5, 10, 5);
+    row->setSpacing(12);
+    m_words = new Label({}, Tone::normal, Theme::sans(13), this);
+    m_words->setTextFormat(Qt::PlainText);
+    m_words->setWordWrap(true);
+    m_words->setTextInteractionFlags(Qt::TextSelectableByMouse);
+    row->addWidget(m_words, 1);
+    m_bar = new QProgressBar(this);
+    m_bar->setRange(0, 0);
+    m_bar->setFixedWidth(160);
+    row->addWidget(m_bar);
+    m_cancel = new QPushButton(tr("Cancel"), this);
+    row->addWidget(m_cancel);
+    m_close = new QToolButton(this);
+    m_close->setProperty("autoRaise", true);
+    m_close->setToolTip(tr("Dismiss (Esc)"));
+    m_close->setAccessibleName(tr("Dismiss"));
+    row->addWidget(m_close);
+    m_timer = new QTimer(this);
+    m_timer->setSingleShot(true);
+    connect(m_timer, &QTimer::timeout, this, &QWidget::hide);
+    connect(m_close, &QToolButton::clicked, this, &QWidget::hide);
+    connect(m_cancel, &QPushButton::clicked, this, [this] {
+        hide();
+        emit cancelled();
+    });
+    const auto icons = [this] { m_close->setIcon(signIcon(Sign::close, 14)); };
+    connect(&Theme::instance(), &Theme::changed, this, icons);
+    icons();
+    hide();
+}
+
+void Banner::display(Kind kind, const QString& words)
+{
+    m_kind = kind;
+    m_words->setText(words);
+    m_words->setTone(kind == Kind::error ? Tone::drop : Tone::normal);
+    m_bar->setVisible(kind == Kind::progress);
+    m_cancel->setVisible(kind == Kind::progress);
+    m_close->setVisible(kind != Kind::progress);
+    m_timer->stop();
+    if (kind == Kind::remark) {
+        m_timer->start(4000);
+    }
+    show();
+    update();
+}
+
+void Banner::showError(const QString& words)
+{
+    display(Kind::error, words);
+}
+
+void Banner::showRemark(const QString& words)
+{
+    // A remark does not push an error away.
+    if (isVisible() && m_kind != Kind::remark) {
+        return;
+    }
+    display(Kind::remark, words);
+}
+
+void Banner::showProgress(const QString& words)
+{
+    display(Kind::progress, words);
+}
+
+void Banner::endProgress()
+{
+    if (m_kind == Kind::progress) {
+        hide();
+    }
+}
+
+QString Banner::words() const
+{
+    return isHidden() ? QString() : m_words->text();
+}
+
+void Banner::paintEvent(QPaintEvent*)
+{
+    QPainter painter(this);
+    const Colors& c = Theme::instance().colors();
+    painter.fillRect(rect(), c.panel);
+    QColor wash = m_kind == Kind::error ? c.drop : c.accent;
+    wash.setAlphaF(0.10F);
+    painter.fillRect(rect(), wash);
+    painter.fillRect(0, 0, 3, height(), m_kind == Kind::error ? c.drop : c.accent);
+    painter.fillRect(0, height() - 1, width(), 1, c.border);
+}
+
+} // namespace skbscope::ui

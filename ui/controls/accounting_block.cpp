@@ -1,0 +1,246 @@
+#include "ui/controls/accounting_block.h"
+
+#include "core/catalog/catalog.h"
+#include "ui/player/format.h"
+#include "ui/player/session.h"
+#include "ui/theme/theme.h"
+
+#include <QHelpEvent>
+#include <QPainter>
+#include <QToolTip>
+#include <algorithm>
+#include <map>
+
+namespace skbscope::ui {
+
+namespace {
+constexpr int line_height = 19;
+constexpr int left_margin = 14;
+constexpr int top_margin = 12;
+} // namespace
+
+QString inFlightText(const Trace& trace, const StackState& state)
+{
+    const std::uint64_t total = state.accounting().in_flight();
+    if (total == 0) {
+        return {};
+    }
+    std::map<int, std::uint64_t> running;      // by CPU
+    std::map<std::uint32_t, std::uint64_t> in; // by queue
+    std::uint64_t held = 0;
+    for (const auto& [id, packet] : state.packets()) {
+        if (packet.verdict != Verdict::in_flight) {
+            continue; // decided, its memory just not freed yet
+        }
+        if (packet.where == PacketState::Where::running) {
+            ++running[static_cast<int>(packet.cpu)];
+        } else if (packet.where == PacketState::Where::waiting && packet.queue != QueueId::none) {
+            ++in[to_index(packet.queue)];
+        } else {
+            ++held;
+        }
+    }
+    QStringList parts;
+    for (const auto& [cpu, count] : running) {
+        parts << QObject::tr("%1 running on CPU %2").arg(countText(count)).arg(cpu);
+    }
+    for (const auto& [queue, count] : in) {
+        parts << QObject::tr("%1 in %2").arg(countText(count), text(trace.queues()[queue].name));
+    }
+    if (held != 0) {
+        parts << QObject::tr("%1 held in a batch or list").arg(countText(held));
+    }
+    return QStringLiteral("%1 = %2").arg(countText(total), parts.join(QStringLiteral(", ")));
+}
+
+AccountingBlock::AccountingBlock(QWidget* parent) : QWidget(parent)
+{
+    setAccessibleName(tr("Accounting"));
+    connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
+    refresh();
+}
+
+void AccountingBlock::setSession(Session* session)
+{
+    m_session = session;
+    if (session != nullptr) {
+        connect(session, &Session::playheadMoved, this, &AccountingBlock::refresh);
+        connect(session, &Session::traceReplaced, this, &AccountingBlock::refresh);
+    }
+    refresh();
+}
+
+void AccountingBlock::refresh()
+{
+    m_lines.clear();
+    m_drops.clear();
+    m_inFlight.clear();
+    if (m_session != nullptr) {
+        const StackState& state = m_session->state();
+        const Accounting& sum = state.accounting();
+        m_lines.push_back({tr("born"), sum.born, Verdict::in_flight});
+        for (const Verdict verdict : {Verdict::delivered, Verdict::forwarded, Verdict::sent, Verdict::consumed, Verdict::dropped,
+                                      Verdict::merged, Verdict::split, Verdict::lost}) {
+            // The three that every host has are always there, the others when they happen.
+            const bool always = verdict == Verdict::delivered || verdict == Verdict::dropped;
+            if (always || sum.of(verdict) != 0) {
+                m_lines.push_back({text(to_string(verdict)), sum.of(verdict), verdict});
+            }
+        }
+        m_lines.push_back({tr("in flight"), sum.in_flight(), Verdict::in_flight});
+        m_inFlight = inFlightText(m_session->trace(), state);
+        for (const auto& [key, count] : state.drops()) {
+            const DropSite* site = Catalog::find_drop_site(key.function, key.reason);
+            const QString reason = key.reason == DropReasonId::none ? tr("in %1").arg(text(m_session->trace().function_name(key.function)))
+                                                                    : text(Catalog::drop_reason(key.reason).name);
+            const auto same = std::find_if(m_drops.begin(), m_drops.end(), [&](const Drop& d) { return d.reason == reason; });
+            if (same != m_drops.end()) {
+                same->count += count;
+            } else {
+                m_drops.push_back({reason, count, site == nullptr ? QString() : text(site->counters)});
+            }
+        }
+        std::stable_sort(m_drops.begin(), m_drops.end(), [](const Drop& a, const Drop& b) { return a.count > b.count; });
+    }
+    update();
+}
+
+void AccountingBlock::paintEvent(QPaintEvent*)
+{
+    QPainter painter(this);
+    const Colors& c = Theme::instance().colors();
+    const int half = std::max(150, width() * 42 / 100);
+    const QFont head = Theme::sans(12, QFont::DemiBold);
+    const QFont figures = Theme::mono(12);
+    painter.setFont(head);
+    painter.setPen(c.text);
+    painter.drawText(QRect(left_margin, top_margin, half, line_height), Qt::AlignVCenter, tr("Accounting at t"));
+    painter.drawText(QRect(half + 8, top_margin, width() - half, line_height), Qt::AlignVCenter, tr("Drops"));
+
+    int y = top_margin + line_height + 2;
+    painter.setFont(figures);
+    const int figureRight = left_margin + QFontMetrics(figures).horizontalAdvance(QStringLiteral("delivered  000 000"));
+    for (const Line& line : m_lines) {
+        QColor color = c.text;
+        if (line.count == 0) {
+            color = c.textFaint;
+        } else if (line.verdict == Verdict::dropped) {
+            color = c.drop;
+        } else if (line.verdict == Verdict::lost) {
+            color = c.textMuted;
+        } else if (line.verdict != Verdict::in_flight) {
+            color = c.good;
+        } else if (&line == &m_lines.back()) {
+            color = c.accent;
+        }
+        painter.setPen(color);
+        painter.drawText(QRect(left_margin, y, half - left_margin, line_height), Qt::AlignVCenter, line.name);
+        painter.drawText(QRect(left_margin, y, figureRight - left_margin, line_height), Qt::AlignVCenter | Qt::AlignRight, countText(line.count));
+        y += line_height;
+    }
+
+    int dropY = top_margin + line_height + 2;
+    if (m_drops.empty()) {
+        painter.setFont(Theme::sans(12));
+        painter.setPen(c.textFaint);
+        painter.drawText(QRect(half + 8, dropY, width() - half - 16, line_height), Qt::AlignVCenter, tr("none"));
+    }
+    const int right = width() - half - 16;
+    for (const Drop& drop : m_drops) {
+        if (dropY + 2 * line_height > height()) {
+            break;
+        }
+        painter.setFont(figures);
+        painter.setPen(c.drop);
+        const QString words = QStringLiteral("%1 %2").arg(drop.reason, countText(drop.count));
+        painter.drawText(QRect(half + 8, dropY, right, line_height), Qt::AlignVCenter,
+                         painter.fontMetrics().elidedText(words, Qt::ElideMiddle, right));
+        dropY += line_height;
+        if (!drop.counters.isEmpty() && drop.counters != "none" && drop.counters != "-") {
+            painter.setFont(Theme::sans(11));
+            painter.setPen(c.textMuted);
+            const QRect box(half + 8, dropY, right, 30);
+            const QString shown = painter.fontMetrics().elidedText(drop.counters, Qt::ElideRight, right * 2 - 24);
+            painter.drawText(box, Qt::TextWordWrap | Qt::AlignTop, shown);
+            dropY += std::min(30, painter.fontMetrics().boundingRect(box, Qt::TextWordWrap, shown).height()) + 4;
+        }
+    }
+
+    if (!m_inFlight.isEmpty()) {
+        painter.setFont(Theme::sans(11));
+        painter.setPen(c.textMuted);
+        const int top = std::max(y, std::min(dropY, y + 24)) + 6;
+        const QRect box(left_margin, top, width() - left_margin - 10, std::max(16, height() - top));
+        const int lines = std::max(1, box.height() / painter.fontMetrics().lineSpacing());
+        painter.drawText(box, Qt::TextWordWrap | Qt::AlignTop,
+                         painter.fontMetrics().elidedText(m_inFlight, Qt::ElideRight, box.width() * lines - 30 * (lines - 1)));
+    }
+}
+
+bool AccountingBlock::event(QEvent* event)
+{
+    if (event->type() != QEvent::ToolTip) {
+        return QWidget::event(event);
+    }
+    QStringList words;
+    words << tr("born = delivered + forwarded + sent + consumed + dropped + merged + split + lost + in flight, at every moment");
+    for (const Drop& drop : m_drops) {
+        words << QStringLiteral("%1 %2: %3").arg(drop.reason, countText(drop.count), drop.counters);
+    }
+    if (!m_inFlight.isEmpty()) {
+        words << m_inFlight;
+    }
+    QToolTip::showText(static_cast<QHelpEvent*>(event)->globalPos(), words.join(QChar('\n')), this);
+    return true;
+}
+
+// ---- legend ------------------------------------------------------------------------------------------------------
+
+Legend::Legend(QWidget* parent) : QWidget(parent)
+{
+    setFixedHeight(50);
+    setAccessibleName(tr("Legend"));
+    setToolTip(tr("hardirq: a device's interrupt handler · softirq: what interrupts put off · process: a program's own system call\n"
+                  "A solid token is worked on by a CPU, a hollow one waits in a queue"));
+    connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
+}
+
+void Legend::paintEvent(QPaintEvent*)
+{
+    QPainter painter(this);
+    painter.setRenderHint(QPainter::Antialiasing);
+    const Colors& c = Theme::instance().colors();
+    painter.setFont(Theme::sans(11));
+    const int cell = std::max(70, (width() - left_margin) / 4);
+    const auto word = [&](int column, int row, int indent, const QString& text) {
+        painter.setPen(c.textMuted);
+        painter.drawText(QRect(left_margin + column * cell + indent, row * 22 + 4, cell - indent, 18), Qt::AlignVCenter, text);
+    };
+    const std::pair<QColor, QString> contexts[] = {
+        {c.hardirq, tr("hardirq")}, {c.softirq, tr("softirq")}, {c.process, tr("process")}, {c.hardware, tr("hardware")}};
+    int column = 0;
+    for (const auto& [color, name] : contexts) {
+        painter.setPen(Qt::NoPen);
+        painter.setBrush(color);
+        painter.drawRoundedRect(QRectF(left_margin + column * cell, 8, 10, 10), 2, 2);
+        word(column, 0, 16, name);
+        ++column;
+    }
+    const qreal y = 22 + 7;
+    painter.setBrush(c.flows[0]);
+    painter.setPen(QPen(c.softirq, 2));
+    painter.drawRoundedRect(QRectF(left_margin + 1, y, 19, 12), 4, 4);
+    word(0, 1, 27, tr("running"));
+    painter.setBrush(c.card);
+    painter.setPen(QPen(c.flows[0], 1.5));
+    painter.drawRoundedRect(QRectF(left_margin + cell + 1, y, 19, 12), 3, 3);
+    word(1, 1, 27, tr("waiting"));
+    Theme::hatch(painter, QRectF(left_margin + 2 * cell, y, 20, 12), c.softirq, 5);
+    word(2, 1, 27, tr("ksoftirqd"));
+    painter.setPen(QPen(c.drop, 1.6));
+    painter.drawLine(QPointF(left_margin + 3 * cell + 1, y + 1.5), QPointF(left_margin + 3 * cell + 10, y + 10.5));
+    painter.drawLine(QPointF(left_margin + 3 * cell + 10, y + 1.5), QPointF(left_margin + 3 * cell + 1, y + 10.5));
+    word(3, 1, 16, tr("drop"));
+}
+
+} // namespace skbscope::ui

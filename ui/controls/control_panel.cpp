@@ -1,0 +1,205 @@
+#include "ui/controls/control_panel.h"
+
+#include "core/catalog/catalog.h"
+#include "ui/controls/knob_editor.h"
+#include "ui/controls/label.h"
+#include "ui/player/format.h"
+#include "ui/player/session.h"
+#include "ui/theme/theme.h"
+
+#include <QPointer>
+#include <QPushButton>
+#include <QScrollArea>
+#include <QUndoCommand>
+#include <QUndoStack>
+#include <QVBoxLayout>
+
+namespace skbscope::ui {
+
+namespace {
+
+/// Turning a knob; turning it back is turning it to what it was.
+class TurnKnob : public QUndoCommand {
+public:
+    TurnKnob(Session* session, QString key, qint64 before, qint64 after)
+        : QUndoCommand(QObject::tr("%1 %2 → %3").arg(key).arg(before).arg(after)), m_session(session), m_key(std::move(key)),
+          m_before(before), m_after(after)
+    {
+    }
+    void undo() override { set(m_before); }
+    void redo() override { set(m_after); }
+
+private:
+    void set(qint64 value)
+    {
+        if (m_session != nullptr) {
+            m_session->setKnob(m_key, value);
+        }
+    }
+    QPointer<Session> m_session;
+    QString m_key;
+    qint64 m_before, m_after;
+};
+
+} // namespace
+
+ControlPanel::ControlPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent), m_undo(undo)
+{
+    auto* outer = new QVBoxLayout(this);
+    outer->setContentsMargins(0, 0, 0, 0);
+    auto* scroll = new QScrollArea(this);
+    scroll->setWidgetResizable(true);
+    scroll->setFrameShape(QFrame::NoFrame);
+    scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    outer->addWidget(scroll);
+    auto* page = new QWidget(scroll);
+    scroll->setWidget(page);
+    m_column = new QVBoxLayout(page);
+    m_column->setContentsMargins(16, 14, 14, 14);
+    m_column->addStretch();
+}
+
+void ControlPanel::setSession(Session* session)
+{
+    m_session = session;
+    if (session != nullptr) {
+        connect(session, &Session::playheadMoved, this, &ControlPanel::refresh);
+        connect(session, &Session::traceReplaced, this, &ControlPanel::refreshKnobs);
+        connect(m_undo, &QUndoStack::indexChanged, this, &ControlPanel::refreshKnobs);
+    }
+    rebuild();
+}
+
+void ControlPanel::rebuild()
+{
+    delete m_content;
+    m_content = new QWidget(this);
+    m_knobs.clear();
+    m_summary = nullptr;
+    m_column->insertWidget(0, m_content);
+    auto* column = new QVBoxLayout(m_content);
+    column->setContentsMargins(0, 0, 0, 0);
+    column->setSpacing(6);
+    if (m_session == nullptr) {
+        return;
+    }
+    Source& source = m_session->source();
+    const TraceInfo& info = m_session->trace().info;
+    const bool model = source.kind() == Source::Kind::model;
+    auto* title = new Label(text(source.title()), Tone::normal, Theme::sans(15, QFont::DemiBold), m_content);
+    title->setWordWrap(true);
+    column->addWidget(title);
+    auto* what = new Label(model ? tr("A kernel in a box, %1. Do something to it, turn its knobs, and watch.").arg(text(to_string(info.kernel)))
+                                 : tr("Recorded from a real kernel, %1.").arg(info.kernel_release.empty() ? tr("release unknown") : text(info.kernel_release)),
+                           Tone::muted, Theme::sans(12), m_content);
+    what->setWordWrap(true);
+    column->addWidget(what);
+    if (!info.times_trustworthy) {
+        auto* badge = new Label(tr("Order real, times not: an emulated CPU wrote this."), Tone::softirq, Theme::sans(12, QFont::DemiBold), m_content);
+        badge->setWordWrap(true);
+        column->addWidget(badge);
+    }
+    column->addSpacing(6);
+
+    const std::vector<Action> actions = source.actions();
+    for (const Action& action : actions) {
+        auto* button = new QPushButton(text(action.title), m_content);
+        button->setToolTip(text(action.text));
+        button->setProperty("primary", &action == &actions.front());
+        column->addWidget(button);
+        const QString key = text(action.key);
+        connect(button, &QPushButton::clicked, this, [this, key] {
+            m_session->act(key);
+            m_session->play();
+        });
+    }
+    if (model) {
+        auto* over = new QPushButton(tr("Start over"), m_content);
+        over->setToolTip(tr("Back to the first moment, all knobs as they were (Ctrl+R)"));
+        column->addWidget(over);
+        connect(over, &QPushButton::clicked, this, [this] {
+            m_undo->clear();
+            m_session->startOver();
+        });
+    }
+
+    const std::vector<Knob> knobs = source.knobs();
+    if (!knobs.empty()) {
+        column->addSpacing(10);
+        column->addWidget(new Label(tr("Knobs"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+        for (const Knob& knob : knobs) {
+            auto* editor = new KnobEditor(knob, m_content);
+            column->addWidget(editor);
+            m_knobs.push_back(editor);
+            connect(editor, &KnobEditor::valueChosen, this, [this, editor](qint64 value) {
+                qint64 before = value;
+                for (const Knob& now : m_session->source().knobs()) {
+                    if (text(now.key) == editor->key()) {
+                        before = now.value;
+                    }
+                }
+                if (before != value) {
+                    m_undo->push(new TurnKnob(m_session, editor->key(), before, value));
+                }
+            });
+        }
+        auto* hint = new Label(tr("A turned knob counts from the moment shown; what came after is run again. Ctrl+Z turns it back."),
+                               Tone::faint, Theme::sans(11), m_content);
+        hint->setWordWrap(true);
+        column->addWidget(hint);
+    }
+    column->addSpacing(10);
+    column->addWidget(new Label(tr("What happened"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+    m_summary = new Label({}, Tone::normal, Theme::sans(12), m_content);
+    m_summary->setWordWrap(true);
+    column->addWidget(m_summary);
+
+    if (!m_session->trace().faults.empty()) {
+        column->addSpacing(10);
+        column->addWidget(new Label(tr("What this recording does not know"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+        int shown = 0;
+        for (const Fault& fault : m_session->trace().faults) {
+            if (++shown > 12) {
+                break;
+            }
+            auto* line = new Label(QStringLiteral("%1 × %2").arg(countText(fault.count), text(fault.cause)), Tone::muted, Theme::sans(12), m_content);
+            line->setWordWrap(true);
+            line->setToolTip(text(fault.advice));
+            column->addWidget(line);
+        }
+    }
+    refresh();
+}
+
+void ControlPanel::refresh()
+{
+    if (m_summary == nullptr || m_session == nullptr) {
+        return;
+    }
+    QStringList lines;
+    lines << m_session->sentence() + QStringLiteral(".");
+    const StackState& state = m_session->state();
+    for (const auto& [key, count] : state.drops()) {
+        const DropSite* site = Catalog::find_drop_site(key.function, key.reason);
+        if (site != nullptr && !site->remedy.empty()) {
+            lines << tr("Against %1: %2").arg(text(Catalog::drop_reason(key.reason).name), text(site->remedy));
+        }
+    }
+    m_summary->setText(lines.join(QStringLiteral("\n\n")));
+}
+
+void ControlPanel::refreshKnobs()
+{
+    if (m_session == nullptr) {
+        return;
+    }
+    for (const Knob& knob : m_session->source().knobs()) {
+        for (KnobEditor* editor : m_knobs) {
+            if (editor->key() == text(knob.key)) {
+                editor->setValue(knob.value);
+            }
+        }
+    }
+}
+
+} // namespace skbscope::ui

@@ -1,0 +1,66 @@
+#pragma once
+// The right side: what is selected, in four tabs. Follows the selection, and changes it when a line is clicked.
+
+#include <QWidget>
+
+class QScrollArea;
+class QStackedWidget;
+class QTabBar;
+class QTextBrowser;
+
+namespace skbscope::ui {
+
+class JourneyView;
+class Label;
+class PacketView;
+class Session;
+class SkbView;
+
+class Inspector : public QWidget {
+    Q_OBJECT
+
+public:
+    enum Tab { packet_tab, skb_tab, journey_tab, function_tab };
+
+    explicit Inspector(QWidget* parent = nullptr);
+    void setSession(Session* session);
+    void showTab(Tab tab);
+    [[nodiscard]] Tab tab() const;
+    /// The page of a setting: it is no part of the selection, so it is asked for.
+    void showSetting(const QString& name);
+    /// What Ctrl+C copies: the packet with its bytes, or the journey, by the tab that is shown.
+    [[nodiscard]] QString asText() const;
+
+    // For tests: exactly what is on the screen.
+    [[nodiscard]] QString titleText() const;
+    [[nodiscard]] QString placeText() const;
+    [[nodiscard]] SkbView* skb() const { return m_skb; }
+    [[nodiscard]] JourneyView* journey() const { return m_journey; }
+    [[nodiscard]] QString pageText() const;
+
+private:
+    void onSelection();
+    void refresh();
+    void refreshHead();
+    void refreshPage();
+    void follow(const QString& link);
+
+    Session* m_session = nullptr;
+    QTabBar* m_tabs;
+    QStackedWidget* m_pages;
+    QWidget* m_head;
+    Label* m_title;
+    Label* m_place;
+    PacketView* m_packet;
+    SkbView* m_skb;
+    QWidget* m_journeyPage;
+    Label* m_journeySums;
+    QScrollArea* m_journeyScroll;
+    JourneyView* m_journey;
+    QTextBrowser* m_page;
+    QString m_pageKey;
+    QString m_setting;
+    int m_packetTab = skb_tab; ///< the tab to go back to when a packet is selected again
+};
+
+} // namespace skbscope::ui

@@ -1,0 +1,288 @@
+#include "ui/inspector/pages.h"
+
+#include "core/catalog/catalog.h"
+#include "ui/player/format.h"
+#include "ui/player/session.h"
+#include "ui/theme/theme.h"
+
+#include <algorithm>
+
+namespace skbscope::ui {
+
+namespace {
+
+QString escaped(std::string_view words)
+{
+    return text(words).toHtmlEscaped();
+}
+
+QString css()
+{
+    const Colors& c = Theme::instance().colors();
+    return QStringLiteral("<style>"
+                          "body { color: %1; font-family: '%6'; font-size: 13px; }"
+                          "h2 { font-size: 15px; margin: 0 0 2px 0; font-weight: 600; }"
+                          "h3 { font-size: 12px; margin: 14px 0 3px 0; color: %3; font-weight: 600; }"
+                          "p { margin: 3px 0 5px 0; line-height: 135%; }"
+                          "a { color: %3; text-decoration: none; }"
+                          ".k { font-family: '%5'; font-size: 12px; }"
+                          ".m { color: %2; } .f { color: %7; } .d { color: %4; }"
+                          "td { padding: 1px 12px 1px 0; vertical-align: top; }"
+                          "</style>")
+        .arg(c.text.name(), c.textMuted.name(), c.accent.name(), c.drop.name(), Theme::mono(12).family(),
+             Theme::sans(13).family(), c.textFaint.name());
+}
+
+QString heading(const QString& words)
+{
+    return QStringLiteral("<h3>%1</h3>").arg(words);
+}
+
+QString paragraph(const QString& html)
+{
+    return QStringLiteral("<p>%1</p>").arg(html);
+}
+
+QString kernelName(std::string_view name)
+{
+    return QStringLiteral("<span class='k'>%1</span>").arg(escaped(name));
+}
+
+QString contextsText(std::uint8_t contexts)
+{
+    QStringList words;
+    for (const Context context : {Context::process, Context::softirq, Context::hardirq, Context::nmi}) {
+        if ((contexts & (1U << static_cast<unsigned>(context))) != 0) {
+            words << contextText(context);
+        }
+    }
+    if ((contexts & 0x80U) != 0) {
+        words << QObject::tr("hardware");
+    }
+    return words.isEmpty() ? QObject::tr("any context") : words.join(QStringLiteral(", "));
+}
+
+/// The knob that stands for that setting, if the source has one: "net.core.x" exactly, ":5001.SO_RCVBUF" by its end,
+/// "eth0.rx_ring" for the ethtool words.
+const Knob* knobOf(const std::vector<Knob>& knobs, std::string_view setting)
+{
+    const auto found = std::find_if(knobs.begin(), knobs.end(), [&](const Knob& knob) {
+        const std::string_view key = knob.key;
+        if (key == setting) {
+            return true;
+        }
+        if (key.size() > setting.size() && key.ends_with(setting) && key[key.size() - setting.size() - 1] == '.') {
+            return true;
+        }
+        return (key.ends_with("rx_ring") && setting.starts_with("ethtool -G rx")) ||
+               (key.ends_with("tx_ring") && setting.starts_with("ethtool -G tx"));
+    });
+    return found == knobs.end() ? nullptr : &*found;
+}
+
+QString settingRow(std::string_view name, const std::vector<Knob>& knobs)
+{
+    const Setting* setting = Catalog::find_setting(name);
+    const Knob* knob = knobOf(knobs, name);
+    QString value;
+    if (knob != nullptr) {
+        value = QStringLiteral("<b>%1</b> %2").arg(countText(static_cast<std::uint64_t>(std::max<std::int64_t>(0, knob->value))), escaped(knob->unit));
+        if (knob->value != knob->kernel_default) {
+            value += QStringLiteral(" <span class='f'>(default %1)</span>").arg(knob->kernel_default);
+        }
+    } else if (setting != nullptr) {
+        value = QStringLiteral("<span class='m'>%1</span>").arg(escaped(setting->value));
+    }
+    const QString label = setting != nullptr
+                              ? QStringLiteral("<a href='setting:%1'>%2</a>").arg(escaped(name), kernelName(name))
+                              : kernelName(name);
+    return QStringLiteral("<p style='margin: 2px 0'>%1<br>&nbsp;&nbsp;%2</p>").arg(label, value);
+}
+
+QString dropParts(const DropSite& site)
+{
+    QString html = paragraph(QStringLiteral("<span class='d'>%1</span><br>%2")
+                                 .arg(site.reason == DropReasonId::none ? QObject::tr("dropped without a reason")
+                                                                        : kernelName(Catalog::drop_reason(site.reason).name),
+                                      escaped(site.condition)));
+    if (!site.counters.empty() && site.counters != "none" && site.counters != "-") {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span> %2").arg(QObject::tr("Counted in"), escaped(site.counters)));
+    }
+    if (!site.remedy.empty()) {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span> %2").arg(QObject::tr("Remedy:"), escaped(site.remedy)));
+    } else if (!site.control.empty() && site.control != "-") {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span> %2").arg(QObject::tr("Governed by"), escaped(site.control)));
+    }
+    return html;
+}
+
+} // namespace
+
+QString emptyPage(const QString& words)
+{
+    return css() + QStringLiteral("<p class='m'>%1</p>").arg(words.toHtmlEscaped());
+}
+
+QString functionPage(const Session* session, FunctionId id)
+{
+    if (id == FunctionId::none) {
+        return emptyPage(QObject::tr("No function is selected. Click a room on the map or a line of the journey."));
+    }
+    if (to_index(id) >= Catalog::function_count()) {
+        const QString name = session == nullptr ? QString() : text(session->trace().function_name(id));
+        return css() + QStringLiteral("<h2 class='k'>%1</h2>").arg(name.toHtmlEscaped()) +
+               paragraph(QObject::tr("This recording saw the function; the catalog does not know it."));
+    }
+    const Function& f = Catalog::function(id);
+    const KernelVersion here = session == nullptr ? KernelVersion::v6_1 : session->trace().info.kernel;
+    QString html = css() + QStringLiteral("<h2><span class='k' style='font-size:15px'>%1</span></h2>").arg(escaped(f.name));
+    const Stage& stage = Catalog::stage(f.stage);
+    const RoomId room = Catalog::room_of(id);
+    QString where = QStringLiteral("%1 · %2").arg(escaped(stage.title), contextsText(f.contexts));
+    if (room != RoomId::none) {
+        where += QStringLiteral(" · <a href='room:%1'>%2</a>").arg(escaped(Catalog::room(room).key), QObject::tr("its room"));
+    }
+    html += QStringLiteral("<p class='m'>%1</p>").arg(where);
+    html += paragraph(escaped(f.what));
+    if (!f.goes_wrong.empty()) {
+        html += heading(QObject::tr("What can go wrong")) + paragraph(escaped(f.goes_wrong));
+    }
+
+    QString drops;
+    for (const DropSite& site : Catalog::drop_sites()) {
+        if (site.function == id) {
+            drops += dropParts(site);
+        }
+    }
+    if (!drops.isEmpty()) {
+        html += heading(QObject::tr("Packets can be dropped here")) + drops;
+    }
+
+    html += heading(QObject::tr("Its name, and whether ftrace shows it"));
+    html += QStringLiteral("<table cellspacing='0'>");
+    static constexpr KernelVersion versions[] = {KernelVersion::v4_1, KernelVersion::v5_10, KernelVersion::v6_1,
+                                                 KernelVersion::v6_12, KernelVersion::v6_18};
+    for (const KernelVersion version : versions) {
+        const auto i = static_cast<std::size_t>(version);
+        QString shown;
+        if (!f.symbol[i].empty()) {
+            shown = kernelName(f.symbol[i]) +
+                    (f.traceable[i] ? QStringLiteral(" <span class='m'>%1</span>").arg(QObject::tr("visible"))
+                                    : QStringLiteral(" <span class='f'>%1</span>").arg(QObject::tr("not visible")));
+        } else if (f.in_source[i]) {
+            shown = QStringLiteral("<span class='f'>%1</span>").arg(version == KernelVersion::v4_1 ? QObject::tr("in the source") : QObject::tr("in the source, inlined: not visible"));
+        } else {
+            shown = QStringLiteral("<span class='f'>%1</span>").arg(version == KernelVersion::v6_18 ? QObject::tr("not seen") : QObject::tr("not there"));
+        }
+        const QString number = text(to_string(version));
+        html += QStringLiteral("<tr><td class='%1'>%2</td><td>%3</td></tr>")
+                    .arg(version == here ? "" : "m", version == here ? QStringLiteral("<b>%1</b>").arg(number) : number, shown);
+    }
+    html += QStringLiteral("</table>");
+    if (!f.other_names.empty()) {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span>").arg(escaped(f.other_names)));
+    }
+    if (!f.note.empty() && f.note != "traceable") {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span>").arg(escaped(f.note)));
+    }
+    if (!f.source.empty()) {
+        html += heading(QObject::tr("Source (6.1)")) + paragraph(kernelName(f.source));
+    }
+    if (room != RoomId::none && !Catalog::room(room).settings.empty()) {
+        html += heading(QObject::tr("Settings of its room"));
+        const std::vector<Knob> knobs = session == nullptr ? std::vector<Knob>{} : const_cast<Session*>(session)->source().knobs();
+        for (const std::string_view name : Catalog::room(room).settings) {
+            html += settingRow(name, knobs);
+        }
+    }
+    return html;
+}
+
+QString roomPage(const Session* session, RoomId id)
+{
+    const Room& room = Catalog::room(id);
+    QString html = css() + QStringLiteral("<h2>%1</h2>").arg(escaped(room.title));
+    if (!room.function.empty()) {
+        html += QStringLiteral("<p class='m'><a href='function:%1'>%2</a> · %3</p>")
+                    .arg(escaped(room.function), kernelName(room.function),
+                         room.kind == RoomKind::queue      ? QObject::tr("a queue: packets wait here")
+                         : room.kind == RoomKind::hardware ? QObject::tr("hardware")
+                                                           : QObject::tr("code: packets pass through, none waits"));
+    }
+    html += paragraph(escaped(room.text));
+    if (session != nullptr) {
+        const Trace& trace = session->trace();
+        const StackState& state = session->state();
+        QString queues;
+        for (std::size_t i = 1; i < trace.queues().size() && i < state.queues().size(); ++i) {
+            const QueueRecord& queue = trace.queues()[i];
+            if (queue.room != id) {
+                continue;
+            }
+            const QueueState& now = state.queues()[i];
+            queues += QStringLiteral("<tr><td>%1</td><td><b>%2</b></td><td class='m'>%3 %4</td></tr>")
+                          .arg(escaped(queue.name), levelText(now.level(queue.unit), now.limit, queue.unit), QObject::tr("peak"),
+                               queue.unit == QueueUnit::bytes ? bytesText(now.peak) : countText(now.peak));
+        }
+        if (!queues.isEmpty()) {
+            html += heading(QObject::tr("At this moment")) + QStringLiteral("<table cellspacing='0'>%1</table>").arg(queues);
+        }
+    }
+    if (!room.limits.empty()) {
+        html += heading(QObject::tr("Limits")) + paragraph(escaped(room.limits));
+    }
+    if (!room.settings.empty()) {
+        html += heading(QObject::tr("Settings"));
+        const std::vector<Knob> knobs = session == nullptr ? std::vector<Knob>{} : const_cast<Session*>(session)->source().knobs();
+        for (const std::string_view name : room.settings) {
+            html += settingRow(name, knobs);
+        }
+    }
+    // Which functions live here.
+    QStringList functions;
+    for (const Function& f : Catalog::functions()) {
+        if (f.id != FunctionId::none && Catalog::room_of(f.id) == id) {
+            functions << QStringLiteral("<a href='function:%1'>%2</a>").arg(escaped(f.name), kernelName(f.name));
+        }
+    }
+    if (!functions.isEmpty()) {
+        html += heading(QObject::tr("Functions")) + paragraph(functions.join(QStringLiteral("&nbsp; ")));
+    }
+    return html;
+}
+
+QString settingPage(const Session* session, const QString& name)
+{
+    const std::string key = name.toStdString();
+    const Setting* setting = Catalog::find_setting(key);
+    if (setting == nullptr) {
+        return emptyPage(QObject::tr("The catalog does not know %1.").arg(name));
+    }
+    QString html = css() + QStringLiteral("<h2><span class='k' style='font-size:14px'>%1</span></h2>").arg(escaped(setting->name));
+    html += paragraph(escaped(setting->meaning));
+    html += heading(QObject::tr("Value")) + paragraph(escaped(setting->value));
+    if (session != nullptr) {
+        const std::vector<Knob> knobs = const_cast<Session*>(session)->source().knobs();
+        if (const Knob* knob = knobOf(knobs, key)) {
+            html += paragraph(QObject::tr("Here: <b>%1</b> %2").arg(knob->value).arg(escaped(knob->unit)));
+        }
+    }
+    if (!setting->notes.empty()) {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span>").arg(escaped(setting->notes)));
+    }
+    if (!setting->source.empty()) {
+        html += heading(QObject::tr("Source")) + paragraph(kernelName(setting->source));
+    }
+    QStringList rooms;
+    for (const Room& room : Catalog::rooms()) {
+        if (std::find(room.settings.begin(), room.settings.end(), key) != room.settings.end()) {
+            rooms << QStringLiteral("<a href='room:%1'>%2</a>").arg(escaped(room.key), escaped(room.title));
+        }
+    }
+    if (!rooms.isEmpty()) {
+        html += heading(QObject::tr("Governs")) + paragraph(rooms.join(QStringLiteral(", ")));
+    }
+    return html;
+}
+
+} // namespace skbscope::ui

@@ -1,0 +1,21 @@
+#pragma once
+// The catalog as pages: what a function does, what a room is. HTML in the theme's colours; links are "function:NAME",
+// "room:KEY", "setting:NAME".
+
+#include "core/trace/event.h"
+
+#include <QString>
+
+namespace skbscope::ui {
+
+class Session;
+
+/// The page of one function; session may be null (then without this trace's names and figures).
+[[nodiscard]] QString functionPage(const Session* session, FunctionId function);
+/// The page of one room: what it is, its limits, its settings with their present values where they are knobs.
+[[nodiscard]] QString roomPage(const Session* session, RoomId room);
+/// The page of one setting.
+[[nodiscard]] QString settingPage(const Session* session, const QString& name);
+[[nodiscard]] QString emptyPage(const QString& words);
+
+} // namespace skbscope::ui

@@ -1,0 +1,42 @@
+#pragma once
+// The search field and its list. Enter selects what is marked and moves the playhead to it; Escape leaves.
+
+#include <QLineEdit>
+#include <vector>
+
+class QListWidget;
+
+namespace skbscope::ui {
+
+class Session;
+struct Found;
+
+class SearchBox : public QLineEdit {
+    Q_OBJECT
+
+public:
+    explicit SearchBox(QWidget* parent = nullptr);
+    ~SearchBox() override;
+    void setSession(Session* session);
+    [[nodiscard]] const std::vector<Found>& found() const { return m_found; }
+    /// As Enter on that row does.
+    void choose(int row);
+
+signals:
+    void settingChosen(const QString& name);
+
+protected:
+    void keyPressEvent(QKeyEvent* event) override;
+    void focusOutEvent(QFocusEvent* event) override;
+
+private:
+    void refresh();
+    void place();
+    void leave();
+
+    Session* m_session = nullptr;
+    QListWidget* m_list;
+    std::vector<Found> m_found;
+};
+
+} // namespace skbscope::ui

@@ -1,0 +1,34 @@
+#pragma once
+// What the window shows when nothing is open: the lessons, recent files, and how to open something.
+
+#include "lessons/reader/lesson.h"
+
+#include <QStringList>
+#include <QWidget>
+
+class QVBoxLayout;
+
+namespace skbscope::ui {
+
+class StartPage : public QWidget {
+    Q_OBJECT
+
+public:
+    explicit StartPage(QWidget* parent = nullptr);
+    void setContent(const std::vector<LessonEntry>& lessons, const QStringList& recent, bool hasModel);
+
+signals:
+    void lessonChosen(const QString& id);
+    void fileChosen(const QString& path);
+    void openWanted();
+    void modelWanted();
+
+protected:
+    void paintEvent(QPaintEvent* event) override;
+
+private:
+    QVBoxLayout* m_column;
+    QWidget* m_content = nullptr;
+};
+
+} // namespace skbscope::ui
