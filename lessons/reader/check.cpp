@@ -23,10 +23,10 @@ public:
             findings_.push_back({Severity::error, lesson_.driver(), 0, 0, source.error().describe(), {}});
             return;
         }
-        check_names(**source);
         if (!run_to_end(**source)) {
             add({1, 1}, Severity::warning, "the lesson's run does not end by itself", "let its senders stop");
         }
+        check_names(**source); // after the run: a socket's knobs come with the socket
         for (const LessonStep& step : lesson_.steps) {
             check_moment(step, (*source)->trace());
         }

@@ -2,6 +2,8 @@
 
 #include "lessons/reader/lesson.h"
 
+#include <algorithm>
+
 namespace skbscope {
 
 namespace {
@@ -12,16 +14,33 @@ bool within_limits(const Source& source)
     return trace.size() < max_lesson_events && source.known_until() < SimTime{} + max_lesson_run;
 }
 
+/// A knob may belong to something that a fresh run has yet to make, such as a socket: goes forward until it is there.
+void wait_for_knobs(Source& source, const Experiment& experiment)
+{
+    constexpr Duration step{1'000};
+    constexpr int patience = 1000; // 1 ms
+    const auto there = [&] {
+        const auto knobs = source.knobs();
+        return std::ranges::all_of(experiment.knobs, [&](const KnobSetting& wanted) {
+            return std::ranges::find(knobs, wanted.key, &Knob::key) != knobs.end();
+        });
+    };
+    for (int i = 0; i < patience && !there() && !source.exhausted(); ++i) {
+        source.advance_to(source.known_until() + step);
+    }
+}
+
 Result<void> turn_and_act(Source& source, const Experiment& experiment)
 {
-    // From a fresh start the knobs are turned before the first event, else where the run has got to.
-    const SimTime at = experiment.from_start ? SimTime{} : source.known_until();
+    if (experiment.from_start) {
+        source.start_over();
+        wait_for_knobs(source, experiment);
+    }
     for (const KnobSetting& knob : experiment.knobs) {
-        if (auto done = source.set_knob(knob.key, knob.value, at); !done) {
+        if (auto done = source.set_knob(knob.key, knob.value, source.known_until()); !done) {
             return done;
         }
     }
-    run_to_end(source);
     for (const LessonAction& action : experiment.actions) {
         for (unsigned i = 0; i < action.times; ++i) {
             if (auto done = source.act(action.key, source.known_until()); !done) {
@@ -61,9 +80,6 @@ std::optional<std::size_t> advance_to_stop(Source& source, const Stop& stop)
 
 ExperimentResult run_experiment(Source& source, const Experiment& experiment)
 {
-    if (experiment.from_start) {
-        source.start_over();
-    }
     ExperimentResult result;
     result.done = turn_and_act(source, experiment);
     run_to_end(source);
