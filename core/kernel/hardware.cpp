@@ -56,21 +56,23 @@ void put_on_wire(Kernel& k, DeviceIndex to, std::vector<std::uint8_t> frame, std
     k.schedule(std::move(arrival));
 }
 
+/// Sends now, or reserves the next free moment of the wire.
 void station_sends(Kernel& k, std::int32_t index, std::vector<std::uint8_t> frame, std::uint32_t wire_length, SimTime at)
 {
     Station& station = k.w.stations[static_cast<std::size_t>(index)];
-    if (station.wire_free > at) { // the frame before is still going out
-        DeviceEvent later;
-        later.kind = DeviceEvent::Kind::frame_leaves;
-        later.at = station.wire_free;
-        later.index = index;
-        later.frame = std::move(frame);
-        later.wire_length = wire_length;
-        k.schedule(std::move(later));
+    const SimTime leaves = std::max(at, station.wire_free);
+    station.wire_free = leaves + serialization(k.device(station.device), std::max<std::size_t>(wire_length, frame.size()));
+    if (leaves == at) {
+        put_on_wire(k, station.device, std::move(frame), wire_length, at);
         return;
     }
-    station.wire_free = at + serialization(k.device(station.device), std::max<std::size_t>(wire_length, frame.size()));
-    put_on_wire(k, station.device, std::move(frame), wire_length, at);
+    DeviceEvent later;
+    later.kind = DeviceEvent::Kind::frame_enters_wire;
+    later.at = leaves;
+    later.index = station.device;
+    later.frame = std::move(frame);
+    later.wire_length = wire_length;
+    k.schedule(std::move(later));
 }
 
 std::vector<std::uint8_t> numbered_payload(std::uint64_t ordinal, std::uint32_t size)
@@ -109,7 +111,7 @@ void flow_sends(Kernel& k, std::int32_t index, SimTime at)
     if (more) {
         DeviceEvent next;
         next.kind = DeviceEvent::Kind::flow_sends;
-        next.at = at + gap;
+        next.at = std::max(at + gap, station.wire_free); // not faster than the wire
         next.index = index;
         k.schedule(std::move(next));
     }
@@ -201,6 +203,9 @@ void happen(Kernel& k, DeviceEvent event)
     case DeviceEvent::Kind::frame_leaves:
         station_sends(k, event.index, std::move(event.frame), event.wire_length, event.at);
         break;
+    case DeviceEvent::Kind::frame_enters_wire:
+        put_on_wire(k, event.index, std::move(event.frame), event.wire_length, event.at);
+        break;
     case DeviceEvent::Kind::frame_arrives: frame_arrives(k, event.index, event.packet, std::move(event.frame), event.at); break;
     case DeviceEvent::Kind::tx_done: transmission_done(k, event.index, event.at); break;
     case DeviceEvent::Kind::task_wakes: task_wakes(k, event.index, event.at); break;
@@ -256,7 +261,13 @@ void transmit_on_wire(Kernel& k, DeviceIndex index, std::span<const std::uint8_t
     if (nic.station != nothing) {
         station_receives(k, nic.station, frame, nic.tx_wire_free + propagation);
     } else if (nic.peer_device != nothing) {
-        put_on_wire(k, nic.peer_device, {frame.begin(), frame.end()}, static_cast<std::uint32_t>(frame.size()), leaves);
+        DeviceEvent enters;
+        enters.kind = DeviceEvent::Kind::frame_enters_wire;
+        enters.at = leaves;
+        enters.index = nic.peer_device;
+        enters.frame.assign(frame.begin(), frame.end());
+        enters.wire_length = static_cast<std::uint32_t>(frame.size());
+        k.schedule(std::move(enters));
     }
     DeviceEvent done;
     done.kind = DeviceEvent::Kind::tx_done;

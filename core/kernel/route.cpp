@@ -148,6 +148,9 @@ Destination __mkroute_output(Kernel& k, const Route& route, std::uint32_t daddr,
     dst.device = route.device;
     dst.gateway = route.gateway;
     dst.source = saddr != 0 ? saddr : route.source;
+    if (route.kind == Route::Kind::local) {
+        dst.input = Destination::Input::local_deliver; // rt->dst.input: it keeps this route when it comes in again
+    }
     return dst;
 }
 

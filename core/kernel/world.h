@@ -332,6 +332,7 @@ struct DeviceEvent {
     enum class Kind : std::uint8_t {
         flow_sends,          ///< index: WireFlow
         frame_leaves,        ///< index: station; the frame
+        frame_enters_wire,   ///< index: device at the far end; the frame, whose turn on the wire it is
         frame_arrives,       ///< index: device; the frame, and its packet
         tx_done,             ///< index: device
         task_wakes,          ///< index: task

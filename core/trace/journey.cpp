@@ -97,35 +97,51 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
     Interrupts& interrupts = interrupts_[event.cpu];
     const bool is_net_rx_action = event.function_id() == fn::net_rx_action;
     if (event.context() == Context::hardirq) {
-        if (event.depth == 0) {
+        // A new interrupt: outermost, or it hit what ran below (irq_exit_rcu of an earlier one may still be open).
+        if (event.depth == 0 || interrupts.last < Context::hardirq) {
             interrupts.block.clear();
         }
         interrupts.block.push_back(ordinal);
     }
+    interrupts.last = event.context();
     if (is_net_rx_action) {
         interrupts.polling_for = std::move(interrupts.raised_by);
         interrupts.raised_by.clear();
     }
 
-    if (event.packet == 0) {
-        if (!trace_->info.observed && !lane.empty() && lane.back().shared) {
-            lane.back().children.push_back(ordinal);
-            for (const PacketId user : lane.back().users) {
-                entry(user).shared.push_back(ordinal);
-            }
+    const bool knows_nesting = !trace_->info.observed;
+    if (event.packet == 0 && knows_nesting && !lane.empty() && lane.back().packet == PacketId::none) {
+        lane.back().children.push_back(ordinal);
+        for (const PacketId user : lane.back().users) {
+            entry(user).shared.push_back(ordinal);
         }
-    } else {
+    }
+    if (event.packet != 0) {
         use_lane(lane, event);
         if (level == static_cast<std::size_t>(Context::softirq)) {
             // Softirqs run on the way out of the interrupt: irq_exit_rcu is still open below them.
             Lane& outer = lanes_[base + static_cast<std::size_t>(Context::hardirq)];
             close_ended(outer, event);
-            if (!trace_->info.observed || (!outer.empty() && outer.back().end != never)) {
+            if (knows_nesting || (!outer.empty() && outer.back().end != never)) {
                 use_lane(outer, event);
             }
         }
     }
-    lane.push_back({ordinal, event.task, event.depth, event.packet == 0, is_net_rx_action, event.end(), {}, {}});
+    if (knows_nesting) {
+        give_to_callers(lane, ordinal, event);
+    }
+    lane.push_back({ordinal, event.task, event.packet_id(), event.depth, is_net_rx_action, event.end(), {}, {}});
+}
+
+void JourneyIndex::give_to_callers(const Lane& lane, std::uint32_t ordinal, const Event& event)
+{
+    PacketId last = event.packet_id();
+    for (auto frame = lane.rbegin(); frame != lane.rend(); ++frame) {
+        if (frame->packet != PacketId::none && frame->packet != last && frame->packet != event.packet_id()) {
+            last = frame->packet;
+            entry(last).shared.push_back(ordinal);
+        }
+    }
 }
 
 void JourneyIndex::use_lane(Lane& lane, const Event& event)
@@ -133,7 +149,7 @@ void JourneyIndex::use_lane(Lane& lane, const Event& event)
     const PacketId packet = event.packet_id();
     for (Frame& frame : lane) {
         // The last user is the likely one; a batch of many packets makes the list longer, but never long.
-        if (!frame.shared || std::find(frame.users.rbegin(), frame.users.rend(), packet) != frame.users.rend()) {
+        if (frame.packet == packet || std::find(frame.users.rbegin(), frame.users.rend(), packet) != frame.users.rend()) {
             continue;
         }
         frame.users.push_back(packet);

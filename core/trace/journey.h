@@ -37,9 +37,11 @@ struct Journey {
 
 /// The journeys of a trace, built in one pass and extended as the trace grows.
 ///
-/// A call with packet 0 serves many packets. A journey includes it, marked shared, when it encloses the packet's
-/// handling on the same CPU, or belongs to the interrupt that scheduled that poll. Of a model, which knows the real
-/// nesting, also the direct parts of an enclosing call that serve no packet (e1000_clean_tx_irq finding nothing).
+/// A journey has the packet's own calls and, marked shared, those that enclose its handling on the same CPU (they serve
+/// many packets, packet 0, or another one: arp_process of the reply that lets a datagram go) or belong to the interrupt
+/// that scheduled that poll. Of a model, which knows the real nesting, also the direct parts of an enclosing call that
+/// serve no packet (e1000_clean_tx_irq finding nothing) and what was done for others inside the packet's own calls (the
+/// ARP request inside neigh_probe).
 class JourneyIndex {
 public:
     explicit JourneyIndex(const Trace& trace);
@@ -56,12 +58,12 @@ private:
     struct Frame {
         std::uint32_t ordinal;
         std::uint32_t task;
+        PacketId packet;
         std::uint8_t depth;
-        bool shared; ///< packet 0
         bool is_net_rx_action;
         SimTime end;
-        std::vector<PacketId> users;         ///< packets whose journey includes this shared call
-        std::vector<std::uint32_t> children; ///< shared calls made directly by this one
+        std::vector<PacketId> users;         ///< other packets whose journey includes this call
+        std::vector<std::uint32_t> children; ///< packet-0 calls made directly by this packet-0 call
     };
     using Lane = std::vector<Frame>; ///< open calls of one (cpu, context), outermost first
     struct Entry {
@@ -71,11 +73,13 @@ private:
     /// Per CPU: hardirq calls of the interrupt now running, of the one that raised NET_RX last, of this poll's.
     struct Interrupts {
         std::vector<std::uint32_t> block, raised_by, polling_for;
+        Context last = Context::process; ///< of the CPU's last call
     };
     void take(std::uint32_t ordinal);
     void take_call(std::uint32_t ordinal, const Event& event);
     void close_ended(Lane& lane, const Event& event) const;
     void use_lane(Lane& lane, const Event& event);
+    void give_to_callers(const Lane& lane, std::uint32_t ordinal, const Event& event);
     Entry& entry(PacketId packet);
 
     const Trace* trace_;
