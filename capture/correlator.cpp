@@ -129,7 +129,6 @@ void Correlator::prepare(const EventFormat& format)
     } else {
         return; // known, but tells nothing that is used here
     }
-    sends_done_are_seen_ = sends_done_are_seen_ || format.name == "neigh_event_send_done";
     const auto first_of = [&](std::initializer_list<const char*> names) {
         for (const char* name : names) {
             if (const EventField field = format.field(name)) {
@@ -598,8 +597,8 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (host != nullptr) {
             list_step(lane, *host, frame);
             if (frame.packet != 0) {
-                book_.item(frame.item).flags = Event::make_flags(Context::softirq, Confidence::assumed,
-                                                                 book_.item(frame.item).via());
+                Event& event = book_.item(frame.item);
+                event.flags = Event::make_flags(event.context(), Confidence::assumed, event.via());
                 return;
             }
         }
@@ -744,7 +743,13 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             return;
         }
         frame.packet = frame.child = host->follow = at->slot;
+        if (at->neighbour.empty()) {
+            at->neighbour = lane.neighbour;
+            book_.name_queue(book_.at(at->slot).waiting_side, lane.neighbour);
+        }
         (void)book_.add_queue_side(frame.item, EventKind::dequeue, at->slot, {QueueKind::arp_queue, at->neighbour});
+        book_.at(at->slot).waiting_side = 0;
+        book_.at(at->slot).left_neighbour = true;
         unresolved_.erase(at);
         return;
     }
@@ -814,6 +819,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         made.packet.parent = static_cast<PacketId>(frame.packet); // a slot until the trace is written
         made.packet.relation = Relation::clone;
         made.packet.device = book_.at(frame.packet).packet.device;
+        made.packet.sent_here = book_.at(frame.packet).packet.sent_here;
         made.packet.length = book_.at(frame.packet).packet.length;
         made.ethertype = book_.at(frame.packet).ethertype;
         made.tapped = host->kind == Kind::tap;
@@ -863,6 +869,12 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
                 slot.tapped = true;
                 book_.decide(frame.packet, Verdict::delivered, frame.item);
             }
+        }
+        return;
+    case Kind::neighbour_probe:
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (host != nullptr && host->kind == Kind::neighbour_send && host->packet != 0) {
+            wait_for_neighbour(host->packet, host->item, {}, true); // it is sent after the packet was queued
         }
         return;
     case Kind::core_receive:
@@ -1631,13 +1643,29 @@ void Correlator::on_neigh_sent(const RawRecord& record, const Decoder& decoder)
         return;
     }
     book_.item(call->item).flags |= via_tracepoint;
-    if (decoder.number.read(record.data) != nud_incomplete || book_.at(call->packet).dead) {
+    const bool is_incomplete = decoder.number.read(record.data) == nud_incomplete;
+    wait_for_neighbour(call->packet, call->item, neighbour_name(record, decoder), is_incomplete);
+}
+
+/// The packet stands in the neighbour's queue from within __neigh_event_send on; the answer may even come before that
+/// function returns. Once the neighbour's name is known the queue bears it.
+void Correlator::wait_for_neighbour(Slot packet, std::uint32_t item, const std::string& neighbour, bool queues)
+{
+    SlotRecord& known = book_.at(packet);
+    const auto at = std::ranges::find_if(
+        unresolved_, [&](const Waiting& waiting) { return book_.resolve(waiting.slot) == book_.resolve(packet); });
+    if (at != unresolved_.end()) {
+        if (at->neighbour.empty() && !neighbour.empty()) {
+            at->neighbour = neighbour;
+            book_.name_queue(known.waiting_side, neighbour);
+        }
+        return;
+    }
+    if (!queues || known.dead || known.left_neighbour) {
         return; // the neighbour is known: the packet goes on
     }
-    Waiting waiting{call->packet, neighbour_name(record, decoder)};
-    book_.at(call->packet).waiting_side =
-        book_.add_queue_side(call->item, EventKind::enqueue, call->packet, {QueueKind::arp_queue, waiting.neighbour});
-    unresolved_.push_back(std::move(waiting));
+    known.waiting_side = book_.add_queue_side(item, EventKind::enqueue, packet, {QueueKind::arp_queue, neighbour});
+    unresolved_.push_back({packet, neighbour});
 }
 
 void Correlator::on_return_marker(const RawRecord& record, const Decoder& decoder)

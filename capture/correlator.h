@@ -127,6 +127,7 @@ private:
     std::size_t frame_for(Lane& lane, const RawRecord& record, std::initializer_list<std::string_view> names,
                           std::string_view fallback);
     void device_facts(Slot slot, const RawRecord& record, const Decoder& decoder, bool length_has_ethernet);
+    void wait_for_neighbour(Slot packet, std::uint32_t item, const std::string& neighbour, bool queues);
     void lost(const RawRecord& record);
     TaskId task_of(std::int32_t pid);
     DeviceId device_named(std::string_view name);
@@ -162,7 +163,6 @@ private:
     std::uint64_t unknown_events_ = 0;
     std::uint64_t lost_records_ = 0;
     bool loss_not_counted_ = false;
-    bool sends_done_are_seen_ = false; ///< neigh_event_send_done was recorded
 };
 
 } // namespace skbscope

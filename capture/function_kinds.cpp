@@ -79,6 +79,7 @@ const std::vector<KindRow>& kind_rows()
           "ip6_pkt_discard", "ip_mc_forward"}},
         {Kind::arp_receive, {"arp_rcv"}},
         {Kind::receive_tail, {"arp_process"}},
+        {Kind::neighbour_probe, {"neigh_probe"}},
         {Kind::neighbour_send, {"__neigh_event_send"}},
         {Kind::neighbour_output, {"neigh_resolve_output", "neigh_connected_output", "neigh_direct_output"}},
         {Kind::neighbour_update, {"__neigh_update", "neigh_update"}},

@@ -39,6 +39,7 @@ enum class FunctionKind : std::uint8_t {
     sublist_deliver, ///< ip_local_deliver, ip_forward: the next of those with this route
     arp_receive,    ///< arp_rcv
     receive_tail,   ///< arp_process: the packet of the handler before it
+    neighbour_probe, ///< neigh_probe
     neighbour_send, ///< __neigh_event_send
     neighbour_output, ///< neigh_resolve_output, neigh_connected_output
     neighbour_update, ///< __neigh_update: releases what waits

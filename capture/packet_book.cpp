@@ -99,6 +99,13 @@ void PacketBook::cancel(std::uint32_t side)
     }
 }
 
+void PacketBook::name_queue(std::uint32_t side, const std::string& detail)
+{
+    if (side != 0) {
+        sides_[side].queue.detail = detail;
+    }
+}
+
 // ---- the life of a packet -------------------------------------------------------------------------------------------
 
 void PacketBook::born(Slot slot, std::uint32_t item)

@@ -37,6 +37,7 @@ struct SlotRecord {
     bool transmitted = false;  ///< a verdict for leaving was written
     bool send_begun = false;   ///< the message behind it has its packet: the next one needs a slot of its own
     bool held_by_gro = false;
+    bool left_neighbour = false; ///< it waited for its neighbour, and went on
     Slot same_as = 0;          ///< this slot turned out to be that one
     std::uint64_t address = 0; ///< of its sk_buff; 0: not known (yet)
     std::uint16_t ethertype = 0;
@@ -80,6 +81,7 @@ public:
     std::uint32_t add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before = false);
     std::uint32_t add_queue_side(std::uint32_t anchor, EventKind kind, Slot slot, QueueName queue);
     void cancel(std::uint32_t side);
+    void name_queue(std::uint32_t side, const std::string& detail);
 
     // ---- the life of a packet ---------------------------------------------------------------------------------------
     void born(Slot slot, std::uint32_t item);
