@@ -223,18 +223,15 @@ void fill_queues(Report& report, const Trace& trace)
 void fill_counters(Report& report, const Trace& trace, const JourneyIndex& journeys, const TraceFilter& filter,
                    std::span<const PacketId> packets)
 {
+    std::vector<std::int64_t> moved(trace.counters().size());
+    std::vector<bool> did_move(trace.counters().size());
     const auto add = [&](const Event& event) {
         if (event.event_kind() != EventKind::counter) {
             return;
         }
         const CounterChange& change = trace.counter_changes()[event.arg];
-        const CounterRecord& counter = trace.counter(change.counter);
-        std::string name = counter.name;
-        const auto namesakes = std::ranges::count(trace.counters(), name, &CounterRecord::name);
-        if (namesakes > 1 && to_index(counter.host) < trace.hosts().size()) {
-            name = trace.hosts()[to_index(counter.host)].name + ": " + name;
-        }
-        report.counters[name] += static_cast<std::int64_t>(change.after - change.before);
+        moved[to_index(change.counter)] += static_cast<std::int64_t>(change.after - change.before);
+        did_move[to_index(change.counter)] = true;
     };
     if (!filter.matches_all()) {
         for (const PacketId packet : packets) {
@@ -242,12 +239,24 @@ void fill_counters(Report& report, const Trace& trace, const JourneyIndex& journ
                 add(trace[ordinal]);
             }
         }
-        return;
-    }
-    for (std::size_t i = 0; i < trace.size(); ++i) {
-        if (!report.between || report.between->contains(trace[i].time())) {
-            add(trace[i]);
+    } else {
+        for (std::size_t i = 0; i < trace.size(); ++i) {
+            if (!report.between || report.between->contains(trace[i].time())) {
+                add(trace[i]);
+            }
         }
+    }
+    for (std::size_t row = 0; row < moved.size(); ++row) {
+        if (!did_move[row]) {
+            continue;
+        }
+        const CounterRecord& counter = trace.counters()[row];
+        // Hosts that have counters of the same name are told apart.
+        const bool shared_name = std::ranges::count(trace.counters(), counter.name, &CounterRecord::name) > 1;
+        const bool host_known = to_index(counter.host) < trace.hosts().size();
+        const std::string name =
+            shared_name && host_known ? trace.hosts()[to_index(counter.host)].name + ": " + counter.name : counter.name;
+        report.counters[name] += moved[row];
     }
 }
 

@@ -2,6 +2,7 @@
 // Little-endian numbers and strings in and out of byte vectors, for the recording's blocks. Reading is checked: a read
 // past the end gives zeros and is remembered in `good()`.
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -12,32 +13,49 @@
 
 namespace skbscope {
 
+/// Writes the number's bytes, least significant first. One store on the machines that matter.
 template <typename Number>
-void put(std::vector<std::uint8_t>& out, Number value)
+void store(std::uint8_t* to, Number value)
 {
     static_assert(std::is_integral_v<Number>);
-    auto bits = static_cast<std::make_unsigned_t<Number>>(value);
-    for (std::size_t i = 0; i < sizeof(Number); ++i) {
-        out.push_back(static_cast<std::uint8_t>(static_cast<std::uint64_t>(bits) >> (8 * i)));
+    if constexpr (std::endian::native == std::endian::little) {
+        std::memcpy(to, &value, sizeof value);
+    } else {
+        for (std::size_t i = 0; i < sizeof(Number); ++i) {
+            to[i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(value) >> (8 * i));
+        }
     }
 }
 
 template <typename Number>
 [[nodiscard]] Number get(const std::uint8_t* from)
 {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < sizeof(Number); ++i) {
-        value |= static_cast<std::uint64_t>(from[i]) << (8 * i);
+    static_assert(std::is_integral_v<Number>);
+    if constexpr (std::endian::native == std::endian::little) {
+        Number value;
+        std::memcpy(&value, from, sizeof value);
+        return value;
+    } else {
+        std::uint64_t value = 0;
+        for (std::size_t i = 0; i < sizeof(Number); ++i) {
+            value |= static_cast<std::uint64_t>(from[i]) << (8 * i);
+        }
+        return static_cast<Number>(value);
     }
-    return static_cast<Number>(value);
+}
+
+template <typename Number>
+void put(std::vector<std::uint8_t>& out, Number value)
+{
+    const std::size_t at = out.size();
+    out.resize(at + sizeof(Number));
+    store(out.data() + at, value);
 }
 
 template <typename Number>
 void set(std::vector<std::uint8_t>& out, std::size_t at, Number value)
 {
-    for (std::size_t i = 0; i < sizeof(Number); ++i) {
-        out[at + i] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(value) >> (8 * i));
-    }
+    store(out.data() + at, value);
 }
 
 inline void put_bytes(std::vector<std::uint8_t>& out, std::span<const std::uint8_t> bytes)

@@ -96,8 +96,12 @@ void put_packet(Bytes& out, const PacketRecord& record)
 template <typename Column>
 void put_column(Bytes& out, const Trace& trace, std::size_t first, std::size_t last, Column column)
 {
-    for (std::size_t i = first; i < last; ++i) {
-        put(out, column(trace[i]));
+    using Number = decltype(column(trace[0]));
+    const std::size_t begin = out.size();
+    out.resize(begin + (last - first) * sizeof(Number));
+    std::uint8_t* to = out.data() + begin;
+    for (std::size_t i = first; i < last; ++i, to += sizeof(Number)) {
+        store(to, column(trace[i]));
     }
 }
 
