@@ -79,6 +79,9 @@ int main(int argc, char** argv)
     program.require_subcommand(0, 1);
 
     Invocation chosen;
+    add_run_command(program, chosen);
+    add_replay_command(program, chosen);
+    add_import_command(program, chosen);
     add_report_command(program, chosen);
     add_journey_command(program, chosen);
     add_filter_command(program, chosen);

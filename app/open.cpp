@@ -1,54 +1,173 @@
 #include "app/open.h"
 
 #include "app/file_kind.h"
+#include "app/lessons_folder.h"
 #include "app/output.h"
+#include "app/replay.h"
+#include "capture/import.h"
 #include "core/recording/recording.h"
+#include "core/scenario/model_source.h"
+#include "lessons/reader/lesson.h"
 
 #include <cstdio>
-#include <fmt/format.h>
+#include <vector>
 
 namespace skbscope::app {
 namespace {
 
 namespace fs = std::filesystem;
 
-Result<std::unique_ptr<Source>> open_recording(const fs::path& path)
+struct Opened {
+    std::unique_ptr<Source> source;
+    std::vector<std::string> losses; ///< what of the file could not be read, one line each
+};
+
+/// The losses become faults of the trace too, so that everything that shows faults shows them.
+Opened opened_trace(std::string title, Trace trace, std::vector<std::string> losses)
 {
-    auto recording = read_recording(path);
+    for (const auto& loss : losses) {
+        trace.faults.insert(trace.faults.begin(), Fault{loss, 1, {}});
+    }
+    return {std::make_unique<TraceSource>(std::move(title), std::move(trace)), std::move(losses)};
+}
+
+Opened opened_recording(std::string title, LoadedRecording recording)
+{
+    std::vector<std::string> losses;
+    if (!recording.loss.empty()) {
+        losses.push_back(std::move(recording.loss));
+    }
+    return opened_trace(std::move(title), std::move(recording.trace), std::move(losses));
+}
+
+Result<Opened> open_standard_input()
+{
+    auto recording = read_recording(stdin, "standard input");
     if (!recording) {
         return tl::unexpected(recording.error());
     }
-    if (!recording->loss.empty()) {
-        recording->trace.faults.push_back({recording->loss, 1, "record again, or copy the file again"});
-    }
-    return std::make_unique<TraceSource>(path.filename().string(), std::move(recording->trace));
+    return opened_recording("standard input", std::move(*recording));
 }
 
-} // namespace
-
-Result<std::unique_ptr<Source>> open_driver(const fs::path& path)
+Result<Opened> open_capture(const fs::path& path)
 {
+    auto source = replay_capture(path.string(), {});
+    if (!source) {
+        return tl::unexpected(source.error());
+    }
+    return Opened{std::move(*source), {}};
+}
+
+/// A recording of ours and a capture are both pcapng.
+Result<Opened> open_pcapng(const fs::path& path)
+{
+    auto recording = read_recording(path);
+    if (recording) {
+        return opened_recording(path.filename().string(), std::move(*recording));
+    }
+    if (recording.error().kind == ErrorKind::foreign) {
+        return open_capture(path);
+    }
+    return tl::unexpected(recording.error());
+}
+
+Result<Opened> open_trace_dat(const fs::path& path)
+{
+    auto imported = import_trace_dat(path.string());
+    if (!imported) {
+        return tl::unexpected(imported.error());
+    }
+    return opened_trace(path.filename().string(), std::move(imported->trace), std::move(imported->warnings));
+}
+
+Result<Opened> open_scenario(const fs::path& path)
+{
+    auto scenario = load_scenario(path);
+    if (!scenario) {
+        return tl::unexpected(scenario.error());
+    }
+    return Opened{std::make_unique<ModelSource>(std::move(*scenario)), {}};
+}
+
+Result<Opened> open_any(const fs::path& path)
+{
+    if (path == "-") {
+        return open_standard_input();
+    }
     const auto kind = file_kind(path.string());
     if (!kind) {
         return tl::unexpected(kind.error());
     }
     switch (*kind) {
     case FileKind::pcapng:
-        return open_recording(path);
-    default:
+        return open_pcapng(path);
+    case FileKind::pcap:
+        return open_capture(path);
+    case FileKind::trace_dat:
+        return open_trace_dat(path);
+    case FileKind::scenario:
+        return open_scenario(path);
+    case FileKind::lesson:
         break;
     }
-    return fail(ErrorKind::foreign, path.string(), "is a lesson within a lesson");
+    return fail(ErrorKind::foreign, path.string(),
+                "is a lesson, where a recording, capture or scenario is wanted");
+}
+
+} // namespace
+
+Result<std::unique_ptr<Source>> open_driver(const fs::path& path)
+{
+    auto opened = open_any(path);
+    if (!opened) {
+        return tl::unexpected(opened.error());
+    }
+    return std::move(opened->source);
 }
 
 Result<std::unique_ptr<Source>> open_whole(const std::string& path)
 {
-    auto source = open_driver(path);
-    if (!source) {
-        return source;
+    fs::path driver = path;
+    if (path != "-" && file_kind(path) == FileKind::lesson) {
+        const auto folder = lesson_named(path);
+        const auto lesson = folder ? load_lesson(*folder) : tl::unexpected(folder.error());
+        if (!lesson) {
+            return tl::unexpected(lesson.error());
+        }
+        driver = lesson->driver();
     }
-    say_faults(path, (*source)->trace());
-    return source;
+    auto opened = open_any(driver);
+    if (!opened) {
+        return tl::unexpected(opened.error());
+    }
+    if (auto* model = dynamic_cast<ModelSource*>(opened->source.get())) {
+        model->run_to_end();
+    }
+    say_losses(path, opened->losses);
+    return std::move(opened->source);
+}
+
+Result<Scenario> load_scenario_file(const std::string& path)
+{
+    const auto kind = file_kind(path);
+    if (!kind) {
+        return tl::unexpected(kind.error());
+    }
+    if (kind == FileKind::scenario) {
+        return load_scenario(path);
+    }
+    if (kind == FileKind::lesson) {
+        const auto folder = lesson_named(path);
+        const auto lesson = folder ? load_lesson(*folder) : tl::unexpected(folder.error());
+        if (!lesson) {
+            return tl::unexpected(lesson.error());
+        }
+        if (lesson->uses_model()) {
+            return load_scenario(lesson->scenario);
+        }
+    }
+    return fail(ErrorKind::foreign, path, "is not a scenario",
+                "skbscope replay, import and report read other files");
 }
 
 } // namespace skbscope::app

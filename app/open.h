@@ -2,6 +2,7 @@
 // Opens any file that the program knows, by its content, as the Source that everything else reads.
 
 #include "core/result.h"
+#include "core/scenario/scenario.h"
 #include "core/trace/source.h"
 
 #include <filesystem>
@@ -13,6 +14,9 @@ namespace skbscope::app {
 /// A recording, trace.dat, capture (replayed through the model) or scenario. Not a lesson: its scenario or
 /// recording is. What a reader had to leave out stands in the trace's `faults`.
 [[nodiscard]] Result<std::unique_ptr<Source>> open_driver(const std::filesystem::path& path);
+
+/// A scenario's file, or a lesson that is driven by one.
+[[nodiscard]] Result<Scenario> load_scenario_file(const std::string& path);
 
 /// The same, or the scenario or recording of a lesson; run to its end, so that the trace is all there will
 /// be. Remarks on what was lost go to stderr, one line each.

@@ -1,5 +1,8 @@
 #include "app/output.h"
 
+#include "core/recording/recording.h"
+#include "core/recording/report.h"
+
 #include <array>
 #include <fmt/format.h>
 
@@ -22,6 +25,22 @@ void print_text(const std::string& text)
     fmt::print("{}{}", text, text.ends_with('\n') ? "" : "\n");
 }
 
+Result<int> hand_over(const Trace& trace, const std::string& output, const std::string& format)
+{
+    if (!output.empty()) {
+        if (const auto written = write_recording(trace, output); !written) {
+            return tl::unexpected(written.error());
+        }
+        say_written(output, trace);
+        return 0;
+    }
+    JourneyIndex journeys(trace);
+    journeys.update();
+    const auto report = build_report(trace, journeys);
+    print_text(format == "json" ? to_json(report, trace) : to_text(report, trace));
+    return 0;
+}
+
 void say_written(const std::string& path, const Trace& trace)
 {
     std::array<std::size_t, verdict_count> counts{};
@@ -39,12 +58,10 @@ void say_written(const std::string& path, const Trace& trace)
                trace.packet_count() == 1 ? "" : "s", verdicts);
 }
 
-void say_faults(const std::string& path, const Trace& trace)
+void say_losses(const std::string& path, const std::vector<std::string>& losses)
 {
-    for (const auto& fault : trace.faults) {
-        const auto times = fault.count > 1 ? fmt::format(", {} times", fault.count) : std::string();
-        const auto advice = fault.advice.empty() ? std::string() : fmt::format(" ({})", fault.advice);
-        fmt::print(stderr, "skbscope: {}: {}{}{}\n", path, fault.cause, times, advice);
+    for (const auto& loss : losses) {
+        fmt::print(stderr, "skbscope: {}{}\n", loss.starts_with(path) ? "" : path + ": ", loss);
     }
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 // What commands have in common: FILE, -w OUT, --format, and the line that says what was written.
 
+#include "core/result.h"
 #include "core/trace/trace.h"
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 namespace skbscope::app {
 
@@ -17,9 +19,12 @@ void add_format_option(CLI::App& command, std::string& format);
 
 /// To standard output, with a newline at the end if there is none.
 void print_text(const std::string& text);
+/// What a run or a replay ends with: the recording, or without an output the report.
+[[nodiscard]] Result<int> hand_over(const Trace& trace, const std::string& output, const std::string& format);
+
 /// One line on stderr: the file, how many packets and what became of them.
 void say_written(const std::string& path, const Trace& trace);
-/// One line on stderr for each fault of the trace: what was lost or could not be told.
-void say_faults(const std::string& path, const Trace& trace);
+/// One line on stderr for each thing of a file that could not be read.
+void say_losses(const std::string& path, const std::vector<std::string>& losses);
 
 } // namespace skbscope::app
