@@ -319,10 +319,17 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
     }
     seen_callers_.insert(caller);
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
-        if (lane.stack[i].symbol == caller) {
-            pop_to(lane, i + 1);
-            return;
+        Frame& open = lane.stack[i];
+        if (open.symbol != caller) {
+            continue;
         }
+        pop_to(lane, i + 1);
+        if (open.owns_slot && open.first_callee == function) {
+            // An untraced caller that begins again what it began with: it was called anew, for another packet.
+            open.packet = open.child = book_.open();
+            open.follow = 0;
+        }
+        return;
     }
     if (functions_[caller].is_entry) {
         pop_to(lane, base);
@@ -332,24 +339,24 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
         if (std::ranges::find(hosts, functions_[lane.stack[i].symbol].name) != hosts.end()) {
             pop_to(lane, i + 1);
-            push_untraced(lane, record, caller);
+            push_untraced(lane, record, caller, function);
             return;
         }
     }
     if (lane.is_task || !hosts.empty()) { // of another, untraced system call: what is open has returned
         pop_to(lane, base);
-        push_untraced(lane, record, caller);
+        push_untraced(lane, record, caller, function);
         return;
     }
     for (std::size_t i = lane.stack.size(); i-- > base;) {
         if (seen_callers_.contains(lane.stack[i].symbol)) { // the nearest that calls others at all
             pop_to(lane, i + 1);
-            push_untraced(lane, record, caller);
+            push_untraced(lane, record, caller, function);
             return;
         }
     }
     pop_to(lane, base);
-    push_untraced(lane, record, caller);
+    push_untraced(lane, record, caller, function);
 }
 
 std::uint32_t Correlator::add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function, Slot packet,
@@ -384,9 +391,11 @@ Frame& Correlator::push_call(Lane& lane, const RawRecord& record, Symbol functio
     return lane.stack.back();
 }
 
-void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol function)
+void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol function, Symbol callee)
 {
     Frame frame;
+    frame.first_callee = callee;
+    const bool has_packet = lane.top() != nullptr && lane.top()->child != 0;
     frame.symbol = function;
     frame.kind = functions_[function].kind;
     if (const Frame* host = lane.top()) {
@@ -400,6 +409,7 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
             frame.packet = frame.child = book_.open();
         }
     }
+    frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;
     lane.stack.push_back(std::move(frame));
 }
 
@@ -698,6 +708,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             SlotRecord& slot = book_.at(frame.packet);
             slot.backlog_side = book_.add_queue_side(frame.item, EventKind::enqueue, frame.packet, {QueueKind::backlog, {}});
             slot.looped = true;
+            slot.core_seen = false;
             if (host != nullptr && host->kind == Kind::list_internal) {
                 host->follow = 0;
                 slot.looped = false;
@@ -918,9 +929,19 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
         if (record.address != 0 || record.kind == SlotRecord::Kind::nothing || record.dead) {
             return known;
         }
-        if (!record.born) {
+        const SlotRecord& other = book_.at(known);
+        // A received packet that nobody forwards here does not turn up on the way out: its address has a new owner.
+        const bool is_served_here = std::ranges::any_of(
+            lane.stack, [&](const Frame& frame) { return frame.packet != 0 && book_.resolve(frame.packet) == known; });
+        const bool is_reused = evidence == Evidence::transmit && !other.packet.sent_here && other.core_seen &&
+                               other.neighbour_call == 0 && !is_served_here;
+        if (!record.born && !is_reused) {
             book_.unite(slot, known);
             return known;
+        }
+        if (is_reused && !record.born) {
+            book_.born(slot, item);
+            book_.at(slot).packet.sent_here = true;
         }
         if (evidence == Evidence::free) {
             return known; // somebody else's end while this one is served
@@ -1039,14 +1060,19 @@ void Correlator::on_function(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
     const Symbol caller = symbol_of_caller(decoder.address_b.read(record.data));
+    note_gap(record);
+    place(lane, record, function, caller);
+    push_call(lane, record, function, via_function);
+}
+
+void Correlator::note_gap(const RawRecord& record)
+{
     auto& [last, context] = last_call_[record.cpu];
     if (last != 0 && context == context_of(record) && gaps_.size() < kept_gaps && record.time_ns - last < 1'000'000'000) {
         gaps_.push_back(static_cast<std::uint32_t>(record.time_ns - last));
     }
     last = record.time_ns;
     context = context_of(record);
-    place(lane, record, function, caller);
-    push_call(lane, record, function, via_function);
 }
 
 void Correlator::on_graph_entry(const RawRecord& record, const Decoder& decoder)
@@ -1054,6 +1080,7 @@ void Correlator::on_graph_entry(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
     const int depth = static_cast<int>(decoder.number.read(record.data));
+    note_gap(record);
     while (!lane.stack.empty() && lane.stack.back().graph_depth >= depth) {
         pop(lane);
     }
@@ -1270,12 +1297,22 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     const std::size_t frame = is_core
                                   ? frame_for(lane, record, {"__netif_receive_skb_core"}, "__netif_receive_skb_core")
                                   : frame_for(lane, record, {"netif_receive_skb"}, "netif_receive_skb");
-    const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::receive);
+    const std::uint64_t address = decoder.skb.read(record.data);
+    if (const Slot former = book_.living(address); is_core && former != 0 && book_.at(former).core_seen) {
+        const bool again = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
+            return outer.packet != 0 && book_.resolve(outer.packet) == former; // up through a bridge, a VLAN, a tunnel
+        });
+        if (!again) {
+            book_.end_unseen(former, lane.stack[frame].item); // a packet is received once: the address has a new owner
+        }
+    }
+    const Slot slot = prove(lane, record, frame, address, Evidence::receive);
     if (slot == 0) {
         return;
     }
     device_facts(slot, record, decoder, false);
     SlotRecord& known = book_.at(slot);
+    known.core_seen = known.core_seen || is_core;
     if (known.ethertype == 0 && decoder.protocol) {
         known.ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
     }
@@ -1304,6 +1341,7 @@ void Correlator::on_netif_rx(const RawRecord& record, const Decoder& decoder)
     }
     device_facts(slot, record, decoder, false);
     book_.at(slot).looped = true; // sent and received by this host: the same packet goes on
+    book_.at(slot).core_seen = false;
 }
 
 // ---- transmit -------------------------------------------------------------------------------------------------------

@@ -75,7 +75,8 @@ private:
     void pop_to(Lane& lane, std::size_t count);
     void place(Lane& lane, const RawRecord& record, Symbol function, Symbol caller);
     Frame& push_call(Lane& lane, const RawRecord& record, Symbol function, std::uint8_t via);
-    void push_untraced(Lane& lane, const RawRecord& record, Symbol function);
+    void push_untraced(Lane& lane, const RawRecord& record, Symbol function, Symbol callee);
+    void note_gap(const RawRecord& record);
     /// The open call of one of these functions nearest to the top; what lies above it has returned.
     Frame* open_call(Lane& lane, std::initializer_list<std::string_view> names);
     std::uint32_t add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function, Slot packet,

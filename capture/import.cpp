@@ -128,13 +128,13 @@ ProbeCheck check_probes(Correlator& correlator, const Trace& trace)
 bool times_look_emulated(std::vector<std::uint32_t> gaps)
 {
     constexpr std::size_t enough = 64;
-    constexpr std::uint32_t plausible_ns = 700;
+    constexpr std::uint32_t plausible_ns = 350;
     if (gaps.size() < enough) {
         return false;
     }
-    const auto quarter = gaps.begin() + static_cast<std::ptrdiff_t>(gaps.size() / 4);
-    std::nth_element(gaps.begin(), quarter, gaps.end());
-    return *quarter > plausible_ns;
+    const auto tenth = gaps.begin() + static_cast<std::ptrdiff_t>(gaps.size() / 10);
+    std::nth_element(gaps.begin(), tenth, gaps.end());
+    return *tenth > plausible_ns;
 }
 
 Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& options)

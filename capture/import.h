@@ -55,9 +55,11 @@ struct Imported {
 [[nodiscard]] Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& options = {});
 
 /// Whether the times between consecutive calls look like those of an emulated CPU. A kernel with the function tracer on
-/// spends well below a microsecond between two traced calls that follow each other; an emulator without hardware help
-/// (QEMU's TCG) spends several. Nothing in a trace.dat names the hypervisor, so this is the evidence there is: the
-/// fastest quarter of the gaps is above 700 ns. Gaps in nanoseconds; fewer than 64 prove nothing.
+/// spends about a tenth of a microsecond between two traced calls of which one calls the other; an emulator without
+/// hardware help (QEMU's TCG) never less than 0.4. Nothing in a trace.dat names the hypervisor, so this is the evidence
+/// there is: even the fastest tenth of the gaps is above 350 ns. Measured on recordings of Debian kernels under TCG
+/// (fastest tenth 491 to 2463 ns); a machine so slow would be badged wrongly, which ImportOptions can override. Gaps in
+/// nanoseconds; fewer than 64 prove nothing.
 [[nodiscard]] bool times_look_emulated(std::vector<std::uint32_t> gaps);
 
 } // namespace skbscope

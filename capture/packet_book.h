@@ -36,6 +36,7 @@ struct SlotRecord {
     bool looped = false;       ///< its "wire" is this host: the driver gave it back as received
     bool transmitted = false;  ///< a verdict for leaving was written
     bool send_begun = false;   ///< the message behind it has its packet: the next one needs a slot of its own
+    bool core_seen = false;    ///< it passed __netif_receive_skb_core
     bool held_by_gro = false;
     bool left_neighbour = false; ///< it waited for its neighbour, and went on
     Slot same_as = 0;          ///< this slot turned out to be that one
