@@ -388,6 +388,9 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
         m_bottom->setStretchFactor(1, 0);
         connect(now, &Session::playheadMoved, this, &MainWindow::refreshHeadline);
         connect(now, &Session::failed, this, &MainWindow::showError);
+        connect(now, &Session::skipped, this, [this](Duration idle) {
+            m_banner->showRemark(tr("Skipped %1 in which nothing happened").arg(durationText(idle)));
+        });
     }
     m_centre->setCurrentIndex(now == nullptr ? 1 : 0);
     m_left->setVisible(now != nullptr && m_leftAction->isChecked());

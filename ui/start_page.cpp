@@ -24,7 +24,7 @@ public:
         setAccessibleDescription(m_about);
         setToolTip(m_about);
         setCursor(Qt::PointingHandCursor);
-        setFixedHeight(m_about.isEmpty() ? 40 : 60);
+        setFixedHeight(m_about.isEmpty() ? 40 : 54);
     }
 
 protected:
@@ -36,7 +36,7 @@ protected:
         painter.setPen(QPen(hasFocus() ? c.accent : c.border, 1));
         painter.setBrush(underMouse() && isEnabled() ? c.raised : c.card);
         painter.drawRoundedRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5), radius::card, radius::card);
-        const QRect box = rect().adjusted(16, 8, -16, -8);
+        const QRect box = rect().adjusted(16, 9, -16, -9);
         painter.setPen(isEnabled() ? c.text : c.textFaint);
         painter.setFont(Theme::sans(13, QFont::DemiBold));
         const QFontMetrics metrics = painter.fontMetrics();

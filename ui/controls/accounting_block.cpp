@@ -50,7 +50,7 @@ QString inFlightText(const Trace& trace, const StackState& state)
     if (held != 0) {
         parts << QObject::tr("%1 held in a batch or list").arg(countText(held));
     }
-    return QStringLiteral("%1 = %2").arg(countText(total), parts.join(QStringLiteral(", ")));
+    return parts.size() == 1 ? parts.front() : QStringLiteral("%1 = %2").arg(countText(total), parts.join(QStringLiteral(", ")));
 }
 
 AccountingBlock::AccountingBlock(QWidget* parent) : QWidget(parent)
@@ -211,10 +211,12 @@ void Legend::paintEvent(QPaintEvent*)
     painter.setRenderHint(QPainter::Antialiasing);
     const Colors& c = Theme::instance().colors();
     painter.setFont(Theme::sans(11));
-    const int cell = std::max(70, (width() - left_margin) / 4);
+    // The third column holds the longest word.
+    const int spare = width() - left_margin - 4;
+    const int columns[] = {left_margin, left_margin + spare * 24 / 100, left_margin + spare * 48 / 100, left_margin + spare * 78 / 100, width()};
     const auto word = [&](int column, int row, int indent, const QString& text) {
         painter.setPen(c.textMuted);
-        painter.drawText(QRect(left_margin + column * cell + indent, row * 22 + 4, cell - indent, 18), Qt::AlignVCenter, text);
+        painter.drawText(QRect(columns[column] + indent, row * 22 + 4, columns[column + 1] - columns[column] - indent, 18), Qt::AlignVCenter, text);
     };
     const std::pair<QColor, QString> contexts[] = {
         {c.hardirq, tr("hardirq")}, {c.softirq, tr("softirq")}, {c.process, tr("process")}, {c.hardware, tr("hardware")}};
@@ -222,24 +224,24 @@ void Legend::paintEvent(QPaintEvent*)
     for (const auto& [color, name] : contexts) {
         painter.setPen(Qt::NoPen);
         painter.setBrush(color);
-        painter.drawRoundedRect(QRectF(left_margin + column * cell, 8, 10, 10), 2, 2);
+        painter.drawRoundedRect(QRectF(columns[column], 8, 10, 10), 2, 2);
         word(column, 0, 16, name);
         ++column;
     }
     const qreal y = 22 + 7;
     painter.setBrush(c.flows[0]);
     painter.setPen(QPen(c.softirq, 2));
-    painter.drawRoundedRect(QRectF(left_margin + 1, y, 19, 12), 4, 4);
+    painter.drawRoundedRect(QRectF(columns[0] + 1, y, 19, 12), 4, 4);
     word(0, 1, 27, tr("running"));
     painter.setBrush(c.card);
     painter.setPen(QPen(c.flows[0], 1.5));
-    painter.drawRoundedRect(QRectF(left_margin + cell + 1, y, 19, 12), 3, 3);
+    painter.drawRoundedRect(QRectF(columns[1] + 1, y, 19, 12), 3, 3);
     word(1, 1, 27, tr("waiting"));
-    Theme::hatch(painter, QRectF(left_margin + 2 * cell, y, 20, 12), c.softirq, 5);
+    Theme::hatch(painter, QRectF(columns[2], y, 20, 12), c.softirq, 5);
     word(2, 1, 27, tr("ksoftirqd"));
     painter.setPen(QPen(c.drop, 1.6));
-    painter.drawLine(QPointF(left_margin + 3 * cell + 1, y + 1.5), QPointF(left_margin + 3 * cell + 10, y + 10.5));
-    painter.drawLine(QPointF(left_margin + 3 * cell + 10, y + 1.5), QPointF(left_margin + 3 * cell + 1, y + 10.5));
+    painter.drawLine(QPointF(columns[3] + 1, y + 1.5), QPointF(columns[3] + 10, y + 10.5));
+    painter.drawLine(QPointF(columns[3] + 10, y + 1.5), QPointF(columns[3] + 1, y + 10.5));
     word(3, 1, 16, tr("drop"));
 }
 

@@ -95,7 +95,7 @@ TopBar::TopBar(QWidget* parent) : QWidget(parent)
     m_function = transport(tr("fn ›"), tr("To the next function (→)"));
     m_packet = transport(tr("pkt ›"), tr("The next packet (Shift+→)"));
     m_end = transport({}, tr("To the end (End)"));
-    m_play->setMinimumWidth(46);
+    m_play->setFixedWidth(46);
     for (auto* button : {m_begin, m_backPacket, m_backFunction, m_play, m_function, m_packet, m_end}) {
         row->addWidget(button);
     }
@@ -105,6 +105,7 @@ TopBar::TopBar(QWidget* parent) : QWidget(parent)
     m_speedText->setFixedWidth(QFontMetrics(Theme::sans(12)).horizontalAdvance(QStringLiteral("1 s = 000 µs")) + 6);
     m_speedText->setAlignment(Qt::AlignRight | Qt::AlignVCenter);
     row->addWidget(m_speedText);
+    row->addSpacing(4);
     m_speed = new QSlider(Qt::Horizontal, this);
     m_speed->setRange(0, steps_per_decade * decades);
     m_speed->setSingleStep(10);
@@ -119,15 +120,13 @@ TopBar::TopBar(QWidget* parent) : QWidget(parent)
 
     const QFont timeFont = Theme::mono(13);
     m_time = new Label(QStringLiteral("t = 0.000 µs"), Tone::normal, timeFont, this);
-    m_time->setMinimumWidth(QFontMetrics(timeFont).horizontalAdvance(QStringLiteral("t = 0 000 000.000 µs")));
+    m_time->setMinimumWidth(QFontMetrics(timeFont).horizontalAdvance(QStringLiteral("t = 000 000.000 µs")));
     m_time->setToolTip(tr("The moment shown, on the clock of what is open"));
     row->addWidget(m_time);
     row->addStretch(2);
 
     m_search = new SearchBox(this);
-    m_search->setMinimumWidth(180);
-    m_search->setMaximumWidth(380);
-    row->addWidget(m_search, 6);
+    row->addWidget(m_search);
 
     connect(m_speed, &QSlider::valueChanged, this, [this](int value) {
         if (m_session != nullptr) {
@@ -159,7 +158,8 @@ QToolButton* TopBar::transport(const QString& words, const QString& tip)
     button->setFocusPolicy(Qt::TabFocus);
     button->setFixedHeight(30);
     button->setFont(Theme::sans(12, QFont::Medium));
-    button->setMinimumWidth(34);
+    // The style's padding, and the words whole.
+    button->setFixedWidth(words.isEmpty() ? 36 : QFontMetrics(button->font()).horizontalAdvance(words) + 20);
     return button;
 }
 
@@ -234,11 +234,13 @@ void TopBar::resizeEvent(QResizeEvent* event)
     QWidget::resizeEvent(event);
     // Narrow windows: the chips' and the speed's room is what can be spared.
     const int width = event->size().width();
-    m_speed->setFixedWidth(width < 1400 ? 72 : 120);
-    m_speed->setVisible(width >= 1100);
-    m_logo->setVisible(width >= 1200);
-    m_backPacket->setVisible(width >= 1000);
+    m_speed->setFixedWidth(width < 1400 ? 80 : 120);
+    m_speed->setVisible(width >= 1120);
+    m_speedText->setVisible(width >= 1000);
+    m_logo->setVisible(width >= 1380);
     layout()->setSpacing(width < 1400 ? 4 : 6);
+    // In line with the inspector below at the sizes that the panels begin with.
+    m_search->setFixedWidth(width >= 1500 ? 356 : width >= 1250 ? 220 : 160);
 }
 
 void TopBar::paintEvent(QPaintEvent*)

@@ -80,21 +80,44 @@ void JourneyView::refresh()
             std::copy_if(m_all.begin(), m_all.end(), std::back_inserter(m_rows),
                          [&](const JourneyRow& row) { return row.begun(m_session->position()); });
         }
+        // A wait that goes on is the newest thing there is, whatever else its old company does meanwhile.
+        const int waiting = m_session == nullptr ? -1 : currentRow(*m_session, m_packet, m_rows);
+        if (waiting >= 0 && m_rows[static_cast<std::size_t>(waiting)].kind == JourneyRow::Kind::wait) {
+            std::rotate(m_rows.begin() + waiting, m_rows.begin() + waiting + 1, m_rows.end());
+        }
+        m_leftOut = 0;
+        if (m_limit > 0 && m_rows.size() > static_cast<std::size_t>(m_limit)) {
+            m_leftOut = m_rows.size() - static_cast<std::size_t>(m_limit) + 1;
+            m_rows.erase(m_rows.begin(), m_rows.begin() + static_cast<std::ptrdiff_t>(m_leftOut));
+        }
     }
     m_current = m_session == nullptr ? -1 : currentRow(*m_session, m_packet, m_rows);
-    if (m_rows.size() != before) {
+    if (m_rows.size() != before || height() != sizeHint().height()) {
         updateGeometry();
         setFixedHeight(sizeHint().height());
     }
     if (m_current != current && m_current >= 0) {
-        emit showLine(m_current * row_height + margin, row_height);
+        emit showLine(top() + m_current * row_height, row_height);
     }
     update();
 }
 
 QSize JourneyView::sizeHint() const
 {
-    return {300, static_cast<int>(m_rows.size()) * row_height + 2 * margin};
+    return {300, top() + static_cast<int>(m_rows.size()) * row_height + margin};
+}
+
+int JourneyView::top() const
+{
+    return margin + (m_leftOut > 0 ? row_height : 0);
+}
+
+void JourneyView::setLimit(int rows)
+{
+    if (rows != m_limit) {
+        m_limit = rows;
+        refresh();
+    }
 }
 
 JourneyView::Columns JourneyView::columns() const
@@ -112,10 +135,16 @@ void JourneyView::paintEvent(QPaintEvent* event)
 {
     QPainter painter(this);
     const Columns at = columns();
-    const int first = std::max(0, (event->rect().top() - margin) / row_height);
-    const int last = std::min(static_cast<int>(m_rows.size()) - 1, (event->rect().bottom() - margin) / row_height);
+    if (m_leftOut > 0) {
+        painter.setFont(Theme::sans(11));
+        painter.setPen(Theme::instance().colors().textFaint);
+        painter.drawText(QRect(0, margin, width(), row_height), Qt::AlignLeft | Qt::AlignVCenter,
+                         tr("… %1 before, see Journey").arg(counted(m_leftOut, "line", "lines")));
+    }
+    const int first = std::max(0, (event->rect().top() - top()) / row_height);
+    const int last = std::min(static_cast<int>(m_rows.size()) - 1, (event->rect().bottom() - top()) / row_height);
     for (int i = first; i <= last; ++i) {
-        paintRow(painter, i, margin + i * row_height, at);
+        paintRow(painter, i, top() + i * row_height, at);
     }
 }
 
@@ -233,8 +262,8 @@ void JourneyView::paintRow(QPainter& painter, int index, int y, const Columns& a
 
 int JourneyView::rowAt(int y) const
 {
-    const int index = (y - margin) / row_height;
-    return y < margin || index >= static_cast<int>(m_rows.size()) ? -1 : index;
+    const int index = (y - top()) / row_height;
+    return y < top() || index >= static_cast<int>(m_rows.size()) ? -1 : index;
 }
 
 void JourneyView::mouseMoveEvent(QMouseEvent* event)

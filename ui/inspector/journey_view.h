@@ -18,6 +18,8 @@ public:
 
     explicit JourneyView(Extent extent, QWidget* parent = nullptr);
     void setSession(Session* session);
+    /// Shows at most the newest `rows` lines, with one above that says how many are left out; 0: all.
+    void setLimit(int rows);
     /// Rows now shown, for tests.
     [[nodiscard]] const std::vector<JourneyRow>& rows() const { return m_rows; }
     [[nodiscard]] int current() const { return m_current; }
@@ -46,6 +48,7 @@ private:
     };
     [[nodiscard]] Columns columns() const;
     [[nodiscard]] int rowAt(int y) const;
+    [[nodiscard]] int top() const; ///< of the first row
     void paintRow(QPainter& painter, int index, int y, const Columns& at) const;
     void choose(int index);
     [[nodiscard]] PacketId packet() const;
@@ -57,6 +60,8 @@ private:
     std::vector<JourneyRow> m_all;  ///< of the whole journey
     std::vector<JourneyRow> m_rows; ///< shown
     std::size_t m_knownEvents = 0;
+    int m_limit = 0;
+    std::size_t m_leftOut = 0; ///< rows above the first shown
     int m_current = -1;
     int m_hover = -1;
     int m_deepest = 0;

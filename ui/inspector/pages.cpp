@@ -21,8 +21,8 @@ QString css()
     const Colors& c = Theme::instance().colors();
     return QStringLiteral("<style>"
                           "body { color: %1; font-family: '%6'; font-size: 13px; }"
-                          "h2 { font-size: 15px; margin: 0 0 2px 0; font-weight: 600; }"
-                          "h3 { font-size: 12px; margin: 14px 0 3px 0; color: %3; font-weight: 600; }"
+                          ".t { font-size: 15px; margin: 0 0 2px 0; font-weight: 600; }"
+                          ".h { font-size: 12px; margin: 14px 0 3px 0; color: %3; font-weight: 600; }"
                           "p { margin: 3px 0 5px 0; line-height: 135%; }"
                           "a { color: %3; text-decoration: none; }"
                           ".k { font-family: '%5'; font-size: 12px; }"
@@ -35,7 +35,7 @@ QString css()
 
 QString heading(const QString& words)
 {
-    return QStringLiteral("<h3>%1</h3>").arg(words);
+    return QStringLiteral("<p class='h'>%1</p>").arg(words);
 }
 
 QString paragraph(const QString& html)
@@ -130,12 +130,12 @@ QString functionPage(const Session* session, FunctionId id)
     }
     if (to_index(id) >= Catalog::function_count()) {
         const QString name = session == nullptr ? QString() : text(session->trace().function_name(id));
-        return css() + QStringLiteral("<h2 class='k'>%1</h2>").arg(name.toHtmlEscaped()) +
+        return css() + QStringLiteral("<p class='t'><span class='k' style='font-size:15px'>%1</span></p>").arg(name.toHtmlEscaped()) +
                paragraph(QObject::tr("This recording saw the function; the catalog does not know it."));
     }
     const Function& f = Catalog::function(id);
     const KernelVersion here = session == nullptr ? KernelVersion::v6_1 : session->trace().info.kernel;
-    QString html = css() + QStringLiteral("<h2><span class='k' style='font-size:15px'>%1</span></h2>").arg(escaped(f.name));
+    QString html = css() + QStringLiteral("<p class='t'><span class='k' style='font-size:15px'>%1</span></p>").arg(escaped(f.name));
     const Stage& stage = Catalog::stage(f.stage);
     const RoomId room = Catalog::room_of(id);
     QString where = QStringLiteral("%1 · %2").arg(escaped(stage.title), contextsText(f.contexts));
@@ -201,7 +201,7 @@ QString functionPage(const Session* session, FunctionId id)
 QString roomPage(const Session* session, RoomId id)
 {
     const Room& room = Catalog::room(id);
-    QString html = css() + QStringLiteral("<h2>%1</h2>").arg(escaped(room.title));
+    QString html = css() + QStringLiteral("<p class='t'>%1</p>").arg(escaped(room.title));
     if (!room.function.empty()) {
         html += QStringLiteral("<p class='m'><a href='function:%1'>%2</a> · %3</p>")
                     .arg(escaped(room.function), kernelName(room.function),
@@ -258,7 +258,7 @@ QString settingPage(const Session* session, const QString& name)
     if (setting == nullptr) {
         return emptyPage(QObject::tr("The catalog does not know %1.").arg(name));
     }
-    QString html = css() + QStringLiteral("<h2><span class='k' style='font-size:14px'>%1</span></h2>").arg(escaped(setting->name));
+    QString html = css() + QStringLiteral("<p class='t'><span class='k' style='font-size:14px'>%1</span></p>").arg(escaped(setting->name));
     html += paragraph(escaped(setting->meaning));
     html += heading(QObject::tr("Value")) + paragraph(escaped(setting->value));
     if (session != nullptr) {

@@ -11,7 +11,6 @@
 #include <QHelpEvent>
 #include <QPainter>
 #include <QScrollArea>
-#include <QScrollBar>
 #include <QToolTip>
 #include <QVBoxLayout>
 #include <algorithm>
@@ -32,7 +31,7 @@ std::optional<std::uint64_t> header(const SkbImage& image, SkbField field)
 
 /// What the headers are, by the frame's bytes; lengths are those of the headers.
 struct Layers {
-    QString mac = QStringLiteral("eth"), network = QStringLiteral("ip"), transport;
+    QString mac = QStringLiteral("eth"), network, transport;
     std::uint64_t macLength = 14, networkLength = 20, transportLength = 0;
 };
 
@@ -57,6 +56,9 @@ Layers layersOf(const SkbImage& image)
             layers.transport = name.toLower();
             layers.transportLength = layer.length;
         }
+    }
+    if (layers.network.isEmpty() && image.frame.empty()) {
+        layers.network = QStringLiteral("network");
     }
     return layers;
 }
@@ -118,7 +120,8 @@ QString valueText(const Trace& trace, SkbField field, std::uint64_t value)
     case SkbField::destination:
         return value != 0 && value < trace.notes().size() ? text(trace.notes()[value]) : QObject::tr("none yet: not routed");
     case SkbField::socket:
-        return value != 0 && value < trace.queues().size() ? text(trace.queues()[value].name) : QObject::tr("none");
+        return value != 0 && value < trace.queues().size() ? text(trace.queues()[value].name).remove(QStringLiteral(" receive queue"))
+                                                           : QObject::tr("none");
     default: return QString::number(value);
     }
 }
@@ -134,9 +137,21 @@ std::vector<SkbPart> skbParts(const SkbImage& image)
     }
     const std::uint64_t end = std::max(image.of(SkbField::end).value_or(*tail), *tail);
     const Layers layers = layersOf(image);
-    const auto mac = header(image, SkbField::mac_header);
-    const auto network = header(image, SkbField::network_header);
-    const auto transport = header(image, SkbField::transport_header);
+    auto mac = header(image, SkbField::mac_header);
+    auto network = header(image, SkbField::network_header);
+    auto transport = header(image, SkbField::transport_header);
+    // A header that nobody has marked yet is there all the same, if its bytes lie in the data: the driver's frame before
+    // eth_type_trans, the IP header before __netif_receive_skb_core.
+    const auto inData = [&](std::uint64_t offset) { return offset >= *data && offset < *tail; };
+    if (!mac && !network && !transport && image.frame.size() == *tail - *data) {
+        mac = data;
+    }
+    if (mac && !network && !layers.network.isEmpty() && inData(*mac + layers.macLength)) {
+        network = *mac + layers.macLength;
+    }
+    if (network && (!transport || *transport <= *network) && inData(*network + layers.networkLength)) {
+        transport = *network + layers.networkLength;
+    }
 
     // Where each header ends: at the next one that is set, else by its own length.
     struct Mark {
@@ -239,7 +254,7 @@ std::vector<SkbFieldRow> skbFields(const Trace& trace, const SkbImage& image)
 
 SkbDrawing::SkbDrawing(QWidget* parent) : QWidget(parent)
 {
-    setFixedHeight(86);
+    setFixedHeight(72);
     setAccessibleName(tr("The packet's memory"));
     connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
 }
@@ -442,13 +457,13 @@ SkbView::SkbView(QWidget* parent) : QWidget(parent)
 {
     auto* outer = new QVBoxLayout(this);
     outer->setContentsMargins(0, 0, 0, 0);
-    auto* scroll = new QScrollArea(this);
-    scroll->setWidgetResizable(true);
-    scroll->setFrameShape(QFrame::NoFrame);
-    scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
-    outer->addWidget(scroll);
-    auto* page = new QWidget(scroll);
-    scroll->setWidget(page);
+    m_scroll = new QScrollArea(this);
+    m_scroll->setWidgetResizable(true);
+    m_scroll->setFrameShape(QFrame::NoFrame);
+    m_scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    outer->addWidget(m_scroll);
+    auto* page = new QWidget(m_scroll);
+    m_scroll->setWidget(page);
     auto* column = new QVBoxLayout(page);
     column->setContentsMargins(0, 0, 4, 8);
     column->setSpacing(6);
@@ -478,14 +493,20 @@ SkbView::SkbView(QWidget* parent) : QWidget(parent)
     m_journey = new JourneyView(JourneyView::Extent::until_now, page);
     column->addWidget(m_journey);
     column->addStretch();
-    connect(m_journey, &JourneyView::showLine, this, [scroll, journey = m_journey](int y, int height) {
-        // The list grows under the eye: follow only if its end was in view.
-        const int line = journey->y() + y;
-        if (line + height > scroll->verticalScrollBar()->value() + scroll->viewport()->height()) {
-            QMetaObject::invokeMethod(
-                scroll, [scroll, line, height] { scroll->ensureVisible(0, line + height, 0, 12); }, Qt::QueuedConnection);
-        }
-    });
+}
+
+void SkbView::fitJourney()
+{
+    // As many of the newest lines as there is room for: the drawing above must not scroll away while a packet moves.
+    const int above = (m_drawing->isHidden() ? 0 : m_drawing->height() + 6) + (m_changed->isHidden() ? 0 : m_changed->minimumHeight() + 6) +
+                      m_fields->height() + (m_nothing->isHidden() ? 0 : 44) + 56;
+    m_journey->setLimit(std::max(5, (height() - above) / 19));
+}
+
+void SkbView::resizeEvent(QResizeEvent* event)
+{
+    QWidget::resizeEvent(event);
+    fitJourney();
 }
 
 void SkbView::setSession(Session* session)
@@ -533,9 +554,11 @@ void SkbView::refresh()
                            ? tr("This recording does not say where the sk_buff's pointers stand: its probes did not read them.")
                            : tr("The packet has no sk_buff here: it is still in the card's hands, or already freed."));
     const QString changes = changesText(m_session->trace(), m_image.changed_here);
-    m_changed->setText(changes.isEmpty() ? QString() : tr("changed here: %1").arg(changes));
+    m_changed->setTone(changes.isEmpty() ? Tone::faint : Tone::good);
+    m_changed->setText(changes.isEmpty() ? tr("nothing changed here") : tr("changed here: %1").arg(changes));
     m_changed->setVisible(drawn || !changes.isEmpty());
     m_fields->setRows(fields);
+    fitJourney();
 }
 
 QString SkbView::asText() const

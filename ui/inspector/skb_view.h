@@ -7,6 +7,8 @@
 #include <optional>
 #include <vector>
 
+class QScrollArea;
+
 namespace skbscope::ui {
 
 class JourneyView;
@@ -39,7 +41,7 @@ class SkbDrawing : public QWidget {
 public:
     explicit SkbDrawing(QWidget* parent = nullptr);
     void setImage(const SkbImage& image);
-    [[nodiscard]] QSize sizeHint() const override { return {320, 86}; }
+    [[nodiscard]] QSize sizeHint() const override { return {320, 72}; }
 
 protected:
     void paintEvent(QPaintEvent* event) override;
@@ -80,8 +82,13 @@ public:
 public slots:
     void refresh();
 
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+
 private:
+    void fitJourney();
     Session* m_session = nullptr;
+    QScrollArea* m_scroll;
     PacketId m_packet = PacketId::none;
     std::size_t m_event = 0;
     std::size_t m_traceEvents = 0;

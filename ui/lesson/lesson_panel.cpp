@@ -352,6 +352,14 @@ void LessonPanel::runExperiment()
     m_session->setSpeed(std::pow(10.0, std::round(std::log10(std::max(1000.0, span / 10)) * 2) / 2));
     m_session->play();
     refreshProgress();
+    QMetaObject::invokeMethod(
+        m_scroll,
+        [this, page = m_page] {
+            if (page == m_page && m_progress != nullptr) {
+                m_scroll->ensureWidgetVisible(m_progress, 0, 60);
+            }
+        },
+        Qt::QueuedConnection);
 }
 
 QString LessonPanel::progressText() const
@@ -384,6 +392,14 @@ void LessonPanel::refreshProgress()
         if (m_goal->reached && !experiment.after.empty() && m_after->isHidden()) {
             m_after->setMarkdownText(text(experiment.after));
             m_after->show();
+            QMetaObject::invokeMethod(
+                m_scroll,
+                [this, page = m_page] {
+                    if (page == m_page && m_after != nullptr) {
+                        m_scroll->ensureWidgetVisible(m_after, 0, 8);
+                    }
+                },
+                Qt::QueuedConnection);
         }
         return;
     }

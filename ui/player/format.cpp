@@ -10,6 +10,7 @@ namespace skbscope::ui {
 namespace {
 
 constexpr QChar narrow_space(0x202f);
+constexpr QChar no_break_space(0x00a0); // a figure and its unit stay on one line
 
 QString grouped(QString digits)
 {
@@ -71,16 +72,17 @@ QString durationText(Duration d)
 {
     const double ns = static_cast<double>(d.ns);
     const double magnitude = std::abs(ns);
+    const auto with = [](const QString& figure, const char* unit) { return figure + no_break_space + QString::fromUtf8(unit); };
     if (magnitude < 1000) {
-        return QStringLiteral("%1 ns").arg(d.ns);
+        return with(QString::number(d.ns), "ns");
     }
     if (magnitude < 999.5e3) {
-        return significant(ns / 1e3) + QStringLiteral(" µs");
+        return with(significant(ns / 1e3), "µs");
     }
     if (magnitude < 999.5e6) {
-        return significant(ns / 1e6) + QStringLiteral(" ms");
+        return with(significant(ns / 1e6), "ms");
     }
-    return significant(ns / 1e9) + QStringLiteral(" s");
+    return with(significant(ns / 1e9), "s");
 }
 
 QString speedText(double nsPerSecond)

@@ -338,6 +338,50 @@ void Session::tick()
 {
     const double passed = std::min(static_cast<double>(m_clock.nsecsElapsed()) / 1e9, longest_tick_s);
     m_clock.start();
+    advance(passed);
+}
+
+bool Session::isIdle() const
+{
+    const auto& cpus = state().cpus();
+    return std::all_of(cpus.begin(), cpus.end(), [](const CpuState& cpu) { return cpu.innermost() == nullptr; });
+}
+
+bool Session::leap()
+{
+    // Nothing for a second and a half of watching: go to just before the next event. Look for it in small pieces, so that
+    // a model is not run farther than needed.
+    const Duration patience{static_cast<std::int64_t>(m_speed * 1.5)};
+    if (m_position < trace().size() && trace()[m_position].time() - m_now < patience) {
+        return false;
+    }
+    if (!isIdle()) {
+        return false;
+    }
+    for (int looks = 0; m_position >= trace().size() && looks < 12; ++looks) {
+        if (!extend(std::max(patience, Duration{20'000}) * (std::int64_t{1} << looks))) {
+            return false;
+        }
+    }
+    if (m_position >= trace().size()) {
+        return false;
+    }
+    const SimTime next = trace()[m_position].time();
+    const Duration lead{static_cast<std::int64_t>(m_speed * 0.25)};
+    if (next - m_now < patience) {
+        return false;
+    }
+    const Duration idle = next - lead - m_now;
+    moveTo(m_position, next - lead);
+    emit skipped(idle);
+    return true;
+}
+
+void Session::advance(double passed)
+{
+    if (m_skipIdle && leap()) {
+        return;
+    }
     const double by = passed * m_speed + m_fraction;
     const double whole = std::floor(by);
     const SimTime target = m_now + Duration{static_cast<std::int64_t>(whole)};

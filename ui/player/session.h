@@ -43,6 +43,9 @@ public:
     [[nodiscard]] const JourneyIndex& journeys() const { return m_journeys; }
     [[nodiscard]] const Selection& selection() const { return m_selection; }
     [[nodiscard]] HostId host() const { return m_host; }
+    /// Playing leaps over stretches in which nothing happens at all (no event, no CPU at work) and says so by `skipped`.
+    [[nodiscard]] bool skipsIdle() const { return m_skipIdle; }
+    void setSkipsIdle(bool skips) { m_skipIdle = skips; }
     [[nodiscard]] bool isPlaying() const { return m_timer.isActive(); }
     /// Trace nanoseconds that pass in one second of play.
     [[nodiscard]] double speed() const { return m_speed; }
@@ -87,12 +90,22 @@ signals:
     void failed(const QString& message);
     /// Something worth a quiet line, no error: "packet 3 has no later step".
     void remarked(const QString& message);
+    /// Play has leapt over that much time in which nothing happened.
+    void skipped(skbscope::Duration idle);
+
+public:
+    /// For tests and for pictures in a row: play as if that much real time had passed.
+    void advanceBy(double seconds) { advance(seconds); }
 
 private:
     void tick();
     /// After the source was told something: drops caches of a replaced trace, takes in a grown one.
     void refresh();
     void moveTo(std::size_t position, SimTime t);
+    /// One tick of play, after that many seconds of real time.
+    void advance(double seconds);
+    [[nodiscard]] bool isIdle() const;
+    bool leap();
     [[nodiscard]] std::size_t positionAt(SimTime t) const;
     /// Lets the source run on a little; false if nothing more comes.
     bool extend(Duration by);
@@ -114,6 +127,7 @@ private:
     std::uint64_t m_generation = 0;
     std::size_t m_seenEvents = 0;
     QElapsedTimer m_clock;
+    bool m_skipIdle = true;
     double m_fraction = 0; ///< of a nanosecond, left over by the last tick
     mutable std::size_t m_flowsSeen = 0; ///< packets looked at by allDatagrams()
     mutable PacketId m_firstOther = PacketId::none;

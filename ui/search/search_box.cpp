@@ -116,6 +116,22 @@ void SearchBox::place()
     m_list->raise();
 }
 
+void SearchBox::resizeEvent(QResizeEvent* event)
+{
+    QLineEdit::resizeEvent(event);
+    if (m_list->isVisible()) {
+        place();
+    }
+}
+
+void SearchBox::moveEvent(QMoveEvent* event)
+{
+    QLineEdit::moveEvent(event);
+    if (m_list->isVisible()) {
+        place();
+    }
+}
+
 void SearchBox::leave()
 {
     m_list->hide();
