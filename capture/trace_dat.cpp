@@ -976,7 +976,9 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
     const std::size_t first_section = at.at();
     bool has_buffer = false;
     std::optional<std::uint64_t> next = options;
+    std::uint64_t last_options = 0;
     for (int sections = 0; next && *next != 0 && sections < 1024; ++sections) { // a chain in a damaged file may be a ring
+        last_options = *next;
         next = load_options(*next, has_buffer);
     }
     if (!has_buffer || formats.empty()) {
@@ -990,6 +992,19 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
                                      file.size(), unpacked.size()));
     } else if (!next) {
         damage.push_back(fmt::format("the file is cut at byte {}: its index ends early", file.size()));
+    } else {
+        // What stands behind the index (strings) is not needed, but a cut there should not go unsaid.
+        for (std::uint64_t offset = last_options; offset < file.size();) {
+            const auto section = section_at(offset);
+            const std::uint64_t missing = section && section->size > file.size() - section->body
+                                              ? section->size - (file.size() - section->body)
+                                              : 0;
+            if (!section || missing != 0) {
+                damage.push_back(fmt::format("the file is cut at byte {}, behind its records: none of them is lost", file.size()));
+                break;
+            }
+            offset = section->body + section->size;
+        }
     }
     return {};
 }

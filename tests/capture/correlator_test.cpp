@@ -1,0 +1,322 @@
+// Attribution on invented records that follow the kernel's own order of calls: what the recordings at hand do not show.
+
+#include "capture/import.h"
+#include "core/catalog/catalog.h"
+#include "core/trace/journey.h"
+#include "tests/capture/trace_dat_builder.h"
+
+#include <filesystem>
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace skbscope {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using testing::TraceDatBuilder;
+
+Trace imported(const TraceDatBuilder& builder)
+{
+    const auto path = std::filesystem::temp_directory_path() / fmt::format("skbscope-correlator-{}", ::getpid());
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << builder.file(TraceDatBuilder::Layout::version_6);
+    auto result = import_trace_dat(path.string());
+    std::filesystem::remove(path);
+    EXPECT_TRUE(result) << (result ? "" : result.error().describe());
+    return result ? std::move(result->trace) : Trace{};
+}
+
+/// The packet's own calls, in order.
+std::vector<std::string> own_calls(const Trace& trace, PacketId packet)
+{
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        if (trace[i].is_call() && trace[i].packet_id() == packet) {
+            names.emplace_back(trace.function_name(trace[i].function_id()));
+        }
+    }
+    return names;
+}
+
+std::vector<std::string> journey_calls(const Trace& trace, PacketId packet)
+{
+    JourneyIndex index(trace);
+    index.update();
+    std::vector<std::string> names;
+    for (const Step& step : index.journey(packet).steps) {
+        names.emplace_back(trace.function_name(trace[step.ordinal].function_id()));
+    }
+    return names;
+}
+
+constexpr std::uint64_t skb_a = 0xffff888000010000;
+constexpr std::uint64_t skb_b = 0xffff888000020000;
+constexpr std::uint64_t skb_c = 0xffff888000030000;
+
+void poll_begins(TraceDatBuilder& trace)
+{
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs");
+    trace.call("__napi_poll", "net_rx_action").call("e1000_clean", "__napi_poll").call("e1000_clean_rx_irq", "e1000_clean");
+}
+
+void frame_arrives(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    trace.call("__napi_alloc_skb", "e1000_clean_rx_irq").call("eth_type_trans", "e1000_clean_rx_irq");
+    trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb, 92);
+    trace.call("dev_gro_receive", "napi_gro_receive").gro_exit(3);
+}
+
+void list_begins(TraceDatBuilder& trace)
+{
+    trace.call("e1000_alloc_rx_buffers", "e1000_clean_rx_irq").call("napi_complete_done", "e1000_clean");
+    trace.call("netif_receive_skb_list_internal", "napi_complete_done");
+    trace.call("__netif_receive_skb_list_core", "netif_receive_skb_list_internal");
+}
+
+void core(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    trace.call("__netif_receive_skb_core", "__netif_receive_skb_list_core").received(skb, 92);
+}
+
+void deliver(TraceDatBuilder& trace)
+{
+    trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("ip_local_deliver_finish", "ip_sublist_rcv_finish");
+    trace.call("udp_rcv", "ip_protocol_deliver_rcu").call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
+}
+
+const std::vector<std::string> path_of_one = {
+    "__napi_alloc_skb",  "eth_type_trans",     "napi_gro_receive", "dev_gro_receive",         "__netif_receive_skb_core",
+    "ip_rcv_core",       "ip_rcv_finish_core", "ip_local_deliver", "ip_local_deliver_finish", "udp_rcv",
+    "__udp_enqueue_schedule_skb"};
+
+TEST(Correlator, BatchOfThreeIsServedInOrderAndEachCallGoesToItsPacket)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    for (const std::uint64_t skb : {skb_a, skb_b, skb_c}) {
+        frame_arrives(trace, skb);
+    }
+    list_begins(trace);
+    for (const std::uint64_t skb : {skb_a, skb_b, skb_c}) {
+        core(trace, skb);
+    }
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core");
+    for (int i = 0; i < 3; ++i) {
+        trace.call("ip_rcv_core", "ip_list_rcv");
+    }
+    trace.call("ip_sublist_rcv", "ip_list_rcv");
+    for (int i = 0; i < 3; ++i) { // the same route for all: one sublist
+        trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    }
+    for (int i = 0; i < 3; ++i) {
+        deliver(trace);
+    }
+    trace.softirq_exit();
+
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 3U);
+    for (std::uint32_t id = 1; id <= 3; ++id) {
+        EXPECT_EQ(own_calls(result, PacketId{id}), path_of_one) << "packet " << id;
+        EXPECT_EQ(result.packet(PacketId{id}).verdict, Verdict::delivered);
+    }
+}
+
+TEST(Correlator, ListPartedByRouteInterleavesRoutingAndDelivery)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    frame_arrives(trace, skb_b);
+    list_begins(trace);
+    core(trace, skb_a);
+    core(trace, skb_b);
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
+    // ip_list_rcv_finish hands over the sublist when the next packet's route differs: after having routed that one.
+    trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    deliver(trace);
+    deliver(trace);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_EQ(own_calls(result, PacketId{1}), path_of_one);
+    EXPECT_EQ(own_calls(result, PacketId{2}), path_of_one);
+}
+
+TEST(Correlator, PacketDroppedInTheListLeavesItsPlaceToTheNext)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    frame_arrives(trace, skb_b);
+    list_begins(trace);
+    core(trace, skb_a);
+    core(trace, skb_b);
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("kfree_skb_reason", "ip_rcv_core").dropped(skb_a, "ip_rcv_core", 2);
+    trace.call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
+    trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    deliver(trace);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
+    EXPECT_EQ(Catalog::drop_reason(result.packet(PacketId{1}).reason).name, "NOT_SPECIFIED");
+    EXPECT_EQ(own_calls(result, PacketId{2}), path_of_one);
+    EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
+}
+
+TEST(Correlator, SharedCallsStandOnceAndInEachJourney)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::hardirq).call("e1000_intr", "__handle_irq_event_percpu");
+    trace.number_event(29, 3);
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    frame_arrives(trace, skb_b);
+    list_begins(trace);
+    core(trace, skb_a);
+    core(trace, skb_b);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    for (const PacketId id : {PacketId{1}, PacketId{2}}) {
+        EXPECT_THAT(journey_calls(result, id),
+                    ElementsAre("e1000_intr", "handle_softirqs", "net_rx_action", "__napi_poll", "e1000_clean",
+                                "e1000_clean_rx_irq", "__napi_alloc_skb", "eth_type_trans", "napi_gro_receive",
+                                "dev_gro_receive", "napi_complete_done", "netif_receive_skb_list_internal",
+                                "__netif_receive_skb_list_core", "__netif_receive_skb_core"));
+    }
+}
+
+TEST(Correlator, AddressThatTheSlabHandsOutAgainIsANewPacket)
+{
+    TraceDatBuilder trace;
+    for (int i = 0; i < 2; ++i) {
+        poll_begins(trace);
+        frame_arrives(trace, skb_a);
+        list_begins(trace);
+        core(trace, skb_a);
+        trace.call("kfree_skb_reason", "__netif_receive_skb_core").dropped(skb_a, "__netif_receive_skb_core", 2);
+        trace.softirq_exit();
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_FALSE(result.packet(PacketId{1}).end_inferred);
+    EXPECT_LT(result.packet(PacketId{1}).death, result.packet(PacketId{2}).birth);
+}
+
+TEST(Correlator, AddressReusedWithoutAFreeEventEndsItsFormerPacketAsInferred)
+{
+    TraceDatBuilder trace;
+    for (int i = 0; i < 2; ++i) {
+        poll_begins(trace);
+        frame_arrives(trace, skb_a);
+        trace.softirq_exit();
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_TRUE(result.packet(PacketId{1}).end_inferred);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::lost);
+    EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::in_flight);
+}
+
+TEST(Correlator, RefusedByAFullSocketQueueIsDroppedAndNotDelivered)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    list_begins(trace);
+    core(trace, skb_a);
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("udp_queue_rcv_one_skb", "ip_local_deliver");
+    trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
+    trace.call("kfree_skb_reason", "udp_queue_rcv_one_skb").dropped(skb_a, "udp_queue_rcv_one_skb", 6);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
+    EXPECT_EQ(Catalog::drop_reason(result.packet(PacketId{1}).reason).name, "SOCKET_RCVBUFF");
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        EXPECT_NE(result[i].event_kind(), EventKind::enqueue);
+        EXPECT_NE(result[i].event_kind(), EventKind::verdict);
+    }
+}
+
+TEST(Correlator, ReadersTakeTheDatagramThatTheirFreeEventNames)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    frame_arrives(trace, skb_b);
+    trace.softirq_exit();
+    const auto read = [&](std::int32_t pid, std::uint64_t skb) {
+        trace.on(1, TraceDatBuilder::task, pid).call("__x64_sys_recvfrom", "do_syscall_64");
+        trace.call("udp_recvmsg", "inet_recvmsg").call("skb_consume_udp", "udp_recvmsg").consumed(skb);
+        trace.call("skb_release_data", "__consume_stateless_skb").call("kfree_skbmem", "udp_recvmsg");
+    };
+    read(172, skb_b);
+    read(171, skb_a);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    const std::vector<std::string> reading = {"__x64_sys_recvfrom",      "udp_recvmsg",      "skb_consume_udp",
+                                              "__consume_stateless_skb", "skb_release_data", "kfree_skbmem"};
+    for (const PacketId id : {PacketId{1}, PacketId{2}}) {
+        const auto calls = own_calls(result, id);
+        ASSERT_EQ(calls.size(), 4 + reading.size());
+        EXPECT_TRUE(std::equal(reading.begin(), reading.end(), calls.begin() + 4));
+    }
+}
+
+TEST(Correlator, CallsOfOtherSystemCallsBelongToNoPacket)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    trace.softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 171).call("__x64_sys_recvfrom", "do_syscall_64");
+    trace.call("udp_recvmsg", "inet_recvmsg").call("skb_consume_udp", "udp_recvmsg").consumed(skb_a);
+    trace.call("release_sock", "sk_setsockopt"); // an untraced system call of the same task
+    trace.call("__alloc_skb", "netlink_sendmsg").call("consume_skb", "netlink_unicast").consumed(skb_c);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive", "__x64_sys_recvfrom",
+                            "udp_recvmsg", "skb_consume_udp", "__consume_stateless_skb"));
+}
+
+TEST(Correlator, InterruptInTheMiddleOfAPollDoesNotDisturbIt)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    trace.call("__napi_alloc_skb", "e1000_clean_rx_irq");
+    trace.on(0, TraceDatBuilder::hardirq).call("e1000_intr", "__handle_irq_event_percpu").call("napi_schedule_prep", "e1000_intr");
+    trace.on(0, TraceDatBuilder::softirq).call("eth_type_trans", "e1000_clean_rx_irq");
+    trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb_a, 92);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_THAT(own_calls(result, PacketId{1}), ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive"));
+}
+
+TEST(Correlator, TraceWithoutPacketsImportsAsOne)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::task, 171).call("release_sock", "sk_setsockopt");
+    const Trace result = imported(trace);
+    EXPECT_EQ(result.packet_count(), 0U);
+    EXPECT_EQ(result.size(), 1U);
+}
+
+TEST(Times, FastCallsAreTrustedAndSlowOnesAreNot)
+{
+    EXPECT_FALSE(times_look_emulated(std::vector<std::uint32_t>(1000, 120)));
+    EXPECT_TRUE(times_look_emulated(std::vector<std::uint32_t>(1000, 500)));
+    EXPECT_FALSE(times_look_emulated(std::vector<std::uint32_t>(10, 500))) << "too few to tell";
+}
+
+} // namespace
+} // namespace skbscope
