@@ -57,7 +57,7 @@ public:
             }
             out += step(journey_.steps[next_step++]);
         }
-        return out + verdict() + counters();
+        return out + verdict() + counters() + marks();
     }
 
 private:
@@ -89,7 +89,7 @@ private:
     std::string moment(SimTime t) const
     {
         if (!with_times_ || record_.birth == never) {
-            return fmt::format("{:>14}", "");
+            return {};
         }
         return pad_left(signed_duration((t - record_.birth).ns), 14);
     }
@@ -120,11 +120,13 @@ private:
         if (step.shared) {
             end += end.empty() ? "shared" : " shared";
         }
-        if (event.confidence() != Confidence::certain) {
-            end += fmt::format("{}({})", end.empty() ? "" : " ", to_string(event.confidence()));
-        }
         std::string line = fmt::format("{}  {}  {:<44}", moment(event.time()), where, name);
-        line += pad_left(end, 20);
+        line += pad_left(end, 18);
+        if (event.confidence() != Confidence::certain) {
+            const bool derived = event.confidence() == Confidence::derived;
+            line += derived ? " ~" : " ?";
+            (derived ? any_derived_ : any_assumed_) = true;
+        }
         line.erase(line.find_last_not_of(' ') + 1);
         return line + "\n";
     }
@@ -133,7 +135,7 @@ private:
     {
         const std::string& queue = trace_.queue(wait.queue).name;
         std::string dots;
-        for (int i = 0; i < 14; ++i) {
+        for (int i = 0; i < (with_times_ ? 14 : 2); ++i) {
             dots += "┈";
         }
         if (wait.to == never) {
@@ -163,6 +165,14 @@ private:
         return out + "\n";
     }
 
+    std::string marks() const
+    {
+        std::string out;
+        out += any_derived_ ? "  ~ no record names the packet: concluded from those around it\n" : "";
+        out += any_assumed_ ? "  ? matched by order alone\n" : "";
+        return out;
+    }
+
     std::string counters() const
     {
         std::string out;
@@ -177,6 +187,7 @@ private:
     const PacketRecord& record_;
     Journey journey_;
     bool with_times_;
+    bool any_derived_ = false, any_assumed_ = false;
     std::vector<Line> lines_;
     const Event* lane_ = nullptr; ///< the last step's
 };

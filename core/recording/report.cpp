@@ -27,6 +27,24 @@ std::int64_t percentile(const std::vector<std::int64_t>& sorted, unsigned percen
     return sorted[std::clamp<std::size_t>(rank, 1, sorted.size()) - 1];
 }
 
+/// The stage that a queue is the waiting part of. A wire is no stage of a kernel.
+StageId stage_of(const QueueRecord& queue)
+{
+    switch (queue.kind) {
+    case QueueKind::rx_ring: return Catalog::find_stage("nic.rx_ring");
+    case QueueKind::gro_list: return Catalog::find_stage("gro");
+    case QueueKind::backlog: return Catalog::find_stage("backlog");
+    case QueueKind::socket:
+    case QueueKind::reader: return Catalog::find_stage("socket.rx_queue");
+    case QueueKind::arp_queue: return Catalog::find_stage("neigh");
+    case QueueKind::qdisc: return Catalog::find_stage("qdisc");
+    case QueueKind::tx_ring: return Catalog::find_stage("nic.tx_ring");
+    case QueueKind::wire:
+    case QueueKind::other: break;
+    }
+    return StageId::none;
+}
+
 /// When the packet's story is told to its end: the verdict, or its end, or the last event that names it.
 SimTime end_of_story(const Trace& trace, const JourneyIndex& journeys, const PacketRecord& record)
 {
@@ -40,7 +58,7 @@ SimTime end_of_story(const Trace& trace, const JourneyIndex& journeys, const Pac
 /// Gives every moment between birth and verdict to a stage: of the queue it waits in, else of the innermost call that is
 /// open, else of the last one that was.
 void spend(const Trace& trace, const JourneyIndex& journeys, const PacketRecord& record,
-           std::array<std::int64_t, stage_slots>& times, std::array<bool, stage_slots>& seen)
+           std::span<const StageId> queue_stages, std::array<std::int64_t, stage_slots>& times, std::array<bool, stage_slots>& seen)
 {
     struct Open {
         SimTime end;
@@ -91,12 +109,14 @@ void spend(const Trace& trace, const JourneyIndex& journeys, const PacketRecord&
         case EventKind::birth: stage = here; break;
         case EventKind::enqueue:
             ++waits;
-            queue_stage = here == StageId::none ? stage : here;
+            queue_stage = event.arg < queue_stages.size() ? queue_stages[event.arg] : StageId::none;
             seen[to_index(queue_stage)] = true;
             break;
         case EventKind::dequeue:
             waits -= waits > 0 ? 1 : 0;
-            stage = here == StageId::none ? queue_stage : here;
+            if (here != StageId::none) {
+                stage = here;
+            }
             break;
         default: break;
         }
@@ -108,6 +128,10 @@ void spend(const Trace& trace, const JourneyIndex& journeys, const PacketRecord&
 void fill_stages(Report& report, const Trace& trace, const JourneyIndex& journeys, std::span<const PacketId> packets)
 {
     std::array<std::vector<std::int64_t>, stage_slots> samples;
+    std::vector<StageId> queue_stages;
+    for (const QueueRecord& queue : trace.queues()) {
+        queue_stages.push_back(stage_of(queue));
+    }
     for (const PacketId packet : packets) {
         const PacketRecord& record = trace.packet(packet);
         if (record.birth == never) {
@@ -115,7 +139,7 @@ void fill_stages(Report& report, const Trace& trace, const JourneyIndex& journey
         }
         std::array<std::int64_t, stage_slots> times{};
         std::array<bool, stage_slots> seen{};
-        spend(trace, journeys, record, times, seen);
+        spend(trace, journeys, record, queue_stages, times, seen);
         for (std::size_t stage = 1; stage < Catalog::stages().size(); ++stage) {
             if (seen[stage] || times[stage] > 0) {
                 samples[stage].push_back(times[stage]);

@@ -21,8 +21,9 @@ struct DropCount {
     std::uint64_t count = 0;
 };
 
-/// How long packets stayed in one stage: every moment between a packet's birth and its verdict belongs to exactly one
-/// stage, so that the stages of a packet add up to its latency.
+/// How long packets stayed in one stage: every moment between a packet's birth and its verdict belongs to one stage at
+/// most, so that the stages of a packet add up to its latency (the time on a wire, and in functions before the first that
+/// has a stage, set aside).
 struct StageTimes {
     StageId stage = StageId::none;
     std::uint64_t packets = 0;

@@ -113,16 +113,16 @@ void add_stages(std::string& out, const Report& report)
     if (report.stages.empty()) {
         return;
     }
-    out += fmt::format("\n{}{}{}{}{}\n", left("Stages", 36), right("packets", 12), right("p50", 14), right("p99", 14),
+    out += fmt::format("\n{}{}{}{}{}\n", left("Stages", 40), right("packets", 10), right("p50", 14), right("p99", 14),
                        right("max", 14));
     for (const StageTimes& stage : report.stages) {
         const Stage& known = Catalog::stage(stage.stage);
-        out += fmt::format("  {}{}{}{}{}{}\n", left(known.key, 16), left(known.title, 18),
-                           right(count_text(stage.packets), 12), right(time_or_dash(stage.p50_ns), 14),
+        out += fmt::format("  {}{}{}{}{}{}\n", left(known.key, 18), left(known.title, 20),
+                           right(count_text(stage.packets), 10), right(time_or_dash(stage.p50_ns), 14),
                            right(time_or_dash(stage.p99_ns), 14), right(time_or_dash(stage.max_ns), 14));
     }
     if (report.times_trustworthy && report.latency_max_ns) {
-        out += fmt::format("  {}{}{}{}\n", left("birth to verdict", 46), right(time_or_dash(report.latency_p50_ns), 14),
+        out += fmt::format("  {}{}{}{}\n", left("birth to verdict", 48), right(time_or_dash(report.latency_p50_ns), 14),
                            right(time_or_dash(report.latency_p99_ns), 14), right(time_or_dash(report.latency_max_ns), 14));
     } else if (!report.times_trustworthy) {
         out += "  order real, times not: this kernel ran on an emulated CPU\n";
@@ -134,13 +134,13 @@ void add_queues(std::string& out, const Report& report, const Trace& trace)
     if (report.queues.empty()) {
         return;
     }
-    out += fmt::format("\n{}{}{}\n", left("Queues", 36), right("peak", 12), right("limit", 14));
+    out += fmt::format("\n{}{}{}\n", left("Queues", 40), right("peak", 10), right("limit", 14));
     for (const QueuePeak& queue : report.queues) {
         const QueueRecord& record = trace.queue(queue.queue);
-        out += fmt::format("  {}{}{}  {} {}\n", left(record.name, 34), right(count_text(queue.peak), 12),
-                           right(queue.limit == 0 ? "–" : count_text(queue.limit), 14),
-                           left(record.unit == QueueUnit::bytes ? "bytes" : "packets", 8),
-                           bar(queue.peak, queue.limit, 20));
+        const std::string_view unit = record.unit == QueueUnit::bytes ? "bytes" : "packets";
+        out += fmt::format("  {}{}{}  {}\n", left(record.name, 38), right(count_text(queue.peak), 10),
+                           right(queue.limit == 0 ? "no limit" : count_text(queue.limit), 14),
+                           queue.limit == 0 ? std::string(unit) : left(unit, 9) + bar(queue.peak, queue.limit, 20));
     }
 }
 
