@@ -15,12 +15,17 @@ constexpr std::size_t process_level = static_cast<std::size_t>(Context::process)
 
 std::optional<Context> CpuState::running() const
 {
-    for (std::size_t level = levels.size(); level-- > 0;) {
-        if (!levels[level].empty()) {
-            return static_cast<Context>(level);
+    // The call begun last runs. Mostly that is the highest level, but softirqs run inside irq_exit_rcu: that call stays open
+    // at the hard interrupt's level while theirs is at work.
+    std::optional<Context> latest;
+    std::size_t ordinal = 0;
+    for (std::size_t level = 0; level < levels.size(); ++level) {
+        if (!levels[level].empty() && (!latest || levels[level].back().ordinal > ordinal)) {
+            latest = static_cast<Context>(level);
+            ordinal = levels[level].back().ordinal;
         }
     }
-    return std::nullopt;
+    return latest;
 }
 
 const OpenCall* CpuState::innermost() const

@@ -22,13 +22,13 @@ struct OpenCall {
 };
 
 struct CpuState {
-    /// Open calls per Context, outermost first. The highest non-empty level is the one that runs.
+    /// Open calls per Context, outermost first.
     std::array<std::vector<OpenCall>, 4> levels;
     TaskId task = TaskId::none; ///< 0: idle
     HostId host{};
     std::uint8_t softirq_pending = 0; ///< bit per vector
 
-    /// The level that runs now; empty: idle or unknown user code.
+    /// The level that runs now, that of the call begun last; empty: idle or unknown user code.
     [[nodiscard]] std::optional<Context> running() const;
     /// Innermost open call of the running level; null if idle.
     [[nodiscard]] const OpenCall* innermost() const;
