@@ -49,6 +49,7 @@ MapScene::MapScene(const Session& session) : m_session(session)
         m_roomOf.push_back(Catalog::room_of(function.id));
     }
     m_memory = Catalog::find_room("skb_memory");
+    m_wire = Catalog::find_room("wire");
     reset();
 }
 
@@ -373,6 +374,18 @@ MapScene::Target MapScene::nextMove(PacketId packet, const PacketState& state) c
     return target;
 }
 
+QPointF MapScene::standAt(const MapLayout& layout, RoomId room, int index) const
+{
+    QPointF spot = layout.spot(room, index);
+    for (const MapTray& tray : m_trays) {
+        if (tray.room == room) {
+            spot.setY(tray.slotRow.center().y());
+            break;
+        }
+    }
+    return spot;
+}
+
 QPointF MapScene::along(const MapLayout& layout, QPointF from, RoomId a, RoomId b, QPointF to, qreal share) const
 {
     const std::vector<QPointF>& way = layout.way(a, b);
@@ -434,9 +447,10 @@ void MapScene::buildTokens(const MapLayout& layout, const StackState& state)
                 token.hidden = index >= last;
                 token.centre = tray->slot(std::min(index, tray->slotCount - 1)).center();
             } else if (record.kind == QueueKind::wire) {
-                const int fit = layout.spots(record.room);
+                // On its way to the ring, whatever room the queue is said to stand in.
+                const int fit = layout.spots(m_wire);
                 token.hidden = index >= fit;
-                token.centre = layout.spot(record.room, std::min(index, fit - 1));
+                token.centre = layout.spot(m_wire, std::min(index, fit - 1));
             } else {
                 token.hidden = true;
                 token.centre = layout.room(record.room).center();
@@ -480,17 +494,18 @@ void MapScene::buildTokens(const MapLayout& layout, const StackState& state)
             token.context = s.state->context;
             token.verdict = s.state->verdict;
             token.flow = flowOf(s.packet);
-            token.centre = room == RoomId::none ? QPointF() : layout.spot(room, std::min(index, std::max(0, fit - 1)));
+            token.centre = room == RoomId::none ? QPointF() : standAt(layout, room, std::min(index, std::max(0, fit - 1)));
             token.hidden = index >= fit;
             const Target target = nextMove(s.packet, *s.state);
             if (target.leftQueue && target.from != QueueId::none && to_index(target.from) < m_trayOf.size()) {
                 // Out of its slot, into the room that handles it next (or where the state already has it).
-                const RoomId queueRoom = trace.queue(target.from).room;
+                const QueueKind queueKind = trace.queue(target.from).kind;
+                const RoomId queueRoom = queueKind == QueueKind::wire ? m_wire : trace.queue(target.from).room;
                 const RoomId goal = target.room != RoomId::none ? target.room : room;
                 const std::uint64_t end = target.room != RoomId::none ? std::min(target.at, target.since + longest) : target.since + longest;
                 const int row = m_trayOf[to_index(target.from)];
-                const QPointF start = row >= 0 ? m_trays[static_cast<std::size_t>(row)].slot(0).center() : layout.spot(queueRoom, 0);
-                const QPointF goalSpot = layout.spot(goal, 0);
+                const QPointF start = row >= 0 ? m_trays[static_cast<std::size_t>(row)].slot(0).center() : queueKind == QueueKind::wire ? layout.spot(m_wire, 0) : standAt(layout, queueRoom, 0);
+                const QPointF goalSpot = standAt(layout, goal, 0);
                 if (goal != RoomId::none) {
                     if (now < end && end > target.since) {
                         const qreal share = smooth(static_cast<qreal>(now - target.since) / static_cast<qreal>(end - target.since));
@@ -505,7 +520,7 @@ void MapScene::buildTokens(const MapLayout& layout, const StackState& state)
                 const std::uint64_t length = std::min(target.at - target.since, longest);
                 const std::uint64_t start = target.at - length;
                 if (length > 0 && now > start) {
-                    QPointF goal = layout.spot(target.room, 0);
+                    QPointF goal = standAt(layout, target.room, 0);
                     if (target.queue != QueueId::none && to_index(target.queue) < m_trayOf.size() && m_trayOf[to_index(target.queue)] >= 0) {
                         const MapTray& tray = m_trays[static_cast<std::size_t>(m_trayOf[to_index(target.queue)])];
                         goal = tray.slot(std::min(static_cast<int>(tray.packets), tray.slotCount - 1)).center();
@@ -574,7 +589,7 @@ void MapScene::buildEnded(const MapLayout& layout, const StackState& state)
         token.context = context;
         token.flow = flowOf(*it);
         token.verdict = dropped ? Verdict::dropped : trace.packet(*it).verdict;
-        const QPointF start = layout.spot(room, 0);
+        const QPointF start = standAt(layout, room, 0);
         if (dropped) {
             // Sideways out of the room, to where it is counted.
             const QPointF goal = layout.drops(room).center();

@@ -123,6 +123,8 @@ private:
     [[nodiscard]] RoomId placeOf(const Event& event) const;
     [[nodiscard]] Target nextMove(PacketId packet, const PacketState& state) const;
     [[nodiscard]] QPointF along(const MapLayout& layout, QPointF from, RoomId a, RoomId b, QPointF to, qreal share) const;
+    /// Where a token stands in the room that is in no queue: as the layout says, but clear of a tray's name and count.
+    [[nodiscard]] QPointF standAt(const MapLayout& layout, RoomId room, int index) const;
     void buildTrays(const MapLayout& layout, const StackState& state);
     void buildActivity(const StackState& state);
     void buildTokens(const MapLayout& layout, const StackState& state);
@@ -142,6 +144,7 @@ private:
     std::uint64_t m_pace = 150;
     bool m_paceFixed = false;
     RoomId m_memory = RoomId::none;
+    RoomId m_wire = RoomId::none;
 
     std::vector<MapToken> m_tokens;
     std::vector<MapTray> m_trays;

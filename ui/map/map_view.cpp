@@ -245,24 +245,28 @@ bool MapView::lit(const MapLink& link) const
     }
     // A room on a main way may hold nothing of its own to run (a hook without hook functions, a bypassed qdisc): the way
     // through it is lit when something before and something behind it ran.
-    static constexpr std::array<std::string_view, 11> receive{"wire", "rx_ring", "napi_poll", "gro", "core_receive", "ip_rcv",
-                                                              "pre_routing", "route_in", "local_in", "udp_rx", "socket_rx_queue"};
-    static constexpr std::array<std::string_view, 11> send{"app_tx", "socket_tx", "udp_tx", "local_out", "ip_output", "post_routing",
-                                                           "neighbour", "qdisc", "transmit", "tx_ring", "wire"};
+    static constexpr std::array<std::string_view, 10> receive{"rx_ring", "napi_poll", "gro", "core_receive", "ip_rcv", "pre_routing",
+                                                              "route_in", "local_in", "udp_rx", "socket_rx_queue"};
+    static constexpr std::array<std::string_view, 10> send{"socket_tx", "udp_tx", "local_out", "ip_output", "post_routing", "neighbour",
+                                                           "qdisc", "transmit", "tx_ring", "wire"};
     for (const auto& way : {receive, send}) {
         const auto from = std::find(way.begin(), way.end(), Catalog::room(link.from).key);
         const auto to = std::find(way.begin(), way.end(), Catalog::room(link.to).key);
         if (from == way.end() || to != from + 1) {
             continue;
         }
-        const auto used = [&](std::string_view key) { return lit(Catalog::find_room(key)); };
-        return std::any_of(way.begin(), to, used) && std::any_of(to, way.end(), used);
+        // The ends of the send column are busy without any packet: sockets are made there, and the wire is shared.
+        const auto used = [&](std::string_view key) { return key != "socket_tx" && key != "wire" && lit(Catalog::find_room(key)); };
+        if (*from == "socket_tx") {
+            return used(*to);
+        }
+        return *to == "wire" ? used(*from) : std::any_of(way.begin(), to, used) && std::any_of(to, way.end(), used);
     }
     // Ways that are walked without a packet in hand, or that no packet walks.
-    static constexpr std::array<std::string_view, 4> helpers{"route_out", "egress", "net_tx", "softirq"};
+    static constexpr std::array<std::string_view, 5> helpers{"route_out", "egress", "net_tx", "softirq", "app_tx"};
     const bool helper = std::find(helpers.begin(), helpers.end(), Catalog::room(link.to).key) != helpers.end() ||
                         std::find(helpers.begin(), helpers.end(), Catalog::room(link.from).key) != helpers.end();
-    const bool toApplication = Catalog::room(link.to).key == "app_rx";
+    const bool toApplication = Catalog::room(link.to).key == "app_rx" || Catalog::room(link.from).key == "wire";
     return (helper || toApplication || link.style != MapLink::Style::path) && lit(link.from) && lit(link.to);
 }
 
@@ -457,7 +461,7 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     const qreal left = rect.left() + 11 * s;
     const qreal right = textRight(room.id);
     const QFont title = Theme::sans(12 * s, QFont::DemiBold);
-    const QFont mono = Theme::mono(10 * s);
+    const QFont mono = Theme::mono(10.6 * s);
     const bool twoLines = rect.height() >= 27 * s;
     p.setPen(used ? c.text : c.textFaint);
     p.setFont(title);
@@ -476,7 +480,11 @@ QString MapView::trayName(const MapTray& tray, qreal width) const
 {
     const Trace& trace = m_session->trace();
     const QFontMetricsF metrics(Theme::sans(11.5 * m_layout->scale(), QFont::DemiBold));
+    const Room& room = Catalog::room(tray.room);
     QString name = text(trace.queue(tray.queue).name);
+    if (room.kind == RoomKind::function) {
+        return metrics.elidedText(titleOf(room), Qt::ElideRight, width); // a function that keeps a list (GRO): its own name
+    }
     const QString first = name.section(' ', 0, 0);
     const QString rest = name.section(' ', 1);
     const bool device = trace.find_device(first.toStdString()) != DeviceId::none;
@@ -510,7 +518,7 @@ void MapView::paintTrayFixed(QPainter& p, const MapTray& tray) const
     p.setFont(font);
     p.setPen(faint ? c.textFaint : c.text);
     const qreal left = tray.card.left() + 11 * s;
-    const qreal count = faint ? 0 : QFontMetricsF(Theme::mono(10 * s)).horizontalAdvance(trayCount(tray)) + 6 * s;
+    const qreal count = faint ? 0 : QFontMetricsF(Theme::mono(10.6 * s)).horizontalAdvance(trayCount(tray)) + 6 * s;
     const qreal room = tray.card.width() - 18 * s - count;
     p.drawText(QRectF(left, tray.card.top() + 2.5 * s, room, 15 * s), Qt::AlignLeft | Qt::AlignVCenter, trayName(tray, room));
     p.setPen(QPen(faint ? mixed(c.slot, c.band, 0.5) : c.slot, 1));
@@ -600,7 +608,7 @@ void MapView::paintActivity(QPainter& p)
         const QRectF content = m_layout->content(activity.room);
         qreal right = napi ? content.right() - 6 * s : content.right() - (standing == 0 ? 6 : standing * 34 + 8) * s;
         const QFont bold = Theme::sans(9.5 * s, QFont::DemiBold);
-        const QFont mono = Theme::mono(10 * s);
+        const QFont mono = Theme::mono(10.6 * s);
         const QColor ink = Theme::instance().contextText(activity.context);
         // The function that runs right now takes the place of the room's usual one.
         if (!tray && rect.height() >= 27 * s) {
@@ -667,7 +675,7 @@ void MapView::paintTrays(QPainter& p)
 {
     const qreal s = m_layout->scale();
     const Colors& c = colors();
-    const QFont figures = Theme::mono(10 * s);
+    const QFont figures = Theme::mono(10.6 * s);
     const QFont strong = Theme::mono(10 * s, QFont::Bold);
     for (const MapTray& tray : m_scene->trays()) {
         const QueueUnit unit = m_session->trace().queue(tray.queue).unit;
@@ -916,13 +924,13 @@ void MapView::paintTokens(QPainter& p)
     const MapToken* chosen = nullptr;
     // Resting ones first, then the moving, then those that end, the selected one last.
     if (m_crowded) {
-        // No numbers: few pictures, many copies. One call for each picture.
-        struct Batch {
-            const QPixmap* pixmap;
+        // No numbers: few pictures, copied many times to whole device pixels, which needs no interpolation.
+        struct Kind {
             quint32 key;
-            std::vector<QPainter::PixmapFragment> fragments;
+            QPixmap pixmap;
+            QPointF half;
         };
-        std::vector<Batch> batches;
+        std::vector<Kind> kinds;
         const qreal dpr = devicePixelRatioF();
         for (const MapToken& token : m_scene->tokens()) {
             if (token.packet == selected) {
@@ -933,22 +941,15 @@ void MapView::paintTokens(QPainter& p)
             }
             const quint32 key = token.flow | static_cast<quint32>(token.kind) << 4 | static_cast<quint32>(token.context) << 8 |
                                 (token.kind == MapToken::Kind::waiting ? to_index(token.queue) << 12 : 0);
-            auto batch = std::find_if(batches.begin(), batches.end(), [&](const Batch& b) { return b.key == key; });
-            if (batch == batches.end()) {
-                batches.push_back({new QPixmap(stamp(token, false)), key, {}});
-                batch = std::prev(batches.end());
+            auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const Kind& k) { return k.key == key; });
+            if (kind == kinds.end()) {
+                const QPixmap& pixmap = stamp(token, false);
+                const QSizeF size = tokenSize(token);
+                kinds.push_back({key, pixmap, {size.width() / 2 + 1, size.height() / 2 + 1}});
+                kind = std::prev(kinds.end());
             }
-            const QRectF source(0, 0, batch->pixmap->width(), batch->pixmap->height());
-            // Whole device pixels: a plain copy instead of an interpolated one.
-            const QPointF at(std::round(token.centre.x() * dpr) / dpr, std::round(token.centre.y() * dpr) / dpr);
-            batch->fragments.push_back(QPainter::PixmapFragment::create(at, source, 1, 1, 0, token.opacity));
-        }
-        for (const Batch& batch : batches) {
-            const QSizeF half = QSizeF(batch.pixmap->size()) / dpr / 2;
-            for (const QPainter::PixmapFragment& fragment : batch.fragments) {
-                p.drawPixmap(QPointF(std::round(fragment.x - half.width()), std::round(fragment.y - half.height())), *batch.pixmap);
-            }
-            delete batch.pixmap;
+            const QPointF corner = token.centre - kind->half;
+            p.drawPixmap(QPointF(std::round(corner.x() * dpr) / dpr, std::round(corner.y() * dpr) / dpr), kind->pixmap);
         }
     } else {
         for (const int pass : {0, 1, 2}) {
@@ -961,11 +962,9 @@ void MapView::paintTokens(QPainter& p)
                     chosen = &token;
                     continue;
                 }
-                const QPixmap& pixmap = stamp(token, true);
-                const QSizeF pixels = QSizeF(pixmap.size()) / pixmap.devicePixelRatio();
+                const QSizeF half = tokenSize(token) / 2;
                 p.setOpacity(token.opacity);
-                p.drawPixmap(QPointF(token.centre.x() - tokenSize(token).width() / 2 - 1, token.centre.y() - tokenSize(token).height() / 2 - 1), pixmap);
-                (void)pixels;
+                p.drawPixmap(token.centre - QPointF(half.width() + 1, half.height() + 1), stamp(token, true));
             }
         }
         p.setOpacity(1);

@@ -8,6 +8,7 @@
 
 #include <QCache>
 #include <QPixmap>
+#include <QPointer>
 #include <QWidget>
 #include <array>
 #include <memory>
@@ -95,7 +96,7 @@ private:
     [[nodiscard]] const QPixmap& stamp(const MapToken& token, bool number);
     void drawStamp(QPainter& p, const QRectF& rect, const MapToken& token, const QString& number, qreal scale) const;
 
-    Session* m_session = nullptr;
+    QPointer<Session> m_session;
     std::unique_ptr<MapScene> m_scene;
     std::unique_ptr<MapLayout> m_layout;
     QPixmap m_fixed;

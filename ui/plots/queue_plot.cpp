@@ -95,7 +95,7 @@ QueuePlot::QueuePlot(Session* session, TimeAxis* axis, QWidget* parent)
     setFocusPolicy(Qt::TabFocus);
     setAccessibleName(tr("Queue lengths over time"));
     m_plot->setAttribute(Qt::WA_DontShowOnScreen);
-    m_plot->setNoAntialiasingOnDrag(true);
+    m_plot->setPlottingHint(QCP::phFastPolylines, true);
     m_plot->axisRect()->setAutoMargins(QCP::msNone);
     m_plot->axisRect()->setMargins(QMargins(0, 0, 0, 0));
     for (QCPAxis* each : {m_plot->xAxis, m_plot->yAxis, m_plot->xAxis2, m_plot->yAxis2}) {
@@ -150,7 +150,10 @@ std::vector<QueueId> QueuePlot::shownQueues()
         const double limit = s.limits.back().level;
         double weight = limit > 0 ? s.peak / limit : 0;
         weight += record.kind == QueueKind::backlog || record.kind == QueueKind::rx_ring || record.kind == QueueKind::socket ? 0.5 : 0;
-        weight -= record.kind == QueueKind::reader ? 1 : 0;
+        weight -= record.kind == QueueKind::reader || record.kind == QueueKind::gro_list ? 2 : 0;
+        if (weight < -0.5 && !ranked.empty()) {
+            continue;
+        }
         ranked.emplace_back(-weight, s.queue);
     }
     std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -222,7 +225,7 @@ void QueuePlot::refill()
         default: line.color = flow++ == 0 ? c.softirq : c.textMuted; break;
         }
         const double top = line.bytes ? m_topBytes : m_top;
-        // One picture column holds at most four points of a line: what was first, lowest, highest and last in it.
+        // One picture column holds at most three points of a line: the lowest, the highest and the last in it.
         QVector<double> keys;
         QVector<double> values;
         const auto& points = s.points;
@@ -251,10 +254,8 @@ void QueuePlot::refill()
                     values.push_back(each->level / top);
                 }
             } else {
-                for (const double level : {opened, low, high, std::prev(end)->level}) {
-                    keys.push_back(at);
-                    values.push_back(level / top);
-                }
+                keys.append({at, at + column / 3, at + column * 2 / 3});
+                values.append({(opened - low < high - opened ? low : high) / top, (opened - low < high - opened ? high : low) / top, std::prev(end)->level / top});
             }
             it = end;
         }
@@ -266,7 +267,9 @@ void QueuePlot::refill()
         graph->setAdaptiveSampling(false);
         graph->setAntialiased(false);
         const bool chosen = selection.queue == queue;
-        graph->setPen(QPen(line.color, chosen ? 3 : 1.8, line.style, Qt::FlatCap, Qt::MiterJoin));
+        // A wide pen on thousands of crossing steps costs seconds; a thin one is drawn at once and looks the same there.
+        const double width = keys.size() > 1500 ? 1 : chosen ? 3 : 1.8;
+        graph->setPen(QPen(line.color, width, line.style, Qt::FlatCap, Qt::MiterJoin));
         graph->setData(keys, values, true);
 
         line.limit = s.limits.back().level;

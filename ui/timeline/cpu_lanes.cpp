@@ -10,6 +10,7 @@
 #include <QToolTip>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace skbscope::ui {
 
@@ -20,6 +21,8 @@ constexpr int lane_gap = 12;
 constexpr int top_margin = 14;
 /// Work seen only by its entries (no returns) holds together while its entries are this close.
 constexpr std::uint64_t hold_together_ns = 20'000;
+
+constexpr std::uint64_t unknown_end = std::numeric_limits<std::uint64_t>::max();
 
 std::size_t levelOf(Context context)
 {
@@ -34,11 +37,12 @@ void CpuBlocks::reset()
 {
     m_taken = 0;
     m_lanes.clear();
+    m_work.clear();
     m_laneOf.clear();
     m_isKsoftirqd.clear();
 }
 
-CpuBlocks::Lane& CpuBlocks::lane(const Event& event)
+std::size_t CpuBlocks::lane(const Event& event)
 {
     if (event.cpu >= m_laneOf.size()) {
         m_laneOf.resize(event.cpu + std::size_t{1}, -1);
@@ -51,11 +55,83 @@ CpuBlocks::Lane& CpuBlocks::lane(const Event& event)
         fresh.cpu = event.cpu;
         fresh.host = event.host_id();
         m_lanes.insert(at, std::move(fresh));
+        m_work.insert(m_work.begin() + row, Work{});
         for (std::size_t i = static_cast<std::size_t>(row); i < m_lanes.size(); ++i) {
             m_laneOf[m_lanes[i].cpu] = static_cast<int>(i);
         }
     }
-    return m_lanes[static_cast<std::size_t>(m_laneOf[event.cpu])];
+    return static_cast<std::size_t>(m_laneOf[event.cpu]);
+}
+
+void CpuBlocks::add(Lane& lane, const Open& open, std::uint64_t begin, std::uint64_t end)
+{
+    const bool thread = open.level == 1 && open.task < m_isKsoftirqd.size() && m_isKsoftirqd[open.task];
+    auto& blocks = lane.levels[open.level];
+    if (!blocks.empty()) {
+        CpuBlock& last = blocks.back();
+        if (last.end == begin && last.ksoftirqd == thread && (open.level != 0 || last.task == open.task)) {
+            last.end = std::max(last.end, end);
+            return;
+        }
+    }
+    blocks.push_back({begin, end, open.ordinal, open.task, thread});
+}
+
+void CpuBlocks::advance(std::size_t row, std::uint64_t t)
+{
+    Work& work = m_work[row];
+    while (!work.stack.empty()) {
+        Open& top = work.stack.back();
+        if (top.end == unknown_end) {
+            // A model writes a call's end when it returns.
+            const Event& event = m_session.trace()[top.ordinal];
+            top.end = event.has_end() ? event.time_ns + event.duration_ns : unknown_end;
+        }
+        const std::uint64_t end = std::min(top.end, t);
+        if (end > work.cursor) {
+            add(m_lanes[row], top, work.cursor, end);
+            work.cursor = end;
+        }
+        if (top.end > t) {
+            return;
+        }
+        work.stack.pop_back();
+    }
+    work.cursor = std::max(work.cursor, t);
+}
+
+void CpuBlocks::call(std::size_t row, const Event& event, std::uint32_t ordinal)
+{
+    Work& work = m_work[row];
+    const auto level = static_cast<std::uint8_t>(levelOf(event.context()));
+    // Calls without a known end: they run on while this one is theirs or interrupts them; else they have ended, at the
+    // latest moment they were seen, or now if that is close.
+    for (std::size_t i = work.stack.size(); i-- > 0;) {
+        Open& open = work.stack[i];
+        if (open.end != unknown_end) {
+            continue;
+        }
+        const bool inside = level > open.level || (level == open.level && event.depth > open.depth && (level != 0 || open.task == event.task));
+        if (inside) {
+            open.lastSeen = event.time_ns;
+            continue;
+        }
+        const bool close = level == open.level && event.time_ns - open.lastSeen < hold_together_ns;
+        open.end = close ? event.time_ns : std::max(open.lastSeen, work.cursor);
+    }
+    advance(row, event.time_ns);
+    work.cursor = std::max(work.cursor, event.time_ns);
+    Open open;
+    open.ordinal = ordinal;
+    open.end = event.has_end() ? event.time_ns + event.duration_ns : unknown_end;
+    open.lastSeen = event.time_ns;
+    open.level = level;
+    open.depth = event.depth;
+    open.task = event.task;
+    work.stack.push_back(open);
+    if (open.end == open.lastSeen || open.end == unknown_end) {
+        add(m_lanes[row], open, event.time_ns, event.time_ns); // seen, however short
+    }
 }
 
 void CpuBlocks::update()
@@ -65,41 +141,58 @@ void CpuBlocks::update()
         m_isKsoftirqd.push_back(trace.tasks()[i].name.starts_with("ksoftirqd"));
     }
     const HostId host = m_session.host();
+    const bool grown = m_taken < trace.size();
     for (; m_taken < trace.size(); ++m_taken) {
         const Event& event = trace[m_taken];
-        const EventKind kind = event.event_kind();
         if (to_index(host) != 0 && event.host_id() != host) {
             continue;
         }
-        if (kind != EventKind::call && kind != EventKind::exit && kind != EventKind::sched) {
-            continue;
-        }
-        Lane& on = lane(event);
-        if (kind == EventKind::sched) {
-            continue;
-        }
-        const std::size_t level = levelOf(event.context());
-        auto& blocks = on.levels[level];
-        const std::uint64_t start = event.time_ns;
-        if (kind == EventKind::exit) {
-            if (!blocks.empty()) {
-                blocks.back().end = std::max(blocks.back().end, start);
+        switch (event.event_kind()) {
+        case EventKind::call: call(lane(event), event, static_cast<std::uint32_t>(m_taken)); break;
+        case EventKind::exit: {
+            const std::size_t row = lane(event);
+            for (Open& open : m_work[row].stack) {
+                if (open.ordinal == event.arg) {
+                    open.end = event.time_ns;
+                }
             }
-            continue;
+            advance(row, event.time_ns);
+            break;
         }
-        const std::uint64_t end = event.has_end() ? start + event.duration_ns : start;
-        const bool thread = level == 1 && event.task < m_isKsoftirqd.size() && m_isKsoftirqd[event.task];
-        if (!blocks.empty()) {
-            CpuBlock& last = blocks.back();
-            const bool sameTask = level != 0 || last.task == event.task;
-            // Inside a call whose end is known, or (ends unknown) close enough to be one piece of work.
-            const bool inside = start <= last.end || (!event.has_end() && start - last.end < hold_together_ns);
-            if (sameTask && inside && last.ksoftirqd == thread) {
-                last.end = std::max(last.end, std::max(start, end));
-                continue;
+        case EventKind::sched: {
+            // The calls of a task that sleeps wait for it; the time between is not theirs.
+            const std::size_t row = lane(event);
+            advance(row, event.time_ns);
+            Work& work = m_work[row];
+            const auto first = std::stable_partition(work.stack.begin(), work.stack.end(), [](const Open& o) { return o.level != 0; });
+            for (auto each = first; each != work.stack.end(); ++each) {
+                work.asleep[each->task].push_back(*each);
             }
+            work.stack.erase(first, work.stack.end());
+            const auto woken = work.asleep.find(event.task);
+            if (event.task != 0 && woken != work.asleep.end()) {
+                work.stack.insert(work.stack.begin(), woken->second.begin(), woken->second.end());
+                work.asleep.erase(woken);
+            }
+            break;
         }
-        blocks.push_back({start, end, static_cast<std::uint32_t>(m_taken), event.task, thread});
+        default: break;
+        }
+    }
+    if (!grown) {
+        return;
+    }
+    // What has returned lies fully known behind the last event; what has not is shown up to it.
+    const std::uint64_t last = trace.end_time().ns;
+    for (std::size_t row = 0; row < m_work.size(); ++row) {
+        std::uint64_t until = last;
+        for (const Open& open : m_work[row].stack) {
+            until = open.end == unknown_end ? until : std::max(until, open.end);
+        }
+        const bool open = std::any_of(m_work[row].stack.begin(), m_work[row].stack.end(), [](const Open& o) { return o.end == unknown_end; });
+        if (!m_work[row].stack.empty()) {
+            advance(row, open ? (trace.info.observed ? m_work[row].cursor : last) : until);
+        }
     }
 }
 
@@ -352,7 +445,7 @@ CpuLanes::Hit CpuLanes::hit(QPointF point)
             // The innermost call of this CPU and context that holds the moment; calls begin in order of time.
             const std::size_t stop = trace.lower_bound({ns + tolerance + 1});
             constexpr std::size_t looked_at = 20'000;
-            for (std::size_t i = stop; i-- > block->first && stop - i < looked_at;) {
+            for (std::size_t i = stop; i-- > 0 && stop - i < looked_at;) {
                 const Event& event = trace[i];
                 if (!event.is_call() || event.cpu != found.cpu || levelOf(event.context()) != levelOf(context)) {
                     continue;

@@ -7,20 +7,21 @@
 #include <QPixmap>
 #include <QWidget>
 #include <array>
+#include <map>
 #include <vector>
 
 namespace skbscope::ui {
 
-/// A stretch of work of one context on one CPU.
+/// A stretch of time in which a CPU ran in one context. Stretches of one CPU never overlap: what was interrupted is cut.
 struct CpuBlock {
     std::uint64_t begin = 0; ///< ns
     std::uint64_t end = 0;
-    std::uint32_t first = 0; ///< ordinal of its first event
+    std::uint32_t first = 0; ///< ordinal of the call that ran when it began
     std::uint32_t task = 0;
     bool ksoftirqd = false;
 };
 
-/// All blocks of a trace, built in one pass and extended as the trace grows.
+/// All blocks of a trace, built in one pass over the calls and extended as the trace grows.
 class CpuBlocks {
 public:
     explicit CpuBlocks(const Session& session) : m_session(session) {}
@@ -37,11 +38,29 @@ public:
     [[nodiscard]] static const CpuBlock* at(const Lane& lane, Context context, std::uint64_t ns, std::uint64_t tolerance = 0);
 
 private:
-    Lane& lane(const Event& event);
+    struct Open {
+        std::uint32_t ordinal = 0;
+        std::uint64_t end = 0;      ///< all ones: not known (yet)
+        std::uint64_t lastSeen = 0; ///< of a call whose end is not known: when it surely still ran
+        std::uint8_t level = 0;
+        std::uint8_t depth = 0;
+        std::uint32_t task = 0;
+    };
+    struct Work { // of one CPU
+        std::vector<Open> stack; ///< as they interrupted and called each other; the last one runs
+        std::map<std::uint32_t, std::vector<Open>> asleep; ///< by task: its calls, while another task runs
+        std::uint64_t cursor = 0;
+    };
+    std::size_t lane(const Event& event);
+    void add(Lane& lane, const Open& open, std::uint64_t begin, std::uint64_t end);
+    /// Turns what ran from the cursor up to t into blocks; calls that ended are taken off.
+    void advance(std::size_t row, std::uint64_t t);
+    void call(std::size_t row, const Event& event, std::uint32_t ordinal);
 
     const Session& m_session;
     std::size_t m_taken = 0;
     std::vector<Lane> m_lanes;
+    std::vector<Work> m_work; ///< by lane
     std::vector<int> m_laneOf; ///< by CPU
     std::vector<bool> m_isKsoftirqd;
 };

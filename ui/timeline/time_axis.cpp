@@ -34,6 +34,18 @@ double roundUp(double value)
     return 10 * power;
 }
 
+/// As roundUp, in finer steps: how much the axis shows.
+double roomFor(double value)
+{
+    const double power = std::pow(10.0, std::floor(std::log10(std::max(value, 1.0))));
+    for (const double step : {1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0}) {
+        if (step * power >= value * 0.999999) {
+            return step * power;
+        }
+    }
+    return 10 * power;
+}
+
 } // namespace
 
 TimeAxis::TimeAxis(Session* session, QObject* parent) : QObject(parent), m_session(session)
@@ -80,7 +92,7 @@ void TimeAxis::fitNow(bool grow)
         end += air;
     } else {
         // Room to run into; the range grows by steps, so that the picture does not creep.
-        end = first + roundUp(std::max((last - first) * 1.25, 20'000.0));
+        end = first + roomFor(std::max((last - first) * 1.15, 20'000.0));
         if (grow && m_end - m_begin > 0 && last < m_begin + (m_end - m_begin) * 0.86 && m_begin == first && end < m_end) {
             return;
         }

@@ -42,7 +42,7 @@ public:
 
     std::uint64_t now = 0;
 
-    void emit(EventKind kind, const char* function, PacketId packet, std::uint32_t arg, int cpu, Context context, TaskId task = TaskId::none)
+    void record(EventKind kind, const char* function, PacketId packet, std::uint32_t arg, int cpu, Context context, TaskId task = TaskId::none)
     {
         Event event;
         event.time_ns = now;
@@ -57,7 +57,7 @@ public:
     }
     void call(const char* function, PacketId packet, int cpu, Context context, std::uint64_t duration, int depth, TaskId task = TaskId::none)
     {
-        emit(EventKind::call, function, packet, 0, cpu, context, task);
+        record(EventKind::call, function, packet, 0, cpu, context, task);
         Event& event = trace.mutable_event(trace.size() - 1);
         event.duration_ns = static_cast<std::uint32_t>(duration);
         event.depth = static_cast<std::uint8_t>(depth);
@@ -65,7 +65,7 @@ public:
     void fill(QueueId queue, std::uint64_t before, std::uint64_t after, int cpu)
     {
         const auto row = trace.add_queue_change({QueueChange::What::fill, queue, before, after});
-        emit(EventKind::queue, "", PacketId::none, row, cpu, Context::softirq);
+        record(EventKind::queue, "", PacketId::none, row, cpu, Context::softirq);
     }
 
     PacketId born(bool sent, int flow)
@@ -113,7 +113,7 @@ inline Trace backlogTrace(int count = 64)
         }
         const PacketId packet = backlog.front();
         backlog.pop_front();
-        h.emit(EventKind::dequeue, "process_backlog", packet, to_index(h.backlog1), 1, softirq);
+        h.record(EventKind::dequeue, "process_backlog", packet, to_index(h.backlog1), 1, softirq);
         rest(40);
         const char* steps[] = {"__netif_receive_skb_core", "ip_rcv", "nf_hook_slow", "ip_route_input_noref", "ip_local_deliver", "udp_rcv", "__udp_enqueue_schedule_skb"};
         const std::uint64_t costs[] = {160, 240, 90, 310, 130, 280, 120};
@@ -127,11 +127,11 @@ inline Trace backlogTrace(int count = 64)
             rest(costs[i]);
             total -= costs[i];
         }
-        h.emit(EventKind::enqueue, "__udp_enqueue_schedule_skb", packet, to_index(h.socket), 1, softirq);
+        h.record(EventKind::enqueue, "__udp_enqueue_schedule_skb", packet, to_index(h.socket), 1, softirq);
         h.fill(h.socket, bytes, bytes + 832, 1);
         bytes += 832;
         socket.push_back(packet);
-        h.emit(EventKind::verdict, "__udp_enqueue_schedule_skb", packet, static_cast<std::uint32_t>(Verdict::delivered), 1, softirq);
+        h.record(EventKind::verdict, "__udp_enqueue_schedule_skb", packet, static_cast<std::uint32_t>(Verdict::delivered), 1, softirq);
         h.trace.mutable_packet(packet).verdict = Verdict::delivered;
         rest(60);
     };
@@ -143,11 +143,11 @@ inline Trace backlogTrace(int count = 64)
         socket.pop_front();
         h.call("udp_recvmsg", packet, 1, Context::process, 420, 2, h.dnsd);
         rest(120);
-        h.emit(EventKind::dequeue, "__skb_recv_udp", packet, to_index(h.socket), 1, Context::process, h.dnsd);
+        h.record(EventKind::dequeue, "__skb_recv_udp", packet, to_index(h.socket), 1, Context::process, h.dnsd);
         h.fill(h.socket, bytes, bytes - 832, 1);
         bytes -= 832;
         rest(200);
-        h.emit(EventKind::free, "skb_consume_udp", packet, 0, 1, Context::process, h.dnsd);
+        h.record(EventKind::free, "skb_consume_udp", packet, 0, 1, Context::process, h.dnsd);
         h.end(packet, Verdict::delivered);
         rest(100);
     };
@@ -157,8 +157,8 @@ inline Trace backlogTrace(int count = 64)
         }
         ++made;
         const PacketId packet = h.born(false, made % 3);
-        h.emit(EventKind::birth, "", packet, to_index(h.eth0), 0, Context::hardirq);
-        h.emit(EventKind::enqueue, "", packet, to_index(h.ring), 0, Context::hardirq);
+        h.record(EventKind::birth, "", packet, to_index(h.eth0), 0, Context::hardirq);
+        h.record(EventKind::enqueue, "", packet, to_index(h.ring), 0, Context::hardirq);
         ring.push_back(packet);
         rest(30);
     };
@@ -178,7 +178,7 @@ inline Trace backlogTrace(int count = 64)
             rest(150);
             h.call("ip_route_output_flow", PacketId::none, 0, Context::process, 300, 3, h.dig);
             rest(320);
-            h.emit(EventKind::birth, "__ip_append_data", packet, to_index(h.eth0), 0, Context::process, h.dig);
+            h.record(EventKind::birth, "__ip_append_data", packet, to_index(h.eth0), 0, Context::process, h.dig);
             const char* down[] = {"__ip_local_out", "ip_output", "ip_finish_output", "ip_finish_output2", "__dev_queue_xmit", "dev_hard_start_xmit", "e1000_xmit_frame"};
             std::uint64_t left = 1600;
             int depth = 4;
@@ -187,18 +187,18 @@ inline Trace backlogTrace(int count = 64)
                 rest(200);
                 left -= 200;
             }
-            h.emit(EventKind::enqueue, "e1000_xmit_frame", packet, to_index(h.tx_ring), 0, Context::process, h.dig);
-            h.emit(EventKind::verdict, "e1000_xmit_frame", packet, static_cast<std::uint32_t>(Verdict::sent), 0, Context::process, h.dig);
+            h.record(EventKind::enqueue, "e1000_xmit_frame", packet, to_index(h.tx_ring), 0, Context::process, h.dig);
+            h.record(EventKind::verdict, "e1000_xmit_frame", packet, static_cast<std::uint32_t>(Verdict::sent), 0, Context::process, h.dig);
             rest(300);
         }
         for (int i = 0; i < 12; ++i) {
             arrive();
         }
-        h.emit(EventKind::irq_raise, "", PacketId::none, to_index(h.eth0), 0, Context::hardirq);
+        h.record(EventKind::irq_raise, "", PacketId::none, to_index(h.eth0), 0, Context::hardirq);
         h.call("e1000_intr", PacketId::none, 0, Context::hardirq, 300, 0);
         rest(80);
-        h.emit(EventKind::irq_mask, "e1000_intr", PacketId::none, to_index(h.eth0), 0, Context::hardirq);
-        h.emit(EventKind::softirq_raise, "__raise_softirq_irqoff", PacketId::none, 3, 0, Context::hardirq);
+        h.record(EventKind::irq_mask, "e1000_intr", PacketId::none, to_index(h.eth0), 0, Context::hardirq);
+        h.record(EventKind::softirq_raise, "__raise_softirq_irqoff", PacketId::none, 3, 0, Context::hardirq);
         rest(260);
         const int batch = static_cast<int>(ring.size());
         h.call("net_rx_action", PacketId::none, 0, softirq, static_cast<std::uint64_t>(batch) * 1900 + 600, 0);
@@ -210,7 +210,7 @@ inline Trace backlogTrace(int count = 64)
         for (int i = 0; i < batch; ++i) {
             const PacketId packet = ring.front();
             ring.pop_front();
-            h.emit(EventKind::dequeue, "e1000_clean_rx_irq", packet, to_index(h.ring), 0, softirq);
+            h.record(EventKind::dequeue, "e1000_clean_rx_irq", packet, to_index(h.ring), 0, softirq);
             h.call("napi_gro_receive", packet, 0, softirq, 120, 3);
             rest(130);
             h.call("get_rps_cpu", packet, 0, softirq, 80, 3);
@@ -222,10 +222,10 @@ inline Trace backlogTrace(int count = 64)
                 const auto reason = Catalog::find_drop_reason("CPU_BACKLOG");
                 h.trace.mutable_packet(packet).reason = reason;
                 h.trace.mutable_packet(packet).end_function = h.trace.function_named("enqueue_to_backlog");
-                h.emit(EventKind::drop, "enqueue_to_backlog", packet, to_index(reason), 0, softirq);
+                h.record(EventKind::drop, "enqueue_to_backlog", packet, to_index(reason), 0, softirq);
                 h.end(packet, Verdict::dropped);
             } else {
-                h.emit(EventKind::enqueue, "enqueue_to_backlog", packet, to_index(h.backlog1), 0, softirq);
+                h.record(EventKind::enqueue, "enqueue_to_backlog", packet, to_index(h.backlog1), 0, softirq);
                 backlog.push_back(packet);
             }
             rest(40);
@@ -240,7 +240,7 @@ inline Trace backlogTrace(int count = 64)
             }
         }
         h.call("e1000_irq_enable", PacketId::none, 0, softirq, 60, 2);
-        h.emit(EventKind::irq_unmask, "e1000_irq_enable", PacketId::none, to_index(h.eth0), 0, softirq);
+        h.record(EventKind::irq_unmask, "e1000_irq_enable", PacketId::none, to_index(h.eth0), 0, softirq);
         rest(500);
         for (int i = 0; i < 2; ++i) {
             read();
@@ -262,7 +262,7 @@ inline Trace crowdTrace(int count)
     std::vector<PacketId> packets;
     for (int i = 0; i < count; ++i) {
         packets.push_back(h.born(i % 2 == 0, i % 4));
-        h.emit(EventKind::birth, "", packets.back(), to_index(h.eth0), i % 4, Context::softirq);
+        h.record(EventKind::birth, "", packets.back(), to_index(h.eth0), i % 4, Context::softirq);
     }
     for (int i = 0; i < count; ++i) {
         h.now = static_cast<std::uint64_t>(i % 400);
