@@ -130,8 +130,13 @@ SkbIndex ip_make_skb(Kernel& k, SocketIndex sk, const Destination& route, std::u
 
 int ip_send_skb(Kernel& k, SkbIndex skb)
 {
-    Call call(k, fn::ip_send_skb, skb);
-    return ip_local_out(k, skb);
+    const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::ip_send_skb, packet);
+    const int error = ip_local_out(k, skb);
+    if (error != 0) {
+        k.count("Ip.OutDiscards", packet);
+    }
+    return error;
 }
 
 int ip_output(Kernel& k, SkbIndex skb)

@@ -1,0 +1,210 @@
+#include "core/packet/build.h"
+#include "core/scenario/model_source.h"
+#include "core/scenario/scenario.h"
+#include "core/trace/stack_state.h"
+
+#include <gtest/gtest.h>
+
+namespace skbscope {
+namespace {
+
+constexpr const char* minimal = "skbscope: 1\nhosts:\n  - name: server\n";
+
+struct BadCase {
+    const char* name;
+    const char* text;
+    const char* where;
+    const char* says;
+};
+
+class BadScenario : public testing::TestWithParam<BadCase> {};
+
+TEST_P(BadScenario, IsRefusedWithLineColumnAndReason)
+{
+    const auto scenario = parse_scenario(GetParam().text, "s.yaml");
+    ASSERT_FALSE(scenario);
+    EXPECT_EQ(scenario.error().kind, ErrorKind::invalid);
+    EXPECT_EQ(scenario.error().where, GetParam().where);
+    EXPECT_NE(scenario.error().describe().find(GetParam().says), std::string::npos) << scenario.error().describe();
+    EXPECT_EQ(scenario.error().describe().find('\n'), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, BadScenario,
+    testing::Values(
+        BadCase{"UnknownKey", "skbscope: 1\nhosts:\n  - name: a\n    cpu: 2\n", "s.yaml:4:5", "unknown key 'cpu' in host"},
+        BadCase{"CpuCount", "skbscope: 1\nhosts:\n  - name: a\n    cpus: 0\n", "s.yaml:4:11", "allowed: 1 … 64"},
+        BadCase{"HugeQueue", "skbscope: 1\nhosts:\n  - name: a\n    sysctls: {net.core.netdev_max_backlog: 2147483648}\n", "s.yaml:4:44", "allowed: 0 … 2147483647"},
+        BadCase{"NegativeBacklog", "skbscope: 1\nhosts:\n  - name: a\n    sysctls: {net.core.netdev_max_backlog: -1}\n", "s.yaml:4:44", "allowed"},
+        BadCase{"UnknownSysctl", "skbscope: 1\nhosts:\n  - name: a\n    sysctls: {net.core.nothing: 1}\n", "s.yaml:4:15", "no setting"},
+        BadCase{"Format", "skbscope: 2\nhosts:\n  - name: a\n", "s.yaml:1:11", "format 2"},
+        BadCase{"NoHosts", "skbscope: 1\n", "s.yaml:1:1", "needs 'hosts'"},
+        BadCase{"RingStep", "skbscope: 1\nhosts:\n  - name: a\n    devices: [{name: eth0, rx_ring: 50}]\n", "s.yaml:4:37", "multiples of 8"},
+        BadCase{"Link", "skbscope: 1\nhosts:\n  - name: a\n    devices: [{name: eth0, link: moon}]\n", "s.yaml:4:34", "leads nowhere"},
+        BadCase{"Port", "skbscope: 1\nhosts:\n  - name: a\n    receivers: [{port: 70000}]\n", "s.yaml:4:24", "allowed: 1 … 65535"},
+        BadCase{"TakenPort", "skbscope: 1\nhosts:\n  - name: a\n    receivers: [{port: 7}, {port: 7}]\n", "s.yaml:4:28", "taken"},
+        BadCase{"Address", "skbscope: 1\nhosts:\n  - name: a\n    devices: [{name: eth0, address: 10.1.2}]\n", "s.yaml:4:37", "IPv4 address"},
+        BadCase{"Time", "skbscope: 1\nhosts:\n  - name: a\n    receivers: [{port: 7, work: soon}]\n", "s.yaml:4:33", "must be a time"},
+        BadCase{"Driver", "skbscope: 1\nhosts:\n  - name: a\n    devices: [{name: eth0, driver: mlx5}]\n", "s.yaml:4:36", "not modelled"},
+        BadCase{"TooLarge", "skbscope: 1\nhosts:\n  - name: a\n    senders: [{to: \"10.0.0.1:5\", size: 1473}]\n", "s.yaml:4:15", "does not fit"},
+        BadCase{"Syntax", "skbscope: 1\nhosts: [\n", "s.yaml:3:1", "not valid YAML"},
+        BadCase{"Alias", "skbscope: 1\nhosts: &a\n  - name: a\n", "s.yaml", "aliases"},
+        BadCase{"Empty", "  \n", "s.yaml", "empty"}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Scenario, MissingFileIsNotFound)
+{
+    const auto scenario = load_scenario("/nonexistent/scenario.yaml");
+    ASSERT_FALSE(scenario);
+    EXPECT_EQ(scenario.error().kind, ErrorKind::not_found);
+}
+
+TEST(Scenario, ADirectoryIsUnreadable)
+{
+    const auto scenario = load_scenario("/");
+    ASSERT_FALSE(scenario);
+}
+
+TEST(Scenario, TextAndValueAreTheSameThing)
+{
+    const std::string text = "skbscope: 1\ntitle: all\nseed: 9\nburst: 5\nhosts:\n  - name: a\n    cpus: 3\n    sysctls: {net.core.netdev_max_backlog: 10}\n"
+                             "    devices:\n      - {name: eth0, mac: \"52:54:00:00:00:01\", address: 10.0.0.1/24, mtu: 1000, rx_ring: 64, tx_ring: 128, copybreak: 0, "
+                             "txqueuelen: 7, rate: 100mbit, rx_checksum: false, tx_checksum: false, promiscuous: true, irq_cpu: 2, link: s}\n"
+                             "    routes: [{to: default, via: 10.0.0.9, device: eth0}]\n    neighbours: [{address: 10.0.0.9, mac: \"52:54:00:00:00:09\", device: eth0}]\n"
+                             "    receivers: [{name: r, port: 5001, address: 10.0.0.1, rcvbuf: 4608, wait: recvfrom, work: 2us, cpu: 1}]\n"
+                             "    senders: [{name: d, to: \"10.0.0.9:53\", from_port: 40000, connect: true, count: 3, size: 10, gap: 5us, start: 1ms, cpu: 2}]\n"
+                             "stations:\n  - {name: s, mac: \"52:54:00:00:00:09\", address: 10.0.0.9, answers_arp: false, reply_delay: 7us, sends: [{to: \"10.0.0.1:5001\", count: 2}]}\n";
+    const auto first = parse_scenario(text, "a");
+    ASSERT_TRUE(first) << first.error().describe();
+    const auto second = parse_scenario(to_text(*first), "b");
+    ASSERT_TRUE(second) << second.error().describe();
+    EXPECT_EQ(*first, *second);
+}
+
+TEST(Settings, AreRefusedWithTheirRangeAndLeaveTheScenarioAlone)
+{
+    auto scenario = parse_scenario(minimal, "s");
+    ASSERT_TRUE(scenario);
+    const Scenario before = *scenario;
+    for (const char* bad : {"net.core.netdev_max_backlog=-1", "net.core.netdev_max_backlog=x", "nothing=1", "net.core.netdev_max_backlog", "eth0.rx_ring=64"}) {
+        EXPECT_FALSE(apply_setting(*scenario, bad)) << bad;
+    }
+    EXPECT_EQ(*scenario, before);
+    EXPECT_TRUE(apply_setting(*scenario, "net.core.netdev_max_backlog=7"));
+    EXPECT_EQ(scenario->hosts.front().sysctls.at("net.core.netdev_max_backlog"), 7);
+}
+
+// ---- the model as a source ----------------------------------------------------------------------------------------------------
+
+constexpr const char* playground = "skbscope: 1\nburst: 40\nhosts:\n  - name: server\n    devices: [{name: eth0, address: 10.0.0.2/24, link: c}]\n"
+                                   "    receivers: [{name: dnsd, port: 5001, cpu: 1, work: 30us}]\n"
+                                   "stations:\n  - {name: c, mac: \"52:54:00:00:00:01\", address: 10.0.0.1, sends: [{to: \"10.0.0.2:5001\", count: 1, start: 50us}]}\n";
+
+std::uint64_t delivered(const ModelSource& source)
+{
+    StackState state(source.trace());
+    for (std::size_t at = 0; at < source.trace().size(); ++at) {
+        state.apply(at);
+    }
+    return state.accounting().of(Verdict::delivered);
+}
+
+TEST(ModelSource, RunsOnlyAsFarAsOneLooks)
+{
+    ModelSource source(*parse_scenario(playground, "s"));
+    source.advance_to(SimTime{} + 50_us);
+    EXPECT_EQ(source.trace().packet_count(), 1U);
+    EXPECT_LE(source.trace().end_time(), SimTime{} + 50_us);
+    EXPECT_FALSE(source.exhausted());
+}
+
+TEST(ModelSource, SendOneAndSendBurstAddDatagramsOfTheFirstFlow)
+{
+    ModelSource source(*parse_scenario(playground, "s"));
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 1U);
+    ASSERT_TRUE(source.act("send_one", source.known_until()));
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 2U);
+    ASSERT_TRUE(source.act("send_burst", source.known_until()));
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 42U);
+    EXPECT_FALSE(source.act("send_money", source.known_until()));
+}
+
+TEST(ModelSource, AKnobTurnedInThePastTakesBackWhatCameAfter)
+{
+    ModelSource source(*parse_scenario(playground, "s"));
+    source.run_to_end();
+    const SimTime burst_at = source.known_until();
+    ASSERT_TRUE(source.act("send_burst", burst_at));
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 41U);
+    const auto generation = source.generation();
+    ASSERT_TRUE(source.set_knob(":5001.SO_RCVBUF", 4608, burst_at));
+    EXPECT_NE(source.generation(), generation);
+    source.run_to_end();
+    const std::uint64_t small_buffer = delivered(source);
+    EXPECT_LT(small_buffer, 41U) << "the burst before the change still comes, into a smaller buffer";
+    source.start_over();
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 1U);
+}
+
+TEST(ModelSource, KnobsHaveTheirRangeAndDefault)
+{
+    ModelSource source(*parse_scenario(playground, "s"));
+    source.run_to_end();
+    bool backlog = false;
+    for (const Knob& knob : source.knobs()) {
+        EXPECT_LE(knob.minimum, knob.value) << knob.key;
+        EXPECT_LT(knob.minimum, knob.maximum) << knob.key;
+        EXPECT_FALSE(knob.text.empty());
+        EXPECT_FALSE(source.set_knob(knob.key, knob.minimum - 1, source.known_until())) << knob.key;
+        backlog = backlog || (knob.key == "net.core.netdev_max_backlog" && knob.kernel_default == 1000);
+    }
+    EXPECT_TRUE(backlog);
+}
+
+TEST(ModelSource, SlicedAndWholeRunsGiveTheSamePackets)
+{
+    ModelSource whole(*parse_scenario(playground, "s"));
+    whole.run_to_end();
+    ModelSource sliced(*parse_scenario(playground, "s"));
+    for (std::uint64_t t = 0; t < 200'000; t += 37) {
+        sliced.advance_to(SimTime{t});
+    }
+    sliced.run_to_end();
+    ASSERT_EQ(whole.trace().packet_count(), sliced.trace().packet_count());
+    EXPECT_EQ(whole.trace().packet(static_cast<PacketId>(1)).death, sliced.trace().packet(static_cast<PacketId>(1)).death);
+}
+
+TEST(Replay, LeavesTheHostsOwnFramesOut)
+{
+    std::vector<CapturedFrame> capture;
+    for (int n = 0; n < 4; ++n) {
+        UdpFrame frame;
+        const MacAddress host{{2, 0, 0, 0, 0, 2}};
+        const MacAddress peer{{2, 0, 0, 0, 0, 1}};
+        const bool to_host = n % 2 == 0;
+        frame.ethernet = {to_host ? host : peer, to_host ? peer : host, 0x0800};
+        frame.source = IpAddress::v4(to_host ? 0x0a000001 : 0x0a000002);
+        frame.destination = IpAddress::v4(to_host ? 0x0a000002 : 0x0a000001);
+        frame.source_port = 4000;
+        frame.destination_port = 5001;
+        auto bytes = build_udp_frame(frame);
+        const auto length = static_cast<std::uint32_t>(bytes.size());
+        capture.push_back({1'000'000'000ULL + static_cast<std::uint64_t>(n) * 1000, length, std::move(bytes)});
+    }
+    const ReplayPlan plan = plan_replay(capture, 0x0a000002, {});
+    EXPECT_EQ(plan.frames.size(), 2U);
+    EXPECT_EQ(plan.own_frames, 2U);
+    EXPECT_EQ(plan.mac, (MacAddress{{2, 0, 0, 0, 0, 2}}));
+    EXPECT_EQ(plan.udp_ports, (std::vector<std::uint16_t>{5001}));
+    ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), plan.frames);
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 2U);
+}
+
+} // namespace
+} // namespace skbscope
