@@ -169,8 +169,8 @@ void Inspector::refresh()
 void Inspector::refreshHead()
 {
     const PacketId packet = m_session == nullptr ? PacketId::none : m_session->selection().packet;
-    const bool known = packet != PacketId::none && m_session->trace().has_packet(packet) && tab() != function_tab;
-    m_head->setVisible(known);
+    const bool known = packet != PacketId::none && m_session->trace().has_packet(packet);
+    m_head->setVisible(known && tab() != function_tab);
     if (!known) {
         m_journeySums->setText(m_session == nullptr ? QString() : tr("No packet is selected. Click one on the map, or press Shift+→ for the next."));
         return;

@@ -1,0 +1,232 @@
+// What the panels say: journey rows, the sk_buff's parts and changes, pages, search, knobs.
+
+#include "core/catalog/catalog.h"
+#include "tests/ui/map/hand_trace.h"
+#include "tests/ui/window/services.h"
+#include "ui/controls/knob_editor.h"
+#include "ui/inspector/journey_rows.h"
+#include "ui/inspector/pages.h"
+#include "ui/inspector/skb_view.h"
+#include "ui/player/session.h"
+#include "ui/search/search_index.h"
+
+#include <QSignalSpy>
+#include <QSpinBox>
+#include <QToolButton>
+#include <algorithm>
+#include <gtest/gtest.h>
+
+namespace skbscope::ui {
+namespace {
+
+std::unique_ptr<Session> modelRun()
+{
+    auto session = std::make_unique<Session>(std::move(*test::services().model()));
+    session->toEnd();
+    return session;
+}
+
+SkbImage imageOf(std::initializer_list<std::pair<SkbField, std::uint64_t>> fields)
+{
+    SkbImage image;
+    for (const auto& [field, value] : fields) {
+        image.fields[static_cast<std::size_t>(field)] = value;
+    }
+    return image;
+}
+
+TEST(JourneyRows, HoldEveryStepOnceAndEveryWait)
+{
+    const auto session = modelRun();
+    const PacketId packet{1};
+    const auto rows = journeyRows(session->trace(), session->journeys(), packet);
+    const Journey journey = session->journeys().journey(packet);
+    const auto count = [&](JourneyRow::Kind kind) {
+        return static_cast<std::size_t>(std::count_if(rows.begin(), rows.end(), [&](const JourneyRow& r) { return r.kind == kind; }));
+    };
+    EXPECT_EQ(count(JourneyRow::Kind::call), journey.steps.size());
+    EXPECT_EQ(count(JourneyRow::Kind::wait), journey.waits.size());
+    EXPECT_EQ(count(JourneyRow::Kind::verdict), 1U);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        EXPECT_GE(rows[i].indent, 0);
+        if (rows[i].kind == JourneyRow::Kind::call) {
+            // Under a heading with its own CPU and context.
+            const auto heading = std::find_if(rows.rend() - static_cast<std::ptrdiff_t>(i), rows.rend(),
+                                              [](const JourneyRow& r) { return r.kind == JourneyRow::Kind::segment; });
+            ASSERT_NE(heading, rows.rend());
+            EXPECT_EQ(heading->cpu, rows[i].cpu);
+            EXPECT_EQ(heading->context, rows[i].context);
+        }
+    }
+}
+
+TEST(JourneyRows, AgeIsWorkAndWaitingAndHolding)
+{
+    const auto session = modelRun();
+    for (const PacketRecord& packet : session->trace().packets()) {
+        for (const std::uint64_t ns : {packet.birth.ns + 1, packet.birth.ns + 2000, session->lastMoment().ns}) {
+            const JourneySums sums = journeySums(session->trace(), session->journeys(), packet.id, {ns});
+            EXPECT_EQ(sums.age, sums.waited + sums.worked + sums.held);
+            EXPECT_GE(sums.held.ns, 0);
+            EXPECT_GE(sums.worked.ns, 0);
+            EXPECT_EQ(sums.age, std::min(SimTime{ns}, packet.death) - packet.birth);
+        }
+    }
+}
+
+TEST(JourneyRows, CurrentIsTheStepJustBegun)
+{
+    const auto session = modelRun();
+    const PacketId packet{1};
+    const auto rows = journeyRows(session->trace(), session->journeys(), packet);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (rows[i].kind != JourneyRow::Kind::call) {
+            continue;
+        }
+        session->seekToEvent(rows[i].ordinal + std::size_t{1});
+        const auto where = session->state().packets().find(packet);
+        if (where != session->state().packets().end() && where->second.where == PacketState::Where::waiting) {
+            continue; // the wait is what counts then
+        }
+        EXPECT_EQ(currentRow(*session, packet, rows), static_cast<int>(i));
+    }
+}
+
+TEST(SkbParts, CoverHeadToEndWithoutGapAtEveryMomentOfAPacket)
+{
+    const auto session = modelRun();
+    const PacketId packet{1};
+    const auto events = session->journeys().events_of(packet);
+    std::size_t drawn = 0;
+    for (const std::uint32_t ordinal : events) {
+        const SkbImage image = skb_image(session->trace(), packet, events, ordinal);
+        const auto parts = skbParts(image);
+        if (parts.empty()) {
+            continue;
+        }
+        ++drawn;
+        EXPECT_EQ(parts.front().from, 0U);
+        for (std::size_t i = 1; i < parts.size(); ++i) {
+            EXPECT_EQ(parts[i].from, parts[i - 1].to);
+            EXPECT_LT(parts[i].from, parts[i].to);
+        }
+        const auto tail = *image.of(SkbField::tail);
+        EXPECT_TRUE(tail == 0 || std::any_of(parts.begin(), parts.end(), [&](const SkbPart& p) { return p.to == tail; }));
+    }
+    EXPECT_GT(drawn, 10U);
+}
+
+TEST(SkbParts, NameTheHeadersOfADatagram)
+{
+    const auto session = modelRun();
+    const PacketId packet{1};
+    const auto events = session->journeys().events_of(packet);
+    const auto parts = skbParts(skb_image(session->trace(), packet, events, events.back()));
+    std::vector<QString> names;
+    std::transform(parts.begin(), parts.end(), std::back_inserter(names), [](const SkbPart& p) { return p.name; });
+    EXPECT_EQ(names, (std::vector<QString>{"headroom", "eth", "ip", "udp", "payload", "tailroom", "shinfo"}));
+    EXPECT_EQ(parts[2].to - parts[2].from, 20U);
+    EXPECT_EQ(parts[4].to - parts[4].from, 100U);
+}
+
+TEST(SkbParts, SayNothingWhenThePointersAreUnknown)
+{
+    EXPECT_TRUE(skbParts(imageOf({{SkbField::len, 61}})).empty());
+    EXPECT_TRUE(skbParts(imageOf({{SkbField::data, 90}, {SkbField::tail, 80}})).empty());
+}
+
+TEST(SkbChanges, ReadAsTheKernelWouldWriteThem)
+{
+    const Trace trace;
+    EXPECT_EQ(changesText(trace, {{SkbField::data, 0, 0, 64, 78}, {SkbField::network_header, 0, 0, 65535, 78}}),
+              "data += 14, network_header set");
+    EXPECT_EQ(changesText(trace, {{SkbField::len, 0, 0, 128, 108}}), QString::fromUtf8("len −= 20"));
+    EXPECT_EQ(changesText(trace, {{SkbField::protocol, 0, 0, 0, 0x0800}}), "protocol = 0x0800 IPv4");
+}
+
+TEST(Pages, EveryFunctionAndRoomHasOne)
+{
+    for (const Function& function : Catalog::functions()) {
+        if (function.id != FunctionId::none) {
+            EXPECT_TRUE(functionPage(nullptr, function.id).contains(QString::fromStdString(std::string(function.name)))) << function.name;
+        }
+    }
+    for (const Room& room : Catalog::rooms()) {
+        if (room.id != RoomId::none) {
+            EXPECT_TRUE(roomPage(nullptr, room.id).contains(QString::fromStdString(std::string(room.title)).toHtmlEscaped())) << room.title;
+        }
+    }
+}
+
+TEST(Pages, ARoomShowsThePresentValueOfItsKnob)
+{
+    const auto session = modelRun();
+    session->setKnob("net.core.netdev_max_backlog", 17);
+    const QString page = roomPage(session.get(), Catalog::find_room("backlog"));
+    EXPECT_TRUE(page.contains("<b>17</b>"));
+    EXPECT_TRUE(page.contains("net.core.netdev_max_backlog"));
+}
+
+TEST(Search, TheWholeNameComesFirst)
+{
+    const auto found = search(nullptr, "ip_rcv");
+    ASSERT_FALSE(found.empty());
+    EXPECT_EQ(found.front().title, "ip_rcv");
+    EXPECT_EQ(found.front().kind, Found::Kind::function);
+}
+
+TEST(Search, FindsPacketsByNumberAndFlowSettingsRoomsAndSockets)
+{
+    const auto session = modelRun();
+    const auto kindOf = [&](const char* words, Found::Kind kind) {
+        const auto found = search(session.get(), words);
+        return std::any_of(found.begin(), found.end(), [&](const Found& f) { return f.kind == kind; });
+    };
+    EXPECT_TRUE(kindOf("#1", Found::Kind::packet));
+    EXPECT_TRUE(kindOf("10.99.0.1:40001", Found::Kind::packet));
+    EXPECT_TRUE(kindOf("netdev_max_backlog", Found::Kind::setting));
+    EXPECT_TRUE(kindOf("Neighbour", Found::Kind::room));
+    EXPECT_TRUE(kindOf(":5001", Found::Kind::queue));
+    EXPECT_TRUE(search(session.get(), "no such thing at all").empty());
+    EXPECT_TRUE(search(session.get(), "   ").empty());
+}
+
+TEST(KnobSlider, GoesByFactorsAndReachesBothEnds)
+{
+    Knob knob{"k", "Knob", "", "", 1000, 1, 1'000'000, 1000, true};
+    KnobSlider slider(knob);
+    slider.setKnobValue(1);
+    EXPECT_EQ(slider.knobValue(), 1);
+    slider.setKnobValue(1'000'000);
+    EXPECT_EQ(slider.knobValue(), 1'000'000);
+    qint64 last = 0;
+    for (int at = 0; at <= slider.maximum(); ++at) {
+        slider.setValue(at);
+        EXPECT_GE(slider.knobValue(), last);
+        last = slider.knobValue();
+    }
+    slider.setKnobValue(1000);
+    EXPECT_NEAR(static_cast<double>(slider.knobValue()), 1000, 20);
+}
+
+TEST(KnobEditor, TheFieldChoosesOnceAndShowingChoosesNothing)
+{
+    Knob knob{"net.core.netdev_max_backlog", "Backlog", "packets", "", 1000, 0, 100'000, 1000, true};
+    KnobEditor editor(knob);
+    QSignalSpy chosen(&editor, &KnobEditor::valueChosen);
+    editor.setValue(500);
+    EXPECT_EQ(chosen.size(), 0);
+    auto* field = editor.findChild<QSpinBox*>();
+    ASSERT_NE(field, nullptr);
+    EXPECT_EQ(field->value(), 500);
+    field->setValue(10);
+    ASSERT_EQ(chosen.size(), 1);
+    EXPECT_EQ(chosen[0][0].toLongLong(), 10);
+    EXPECT_EQ(editor.value(), 10);
+    editor.findChild<QToolButton*>()->click();
+    ASSERT_EQ(chosen.size(), 2);
+    EXPECT_EQ(editor.value(), 1000);
+}
+
+} // namespace
+} // namespace skbscope::ui

@@ -1,0 +1,75 @@
+// Paints the window into a picture, to be looked at:
+//   window_picture OUT.png WIDTH HEIGHT light|dark lesson:ID:STEP|model|burst:N|hand|start [t=SHARE] [packet=N] [tab=N] [search=WORDS]
+#include "tests/ui/map/hand_trace.h"
+#include "tests/ui/window/services.h"
+#include "ui/inspector/inspector.h"
+#include "ui/lesson/lesson_panel.h"
+#include "ui/player/session.h"
+#include "ui/search/search_box.h"
+#include "ui/shot.h"
+
+#include <QApplication>
+#include <cstdio>
+
+int main(int argc, char** argv)
+{
+    using namespace skbscope;
+    using namespace skbscope::ui;
+    QApplication app(argc, argv);
+    Theme::instance().apply(app);
+    const QStringList args = app.arguments();
+    const auto mode = args[4] == "dark" ? Theme::Mode::dark : Theme::Mode::light;
+    Theme::instance().setMode(mode);
+    MainWindow window(test::services());
+    window.resize(args[2].toInt(), args[3].toInt());
+    const QString what = args[5];
+    if (what.startsWith("lesson:")) {
+        if (!window.openLesson(what.section(':', 1, 1))) {
+            std::fprintf(stderr, "no lesson\n");
+        }
+        window.lessonPanel()->goTo(what.section(':', 2, 2).toInt() - 1);
+    } else if (what == "model" || what.startsWith("burst")) {
+        window.setSource(std::move(*test::services().model()), Mode::model);
+        if (what.startsWith("burst")) {
+            window.session()->setKnob("net.core.netdev_max_backlog", 10);
+            window.session()->act("send_burst");
+            window.session()->toEnd();
+        }
+    } else if (what == "hand") {
+        window.setSource(std::make_unique<TraceSource>("Written by hand", test::backlogTrace()), Mode::recording);
+    }
+    for (const QString& word : args.mid(6)) {
+        const QString value = word.section('=', 1);
+        if (word.startsWith("t=")) {
+            const double from = static_cast<double>(window.session()->origin().ns);
+            const double last = static_cast<double>(window.session()->lastMoment().ns);
+            window.session()->seek({static_cast<std::uint64_t>(from + (last - from) * value.toDouble())});
+        } else if (word.startsWith("packet=")) {
+            window.session()->selectPacket(static_cast<PacketId>(value.toUInt()));
+        } else if (word.startsWith("tab=")) {
+            window.inspector()->showTab(static_cast<Inspector::Tab>(value.toInt()));
+        } else if (word.startsWith("choose=")) {
+            window.lessonPanel()->choose(value.toInt());
+        } else if (word == "run") {
+            window.lessonPanel()->runExperiment();
+            window.session()->pause();
+            window.session()->toEnd();
+        } else if (word.startsWith("room=")) {
+            Selection selection;
+            selection.room = Catalog::find_room(value.toStdString());
+            window.session()->select(selection);
+        } else if (word.startsWith("error=")) {
+            window.showError(value);
+        } else if (word.startsWith("search=")) {
+            window.show();
+            window.topBar()->search()->setText(value);
+            emit window.topBar()->search()->textEdited(value);
+        }
+    }
+    const auto done = renderWindow(window, args[1].toStdString(), {args[2].toInt(), args[3].toInt()}, mode);
+    if (!done) {
+        std::fprintf(stderr, "%s\n", done.error().describe().c_str());
+        return 1;
+    }
+    return 0;
+}

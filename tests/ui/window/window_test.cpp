@@ -1,0 +1,468 @@
+// The window as a whole: all panels agree, files open and fail in words, lessons play, keys work.
+
+#include "core/catalog/catalog.h"
+#include "tests/ui/map/hand_trace.h"
+#include "tests/ui/window/services.h"
+#include "ui/banner.h"
+#include "ui/controls/accounting_block.h"
+#include "ui/controls/control_panel.h"
+#include "ui/controls/knob_editor.h"
+#include "ui/inspector/inspector.h"
+#include "ui/inspector/journey_view.h"
+#include "ui/inspector/skb_view.h"
+#include "ui/lesson/lesson_panel.h"
+#include "ui/map/map_view.h"
+#include "ui/player/format.h"
+#include "ui/player/session.h"
+#include "ui/search/search_box.h"
+#include "ui/search/search_index.h"
+#include "ui/shot.h"
+#include "ui/timeline/timeline_view.h"
+
+#include <QApplication>
+#include <QImage>
+#include <QKeyEvent>
+#include <QRegularExpression>
+#include <QSignalSpy>
+#include <QUndoStack>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <random>
+
+namespace skbscope::ui {
+namespace {
+
+void settle()
+{
+    for (int i = 0; i < 4; ++i) {
+        QCoreApplication::sendPostedEvents();
+        QCoreApplication::processEvents();
+    }
+}
+
+/// Press and release, as the platform would deliver it: shortcuts first.
+void press(QWidget& widget, int key, Qt::KeyboardModifiers modifiers = Qt::NoModifier, const QString& text = {})
+{
+    QKeyEvent override(QEvent::ShortcutOverride, key, modifiers, text);
+    override.ignore();
+    QApplication::sendEvent(&widget, &override);
+    QKeyEvent down(QEvent::KeyPress, key, modifiers, text);
+    QApplication::sendEvent(&widget, &down);
+}
+
+std::unique_ptr<Source> handSource()
+{
+    return std::make_unique<TraceSource>("hand", test::backlogTrace());
+}
+
+/// Every panel shows what StackState says at the playhead.
+void expectAgreement(MainWindow& window)
+{
+    Session& session = *window.session();
+    const StackState& state = session.state();
+    const Trace& trace = session.trace();
+    const Accounting& sum = state.accounting();
+
+    // The reference: a state built from nothing.
+    StackState fresh(trace);
+    for (std::size_t i = 0; i < session.position(); ++i) {
+        fresh.apply(i);
+    }
+    fresh.settle(session.now());
+    ASSERT_EQ(fresh.accounting().born, sum.born);
+    ASSERT_EQ(fresh.accounting().by_verdict, sum.by_verdict);
+    ASSERT_EQ(fresh.packets().size(), state.packets().size());
+
+    // Accounting block.
+    for (const AccountingBlock::Line& line : window.accounting()->lines()) {
+        const std::uint64_t expected = line.name == "born"        ? fresh.accounting().born
+                                       : line.name == "in flight" ? fresh.accounting().in_flight()
+                                                                  : fresh.accounting().of(line.verdict);
+        EXPECT_EQ(line.count, expected) << line.name.toStdString();
+    }
+    std::uint64_t dropped = 0;
+    for (const AccountingBlock::Drop& drop : window.accounting()->drops()) {
+        dropped += drop.count;
+    }
+    EXPECT_EQ(dropped, fresh.accounting().of(Verdict::dropped));
+
+    // The numbers of "where they are" add up to those in flight.
+    const QString where = inFlightText(trace, state);
+    if (!where.isEmpty()) {
+        std::uint64_t parts = 0;
+        for (const QString& part : where.section(QStringLiteral(" = "), -1).split(QStringLiteral(", "))) {
+            parts += part.section(' ', 0, 0).toULongLong();
+        }
+        EXPECT_EQ(parts, fresh.accounting().in_flight()) << where.toStdString();
+    }
+
+    // The sentence on top.
+    EXPECT_EQ(window.headline()->text(), session.sentence());
+    if (sum.born > 0) {
+        EXPECT_EQ(window.headline()->text().section(' ', 0, 0).toULongLong(), fresh.accounting().born);
+    }
+
+    // The clock.
+    EXPECT_EQ(window.topBar()->timeText(), "t = " + timeText(session.now(), session.origin()));
+
+    // The map: the same packets in the same rooms.
+    std::map<RoomId, std::size_t> rooms;
+    for (const auto& [id, packet] : fresh.packets()) {
+        ++rooms[packet.room];
+    }
+    for (const auto& [room, count] : rooms) {
+        if (room != RoomId::none) {
+            EXPECT_EQ(window.map()->tokensIn(room).size(), count) << Catalog::room(room).key;
+        }
+    }
+    for (const MapTray& tray : window.map()->scene().trays()) {
+        if (tray.queue != QueueId::none) {
+            const QueueState& queue = fresh.queues()[to_index(tray.queue)];
+            EXPECT_EQ(tray.level, queue.level(trace.queue(tray.queue).unit));
+            EXPECT_EQ(tray.limit, queue.limit);
+        }
+    }
+
+    // The queue plot, where all events of the moment have happened.
+    if (session.position() == trace.lower_bound(session.now() + Duration{1})) {
+        for (const QueueLevels::Series& series : window.timeline()->plot().levels().series()) {
+            if (series.queue == QueueId::none || series.points.empty()) {
+                continue;
+            }
+            const auto after = std::partition_point(series.points.begin(), series.points.end(),
+                                                    [&](const QueueLevels::Point& p) { return p.ns <= session.now().ns; });
+            const double level = after == series.points.begin() ? 0 : std::prev(after)->level;
+            const QueueState& queue = fresh.queues()[to_index(series.queue)];
+            EXPECT_EQ(level, static_cast<double>(series.bytes ? queue.fill : queue.packets.size()))
+                << trace.queue(series.queue).name << " at " << session.now().ns;
+        }
+    }
+
+    // The inspector.
+    const PacketId packet = session.selection().packet;
+    if (packet == PacketId::none) {
+        return;
+    }
+    EXPECT_EQ(window.inspector()->titleText(), packetTitle(trace, packet));
+    const auto live = fresh.packets().find(packet);
+    const QString place = window.inspector()->placeText();
+    if (live == fresh.packets().end()) {
+        EXPECT_TRUE(place.startsWith("gone") || place.startsWith("not born")) << place.toStdString();
+    } else if (live->second.where == PacketState::Where::waiting) {
+        EXPECT_TRUE(place.startsWith("waits in " + text(trace.queue(live->second.queue).name))) << place.toStdString();
+    } else if (live->second.where == PacketState::Where::running) {
+        EXPECT_TRUE(place.contains(text(trace.function_name(live->second.function)))) << place.toStdString();
+        EXPECT_TRUE(place.contains(QString("CPU %1").arg(static_cast<int>(live->second.cpu)))) << place.toStdString();
+    }
+    if (window.inspector()->tab() == Inspector::skb_tab) {
+        const auto last = session.lastEventOf(packet);
+        const SkbImage image =
+            last ? skb_image(trace, packet, session.journeys().events_of(packet), *last) : SkbImage{};
+        EXPECT_EQ(window.inspector()->skb()->image().fields, image.fields);
+    }
+    if (window.inspector()->tab() == Inspector::journey_tab) {
+        const JourneyView& view = *window.inspector()->journey();
+        for (const JourneyRow& row : view.rows()) {
+            if (row.kind == JourneyRow::Kind::wait && live != fresh.packets().end() && row.begun(session.position()) &&
+                row.to > session.now() && live->second.where == PacketState::Where::waiting) {
+                EXPECT_EQ(row.queue, live->second.queue);
+            }
+        }
+    }
+}
+
+void driveAtRandom(MainWindow& window, unsigned seed, int moves)
+{
+    std::mt19937 random(seed);
+    const auto below = [&](std::uint64_t n) { return n == 0 ? 0 : std::uniform_int_distribution<std::uint64_t>(0, n - 1)(random); };
+    Session& session = *window.session();
+    for (int i = 0; i < moves; ++i) {
+        switch (below(12)) {
+        case 0: session.seek({session.origin().ns + below(session.lastMoment().ns - session.origin().ns + 1)}); break;
+        case 1: session.seekToEvent(below(session.trace().size() + 1)); break;
+        case 2: session.stepFunction(+1); break;
+        case 3: session.stepFunction(-1); break;
+        case 4: session.stepPacket(+1); break;
+        case 5: session.stepPacket(-1); break;
+        case 6: session.stepEvent(+1); break;
+        case 7: session.stepEvent(-1); break;
+        case 8: session.selectPacket(static_cast<PacketId>(1 + below(session.trace().packet_count()))); break;
+        case 9: {
+            Selection selection;
+            selection.room = static_cast<RoomId>(1 + below(Catalog::rooms().size() - 1));
+            session.select(selection);
+            break;
+        }
+        case 10: window.inspector()->showTab(static_cast<Inspector::Tab>(below(4))); break;
+        case 11: session.advanceBy(0.016); break;
+        }
+        expectAgreement(window);
+        if (testing::Test::HasFailure()) {
+            FAIL() << "after move " << i << ", at event " << session.position() << " of " << session.trace().size();
+        }
+    }
+}
+
+TEST(Window, AllPanelsAgreeOverAHandWrittenTraceWithDrops)
+{
+    MainWindow window(test::services());
+    window.setSource(handSource(), Mode::recording);
+    window.show();
+    settle();
+    driveAtRandom(window, 7, 250);
+}
+
+TEST(Window, AllPanelsAgreeOverAModelRunWhoseKnobsAreTurned)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("01"));
+    window.show();
+    settle();
+    Session& session = *window.session();
+    session.act("send_burst");
+    session.toEnd();
+    driveAtRandom(window, 11, 60);
+    session.toBegin();
+    session.setKnob("net.core.rmem_default", 4096);
+    session.act("send_burst");
+    session.toEnd();
+    expectAgreement(window);
+    driveAtRandom(window, 13, 60);
+}
+
+TEST(Window, BeginsPausedOnItsFirstPacket)
+{
+    MainWindow window(test::services());
+    window.setSource(std::move(*test::services().model()), Mode::model);
+    EXPECT_EQ(window.session()->selection().packet, PacketId{1});
+    EXPECT_EQ(window.session()->state().packets().count(PacketId{1}), 1U);
+    EXPECT_FALSE(window.session()->isPlaying());
+}
+
+TEST(Window, WithoutASourceItOffersLessonsAndDoesNothingElse)
+{
+    MainWindow window(test::services());
+    window.show();
+    settle();
+    press(window, Qt::Key_Space, Qt::NoModifier, " ");
+    press(window, Qt::Key_Right);
+    press(window, Qt::Key_End);
+    settle();
+    EXPECT_EQ(window.session(), nullptr);
+    EXPECT_EQ(window.headline()->text(), "");
+}
+
+TEST(Window, AFileThatCannotBeReadIsOneLineInTheBanner)
+{
+    MainWindow window(test::services());
+    window.setSource(handSource(), Mode::recording);
+    Session* before = window.session();
+    EXPECT_FALSE(window.openNow("/no/such/place/at/all.yaml"));
+    EXPECT_FALSE(window.banner()->words().isEmpty());
+    EXPECT_FALSE(window.banner()->words().contains('\n'));
+    EXPECT_EQ(window.session(), before) << "what was open stays open";
+}
+
+TEST(Window, OpensFilesOnAnotherThread)
+{
+    MainWindow window(test::services());
+    QSignalSpy opened(&window, &MainWindow::opened);
+    window.openFile(QString::fromStdString((test::lessonsFolder() / "02-a-datagram-leaves" / "scenario.yaml").string()));
+    EXPECT_TRUE(window.isOpening());
+    ASSERT_TRUE(opened.wait(20'000));
+    EXPECT_FALSE(window.isOpening());
+    EXPECT_EQ(window.mode(), Mode::model);
+    ASSERT_NE(window.session(), nullptr);
+}
+
+TEST(Window, ACancelledOpeningChangesNothing)
+{
+    MainWindow window(test::services());
+    window.setSource(handSource(), Mode::recording);
+    Session* before = window.session();
+    window.openFile(QString::fromStdString((test::lessonsFolder() / "02-a-datagram-leaves" / "scenario.yaml").string()));
+    emit window.banner()->cancelled();
+    EXPECT_FALSE(window.isOpening());
+    QThreadPool::globalInstance()->waitForDone();
+    QSignalSpy opened(&window, &MainWindow::opened);
+    opened.wait(300);
+    EXPECT_EQ(opened.size(), 0);
+    EXPECT_EQ(window.session(), before);
+}
+
+TEST(Window, AWindowThatGoesWhileAFileOpensIsNotMissed)
+{
+    auto window = std::make_unique<MainWindow>(test::services());
+    window->openFile(QString::fromStdString((test::lessonsFolder() / "02-a-datagram-leaves" / "scenario.yaml").string()));
+    window.reset();
+    settle();
+    SUCCEED();
+}
+
+TEST(Window, KeysMoveThePlayhead)
+{
+    MainWindow window(test::services());
+    window.setSource(handSource(), Mode::recording);
+    window.show();
+    window.activateWindow();
+    window.setFocus();
+    settle();
+    Session& session = *window.session();
+    session.select({});
+    press(window, Qt::Key_Home);
+    EXPECT_EQ(session.position(), 0U);
+    press(window, Qt::Key_Right, Qt::ControlModifier);
+    EXPECT_EQ(session.position(), 1U);
+    press(window, Qt::Key_Right, Qt::ShiftModifier);
+    EXPECT_NE(session.selection().packet, PacketId::none);
+    press(window, Qt::Key_End);
+    EXPECT_EQ(session.position(), session.trace().size());
+    press(window, Qt::Key_Left, Qt::ControlModifier);
+    EXPECT_EQ(session.position(), session.trace().size() - 1);
+    const double speed = session.speed();
+    press(window, Qt::Key_Plus, Qt::NoModifier, "+");
+    EXPECT_GT(session.speed(), speed);
+    press(window, Qt::Key_Home);
+    press(window, Qt::Key_Space, Qt::NoModifier, " ");
+    EXPECT_TRUE(session.isPlaying());
+    press(window, Qt::Key_Space, Qt::NoModifier, " ");
+    EXPECT_FALSE(session.isPlaying());
+}
+
+TEST(Window, ATurnedKnobIsTurnedBackByUndo)
+{
+    MainWindow window(test::services());
+    window.setSource(std::move(*test::services().model()), Mode::model);
+    Session& session = *window.session();
+    const auto backlog = [&] {
+        for (const Knob& knob : session.source().knobs()) {
+            if (knob.key == "net.core.netdev_max_backlog") {
+                return knob.value;
+            }
+        }
+        return std::int64_t{-1};
+    };
+    const auto& knobs = window.controls()->knobs();
+    const auto editor = std::find_if(knobs.begin(), knobs.end(), [](const KnobEditor* e) { return e->key() == "net.core.netdev_max_backlog"; });
+    ASSERT_NE(editor, knobs.end());
+    const auto before = backlog();
+    emit (*editor)->valueChosen(10);
+    EXPECT_EQ(backlog(), 10);
+    window.undoStack()->undo();
+    EXPECT_EQ(backlog(), before);
+    EXPECT_EQ((*editor)->value(), before);
+    window.undoStack()->redo();
+    EXPECT_EQ(backlog(), 10);
+}
+
+TEST(Window, SearchSelectsAndSeeks)
+{
+    MainWindow window(test::services());
+    window.setSource(handSource(), Mode::recording);
+    window.show();
+    SearchBox& box = *window.topBar()->search();
+    box.setText("#20");
+    emit box.textEdited("#20");
+    ASSERT_FALSE(box.found().empty());
+    box.choose(0);
+    EXPECT_EQ(window.session()->selection().packet, PacketId{20});
+    EXPECT_EQ(window.session()->now(), window.session()->trace().packet(PacketId{20}).birth);
+}
+
+TEST(LessonPanel, EveryStepStopsAtTheSameMomentFromEverySide)
+{
+    for (const char* id : {"01-a-datagram-arrives", "02-a-datagram-leaves"}) {
+        if (!std::filesystem::exists(test::lessonsFolder() / id / "lesson.md")) {
+            GTEST_SKIP() << id << " is not there";
+        }
+        MainWindow window(test::services());
+        ASSERT_TRUE(window.openLesson(id));
+        LessonPanel& lesson = *window.lessonPanel();
+        std::vector<std::size_t> forth;
+        for (int step = 0; step < lesson.stepCount(); ++step) {
+            lesson.goTo(step);
+            forth.push_back(window.session()->position());
+            EXPECT_EQ(window.banner()->words(), "") << id << " step " << step + 1;
+            window.banner()->hide();
+        }
+        for (int step = lesson.stepCount() - 1; step >= 0; --step) {
+            lesson.goTo(step);
+            EXPECT_EQ(window.session()->position(), forth[static_cast<std::size_t>(step)]) << id << " step " << step + 1;
+        }
+        lesson.goTo(lesson.stepCount() - 1);
+        lesson.goTo(0);
+        EXPECT_EQ(window.session()->position(), forth[0]);
+    }
+}
+
+TEST(LessonPanel, AnExperimentReachesItsGoalWithTheLessonsOwnValuesAndLeavesNoTrace)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("01-a-datagram-arrives"));
+    LessonPanel& lesson = *window.lessonPanel();
+    int experiments = 0;
+    for (int step = 0; step < lesson.stepCount(); ++step) {
+        lesson.goTo(step);
+        const std::size_t pristine = window.session()->position();
+        const LessonStep& here = lesson.lesson()->steps[static_cast<std::size_t>(step)];
+        if (!here.experiment) {
+            continue;
+        }
+        ++experiments;
+        for (KnobEditor* editor : lesson.knobs()) {
+            for (const KnobSetting& setting : here.experiment->knobs) {
+                if (editor->key() == text(setting.key)) {
+                    editor->setValue(setting.value);
+                }
+            }
+        }
+        lesson.runExperiment();
+        EXPECT_TRUE(window.session()->isPlaying()) << "one watches it";
+        window.session()->pause();
+        window.session()->toEnd();
+        EXPECT_TRUE(lesson.goalReached()) << "step " << step + 1 << ": " << lesson.progressText().toStdString();
+        EXPECT_TRUE(lesson.progressText().startsWith("Goal reached")) << lesson.progressText().toStdString();
+        expectAgreement(window);
+        lesson.goTo(step);
+        EXPECT_EQ(window.session()->position(), pristine) << "back at the lesson's own run";
+    }
+    EXPECT_GE(experiments, 1);
+}
+
+TEST(LessonPanel, AChoiceIsAnsweredAndExplained)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("01-a-datagram-arrives"));
+    LessonPanel& lesson = *window.lessonPanel();
+    int questions = 0;
+    for (int step = 0; step < lesson.stepCount(); ++step) {
+        lesson.goTo(step);
+        EXPECT_FALSE(lesson.answered());
+        if (lesson.lesson()->steps[static_cast<std::size_t>(step)].question) {
+            ++questions;
+            lesson.choose(0);
+            EXPECT_TRUE(lesson.answered());
+        }
+    }
+    EXPECT_GE(questions, 1);
+}
+
+TEST(Shot, WritesAPictureOfTheAskedSizeInBothThemes)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("01-a-datagram-arrives"));
+    const auto path = std::filesystem::temp_directory_path() / "skbscope-window-test.png";
+    for (const auto& [theme, dark] : {std::pair{Theme::Mode::light, false}, {Theme::Mode::dark, true}}) {
+        const auto done = renderWindow(window, path, {1280, 720}, theme);
+        ASSERT_TRUE(done.has_value()) << done.error().describe();
+        const QImage picture(QString::fromStdString(path.string()));
+        EXPECT_EQ(picture.size(), QSize(1280, 720));
+        EXPECT_EQ(picture.pixelColor(2, 2).lightness() < 128, dark);
+    }
+    std::filesystem::remove(path);
+    EXPECT_FALSE(renderWindow(window, "/no/such/folder/picture.png", {1280, 720}, Theme::Mode::light).has_value());
+    Theme::instance().setMode(Theme::Mode::light);
+}
+
+} // namespace
+} // namespace skbscope::ui
