@@ -421,6 +421,25 @@ TEST(Recording, FileIsReadBackFromDisk)
     std::filesystem::remove(path);
 }
 
+TEST(Recording, EveryRecordingInThisRepositoryOpensWithoutLoss)
+{
+    int opened = 0;
+    for (const char* folder : {"lessons", "tests/data"}) {
+        const auto root = std::filesystem::path(SKBSCOPE_SOURCE_DIR) / folder;
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+            if (entry.path().extension() != ".pcapng") {
+                continue;
+            }
+            auto loaded = read_recording(entry.path());
+            ASSERT_TRUE(loaded) << loaded.error().describe();
+            EXPECT_EQ(loaded->loss, "") << entry.path();
+            EXPECT_GT(loaded->trace.size(), 0U) << entry.path();
+            ++opened;
+        }
+    }
+    EXPECT_GT(opened, 0);
+}
+
 std::string output_of(const std::string& command)
 {
     std::string out;
