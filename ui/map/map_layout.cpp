@@ -136,7 +136,7 @@ void MapLayout::placeRooms()
         m_rooms[index] = QRectF(x(place->left), top, (place->right - place->left) * m_unit, height);
         if (room.key == "tx_completion") {
             // Stands inside the NAPI poll, which does this work too.
-            m_rooms[index].adjust(0, m_pitch * 0.09, 0, -m_pitch * 0.09);
+            m_rooms[index].adjust(0, m_pitch * 0.055, 0, -m_pitch * 0.055);
         }
         if (place->drop_right > 0) {
             m_drops[index] = QRectF(x(place->drop_left), top, (place->drop_right - place->drop_left) * m_unit, height);

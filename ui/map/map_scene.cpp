@@ -502,19 +502,23 @@ void MapScene::buildTokens(const MapLayout& layout, const StackState& state)
                 const QueueKind queueKind = trace.queue(target.from).kind;
                 const RoomId queueRoom = queueKind == QueueKind::wire ? m_wire : trace.queue(target.from).room;
                 const RoomId goal = target.room != RoomId::none ? target.room : room;
-                const std::uint64_t end = target.room != RoomId::none ? std::min(target.at, target.since + longest) : target.since + longest;
                 const int row = m_trayOf[to_index(target.from)];
-                const QPointF start = row >= 0 ? m_trays[static_cast<std::size_t>(row)].slot(0).center() : queueKind == QueueKind::wire ? layout.spot(m_wire, 0) : standAt(layout, queueRoom, 0);
-                const QPointF goalSpot = standAt(layout, goal, 0);
-                if (goal != RoomId::none) {
-                    if (now < end && end > target.since) {
-                        const qreal share = smooth(static_cast<qreal>(now - target.since) / static_cast<qreal>(end - target.since));
-                        token.centre = along(layout, start, queueRoom, goal, goalSpot, share);
-                        token.moving = true;
-                        token.hidden = false;
-                    } else if (target.room != RoomId::none) {
-                        token.centre = goalSpot;
-                    }
+                // The head of the queue goes straight on; the others of its batch stand in the room until it is their turn.
+                QPointF start = token.centre;
+                if (index == 0 || queueKind == QueueKind::wire) {
+                    start = row >= 0 ? m_trays[static_cast<std::size_t>(row)].slot(0).center()
+                            : queueKind == QueueKind::wire ? layout.spot(m_wire, 0)
+                                                           : standAt(layout, queueRoom, 0);
+                }
+                const std::uint64_t end = target.room != RoomId::none ? target.at : target.since + longest;
+                const std::uint64_t begin = std::max(target.since, end - std::min(end, longest));
+                if (now < end && now >= begin && end > begin && goal != RoomId::none) {
+                    const qreal share = smooth(static_cast<qreal>(now - begin) / static_cast<qreal>(end - begin));
+                    token.centre = along(layout, start, queueRoom, goal, standAt(layout, goal, 0), share);
+                    token.moving = share > 0;
+                    token.hidden = false;
+                } else if (now < begin) {
+                    token.centre = start;
                 }
             } else if (target.room != RoomId::none && target.at > now && (target.room != room || target.queue != QueueId::none)) {
                 const std::uint64_t length = std::min(target.at - target.since, longest);

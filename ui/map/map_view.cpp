@@ -468,7 +468,7 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     const QRectF top = twoLines ? QRectF(left, rect.top() + 3 * s, right - left, rect.height() / 2 - 2 * s)
                                 : QRectF(left, rect.top(), right - left, rect.height());
     p.drawText(top, Qt::AlignLeft | Qt::AlignVCenter, elided(title, titleOf(room), right - left));
-    if (twoLines) {
+    if (twoLines && !isRoom(room, "softirq")) { // its second line moves: ksoftirqd
         p.setPen(used ? c.textMuted : c.textFaint);
         p.setFont(mono);
         p.drawText(QRectF(left, rect.center().y() + 0.5 * s, right - left, rect.height() / 2 - 4 * s), Qt::AlignLeft | Qt::AlignVCenter,
@@ -482,8 +482,8 @@ QString MapView::trayName(const MapTray& tray, qreal width) const
     const QFontMetricsF metrics(Theme::sans(11.5 * m_layout->scale(), QFont::DemiBold));
     const Room& room = Catalog::room(tray.room);
     QString name = text(trace.queue(tray.queue).name);
-    if (room.kind == RoomKind::function) {
-        return metrics.elidedText(titleOf(room), Qt::ElideRight, width); // a function that keeps a list (GRO): its own name
+    if (room.kind == RoomKind::function || trace.queue(tray.queue).kind == QueueKind::gro_list) {
+        return metrics.elidedText(titleOf(room), Qt::ElideRight, width); // a function that keeps a list: its own name
     }
     const QString first = name.section(' ', 0, 0);
     const QString rest = name.section(' ', 1);
@@ -755,8 +755,6 @@ void MapView::paintKsoftirqd(QPainter& p)
     }
     const qreal left = rect.left() + 11 * s;
     const QRectF line(left, rect.center().y() + 0.5 * s, rect.width() - 14 * s, rect.height() / 2 - 4 * s);
-    const bool used = lit(softirq);
-    p.fillRect(line.adjusted(0, -1, 0, 1), used ? c.card : mixed(c.card, c.band, 0.7));
     const QFont font = Theme::sans(10 * s, running ? QFont::DemiBold : QFont::Normal);
     p.setFont(font);
     p.setPen(running ? c.softirqText : c.textFaint);

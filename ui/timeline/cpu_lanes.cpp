@@ -63,8 +63,9 @@ std::size_t CpuBlocks::lane(const Event& event)
     return static_cast<std::size_t>(m_laneOf[event.cpu]);
 }
 
-void CpuBlocks::add(Lane& lane, const Open& open, std::uint64_t begin, std::uint64_t end)
+void CpuBlocks::add(std::size_t row, const Open& open, std::uint64_t begin, std::uint64_t end)
 {
+    Lane& lane = m_lanes[row];
     const bool thread = open.level == 1 && open.task < m_isKsoftirqd.size() && m_isKsoftirqd[open.task];
     auto& blocks = lane.levels[open.level];
     if (!blocks.empty()) {
@@ -74,7 +75,10 @@ void CpuBlocks::add(Lane& lane, const Open& open, std::uint64_t begin, std::uint
             return;
         }
     }
-    blocks.push_back({begin, end, open.ordinal, open.task, thread});
+    // Named after the outermost call of its level: that is what the CPU was at.
+    const auto& stack = m_work[row].stack;
+    const auto outer = std::find_if(stack.begin(), stack.end(), [&](const Open& o) { return o.level == open.level; });
+    blocks.push_back({begin, end, outer == stack.end() ? open.ordinal : outer->ordinal, open.task, thread});
 }
 
 void CpuBlocks::advance(std::size_t row, std::uint64_t t)
@@ -89,7 +93,7 @@ void CpuBlocks::advance(std::size_t row, std::uint64_t t)
         }
         const std::uint64_t end = std::min(top.end, t);
         if (end > work.cursor) {
-            add(m_lanes[row], top, work.cursor, end);
+            add(row, top, work.cursor, end);
             work.cursor = end;
         }
         if (top.end > t) {
@@ -130,7 +134,7 @@ void CpuBlocks::call(std::size_t row, const Event& event, std::uint32_t ordinal)
     open.task = event.task;
     work.stack.push_back(open);
     if (open.end == open.lastSeen || open.end == unknown_end) {
-        add(m_lanes[row], open, event.time_ns, event.time_ns); // seen, however short
+        add(row, open, event.time_ns, event.time_ns); // seen, however short
     }
 }
 

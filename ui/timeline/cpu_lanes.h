@@ -16,7 +16,7 @@ namespace skbscope::ui {
 struct CpuBlock {
     std::uint64_t begin = 0; ///< ns
     std::uint64_t end = 0;
-    std::uint32_t first = 0; ///< ordinal of the call that ran when it began
+    std::uint32_t first = 0; ///< ordinal of the outermost call of its context when it began
     std::uint32_t task = 0;
     bool ksoftirqd = false;
 };
@@ -52,7 +52,7 @@ private:
         std::uint64_t cursor = 0;
     };
     std::size_t lane(const Event& event);
-    void add(Lane& lane, const Open& open, std::uint64_t begin, std::uint64_t end);
+    void add(std::size_t row, const Open& open, std::uint64_t begin, std::uint64_t end);
     /// Turns what ran from the cursor up to t into blocks; calls that ended are taken off.
     void advance(std::size_t row, std::uint64_t t);
     void call(std::size_t row, const Event& event, std::uint32_t ordinal);

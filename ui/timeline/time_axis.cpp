@@ -71,7 +71,7 @@ double TimeAxis::unknownFrom() const
     if (source.kind() == Source::Kind::recording || source.exhausted()) {
         return std::numeric_limits<double>::infinity();
     }
-    return std::max(static_cast<double>(source.known_until().ns), static_cast<double>(m_session->now().ns));
+    return std::max(static_cast<double>(source.known_until().ns), known());
 }
 
 void TimeAxis::fit()
