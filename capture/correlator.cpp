@@ -148,7 +148,11 @@ void Correlator::prepare(const EventFormat& format)
     decoder.address_b = first_of({"dst", "daddr", "primary_key4"});
     decoder.port_a = first_of({"sport", "ports"});
     decoder.port_b = first_of({"dport"});
-    decoder.extra = first_of({"ipproto", "__probe_ip"});
+    decoder.data_length = format.field("data_len");
+    decoder.truesize = format.field("truesize");
+    decoder.hash = format.field("hash");
+    decoder.ip_summed = format.field("ip_summed");
+    decoder.queue = format.field("queue_mapping");
     if (format.name == "function") {
         decoder.address_a = format.field("ip");
         decoder.address_b = format.field("parent_ip");
@@ -1025,6 +1029,15 @@ std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record, std::init
         event.flags |= via_tracepoint;
         return lane.stack.size() - 1;
     }
+    if (is_one_of(fallback, {"__netif_receive_skb_core", "netif_receive_skb", "napi_gro_receive"})) {
+        // A packet on its way in does not begin below what was done for another one: that has returned, unseen.
+        const auto can_call = [&](const Frame& frame) {
+            return finds_packets(frame.kind) || functions_[frame.symbol].name.find("netif_receive_skb") != std::string::npos;
+        };
+        while (!lane.stack.empty() && !can_call(lane.stack.back())) {
+            pop(lane);
+        }
+    }
     push_call(lane, record, symbol_named(fallback), via_tracepoint);
     return lane.stack.size() - 1;
 }
@@ -1036,6 +1049,7 @@ void Correlator::device_facts(Slot slot, const RawRecord& record, const Decoder&
     }
     SlotRecord& known = book_.at(slot);
     const DeviceId device = device_named(decoder.name.text(record.data));
+    known.at_device = device;
     if (known.packet.device == DeviceId::none) {
         known.packet.device = device;
     }
@@ -1045,11 +1059,36 @@ void Correlator::device_facts(Slot slot, const RawRecord& record, const Decoder&
     }
 }
 
+/// What the record tells of the sk_buff itself, for whoever looks at the packet at that moment.
+void Correlator::field_facts(Slot slot, std::uint32_t item, const RawRecord& record, const Decoder& decoder)
+{
+    if (slot == 0) {
+        return;
+    }
+    const auto tell = [&](const EventField& from, SkbField field) {
+        if (from && from.size <= 8 && !from.is_data_loc) {
+            book_.field(slot, item, field, from.read(record.data));
+        }
+    };
+    tell(decoder.length, SkbField::len);
+    tell(decoder.data_length, SkbField::data_len);
+    tell(decoder.truesize, SkbField::truesize);
+    tell(decoder.hash, SkbField::hash);
+    tell(decoder.ip_summed, SkbField::ip_summed);
+    tell(decoder.queue, SkbField::queue_mapping);
+    if (book_.at(slot).ethertype != 0) {
+        book_.field(slot, item, SkbField::protocol, book_.at(slot).ethertype);
+    }
+    if (book_.at(slot).at_device != DeviceId::none) {
+        book_.field(slot, item, SkbField::device, to_index(book_.at(slot).at_device));
+    }
+}
+
 void Correlator::tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing)
 {
     (void)lane;
     if (slot != 0) {
-        passages_.push_back({slot, book_.at(slot).packet.device, time_ns, outgoing});
+        passages_.push_back({slot, book_.at(slot).at_device, time_ns, outgoing});
     }
 }
 
@@ -1161,6 +1200,9 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
         const auto ethertype = static_cast<std::uint16_t>(raw << 8 | raw >> 8);
         known.ethertype = known.ethertype == 0 ? ethertype : known.ethertype;
     }
+    if (kind != Kind::free && kind != Kind::completion) { // there the fields may be stale
+        field_facts(slot, lane.stack[frame].item, record, decoder);
+    }
     const auto field = [&](const char* name) {
         const auto at = decoder.fields.find(name);
         return at == decoder.fields.end() ? EventField{} : at->second;
@@ -1191,10 +1233,10 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
 
 void Correlator::on_irq_entry(const RawRecord& record, const Decoder& decoder)
 {
-    (void)decoder;
     Lane& lane = lane_of(record);
     pop_to(lane, 0);
     push_call(lane, record, symbol_named("__handle_irq_event_percpu"), via_tracepoint);
+    interrupts_.emplace_back(lane.stack.back().item, decoder.name.text(record.data));
 }
 
 void Correlator::on_irq_exit(const RawRecord& record, const Decoder& decoder)
@@ -1246,6 +1288,7 @@ void Correlator::on_gro_entry(const RawRecord& record, const Decoder& decoder)
     if (slot != 0) {
         book_.at(slot).ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
     }
+    field_facts(slot, lane.stack[frame].item, record, decoder);
 }
 
 void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
@@ -1316,10 +1359,11 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     if (known.ethertype == 0 && decoder.protocol) {
         known.ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
     }
+    field_facts(slot, lane.stack[frame].item, record, decoder);
     if (!is_core) {
         return;
     }
-    device_passages_.push_back({slot, known.packet.device, record.time_ns, false});
+    device_passages_.push_back({slot, known.at_device, record.time_ns, false});
     if (known.backlog_side != 0) {
         (void)book_.add_queue_side(lane.stack[frame].item, EventKind::dequeue, slot, {QueueKind::backlog, {}});
         known.backlog_side = 0;
@@ -1352,6 +1396,7 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
     const std::size_t frame = frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit");
     const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::transmit);
     device_facts(slot, record, decoder, true);
+    field_facts(slot, lane.stack[frame].item, record, decoder);
     if (slot != 0) {
         // It did not wait for its neighbour after all.
         std::erase_if(unresolved_, [&](const Waiting& waiting) { return book_.resolve(waiting.slot) == slot; });
@@ -1388,7 +1433,10 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
         known.ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
     }
     known.driver_call = 0;
-    device_passages_.push_back({slot, known.packet.device, record.time_ns, true});
+    if (!lane.stack[index].batch().many) {
+        field_facts(slot, lane.stack[index].item, record, decoder);
+    }
+    device_passages_.push_back({slot, known.at_device, record.time_ns, true});
     BatchLists& now = lane.stack[index].batch();
     now.in_driver = slot;
     now.in_driver_address = address;
@@ -1574,8 +1622,8 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     if (!no_drop) {
         const auto hit = file_.symbols().find(decoder.location.read(record.data));
         std::string_view place = without_suffix(hit.name);
-        if (place.empty() && index > 0) {
-            place = functions_[lane.stack[index - 1].symbol].name;
+        for (std::size_t i = index; i-- > 0 && (place.empty() || kind_of(place) == Kind::free);) {
+            place = functions_[lane.stack[i].symbol].name; // freed by a helper: whoever called it dropped the packet
         }
         if (decoder.reason) {
             const std::uint64_t number = decoder.reason.read(record.data);
@@ -1764,6 +1812,13 @@ void Correlator::lost(const RawRecord& record)
 
 void Correlator::finish()
 {
+    // Drivers name their interrupts after the device: "eth0", "eth0-rx-0". Others (virtio) tell nothing.
+    for (const auto& [item, name] : interrupts_) {
+        const auto device = devices_.find(std::string_view(name).substr(0, name.find('-')));
+        if (device != devices_.end()) {
+            (void)book_.add_side(item, EventKind::irq_raise, 0, to_index(device->second), true);
+        }
+    }
     auto& slots = book_.slots();
     for (Slot slot = 1; slot < slots.size(); ++slot) {
         SlotRecord& record = slots[slot];

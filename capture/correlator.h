@@ -54,10 +54,9 @@ private:
     /// How an event is read; one for each event id.
     struct Decoder {
         void (Correlator::*handler)(const RawRecord&, const Decoder&) = nullptr;
-        EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a, port_b, extra;
+        EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a, port_b, data_length, truesize, hash, ip_summed, queue;
         std::vector<DropReasonId> reasons;     ///< by number
         std::vector<bool> reason_is_none;      ///< numbers that are no drop
-        bool is_entry = false;
         std::unordered_map<std::string, EventField> fields;
     };
     enum class Evidence : std::uint8_t { receive, transmit, free, kprobe };
@@ -129,6 +128,7 @@ private:
                           std::string_view fallback);
     void device_facts(Slot slot, const RawRecord& record, const Decoder& decoder, bool length_has_ethernet);
     void wait_for_neighbour(Slot packet, std::uint32_t item, const std::string& neighbour, bool queues);
+    void field_facts(Slot slot, std::uint32_t item, const RawRecord& record, const Decoder& decoder);
     void lost(const RawRecord& record);
     TaskId task_of(std::int32_t pid);
     DeviceId device_named(std::string_view name);
@@ -158,6 +158,7 @@ private:
     std::deque<Slot> tap_queue_;      ///< clones in packet sockets' queues
     std::vector<TapPassage> passages_, device_passages_;
     std::vector<Probed> probed_;
+    std::vector<std::pair<std::uint32_t, std::string>> interrupts_; ///< item and name
     std::vector<std::uint32_t> gaps_;
     std::vector<std::pair<std::uint64_t, Context>> last_call_; ///< per cpu
     std::uint64_t foreign_frees_ = 0;

@@ -218,6 +218,21 @@ void PacketBook::end_unseen(Slot slot, std::uint32_t item)
     freed(slot, item);
 }
 
+void PacketBook::field(Slot slot, std::uint32_t item, SkbField field, std::uint64_t value)
+{
+    auto& known = at(slot).fields[static_cast<std::size_t>(field)];
+    if (item == 0 || known == value) {
+        return;
+    }
+    FieldChange change;
+    change.field = field;
+    change.before = known.value_or(value); // not known before: the change says only what it is
+    change.after = value;
+    known = value;
+    field_changes_.push_back(change);
+    (void)add_side(item, EventKind::field, slot, static_cast<std::uint32_t>(field_changes_.size() - 1));
+}
+
 void PacketBook::mark_loss()
 {
     for (auto& [address, slot] : living_) {
@@ -301,7 +316,8 @@ void PacketBook::write(Trace& trace)
 
     std::vector<std::uint32_t> sides;
     for (std::uint32_t i = 1; i < sides_.size(); ++i) {
-        if (!sides_[i].cancelled && id_of(sides_[i].event.packet) != PacketId::none) {
+        const bool is_of_packet = sides_[i].event.event_kind() != EventKind::irq_raise;
+        if (!sides_[i].cancelled && (!is_of_packet || id_of(sides_[i].event.packet) != PacketId::none)) {
             sides.push_back(i);
         }
     }
@@ -316,6 +332,7 @@ void PacketBook::write(Trace& trace)
         switch (side.event.event_kind()) {
         case EventKind::enqueue:
         case EventKind::dequeue: event.arg = to_index(queue_id(trace, side.queue, slot)); break;
+        case EventKind::field: event.arg = trace.add_field_change(field_changes_[event.arg]); break;
         case EventKind::birth: event.arg = to_index(at(slot).packet.device); break;
         case EventKind::clone:
         case EventKind::merge:

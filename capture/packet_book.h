@@ -6,7 +6,9 @@
 
 #include "core/trace/trace.h"
 
+#include <array>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -48,6 +50,8 @@ struct SlotRecord {
     std::uint32_t last_item = 0;   ///< the last call given to it
     std::uint32_t delivered_side = 0, enqueued_side = 0, qdisc_side = 0, backlog_side = 0, waiting_side = 0;
     std::string route_source, route_destination; ///< raw addresses of a route lookup, for matching with frames
+    DeviceId at_device = DeviceId::none; ///< where it was seen last
+    std::array<std::optional<std::uint64_t>, skb_field_count> fields; ///< of its sk_buff, as last told
     PacketRecord packet;
 };
 
@@ -98,6 +102,9 @@ public:
     /// Its end was not seen: the address has a new owner.
     void end_unseen(Slot slot, std::uint32_t item);
 
+    /// A record tells this of the sk_buff; an event is written where it is new or differs from what was told before.
+    void field(Slot slot, std::uint32_t item, SkbField field, std::uint64_t value);
+
     /// Every living packet may have lost records.
     void mark_loss();
 
@@ -123,6 +130,7 @@ private:
     std::vector<SlotRecord> slots_;
     std::vector<Event> items_;
     std::vector<Side> sides_;
+    std::vector<FieldChange> field_changes_;
     std::unordered_map<std::uint64_t, Slot> living_;
     std::map<std::pair<int, std::string>, QueueId> queues_;
     std::vector<PacketId> ids_;

@@ -125,6 +125,13 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
             if (knows_nesting || (!outer.empty() && outer.back().end != never)) {
                 use_lane(outer, event);
             }
+            // Or in ksoftirqd, whose thread function runs in process context below them.
+            Lane& thread = lanes_[base];
+            close_ended(thread, event);
+            if (!thread.empty() && thread.back().task == event.task &&
+                (*trace_)[thread.back().ordinal].function_id() == fn::run_ksoftirqd) {
+                use_lane(thread, event);
+            }
         }
     }
     if (knows_nesting) {

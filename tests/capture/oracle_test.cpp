@@ -5,6 +5,7 @@
 #include "capture/import.h"
 #include "core/catalog/catalog.h"
 #include "core/trace/journey.h"
+#include "core/trace/stack_state.h"
 #include "tests/capture/recordings.h"
 
 #include <algorithm>
@@ -73,7 +74,7 @@ bool is_set_aside(const std::string& function, bool receiving, bool has_fifo)
 {
     static const std::set<std::string> always = {
         "e1000_alloc_rx_buffers", "netif_tx_wake_queue", "netif_schedule_queue", "net_rps_action_and_irq_enable",
-        "run_ksoftirqd", "net_tx_action", "release_sock", "__netif_schedule", "check_sq_full_and_disable"};
+        "net_tx_action", "release_sock", "__netif_schedule", "check_sq_full_and_disable"};
     static const std::set<std::string> when_receiving = {"free_old_xmit_skbs", "free_old_xmit", "__free_old_xmit",
                                                          "virtqueue_get_buf"};
     static const std::set<std::string> when_sending = {"e1000_clean_rx_irq", "napi_complete_done", "virtqueue_get_buf_ctx",
@@ -223,6 +224,11 @@ TEST_P(UdpRecording, EveryTestPacketWentTheExpectedPathAndNoOther)
             known.emplace(without_suffix(name));
         }
         const Steps wanted = expected_steps(path.at("journeys").at(0), is_receiving(GetParam()));
+        std::size_t wanted_steps = 0;
+        for (const auto& [cpu, names] : wanted) {
+            wanted_steps += names.size();
+        }
+        EXPECT_GT(wanted_steps, 35U);
         for (const PacketRecord* packet : packets_of(trace, phase, *stream)) {
             const Steps have = journey_steps(trace, index.journey(packet->id));
             SCOPED_TRACE(fmt::format("packet {} of {}", to_index(packet->id), phase.at("name").get<std::string>()));
@@ -377,6 +383,19 @@ TEST_P(Recording, ImportsWithClosedBooks)
     const Trace& trace = imported->trace;
     EXPECT_FALSE(trace.empty());
     EXPECT_FALSE(trace.info.times_trustworthy); // all of these come from an emulated CPU
+    StackState state(trace);
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        state.apply(i);
+    }
+    EXPECT_EQ(state.accounting().born, trace.packet_count());
+    for (const PacketRecord& packet : trace.packets()) {
+        EXPECT_EQ(state.packets().contains(packet.id), packet.death == never) << "packet " << to_index(packet.id);
+    }
+    for (int verdict = 1; verdict < verdict_count; ++verdict) {
+        const auto in_table = std::ranges::count(trace.packets(), static_cast<Verdict>(verdict), &PacketRecord::verdict);
+        EXPECT_EQ(state.accounting().of(static_cast<Verdict>(verdict)), static_cast<std::uint64_t>(in_table))
+            << to_string(static_cast<Verdict>(verdict));
+    }
     std::vector<int> births(trace.packet_count() + 1, 0);
     std::vector<int> frees(trace.packet_count() + 1, 0);
     std::map<std::pair<std::uint32_t, std::uint32_t>, int> queued;
