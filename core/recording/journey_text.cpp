@@ -2,10 +2,12 @@
 //
 //   packet 12   UDP 10.99.0.1:40212 → 10.99.0.2:5001   64 bytes   eth0
 //
-//      +0.000 µs  CPU 1  softirq   net_rx_action                                        shared
-//      +0.310 µs                     e1000_clean                                        shared
-//      +1.020 µs                       napi_gro_receive                          0.640 µs
-//      ┈┈┈┈┈┈┈┈┈┈ waits 3.200 µs in :5001 receive queue
+//                  ── CPU 1, softirq
+//      +0.000 µs  net_rx_action                                                     9.120 µs shared
+//      +0.310 µs    e1000_clean                                                     8.640 µs shared
+//      +1.020 µs      napi_gro_receive                                                       640 ns
+//   ┈┈┈┈┈┈┈┈┈┈┈┈  waits 3.200 µs in :5001 receive queue
+//                  ── CPU 0, process (receiver 1234)
 //   ■ delivered after 12.345 µs, 3.200 µs of it waiting
 
 #include "core/catalog/catalog.h"
@@ -19,7 +21,9 @@ namespace skbscope {
 
 namespace {
 
-constexpr std::size_t indent_limit = 14; ///< deeper calls are not indented further: the line has 100 columns
+// 100 columns: 14 the moment, 2 between, 62 the name, 18 the duration, 2 a mark; and 2 to spare.
+constexpr std::size_t name_columns = 62;
+constexpr std::size_t deepest_indent = 36; ///< deeper calls are not indented further
 
 /// A line of the journey, at its moment.
 struct Line {
@@ -38,9 +42,12 @@ public:
     std::string run()
     {
         std::string out = heading();
+        std::size_t deepest = 0;
         for (const Step& step : journey_.steps) {
             lines_.push_back({step.ordinal, {}});
+            deepest = std::max<std::size_t>(deepest, trace_[step.ordinal].depth);
         }
+        indent_ = deepest * 2 <= deepest_indent ? 2 : 1;
         std::size_t waits = 0;
         for (const std::uint32_t ordinal : journey_.events) {
             if (trace_[ordinal].event_kind() == EventKind::enqueue && waits < journey_.waits.size()) {
@@ -52,7 +59,6 @@ public:
         for (const Line& line : lines_) {
             if (!line.text.empty()) {
                 out += line.text;
-                lane_ = nullptr; // what runs behind a wait is another stretch: say again where
                 continue;
             }
             out += step(journey_.steps[next_step++]);
@@ -106,12 +112,11 @@ private:
     std::string step(const Step& step)
     {
         const Event& event = trace_[step.ordinal];
-        const bool moved = lane_ == nullptr || lane_->cpu != event.cpu || lane_->context() != event.context();
+        const bool process = event.context() == Context::process;
+        const bool moved = lane_ == nullptr || lane_->cpu != event.cpu || lane_->context() != event.context() ||
+                           (process && lane_->task != event.task);
         lane_ = &event;
-        const std::string where =
-            moved ? fmt::format("CPU {:<3} {:<8}", event.cpu, to_string(event.context())) : std::string(16, ' ');
-        const std::size_t indent = std::min<std::size_t>(event.depth, indent_limit) * 2;
-        std::string name(indent, ' ');
+        std::string name(std::min<std::size_t>(event.depth * indent_, deepest_indent), ' ');
         name += trace_.function_name(event.function_id());
         std::string end;
         if (with_times_ && event.has_end()) {
@@ -120,7 +125,8 @@ private:
         if (step.shared) {
             end += end.empty() ? "shared" : " shared";
         }
-        std::string line = fmt::format("{}  {}  {:<44}", moment(event.time()), where, name);
+        std::string line = moved ? lane(event) : std::string();
+        line += fmt::format("{}  {:<{}}", moment(event.time()), name, name_columns);
         line += pad_left(end, 18);
         if (event.confidence() != Confidence::certain) {
             const bool derived = event.confidence() == Confidence::derived;
@@ -129,6 +135,18 @@ private:
         }
         line.erase(line.find_last_not_of(' ') + 1);
         return line + "\n";
+    }
+
+    /// Where what follows runs.
+    std::string lane(const Event& event) const
+    {
+        std::string who;
+        if (event.context() == Context::process && event.task < trace_.tasks().size()) {
+            const TaskRecord& task = trace_.tasks()[event.task];
+            who = fmt::format(" ({} {})", task.name, task.pid);
+        }
+        return fmt::format("{}── CPU {}, {}{}\n", std::string(with_times_ ? 16 : 2, ' '), event.cpu,
+                           to_string(event.context()), who);
     }
 
     std::string wait(const Wait& wait) const
@@ -190,6 +208,7 @@ private:
     bool any_derived_ = false, any_assumed_ = false;
     std::vector<Line> lines_;
     const Event* lane_ = nullptr; ///< the last step's
+    std::size_t indent_ = 2;      ///< columns a level
 };
 
 } // namespace
