@@ -143,13 +143,13 @@ private:
     void play_question(const Question& question)
     {
         ++result_.questions;
-        out_ << "\nPredict: ";
-        write(question.prompt);
+        out_ << '\n';
+        write("Predict: " + question.prompt);
         for (std::size_t i = 0; i < question.choices.size(); ++i) {
             const Choice& choice = question.choices[i];
             write_item(fmt::format("{}) ", static_cast<char>('a' + i)), choice.text);
         }
-        out_ << "Answers:\n";
+        out_ << "\nAnswers:\n";
         for (std::size_t i = 0; i < question.choices.size(); ++i) {
             const Choice& choice = question.choices[i];
             write_item(fmt::format("{}) ", static_cast<char>('a' + i)), (choice.correct ? "Right. " : "No. ") + choice.explanation);
@@ -175,8 +175,8 @@ private:
     void play_experiment(const Experiment& experiment)
     {
         ++result_.experiments;
-        out_ << "\nTry: ";
-        write(experiment.prompt);
+        out_ << '\n';
+        write("Try: " + experiment.prompt);
         std::string done;
         for (const KnobSetting& knob : experiment.knobs) {
             done += fmt::format("{}{} = {}", done.empty() ? "" : ", ", knob.key, knob.value);
