@@ -1,5 +1,6 @@
 // A capture's frames onto the modelled host's wire.
 
+#include "core/packet/build.h"
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
 #include "core/scenario/model_source.h"
@@ -39,6 +40,26 @@ MacAddress learn_mac(const std::vector<CapturedFrame>& capture, std::uint32_t ad
     return {{0x02, 0, 0, 0, 0, 0x02}};
 }
 
+/// Zeros for what the capture left out. The datagram's checksum is made to fit them: whether it had been right cannot be
+/// known any more, and the cut is not the sender's fault.
+void pad(std::vector<std::uint8_t>& frame, std::uint32_t wire_length)
+{
+    constexpr std::uint32_t longest = 65550; // no Ethernet frame is longer, whatever the file claims
+    frame.resize(std::min(wire_length, longest));
+    const auto ethernet = MutableEthernetView::checked(frame);
+    if (!ethernet || ethernet->ethertype() != proto::eth_p_ip) {
+        return;
+    }
+    const auto ip = MutableIpv4View::checked(ethernet->payload());
+    if (!ip || ip->is_fragment() || ip->protocol() != proto::ipproto_udp) {
+        return;
+    }
+    const auto udp = MutableUdpView::checked(ip->payload());
+    if (udp && udp->checksum() != 0 && udp->length() >= 8 && udp->length() <= ip->payload().size()) {
+        fill_udp_checksum(ip->payload().first(udp->length()), ip->source(), ip->destination());
+    }
+}
+
 } // namespace
 
 ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t address, MacAddress mac)
@@ -69,7 +90,7 @@ ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t 
         replay.wire_length = std::max<std::uint32_t>(frame.wire_length, static_cast<std::uint32_t>(frame.bytes.size()));
         if (replay.wire_length > frame.bytes.size()) {
             ++plan.cut_frames;
-            replay.bytes.resize(std::min<std::uint32_t>(replay.wire_length, 65550)); // zeros for what the capture left out
+            pad(replay.bytes, replay.wire_length);
         }
         if (flow && flow->destination == host && flow->protocol == proto::ipproto_udp && flow->destination_port != 0 &&
             std::ranges::find(plan.udp_ports, flow->destination_port) == plan.udp_ports.end()) {

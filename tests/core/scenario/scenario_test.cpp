@@ -206,5 +206,27 @@ TEST(Replay, LeavesTheHostsOwnFramesOut)
     EXPECT_EQ(delivered(source), 2U);
 }
 
+TEST(Replay, PadsWhatTheCaptureCutAndDeliversItAllTheSame)
+{
+    UdpFrame frame;
+    frame.ethernet = {MacAddress{{2, 0, 0, 0, 0, 2}}, MacAddress{{2, 0, 0, 0, 0, 1}}, 0x0800};
+    frame.source = IpAddress::v4(0x0a000001);
+    frame.destination = IpAddress::v4(0x0a000002);
+    frame.source_port = 4000;
+    frame.destination_port = 5001;
+    const std::vector<std::uint8_t> payload(1000, 'x');
+    frame.payload = payload;
+    auto bytes = build_udp_frame(frame);
+    const auto length = static_cast<std::uint32_t>(bytes.size());
+    bytes.resize(96);
+    const ReplayPlan plan = plan_replay({{1'000'000'000, length, bytes}}, 0x0a000002, {});
+    EXPECT_EQ(plan.cut_frames, 1U);
+    ASSERT_EQ(plan.frames.size(), 1U);
+    EXPECT_EQ(plan.frames.front().bytes.size(), length);
+    ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), plan.frames);
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 1U);
+}
+
 } // namespace
 } // namespace skbscope
