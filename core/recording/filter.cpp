@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <fmt/format.h>
 #include <pcap/pcap.h>
 
@@ -101,7 +102,7 @@ Result<Duration> parse_duration(std::string_view text, std::size_t at)
     if (error != std::errc{} || factor == 0 || number < 0 || number * factor > 1e15) {
         return wrong(at, fmt::format("'{}' is no time", text), "such as 800ns, 50us, 2.5ms, 1s");
     }
-    return Duration{static_cast<std::int64_t>(number * factor + 0.5)};
+    return Duration{std::llround(number * factor)};
 }
 
 } // namespace

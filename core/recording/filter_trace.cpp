@@ -45,8 +45,7 @@ private:
     void sort_ordinals()
     {
         std::ranges::sort(ordinals_);
-        const auto repeated = std::ranges::unique(ordinals_);
-        ordinals_.erase(repeated.begin(), repeated.end());
+        ordinals_.erase(std::unique(ordinals_.begin(), ordinals_.end()), ordinals_.end());
     }
 
     /// Notes, settings, changed limits and loss between the first and the last event kept, and the returns of calls.
@@ -123,7 +122,7 @@ private:
         record.merged_into = kept(record.merged_into);
         record.bytes_offset = 0;
         record.captured_length = 0;
-        const PacketId added = to_.add_packet(std::move(record));
+        const PacketId added = to_.add_packet(record);
         if (const auto frame = from_.frame(id); !frame.empty()) {
             to_.set_frame(added, frame);
         }

@@ -727,8 +727,8 @@ private:
     /// New packets join the table together with the events that bear them, so that a cut leaves none without events.
     void commit_packets()
     {
-        for (PacketRecord& record : pending_packets_) {
-            trace_.add_packet(std::move(record));
+        for (const PacketRecord& record : pending_packets_) {
+            trace_.add_packet(record);
         }
         pending_packets_.clear();
     }
