@@ -62,7 +62,8 @@ std::vector<Room> make_rooms()
     std::vector<Room> made;
     for (std::size_t i = 0; i < data::counts.rooms; ++i) {
         const data::RoomData& from = data::rooms[i];
-        Room room{from.id, from.key, from.title, from.function, from.kind, from.row, from.column, from.text, from.limits, {}};
+        Room room{from.id,  from.key,    from.title, from.function, from.kind,
+                  from.row, from.column, from.text,  from.limits,   {}};
         for (std::string_view rest = from.settings; !rest.empty();) {
             const std::size_t end = std::min(rest.find('\n'), rest.size());
             room.settings.push_back(rest.substr(0, end));
@@ -75,11 +76,26 @@ std::vector<Room> make_rooms()
 
 } // namespace
 
-std::span<const Function> Catalog::functions() { return {data::functions, data::counts.functions}; }
-std::span<const Stage> Catalog::stages() { return {data::stages, data::counts.stages}; }
-std::span<const DropReason> Catalog::drop_reasons() { return {data::drop_reasons, data::counts.drop_reasons}; }
-std::span<const DropSite> Catalog::drop_sites() { return {data::drop_sites, data::counts.drop_sites}; }
-std::span<const Setting> Catalog::settings() { return {data::settings, data::counts.settings}; }
+std::span<const Function> Catalog::functions()
+{
+    return {data::functions, data::counts.functions};
+}
+std::span<const Stage> Catalog::stages()
+{
+    return {data::stages, data::counts.stages};
+}
+std::span<const DropReason> Catalog::drop_reasons()
+{
+    return {data::drop_reasons, data::counts.drop_reasons};
+}
+std::span<const DropSite> Catalog::drop_sites()
+{
+    return {data::drop_sites, data::counts.drop_sites};
+}
+std::span<const Setting> Catalog::settings()
+{
+    return {data::settings, data::counts.settings};
+}
 
 std::span<const Room> Catalog::rooms()
 {
@@ -87,14 +103,26 @@ std::span<const Room> Catalog::rooms()
     return made;
 }
 
-const Function& Catalog::function(FunctionId id) { return data::functions[row_of(id, data::counts.functions)]; }
-const Stage& Catalog::stage(StageId id) { return data::stages[row_of(id, data::counts.stages)]; }
-const Room& Catalog::room(RoomId id) { return rooms()[row_of(id, data::counts.rooms)]; }
+const Function& Catalog::function(FunctionId id)
+{
+    return data::functions[row_of(id, data::counts.functions)];
+}
+const Stage& Catalog::stage(StageId id)
+{
+    return data::stages[row_of(id, data::counts.stages)];
+}
+const Room& Catalog::room(RoomId id)
+{
+    return rooms()[row_of(id, data::counts.rooms)];
+}
 const DropReason& Catalog::drop_reason(DropReasonId id)
 {
     return data::drop_reasons[row_of(id, data::counts.drop_reasons)];
 }
-RoomId Catalog::room_of(FunctionId id) { return data::function_rooms[row_of(id, data::counts.functions)]; }
+RoomId Catalog::room_of(FunctionId id)
+{
+    return data::function_rooms[row_of(id, data::counts.functions)];
+}
 
 FunctionId Catalog::find_function(std::string_view name)
 {
@@ -146,15 +174,16 @@ const Setting* Catalog::find_setting(std::string_view name)
     // "net.ipv4.conf.eth0.rp_filter" for "net.ipv4.conf.*.rp_filter"
     for (const Setting& setting : settings()) {
         const std::size_t star = setting.name.find('*');
-        if (star != std::string_view::npos && name.size() >= setting.name.size() && name.starts_with(setting.name.substr(0, star)) &&
-            name.ends_with(setting.name.substr(star + 1))) {
+        if (star != std::string_view::npos && name.size() >= setting.name.size() &&
+            name.starts_with(setting.name.substr(0, star)) && name.ends_with(setting.name.substr(star + 1))) {
             return &setting;
         }
     }
     // "netdev_max_backlog" for "net.core.netdev_max_backlog"
     for (const Setting& setting : settings()) {
         const std::size_t dot = setting.name.rfind('.');
-        if (dot != std::string_view::npos && setting.name.starts_with("net.") && setting.name.substr(dot + 1) == name) {
+        if (dot != std::string_view::npos && setting.name.starts_with("net.") &&
+            setting.name.substr(dot + 1) == name) {
             return &setting;
         }
     }
@@ -165,7 +194,8 @@ const DropSite* Catalog::find_drop_site(FunctionId function, DropReasonId reason
 {
     for (std::size_t i = 0; i < data::counts.site_functions; ++i) {
         const data::SiteFunction& entry = data::site_functions[i];
-        if (entry.function == function && (reason == DropReasonId::none || data::drop_sites[entry.site].reason == reason)) {
+        if (entry.function == function &&
+            (reason == DropReasonId::none || data::drop_sites[entry.site].reason == reason)) {
             return &data::drop_sites[entry.site];
         }
     }
@@ -179,7 +209,10 @@ std::string_view Catalog::name_in(FunctionId id, KernelVersion version)
     return symbol.empty() ? f.name : data::without_clone_suffix(symbol);
 }
 
-std::string_view Catalog::version() { return data::version; }
+std::string_view Catalog::version()
+{
+    return data::version;
+}
 
 KernelVersion kernel_version_of(std::string_view release)
 {

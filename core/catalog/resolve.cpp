@@ -12,7 +12,10 @@ namespace data = catalog_data;
 
 namespace {
 
-std::span<const data::NameRow> names() { return {data::names, data::counts.names}; }
+std::span<const data::NameRow> names()
+{
+    return {data::names, data::counts.names};
+}
 
 /// Levenshtein distance, given up on (limit + 1) where it must exceed limit.
 std::size_t distance(std::string_view a, std::string_view b, std::size_t limit)
@@ -60,7 +63,8 @@ std::vector<std::string> near_names(std::string_view asked)
     for (const Stage& s : Catalog::stages().subspan(1)) {
         consider(s.key);
     }
-    std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(found.begin(), found.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<std::string> out;
     for (const auto& [d, name] : found) {
         if (out.size() < 5 && std::find(out.begin(), out.end(), name) == out.end()) {
@@ -97,21 +101,24 @@ Resolution resolve_pattern(std::string_view pattern)
             answer.kind = answer.kind == Resolution::Kind::unknown ? row.kind : answer.kind;
             answer.today += (answer.today.empty() ? "" : ", ") + std::string(row.name);
             answer.text += (answer.text.empty() ? "" : "\n") + std::string(row.name);
-            answer.text += (row.today.empty() ? "" : " (" + std::string(row.today) + ")") + ": " + std::string(row.text);
+            answer.text +=
+                (row.today.empty() ? "" : " (" + std::string(row.today) + ")") + ": " + std::string(row.text);
         }
     }
     for (const Function& f : Catalog::functions().subspan(1)) {
         if (matches(pattern, f.name)) {
             answer.kind = answer.kind == Resolution::Kind::unknown ? Resolution::Kind::function : answer.kind;
             answer.today += (answer.today.empty() ? "" : ", ") + std::string(f.name);
-            answer.text += (answer.text.empty() ? "" : "\n") + std::string(f.name) + ": " + std::string(f.what);
+            answer.text +=
+                (answer.text.empty() ? "" : "\n") + std::string(f.name) + ": " + std::string(f.what);
         }
     }
     for (const Setting& s : Catalog::settings()) {
         if (matches(pattern, s.name)) {
             answer.kind = answer.kind == Resolution::Kind::unknown ? Resolution::Kind::setting : answer.kind;
             answer.today += (answer.today.empty() ? "" : ", ") + std::string(s.name);
-            answer.text += (answer.text.empty() ? "" : "\n") + std::string(s.name) + ": " + std::string(s.meaning);
+            answer.text +=
+                (answer.text.empty() ? "" : "\n") + std::string(s.name) + ": " + std::string(s.meaning);
         }
     }
     return answer;
@@ -132,7 +139,8 @@ Resolution from_row(std::string_view asked, const data::NameRow& row)
 {
     std::string today(row.today);
     if (today.empty()) {
-        today = row.function == FunctionId::none ? std::string(row.name) : std::string(Catalog::function(row.function).name);
+        today = row.function == FunctionId::none ? std::string(row.name)
+                                                 : std::string(Catalog::function(row.function).name);
     }
     return {row.kind, std::string(asked), row.function, std::move(today), std::string(row.text), {}};
 }
@@ -167,17 +175,27 @@ Resolution Catalog::resolve(std::string_view name)
         if (!setting->notes.empty()) {
             text += ' ' + std::string(setting->notes) + (setting->notes.ends_with('.') ? "" : ".");
         }
-        return {Resolution::Kind::setting, asked, FunctionId::none, std::string(setting->name), std::move(text), {}};
+        return {Resolution::Kind::setting,  asked,           FunctionId::none,
+                std::string(setting->name), std::move(text), {}};
     }
     if (const StageId id = find_stage(name); id != StageId::none) {
-        return {Resolution::Kind::stage, asked, FunctionId::none, std::string(stage(id).key),
-                std::string(stage(id).title) + ": " + std::string(stage(id).meaning), {}};
+        return {Resolution::Kind::stage,
+                asked,
+                FunctionId::none,
+                std::string(stage(id).key),
+                std::string(stage(id).title) + ": " + std::string(stage(id).meaning),
+                {}};
     }
     if (const DropReasonId id = find_drop_reason(name); id != DropReasonId::none) {
-        return {Resolution::Kind::tracepoint, asked, FunctionId::none, std::string(drop_reason(id).name),
-                "Drop reason of the tracepoint skb:kfree_skb. " + std::string(drop_reason(id).what), {}};
+        return {Resolution::Kind::tracepoint,
+                asked,
+                FunctionId::none,
+                std::string(drop_reason(id).name),
+                "Drop reason of the tracepoint skb:kfree_skb. " + std::string(drop_reason(id).what),
+                {}};
     }
-    return {Resolution::Kind::unknown, asked, FunctionId::none, {}, "The catalog does not know this name.", near_names(name)};
+    return {Resolution::Kind::unknown, asked, FunctionId::none, {}, "The catalog does not know this name.",
+            near_names(name)};
 }
 
 } // namespace skbscope

@@ -40,7 +40,8 @@ public:
 private:
     void add(TextPlace place, Severity severity, std::string text, std::string remedy = {})
     {
-        findings_.push_back({severity, lesson_.folder / "lesson.md", place.line, place.column, std::move(text), std::move(remedy)});
+        findings_.push_back({severity, lesson_.folder / "lesson.md", place.line, place.column,
+                             std::move(text), std::move(remedy)});
     }
 
     template <typename Things>
@@ -62,17 +63,22 @@ private:
                 continue;
             }
             for (const KnobSetting& wanted : step.experiment->knobs) {
-                const auto knob = std::find_if(knobs.begin(), knobs.end(), [&](const Knob& k) { return k.key == wanted.key; });
+                const auto knob = std::find_if(knobs.begin(), knobs.end(),
+                                               [&](const Knob& k) { return k.key == wanted.key; });
                 if (knob == knobs.end()) {
-                    add(wanted.place, Severity::error, fmt::format("no knob '{}'", wanted.key), keys_of(knobs));
+                    add(wanted.place, Severity::error, fmt::format("no knob '{}'", wanted.key),
+                        keys_of(knobs));
                 } else if (wanted.value < knob->minimum || wanted.value > knob->maximum) {
-                    add(wanted.place, Severity::error, fmt::format("'{}' cannot be {}", wanted.key, wanted.value),
+                    add(wanted.place, Severity::error,
+                        fmt::format("'{}' cannot be {}", wanted.key, wanted.value),
                         fmt::format("from {} to {}", knob->minimum, knob->maximum));
                 }
             }
             for (const LessonAction& wanted : step.experiment->actions) {
-                if (std::none_of(actions.begin(), actions.end(), [&](const Action& a) { return a.key == wanted.key; })) {
-                    add(wanted.place, Severity::error, fmt::format("no action '{}'", wanted.key), keys_of(actions));
+                if (std::none_of(actions.begin(), actions.end(),
+                                 [&](const Action& a) { return a.key == wanted.key; })) {
+                    add(wanted.place, Severity::error, fmt::format("no action '{}'", wanted.key),
+                        keys_of(actions));
                 }
             }
         }
@@ -85,7 +91,8 @@ private:
             add(step.stop.place, Severity::error, fmt::format("the stop '{}' never happens", step.stop.text),
                 "look at the journey of that packet for what it does pass");
         } else if (*position < last_position_) {
-            add(step.stop.place, Severity::warning, fmt::format("the stop '{}' lies before the step before it", step.stop.text));
+            add(step.stop.place, Severity::warning,
+                fmt::format("the stop '{}' lies before the step before it", step.stop.text));
         }
         last_position_ = position.value_or(last_position_);
         if (step.question && !step.question->proof.empty()) {
@@ -104,7 +111,8 @@ private:
             add(experiment.place, Severity::error, result.done.error().describe());
         } else if (!result.goal.reached) {
             add(experiment.goal.place, Severity::error,
-                fmt::format("the experiment does not reach its goal with the values given: {}", result.goal.text()));
+                fmt::format("the experiment does not reach its goal with the values given: {}",
+                            result.goal.text()));
         }
         source.start_over();
     }
@@ -134,11 +142,13 @@ std::vector<Finding> check_lesson(const std::filesystem::path& folder, const Ope
         return {{Severity::error, error.where, 0, 0, error.what, error.remedy}};
     }
     std::vector<Finding> findings = std::move(parsed->findings);
-    const bool broken = std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.severity == Severity::error; });
+    const bool broken = std::any_of(findings.begin(), findings.end(),
+                                    [](const Finding& f) { return f.severity == Severity::error; });
     if (open && !broken) {
         Checker(parsed->lesson, findings).run(open);
     }
-    std::stable_sort(findings.begin(), findings.end(), [](const Finding& a, const Finding& b) { return a.line < b.line; });
+    std::stable_sort(findings.begin(), findings.end(),
+                     [](const Finding& a, const Finding& b) { return a.line < b.line; });
     return findings;
 }
 

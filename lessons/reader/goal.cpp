@@ -25,7 +25,8 @@ constexpr std::string_view goal_remedy =
 
 tl::unexpected<Error> bad_goal(std::string_view text, const std::string& why)
 {
-    return fail(ErrorKind::invalid, {}, "condition '" + std::string(text.substr(0, 80)) + "': " + why, std::string(goal_remedy));
+    return fail(ErrorKind::invalid, {}, "condition '" + std::string(text.substr(0, 80)) + "': " + why,
+                std::string(goal_remedy));
 }
 
 struct MeasureName {
@@ -101,7 +102,8 @@ Result<Condition> with_argument(Condition condition, std::string_view argument)
                 return bad_goal(condition.text, "a context is process, softirq or hardirq");
             }
         } else if (w.size() != 1) {
-            return bad_goal(condition.text, "calls wants a function: calls(ip_rcv), calls(ip_rcv in softirq)");
+            return bad_goal(condition.text,
+                            "calls wants a function: calls(ip_rcv), calls(ip_rcv in softirq)");
         }
         condition.argument = std::string(w[0]);
         return condition;
@@ -130,10 +132,16 @@ Result<Condition> parse_condition(std::string_view text)
     }
     const std::size_t value_at = std::min(text.find_first_not_of("=!<>", sign), text.size());
     static constexpr std::array<std::pair<std::string_view, Comparison>, 7> signs = {
-        {{"==", Comparison::equal}, {"=", Comparison::equal}, {"!=", Comparison::not_equal}, {"<", Comparison::less},
-         {"<=", Comparison::less_equal}, {">", Comparison::greater}, {">=", Comparison::greater_equal}}};
-    const auto known = std::find_if(signs.begin(), signs.end(),
-                                    [&](const auto& s) { return s.first == text.substr(sign, value_at - sign); });
+        {{"==", Comparison::equal},
+         {"=", Comparison::equal},
+         {"!=", Comparison::not_equal},
+         {"<", Comparison::less},
+         {"<=", Comparison::less_equal},
+         {">", Comparison::greater},
+         {">=", Comparison::greater_equal}}};
+    const auto known = std::find_if(signs.begin(), signs.end(), [&](const auto& s) {
+        return s.first == text.substr(sign, value_at - sign);
+    });
     const auto value = number<std::int64_t>(trimmed(text.substr(value_at)));
     if (known == signs.end() || !value) {
         return bad_goal(text, "a comparison such as '== 64' belongs at its end");
@@ -155,12 +163,18 @@ Result<Condition> parse_condition(std::string_view text)
 bool compare(std::int64_t left, Comparison comparison, std::int64_t right)
 {
     switch (comparison) {
-    case Comparison::equal: return left == right;
-    case Comparison::not_equal: return left != right;
-    case Comparison::less: return left < right;
-    case Comparison::less_equal: return left <= right;
-    case Comparison::greater: return left > right;
-    case Comparison::greater_equal: return left >= right;
+    case Comparison::equal:
+        return left == right;
+    case Comparison::not_equal:
+        return left != right;
+    case Comparison::less:
+        return left < right;
+    case Comparison::less_equal:
+        return left <= right;
+    case Comparison::greater:
+        return left > right;
+    case Comparison::greater_equal:
+        return left >= right;
     }
     return false;
 }
@@ -212,7 +226,8 @@ std::optional<std::int64_t> measure_calls(const Condition& condition, const Trac
     return count;
 }
 
-std::optional<std::int64_t> measure_counter(const Condition& condition, const Trace& trace, const StackState& state)
+std::optional<std::int64_t> measure_counter(const Condition& condition, const Trace& trace,
+                                            const StackState& state)
 {
     const auto counters = trace.counters();
     for (std::size_t i = 1; i < counters.size(); ++i) {
@@ -229,7 +244,8 @@ std::optional<std::int64_t> measure_truesize(const Condition& condition, const T
     for (std::size_t i = 0; i < trace.size(); ++i) {
         const Event& event = trace[i];
         if (event.event_kind() == EventKind::field && event.packet_id() == condition.packet &&
-            event.arg < trace.field_changes().size() && trace.field_changes()[event.arg].field == SkbField::truesize) {
+            event.arg < trace.field_changes().size() &&
+            trace.field_changes()[event.arg].field == SkbField::truesize) {
             last = static_cast<std::int64_t>(trace.field_changes()[event.arg].after);
         }
     }
@@ -250,29 +266,46 @@ std::optional<std::int64_t> measure(const Condition& condition, const Trace& tra
     const Accounting& accounting = state.accounting();
     const auto of = [&](Verdict verdict) { return static_cast<std::int64_t>(accounting.of(verdict)); };
     switch (condition.measure) {
-    case Measure::born: return static_cast<std::int64_t>(accounting.born);
-    case Measure::delivered: return of(Verdict::delivered);
-    case Measure::forwarded: return of(Verdict::forwarded);
-    case Measure::sent: return of(Verdict::sent);
-    case Measure::consumed: return of(Verdict::consumed);
-    case Measure::dropped: return of(Verdict::dropped);
-    case Measure::merged: return of(Verdict::merged);
-    case Measure::split: return of(Verdict::split);
-    case Measure::lost: return of(Verdict::lost);
-    case Measure::in_flight: return static_cast<std::int64_t>(accounting.in_flight());
+    case Measure::born:
+        return static_cast<std::int64_t>(accounting.born);
+    case Measure::delivered:
+        return of(Verdict::delivered);
+    case Measure::forwarded:
+        return of(Verdict::forwarded);
+    case Measure::sent:
+        return of(Verdict::sent);
+    case Measure::consumed:
+        return of(Verdict::consumed);
+    case Measure::dropped:
+        return of(Verdict::dropped);
+    case Measure::merged:
+        return of(Verdict::merged);
+    case Measure::split:
+        return of(Verdict::split);
+    case Measure::lost:
+        return of(Verdict::lost);
+    case Measure::in_flight:
+        return static_cast<std::int64_t>(accounting.in_flight());
     case Measure::dropped_reason: {
         std::int64_t count = 0;
         for (const auto& [key, drops] : state.drops()) {
-            count += key.reason == Catalog::find_drop_reason(condition.argument) ? static_cast<std::int64_t>(drops) : 0;
+            count += key.reason == Catalog::find_drop_reason(condition.argument)
+                         ? static_cast<std::int64_t>(drops)
+                         : 0;
         }
         return count;
     }
     case Measure::peak:
-    case Measure::level: return measure_queue(condition, trace);
-    case Measure::calls: return measure_calls(condition, trace);
-    case Measure::irqs: return measure_irqs(trace);
-    case Measure::counter: return measure_counter(condition, trace, state);
-    case Measure::truesize: return measure_truesize(condition, trace);
+    case Measure::level:
+        return measure_queue(condition, trace);
+    case Measure::calls:
+        return measure_calls(condition, trace);
+    case Measure::irqs:
+        return measure_irqs(trace);
+    case Measure::counter:
+        return measure_counter(condition, trace, state);
+    case Measure::truesize:
+        return measure_truesize(condition, trace);
     }
     return std::nullopt;
 }
@@ -324,8 +357,11 @@ std::string GoalResult::text() const
 {
     std::string out;
     for (const Measured& m : conditions) {
-        const std::string name(trimmed(std::string_view(m.text).substr(0, m.text.find_first_of("=!<>", m.text.rfind(')') == std::string::npos ? 0 : m.text.rfind(')')))));
-        out += fmt::format("{}{} {}", out.empty() ? "" : ", ", name, m.value ? std::to_string(*m.value) : "not there");
+        const std::string name(trimmed(std::string_view(m.text).substr(
+            0,
+            m.text.find_first_of("=!<>", m.text.rfind(')') == std::string::npos ? 0 : m.text.rfind(')')))));
+        out += fmt::format("{}{} {}", out.empty() ? "" : ", ", name,
+                           m.value ? std::to_string(*m.value) : "not there");
     }
     return out;
 }

@@ -1,5 +1,5 @@
-// Markdown as plain text: paragraphs, lists, headings, code blocks, emphasis, links. What it does not know it shows as
-// it stands.
+// Markdown as plain text: paragraphs, lists, headings, code blocks, emphasis, links. What it does not know it
+// shows as it stands.
 
 #include "lessons/reader/text_player.h"
 #include "lessons/reader/words.h"
@@ -44,7 +44,8 @@ std::string inline_text(std::string_view text, bool colours)
             bold = !bold;
             out += colours ? (bold ? "\x1b[1m" : "\x1b[0m") : "";
             ++i;
-        } else if (!code && text[i] == '*' && !(i > 0 && text[i - 1] == ' ' && i + 1 < text.size() && text[i + 1] == ' ')) {
+        } else if (!code && text[i] == '*' &&
+                   !(i > 0 && text[i - 1] == ' ' && i + 1 < text.size() && text[i + 1] == ' ')) {
             continue;
         } else if (!code && text[i] == '[') {
             const std::size_t close = text.find("](", i);
@@ -62,7 +63,8 @@ std::string inline_text(std::string_view text, bool colours)
     return out + (colours && (code || bold) ? "\x1b[0m" : "");
 }
 
-void wrap(std::string& out, const std::string& text, std::string_view first, std::string_view rest, unsigned columns)
+void wrap(std::string& out, const std::string& text, std::string_view first, std::string_view rest,
+          unsigned columns)
 {
     std::string line(first);
     bool empty = true;
@@ -87,8 +89,9 @@ std::string_view item_mark(std::string_view line)
         return line.substr(0, 2);
     }
     const std::size_t digits = line.find_first_not_of("0123456789");
-    return digits != std::string_view::npos && digits > 0 && digits < 4 && line.substr(digits, 2) == ". " ? line.substr(0, digits + 2)
-                                                                                                          : std::string_view();
+    return digits != std::string_view::npos && digits > 0 && digits < 4 && line.substr(digits, 2) == ". "
+               ? line.substr(0, digits + 2)
+               : std::string_view();
 }
 
 class Renderer {
@@ -132,7 +135,8 @@ private:
         }
         if (text.starts_with("#")) {
             flush();
-            paragraph_ = std::string(trimmed(text.substr(std::min(text.find_first_not_of('#'), text.size()))));
+            paragraph_ =
+                std::string(trimmed(text.substr(std::min(text.find_first_not_of('#'), text.size()))));
             flush();
             return;
         }
@@ -146,7 +150,8 @@ private:
         if (text.starts_with("> ") && paragraph_.empty()) {
             first_ = rest_ = "  | ";
         }
-        paragraph_ += (paragraph_.empty() ? "" : " ") + std::string(text.starts_with("> ") ? text.substr(2) : text);
+        paragraph_ +=
+            (paragraph_.empty() ? "" : " ") + std::string(text.starts_with("> ") ? text.substr(2) : text);
     }
 
     void flush()

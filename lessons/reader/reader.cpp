@@ -39,7 +39,10 @@ std::vector<std::string_view> lines_of(std::string_view text)
 }
 
 /// Bytes that no text holds; they could drive a terminal.
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' && c != '\r'; }
+bool is_control(char c)
+{
+    return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' && c != '\r';
+}
 
 bool is_inside(const fs::path& folder, const fs::path& file)
 {
@@ -74,7 +77,8 @@ public:
         std::size_t at = read_front_matter();
         at = read_steps(at);
         if (parsed_.lesson.steps.empty() && parsed_.findings.empty()) {
-            add(Severity::error, static_cast<int>(at), 1, "the lesson has no steps", "begin each step with a line '## Title'");
+            add(Severity::error, static_cast<int>(at), 1, "the lesson has no steps",
+                "begin each step with a line '## Title'");
         }
         return std::move(parsed_);
     }
@@ -82,13 +86,15 @@ public:
 private:
     void add(Severity severity, int line, int column, std::string text, std::string remedy = {})
     {
-        parsed_.findings.push_back({severity, parsed_.lesson.folder / "lesson.md", line, column, std::move(text), std::move(remedy)});
+        parsed_.findings.push_back({severity, parsed_.lesson.folder / "lesson.md", line, column,
+                                    std::move(text), std::move(remedy)});
     }
 
     TextPlace place_of(const YAML::Node& node) const
     {
         const YAML::Mark mark = node.Mark();
-        return mark.is_null() ? TextPlace{block_line_, 1} : TextPlace{block_line_ + mark.line, mark.column + 1};
+        return mark.is_null() ? TextPlace{block_line_, 1}
+                              : TextPlace{block_line_ + mark.line, mark.column + 1};
     }
 
     void add_at(const YAML::Node& node, std::string text, std::string remedy = {})
@@ -118,7 +124,8 @@ private:
             return node;
         } catch (const YAML::Exception& error) {
             const bool known = !error.mark.is_null();
-            add(Severity::error, block_line_ + (known ? error.mark.line : 0), known ? error.mark.column + 1 : 1, error.msg);
+            add(Severity::error, block_line_ + (known ? error.mark.line : 0),
+                known ? error.mark.column + 1 : 1, error.msg);
             return {};
         }
     }
@@ -137,7 +144,8 @@ private:
             if (!seen.insert(key).second) {
                 add_at(entry.first, fmt::format("'{}' is there twice", key));
             } else if (!take(key, entry.second)) {
-                add_at(entry.first, fmt::format("{} has no '{}'", what, key), fmt::format("it has: {}", known));
+                add_at(entry.first, fmt::format("{} has no '{}'", what, key),
+                       fmt::format("it has: {}", known));
             }
         }
     }
@@ -174,12 +182,14 @@ private:
         return items;
     }
 
-    // ---- front matter ------------------------------------------------------------------------------------------------
+    // ---- front matter
+    // ------------------------------------------------------------------------------------------------
 
     std::size_t read_front_matter()
     {
         if (lines_.empty() || trimmed(lines_[0]) != "---") {
-            add(Severity::error, 1, 1, "the front matter is missing", "begin with '---', then title: and scenario: lines, then '---'");
+            add(Severity::error, 1, 1, "the front matter is missing",
+                "begin with '---', then title: and scenario: lines, then '---'");
             return 0;
         }
         std::size_t end = 1;
@@ -224,7 +234,8 @@ private:
         }
         if (lesson.scenario.empty() == lesson.recording.empty()) {
             add(Severity::error, 2, 1,
-                lesson.scenario.empty() ? "the lesson names nothing to play" : "the lesson names a scenario and a recording",
+                lesson.scenario.empty() ? "the lesson names nothing to play"
+                                        : "the lesson names a scenario and a recording",
                 "add either 'scenario: FILE' or 'recording: FILE' to the front matter");
         }
     }
@@ -234,9 +245,11 @@ private:
     {
         const std::string name = text_of(node, what);
         const fs::path path(name);
-        if (name.empty() || path.is_absolute() || !is_inside(parsed_.lesson.folder, parsed_.lesson.folder / path)) {
+        if (name.empty() || path.is_absolute() ||
+            !is_inside(parsed_.lesson.folder, parsed_.lesson.folder / path)) {
             if (!name.empty()) {
-                add_at(node, fmt::format("'{}' leaves the lesson's folder", name), "put the file beside lesson.md");
+                add_at(node, fmt::format("'{}' leaves the lesson's folder", name),
+                       "put the file beside lesson.md");
             }
             return {};
         }
@@ -248,7 +261,8 @@ private:
         return file;
     }
 
-    // ---- steps -------------------------------------------------------------------------------------------------------
+    // ---- steps
+    // -------------------------------------------------------------------------------------------------------
 
     std::size_t read_steps(std::size_t at)
     {
@@ -258,7 +272,8 @@ private:
             const int here = static_cast<int>(at) + 1;
             if (line.starts_with("## ")) {
                 if (parsed_.lesson.steps.size() >= max_lesson_steps) {
-                    add(Severity::error, here, 1, "too many steps", fmt::format("a lesson has at most {}", max_lesson_steps));
+                    add(Severity::error, here, 1, "too many steps",
+                        fmt::format("a lesson has at most {}", max_lesson_steps));
                     return at;
                 }
                 finish(step);
@@ -274,7 +289,8 @@ private:
                 if (step != nullptr) {
                     step->body += std::string(line) + '\n';
                 } else if (!trimmed(line).empty() && !line.starts_with("# ")) {
-                    add(Severity::error, here, 1, "text before the first step", "begin each step with a line '## Title'");
+                    add(Severity::error, here, 1, "text before the first step",
+                        "begin each step with a line '## Title'");
                     return at;
                 }
                 ++at;
@@ -291,7 +307,8 @@ private:
         }
         step->body = std::string(trimmed(step->body));
         if (!has_stop_) {
-            add(Severity::warning, step->place.line, 1, fmt::format("step '{}' does not say where to stop", step->title),
+            add(Severity::warning, step->place.line, 1,
+                fmt::format("step '{}' does not say where to stop", step->title),
                 "add a block ```stop with 'at: …'; without it the step stays at the begin");
         }
         if (step->body.empty()) {
@@ -304,7 +321,8 @@ private:
     {
         const std::string_view kind = trimmed(lines_[at].substr(3));
         std::size_t end = at + 1;
-        while (end < lines_.size() && !(lines_[end].starts_with("```") && trimmed(lines_[end].substr(3)).empty())) {
+        while (end < lines_.size() &&
+               !(lines_[end].starts_with("```") && trimmed(lines_[end].substr(3)).empty())) {
             ++end;
         }
         const int here = static_cast<int>(at) + 1;
@@ -314,7 +332,8 @@ private:
         }
         const bool ours = kind == "stop" || kind == "question" || kind == "experiment";
         if (step == nullptr) {
-            add(Severity::error, here, 1, "a block before the first step", "begin each step with a line '## Title'");
+            add(Severity::error, here, 1, "a block before the first step",
+                "begin each step with a line '## Title'");
             return end + 1;
         }
         if (!ours) {
@@ -340,49 +359,52 @@ private:
     void read_stop(const YAML::Node& map, LessonStep& step, int here)
     {
         if (has_stop_) {
-            add(Severity::error, here, 1, "the step has two stops", "keep one; a second stop is a second step");
+            add(Severity::error, here, 1, "the step has two stops",
+                "keep one; a second stop is a second step");
         }
         has_stop_ = true;
         bool has_at = false;
-        each(map, "a stop", "at, select, rooms, functions, unfold", [&](const std::string& key, const YAML::Node& value) {
-            if (key == "at") {
-                has_at = true;
-                auto stop = parse_stop(text_of(value, key));
-                if (!stop) {
-                    add_at(value, stop.error().what, stop.error().remedy);
-                } else {
-                    step.stop = std::move(*stop);
-                    step.stop.place = place_of(value);
-                    check_function(step.stop.function, value);
-                }
-            } else if (key == "select") {
-                const auto id = number<std::uint32_t>(text_of(value, key));
-                if (!id || *id == 0) {
-                    add_at(value, "'select' wants the number of a packet, from 1");
-                } else {
-                    step.select = static_cast<PacketId>(*id);
-                }
-            } else if (key == "rooms") {
-                for (const YAML::Node& item : items_of(value)) {
-                    read_room(item, step);
-                }
-            } else if (key == "functions") {
-                for (const YAML::Node& item : items_of(value)) {
-                    const std::string name = text_of(item, key);
-                    check_function(name, item);
-                    step.functions.push_back(Catalog::find_function(name));
-                }
-            } else if (key == "unfold") {
-                for (const YAML::Node& item : items_of(value)) {
-                    read_panel(item, step);
-                }
-            } else {
-                return false;
-            }
-            return true;
-        });
+        each(map, "a stop", "at, select, rooms, functions, unfold",
+             [&](const std::string& key, const YAML::Node& value) {
+                 if (key == "at") {
+                     has_at = true;
+                     auto stop = parse_stop(text_of(value, key));
+                     if (!stop) {
+                         add_at(value, stop.error().what, stop.error().remedy);
+                     } else {
+                         step.stop = std::move(*stop);
+                         step.stop.place = place_of(value);
+                         check_function(step.stop.function, value);
+                     }
+                 } else if (key == "select") {
+                     const auto id = number<std::uint32_t>(text_of(value, key));
+                     if (!id || *id == 0) {
+                         add_at(value, "'select' wants the number of a packet, from 1");
+                     } else {
+                         step.select = static_cast<PacketId>(*id);
+                     }
+                 } else if (key == "rooms") {
+                     for (const YAML::Node& item : items_of(value)) {
+                         read_room(item, step);
+                     }
+                 } else if (key == "functions") {
+                     for (const YAML::Node& item : items_of(value)) {
+                         const std::string name = text_of(item, key);
+                         check_function(name, item);
+                         step.functions.push_back(Catalog::find_function(name));
+                     }
+                 } else if (key == "unfold") {
+                     for (const YAML::Node& item : items_of(value)) {
+                         read_panel(item, step);
+                     }
+                 } else {
+                     return false;
+                 }
+                 return true;
+             });
         if (!has_at) {
-            add(Severity::error, here, 1, "the stop does not say where", "add 'at: packet 1 enters ip_rcv', for example");
+            add(Severity::error, here, 1, "the stop does not say where",
+                "add 'at: packet 1 enters ip_rcv', for example");
         }
         if (step.select == PacketId::none) {
             step.select = step.stop.packet;
@@ -395,7 +417,8 @@ private:
             return;
         }
         const auto near = Catalog::resolve(name).suggestions;
-        add_at(node, fmt::format("no function '{}'", name), near.empty() ? "" : fmt::format("did you mean {}?", near.front()));
+        add_at(node, fmt::format("no function '{}'", name),
+               near.empty() ? "" : fmt::format("did you mean {}?", near.front()));
     }
 
     void read_room(const YAML::Node& item, LessonStep& step)
@@ -419,7 +442,8 @@ private:
                                                                    "queues", "cpus", "controls", "map"};
         const std::string name = text_of(item, "unfold");
         if (std::find(panels.begin(), panels.end(), name) == panels.end()) {
-            add_at(item, fmt::format("no panel '{}'", name), "there are: packet, skb, journey, function, queues, cpus, controls, map");
+            add_at(item, fmt::format("no panel '{}'", name),
+                   "there are: packet, skb, journey, function, queues, cpus, controls, map");
             return;
         }
         step.panels.push_back(name);
@@ -466,14 +490,16 @@ private:
             }
             return true;
         });
-        const auto right = std::count_if(question.choices.begin(), question.choices.end(), [](const Choice& c) { return c.correct; });
+        const auto right = std::count_if(question.choices.begin(), question.choices.end(),
+                                         [](const Choice& c) { return c.correct; });
         if (question.prompt.empty()) {
             add(Severity::error, here, 1, "the question does not ask", "add 'ask: …'");
         }
         if (question.choices.size() < 2 || question.choices.size() > 8) {
             add(Severity::error, here, 1, "a question has two to eight choices");
         } else if (right != 1) {
-            add(Severity::error, here, 1, fmt::format("the question has {} right answers", right == 0 ? "no" : "several"),
+            add(Severity::error, here, 1,
+                fmt::format("the question has {} right answers", right == 0 ? "no" : "several"),
                 "give exactly one choice 'right: true'");
         }
         step.question = std::move(question);
@@ -499,7 +525,8 @@ private:
             return true;
         });
         if (choice.text.empty() || choice.explanation.empty()) {
-            add_at(item, "a choice needs a text and an explanation", "add 'because: …': a wrong answer teaches most");
+            add_at(item, "a choice needs a text and an explanation",
+                   "add 'because: …': a wrong answer teaches most");
         }
         return choice;
     }
@@ -507,40 +534,44 @@ private:
     void read_experiment(const YAML::Node& map, LessonStep& step, int here)
     {
         if (step.experiment) {
-            add(Severity::error, here, 1, "the step has two experiments", "a second experiment is a second step");
+            add(Severity::error, here, 1, "the step has two experiments",
+                "a second experiment is a second step");
         }
         Experiment experiment;
         experiment.place = {here, 1};
-        each(map, "an experiment", "try, knobs, do, goal, after, fresh", [&](const std::string& key, const YAML::Node& value) {
-            if (key == "try") {
-                experiment.prompt = text_of(value, key);
-            } else if (key == "knobs") {
-                read_knobs(value, experiment);
-            } else if (key == "do") {
-                for (const YAML::Node& item : items_of(value)) {
-                    read_action(item, experiment);
-                }
-            } else if (key == "goal") {
-                experiment.goal = read_goal(value, key);
-            } else if (key == "after") {
-                experiment.after = text_of(value, key);
-            } else if (key == "fresh") {
-                experiment.from_start = flag_of(value, key);
-            } else {
-                return false;
-            }
-            return true;
-        });
+        each(map, "an experiment", "try, knobs, do, goal, after, fresh",
+             [&](const std::string& key, const YAML::Node& value) {
+                 if (key == "try") {
+                     experiment.prompt = text_of(value, key);
+                 } else if (key == "knobs") {
+                     read_knobs(value, experiment);
+                 } else if (key == "do") {
+                     for (const YAML::Node& item : items_of(value)) {
+                         read_action(item, experiment);
+                     }
+                 } else if (key == "goal") {
+                     experiment.goal = read_goal(value, key);
+                 } else if (key == "after") {
+                     experiment.after = text_of(value, key);
+                 } else if (key == "fresh") {
+                     experiment.from_start = flag_of(value, key);
+                 } else {
+                     return false;
+                 }
+                 return true;
+             });
         if (experiment.prompt.empty()) {
             add(Severity::error, here, 1, "the experiment does not say what to try", "add 'try: …'");
         }
         if (experiment.goal.empty()) {
-            add(Severity::error, here, 1, "the experiment has no goal", "add 'goal: delivered == 4', for example");
+            add(Severity::error, here, 1, "the experiment has no goal",
+                "add 'goal: delivered == 4', for example");
         }
         // A recording cannot be changed; there an experiment is something to count or to find.
         const bool changes = !experiment.knobs.empty() || !experiment.actions.empty();
         if (changes == parsed_.lesson.scenario.empty()) {
-            add(Severity::error, here, 1, changes ? "a recording has no knobs and no actions" : "the experiment changes nothing",
+            add(Severity::error, here, 1,
+                changes ? "a recording has no knobs and no actions" : "the experiment changes nothing",
                 changes ? "let the goal measure what the recording holds" : "add 'knobs:' or 'do:'");
         }
         step.experiment = std::move(experiment);
@@ -598,7 +629,8 @@ Result<lesson_parse::Parsed> lesson_parse::parse_folder(const fs::path& folder)
     const std::string where = file.string();
     std::error_code error;
     if (!fs::is_directory(folder, error)) {
-        return fail(ErrorKind::not_found, folder.string(), "no such lesson folder", "a lesson is a folder with lesson.md in it");
+        return fail(ErrorKind::not_found, folder.string(), "no such lesson folder",
+                    "a lesson is a folder with lesson.md in it");
     }
     if (!fs::is_regular_file(file, error)) {
         return fail(ErrorKind::not_found, where, "the folder holds no lesson.md");
@@ -619,14 +651,16 @@ Result<lesson_parse::Parsed> lesson_parse::parse_folder(const fs::path& folder)
     }
     if (const auto bad = std::find_if(text.begin(), text.end(), is_control); bad != text.end()) {
         const auto line = 1 + std::count(text.begin(), bad, '\n');
-        return fail(ErrorKind::invalid, fmt::format("{}:{}", where, line), "holds a control character", "a lesson is plain UTF-8 text");
+        return fail(ErrorKind::invalid, fmt::format("{}:{}", where, line), "holds a control character",
+                    "a lesson is plain UTF-8 text");
     }
     return Reader(folder, std::move(text)).read();
 }
 
 std::size_t Question::correct_index() const
 {
-    const auto right = std::find_if(choices.begin(), choices.end(), [](const Choice& c) { return c.correct; });
+    const auto right =
+        std::find_if(choices.begin(), choices.end(), [](const Choice& c) { return c.correct; });
     return static_cast<std::size_t>(right - choices.begin());
 }
 
@@ -638,7 +672,8 @@ Result<Lesson> load_lesson(const fs::path& folder)
     }
     for (const Finding& finding : parsed->findings) {
         if (finding.severity == Severity::error) {
-            return fail(ErrorKind::invalid, fmt::format("{}:{}:{}", finding.file.string(), finding.line, finding.column),
+            return fail(ErrorKind::invalid,
+                        fmt::format("{}:{}:{}", finding.file.string(), finding.line, finding.column),
                         finding.text, finding.remedy);
         }
     }
@@ -684,7 +719,8 @@ Result<fs::path> find_lesson(const fs::path& dir, std::string_view id)
         }
         known += (known.empty() ? "" : ", ") + entry.id;
     }
-    // "01" means 01-a-datagram-arrives, although its variant's name begins with it too: the shortest one wins.
+    // "01" means 01-a-datagram-arrives, although its variant's name begins with it too: the shortest one
+    // wins.
     if (!beginning.empty()) {
         return *std::min_element(beginning.begin(), beginning.end(), [](const auto& a, const auto& b) {
             return a.filename().string().size() < b.filename().string().size();

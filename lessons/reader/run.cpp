@@ -14,7 +14,8 @@ bool within_limits(const Source& source)
     return trace.size() < max_lesson_events && source.known_until() < SimTime{} + max_lesson_run;
 }
 
-/// A knob may belong to something that a fresh run has yet to make, such as a socket: goes forward until it is there.
+/// A knob may belong to something that a fresh run has yet to make, such as a socket: goes forward until it
+/// is there.
 void wait_for_knobs(Source& source, const Experiment& experiment)
 {
     constexpr Duration step{1'000};

@@ -19,12 +19,14 @@ using lesson_words::words;
 namespace {
 
 constexpr std::string_view stop_remedy =
-    "write for example: begin, end, 12.5 us, packet 1 enters ip_rcv, packet 1 delivered, packet 1 joins :5001, "
+    "write for example: begin, end, 12.5 us, packet 1 enters ip_rcv, packet 1 delivered, packet 1 joins "
+    ":5001, "
     "net_rx_action runs, first drop, queue :5001 holds 4, interrupt raised";
 
 tl::unexpected<Error> bad_stop(std::string_view text, std::string_view why)
 {
-    return fail(ErrorKind::invalid, {}, "stop '" + std::string(text) + "': " + std::string(why), std::string(stop_remedy));
+    return fail(ErrorKind::invalid, {}, "stop '" + std::string(text) + "': " + std::string(why),
+                std::string(stop_remedy));
 }
 
 std::optional<Verdict> verdict_named(std::string_view name)
@@ -127,13 +129,15 @@ FunctionId function_in(const Trace& trace, std::string_view name)
     return FunctionId::none;
 }
 
-/// Ordinal of the packet's nth call of that function; a shared call counts as the packet's when its journey holds it.
+/// Ordinal of the packet's nth call of that function; a shared call counts as the packet's when its journey
+/// holds it.
 std::optional<std::size_t> find_call(const Trace& trace, PacketId packet, FunctionId function, unsigned nth)
 {
     unsigned seen = 0;
     for (std::size_t i = 0; i < trace.size(); ++i) {
         const Event& event = trace[i];
-        if (event.is_call() && event.packet_id() == packet && event.function_id() == function && ++seen == nth) {
+        if (event.is_call() && event.packet_id() == packet && event.function_id() == function &&
+            ++seen == nth) {
             return i;
         }
     }
@@ -224,8 +228,9 @@ std::optional<std::size_t> find_verdict(const Trace& trace, const Stop& stop)
         if (e.packet_id() != stop.packet) {
             return false;
         }
-        return stop.verdict == Verdict::dropped ? e.event_kind() == EventKind::drop
-                                                : e.event_kind() == EventKind::verdict && e.verdict() == stop.verdict;
+        return stop.verdict == Verdict::dropped
+                   ? e.event_kind() == EventKind::drop
+                   : e.event_kind() == EventKind::verdict && e.verdict() == stop.verdict;
     });
 }
 
@@ -274,7 +279,9 @@ Result<Stop> parse_stop(std::string_view text)
     }
     if (w.size() == 2 && w[0] == "interrupt") {
         static constexpr std::array<std::pair<std::string_view, Stop::Kind>, 3> kinds = {
-            {{"raised", Stop::Kind::irq_raised}, {"masked", Stop::Kind::irq_masked}, {"unmasked", Stop::Kind::irq_unmasked}}};
+            {{"raised", Stop::Kind::irq_raised},
+             {"masked", Stop::Kind::irq_masked},
+             {"unmasked", Stop::Kind::irq_unmasked}}};
         for (const auto& [name, kind] : kinds) {
             if (w[1] == name) {
                 stop.kind = kind;
@@ -323,15 +330,19 @@ QueueId find_queue(const Trace& trace, std::string_view name)
 std::optional<std::size_t> resolve_stop(const Stop& stop, const Trace& trace)
 {
     switch (stop.kind) {
-    case Stop::Kind::begin: return 0;
-    case Stop::Kind::end: return trace.size();
+    case Stop::Kind::begin:
+        return 0;
+    case Stop::Kind::end:
+        return trace.size();
     case Stop::Kind::time:
         if (trace.empty() || trace.end_time() < trace.begin_time() + stop.time) {
             return std::nullopt;
         }
         return trace.lower_bound(trace.begin_time() + stop.time + Duration{1});
-    case Stop::Kind::packet_born: return find_packet_event(trace, stop, EventKind::birth);
-    case Stop::Kind::packet_freed: return find_packet_event(trace, stop, EventKind::free);
+    case Stop::Kind::packet_born:
+        return find_packet_event(trace, stop, EventKind::birth);
+    case Stop::Kind::packet_freed:
+        return find_packet_event(trace, stop, EventKind::free);
     case Stop::Kind::packet_enters:
     case Stop::Kind::packet_leaves: {
         const FunctionId function = function_in(trace, stop.function);
@@ -344,27 +355,35 @@ std::optional<std::size_t> resolve_stop(const Stop& stop, const Trace& trace)
         }
         return stop.kind == Stop::Kind::packet_enters ? std::optional(*call + 1) : find_return(trace, *call);
     }
-    case Stop::Kind::packet_verdict: return find_verdict(trace, stop);
-    case Stop::Kind::packet_joins: return find_in_queue(trace, stop, EventKind::enqueue);
-    case Stop::Kind::packet_parts: return find_in_queue(trace, stop, EventKind::dequeue);
+    case Stop::Kind::packet_verdict:
+        return find_verdict(trace, stop);
+    case Stop::Kind::packet_joins:
+        return find_in_queue(trace, stop, EventKind::enqueue);
+    case Stop::Kind::packet_parts:
+        return find_in_queue(trace, stop, EventKind::dequeue);
     case Stop::Kind::runs: {
         const FunctionId function = function_in(trace, stop.function);
         if (function == FunctionId::none) {
             return std::nullopt;
         }
-        return find_nth(trace, stop.nth, [&](const Event& e) { return e.is_call() && e.function_id() == function; });
+        return find_nth(trace, stop.nth,
+                        [&](const Event& e) { return e.is_call() && e.function_id() == function; });
     }
     case Stop::Kind::drop:
         return find_nth(trace, stop.nth, [&](const Event& e) {
-            return e.event_kind() == EventKind::drop && (stop.reason == DropReasonId::none || e.reason() == stop.reason);
+            return e.event_kind() == EventKind::drop &&
+                   (stop.reason == DropReasonId::none || e.reason() == stop.reason);
         });
     case Stop::Kind::queue_holds: {
         const QueueId queue = find_queue(trace, stop.queue);
         return queue == QueueId::none ? std::nullopt : find_queue_level(trace, queue, stop.count);
     }
-    case Stop::Kind::irq_raised: return find_kind(trace, stop, EventKind::irq_raise);
-    case Stop::Kind::irq_masked: return find_kind(trace, stop, EventKind::irq_mask);
-    case Stop::Kind::irq_unmasked: return find_kind(trace, stop, EventKind::irq_unmask);
+    case Stop::Kind::irq_raised:
+        return find_kind(trace, stop, EventKind::irq_raise);
+    case Stop::Kind::irq_masked:
+        return find_kind(trace, stop, EventKind::irq_mask);
+    case Stop::Kind::irq_unmasked:
+        return find_kind(trace, stop, EventKind::irq_unmask);
     }
     return std::nullopt;
 }

@@ -36,8 +36,8 @@ std::string place_text(const Trace& trace, const StackState& state, PacketId pac
         return fmt::format("packet {} waits in {}", to_index(packet), trace.queue(at.queue).name);
     }
     return fmt::format("packet {} {} {}, CPU {}, {}", to_index(packet),
-                       at.where == PacketState::Where::running ? "in" : "last in", trace.function_name(at.function),
-                       to_index(at.cpu), to_string(at.context));
+                       at.where == PacketState::Where::running ? "in" : "last in",
+                       trace.function_name(at.function), to_index(at.cpu), to_string(at.context));
 }
 
 class Player {
@@ -56,7 +56,8 @@ public:
             play_step(step);
         }
         const Trace& trace = source_.trace();
-        out_ << "\nKernel: " << trace.info.kernel_release << (trace.info.observed ? ", recorded" : "") << ". Source: " << trace.info.source << "\n";
+        out_ << "\nKernel: " << trace.info.kernel_release << (trace.info.observed ? ", recorded" : "")
+             << ". Source: " << trace.info.source << "\n";
         return result_;
     }
 
@@ -67,7 +68,10 @@ private:
              << std::string(std::min<std::size_t>(title.size(), options_.columns), line) << "\n\n";
     }
 
-    void write(std::string_view markdown) { out_ << render_markdown(markdown, options_.columns, options_.colours); }
+    void write(std::string_view markdown)
+    {
+        out_ << render_markdown(markdown, options_.columns, options_.colours);
+    }
 
     void play_step(const LessonStep& step)
     {
@@ -117,7 +121,8 @@ private:
         for (std::size_t i = 1; i < state.queues().size() && i < trace.queues().size(); ++i) {
             const QueueState& queue = state.queues()[i];
             if (!queue.packets.empty()) {
-                held += fmt::format("{}{} {}", held.empty() ? "waiting: " : ", ", trace.queues()[i].name, queue.packets.size());
+                held += fmt::format("{}{} {}", held.empty() ? "waiting: " : ", ", trace.queues()[i].name,
+                                    queue.packets.size());
             }
         }
         const Accounting& a = state.accounting();
@@ -152,7 +157,8 @@ private:
         out_ << "\nAnswers:\n";
         for (std::size_t i = 0; i < question.choices.size(); ++i) {
             const Choice& choice = question.choices[i];
-            write_item(fmt::format("{}) ", static_cast<char>('a' + i)), (choice.correct ? "Right. " : "No. ") + choice.explanation);
+            write_item(fmt::format("{}) ", static_cast<char>('a' + i)),
+                       (choice.correct ? "Right. " : "No. ") + choice.explanation);
         }
         if (question.proof.empty()) {
             return;
@@ -182,7 +188,8 @@ private:
             done += fmt::format("{}{} = {}", done.empty() ? "" : ", ", knob.key, knob.value);
         }
         for (const LessonAction& action : experiment.actions) {
-            done += fmt::format("{}{}{}", done.empty() ? "" : ", ", action.key, action.times > 1 ? fmt::format(" x {}", action.times) : "");
+            done += fmt::format("{}{}{}", done.empty() ? "" : ", ", action.key,
+                                action.times > 1 ? fmt::format(" x {}", action.times) : "");
         }
         const ExperimentResult result = run_experiment(source_, experiment);
         const bool reached = result.done && result.goal.reached;
@@ -208,7 +215,8 @@ private:
 
 } // namespace
 
-PlayResult play_lesson(const Lesson& lesson, Source& source, std::ostream& out, const TextPlayerOptions& options)
+PlayResult play_lesson(const Lesson& lesson, Source& source, std::ostream& out,
+                       const TextPlayerOptions& options)
 {
     TextPlayerOptions sane = options;
     sane.columns = std::max(options.columns, 20U);

@@ -23,9 +23,10 @@ struct PlayResult {
     [[nodiscard]] bool clean() const { return stops_missed == 0 && goals_missed == 0 && proofs_failed == 0; }
 };
 
-/// Plays the whole lesson to `out`: per step its text, the moment the playhead stops at (time, packet, where, queues), the
-/// question with its answer, the experiment run for real with what was measured.
-PlayResult play_lesson(const Lesson& lesson, Source& source, std::ostream& out, const TextPlayerOptions& options = {});
+/// Plays the whole lesson to `out`: per step its text, the moment the playhead stops at (time, packet, where,
+/// queues), the question with its answer, the experiment run for real with what was measured.
+PlayResult play_lesson(const Lesson& lesson, Source& source, std::ostream& out,
+                       const TextPlayerOptions& options = {});
 
 /// Markdown as plain text, wrapped; `columns` >= 20.
 [[nodiscard]] std::string render_markdown(std::string_view markdown, unsigned columns, bool colours = false);

@@ -35,10 +35,12 @@ template <typename Number>
 {
     Number value{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    return error == std::errc() && end == text.data() + text.size() && !text.empty() ? std::optional(value) : std::nullopt;
+    return error == std::errc() && end == text.data() + text.size() && !text.empty() ? std::optional(value)
+                                                                                     : std::nullopt;
 }
 
-[[nodiscard]] inline std::string joined(const std::vector<std::string_view>& words, std::size_t from, std::size_t to)
+[[nodiscard]] inline std::string joined(const std::vector<std::string_view>& words, std::size_t from,
+                                        std::size_t to)
 {
     std::string out;
     for (std::size_t i = from; i < to && i < words.size(); ++i) {

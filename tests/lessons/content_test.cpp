@@ -93,7 +93,8 @@ TEST_P(LessonContent, PlaysTheSameTwice)
 }
 
 INSTANTIATE_TEST_SUITE_P(All, LessonContent,
-                         testing::Values("01-a-datagram-arrives", "01-a-datagram-arrives-real", "02-a-datagram-leaves"),
+                         testing::Values("01-a-datagram-arrives", "01-a-datagram-arrives-real",
+                                         "02-a-datagram-leaves"),
                          [](const auto& entry) {
                              std::string name = entry.param;
                              std::replace(name.begin(), name.end(), '-', '_');
@@ -107,7 +108,8 @@ TEST(Lessons, EveryFolderIsListedAndTested)
         EXPECT_FALSE(entry.error) << entry.error->describe();
         ids.insert(entry.id);
     }
-    EXPECT_EQ(ids, (std::set<std::string>{"01-a-datagram-arrives", "01-a-datagram-arrives-real", "02-a-datagram-leaves"}));
+    EXPECT_EQ(ids, (std::set<std::string>{"01-a-datagram-arrives", "01-a-datagram-arrives-real",
+                                          "02-a-datagram-leaves"}));
 }
 
 /// The figures that the text of the first lesson states.
@@ -120,12 +122,20 @@ TEST(Lessons, TheFirstLessonsFiguresAreThoseOfTheRun)
     ASSERT_EQ(trace.packet_count(), 1U);
     EXPECT_EQ(trace.packet(static_cast<PacketId>(1)).length, 142U);
     EXPECT_EQ(trace.frame(static_cast<PacketId>(1)).size(), 142U);
-    EXPECT_TRUE(evaluate(*parse_goal("truesize(packet 1) == 1280 and interrupts == 1 and calls(e1000_copybreak) == 1"), trace).reached);
+    EXPECT_TRUE(
+        evaluate(
+            *parse_goal("truesize(packet 1) == 1280 and interrupts == 1 and calls(e1000_copybreak) == 1"),
+            trace)
+            .reached);
     const QueueId ring = find_queue(trace, "rx_ring");
     ASSERT_NE(ring, QueueId::none);
     EXPECT_EQ(trace.queue(ring).limit, 256U);
     // Nothing of what the text denies.
-    EXPECT_TRUE(evaluate(*parse_goal("calls(enqueue_to_backlog) == 0 and calls(ip_rcv) == 0 and calls(run_ksoftirqd) == 0"), trace).reached);
+    EXPECT_TRUE(
+        evaluate(*parse_goal(
+                     "calls(enqueue_to_backlog) == 0 and calls(ip_rcv) == 0 and calls(run_ksoftirqd) == 0"),
+                 trace)
+            .reached);
 }
 
 TEST(Lessons, SixtyFourDatagramsOfTheFirstScenarioAreAllDelivered)
@@ -135,7 +145,8 @@ TEST(Lessons, SixtyFourDatagramsOfTheFirstScenarioAreAllDelivered)
     ASSERT_TRUE(apply_setting(*scenario, "count=64"));
     ModelSource source(std::move(*scenario));
     run_to_end(source);
-    EXPECT_TRUE(evaluate(*parse_goal("born == 64 and delivered == 64 and in_flight == 0"), source.trace()).reached);
+    EXPECT_TRUE(
+        evaluate(*parse_goal("born == 64 and delivered == 64 and in_flight == 0"), source.trace()).reached);
 }
 
 TEST(Lessons, TheSecondLessonsPortComesFromTheRangeItNames)

@@ -30,7 +30,8 @@ TEST(Goals, QueuesFunctionsCountersAndMemoryAreMeasured)
     EXPECT_TRUE(measured(t.trace, "peak(rx_ring) == 3 and level(rx_ring) == 0 and peak(:5001) == 2").reached);
     EXPECT_TRUE(measured(t.trace, "calls(ip_rcv_core) == 3 and calls(ip_rcv_core, packet 2) == 1").reached);
     EXPECT_TRUE(measured(t.trace, "calls(net_rx_action, packet 2) == 1").reached);
-    EXPECT_TRUE(measured(t.trace, "calls(udp_recvmsg in process) == 2 and calls(udp_recvmsg in softirq) == 0").reached);
+    EXPECT_TRUE(measured(t.trace, "calls(udp_recvmsg in process) == 2 and calls(udp_recvmsg in softirq) == 0")
+                    .reached);
     EXPECT_TRUE(measured(t.trace, "counter(Udp.InDatagrams) == 2 and interrupts == 1").reached);
     EXPECT_TRUE(measured(t.trace, "truesize(packet 1) == 1280").reached);
 }
@@ -49,7 +50,8 @@ TEST(Goals, WhatIsNotThereIsSaidAndDoesNotHold)
 TEST(Goals, EveryComparisonWorks)
 {
     test::SmallTrace t;
-    for (const char* yes : {"born = 3", "born == 3", "born != 4", "born < 4", "born <= 3", "born > 2", "born >= 3"}) {
+    for (const char* yes :
+         {"born = 3", "born == 3", "born != 4", "born < 4", "born <= 3", "born > 2", "born >= 3"}) {
         EXPECT_TRUE(measured(t.trace, yes).reached) << yes;
     }
     for (const char* no : {"born == 4", "born != 3", "born < 3", "born <= 2", "born > 3", "born >= 4"}) {
@@ -59,9 +61,10 @@ TEST(Goals, EveryComparisonWorks)
 
 TEST(Goals, NonsenseIsRefused)
 {
-    for (const char* text : {"", "delivered", "delivered == many", "happiness == 3", "dropped(NO_SUCH) == 1", "peak() == 1",
-                             "peak(rx_ring == 1", "delivered === 3", "calls(a b) == 1", "calls(ip_rcv in space) == 1",
-                             "truesize(7) == 1", "delivered == 1 and", "delivered == 1 and and sent == 1", "== 4"}) {
+    for (const char* text :
+         {"", "delivered", "delivered == many", "happiness == 3", "dropped(NO_SUCH) == 1", "peak() == 1",
+          "peak(rx_ring == 1", "delivered === 3", "calls(a b) == 1", "calls(ip_rcv in space) == 1",
+          "truesize(7) == 1", "delivered == 1 and", "delivered == 1 and and sent == 1", "== 4"}) {
         EXPECT_FALSE(parse_goal(text)) << text;
     }
 }

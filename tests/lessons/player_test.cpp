@@ -20,7 +20,10 @@ public:
     void advance_to(SimTime t) override { known_ = t; }
     [[nodiscard]] SimTime known_until() const override { return std::max(known_, small_.trace.end_time()); }
     [[nodiscard]] bool exhausted() const override { return true; }
-    [[nodiscard]] std::vector<Knob> knobs() const override { return {{"limit", "Limit", "packets", "", limit_, 0, 100, 10, false}}; }
+    [[nodiscard]] std::vector<Knob> knobs() const override
+    {
+        return {{"limit", "Limit", "packets", "", limit_, 0, 100, 10, false}};
+    }
     [[nodiscard]] std::vector<Action> actions() const override { return {{"send_one", "Send one", ""}}; }
     Result<void> set_knob(const std::string& key, std::int64_t value, SimTime) override
     {
@@ -70,16 +73,22 @@ Lesson small_lesson()
     first.body = "The packet is in `ip_rcv_core` **now**.";
     first.stop = *parse_stop("packet 1 enters ip_rcv_core");
     first.select = first.stop.packet;
-    first.question = Question{"What becomes of packet 3?",
-                              {{"It waits", "There is no room", false}, {"It is dropped", "The buffer is full", true}},
-                              *parse_goal("dropped(SOCKET_RCVBUFF) == 1"),
-                              {}};
+    first.question =
+        Question{"What becomes of packet 3?",
+                 {{"It waits", "There is no room", false}, {"It is dropped", "The buffer is full", true}},
+                 *parse_goal("dropped(SOCKET_RCVBUFF) == 1"),
+                 {}};
     LessonStep second;
     second.title = "Drop some";
     second.body = "Now you.";
     second.stop = *parse_stop("end");
-    second.experiment = Experiment{"Set the limit to 2 and send 5.", {{"limit", 2, {}}}, {{"send_one", 5, {}}},
-                                   *parse_goal("dropped(CPU_BACKLOG) == 3"), "Three were one too many.", true, {}};
+    second.experiment = Experiment{"Set the limit to 2 and send 5.",
+                                   {{"limit", 2, {}}},
+                                   {{"send_one", 5, {}}},
+                                   *parse_goal("dropped(CPU_BACKLOG) == 3"),
+                                   "Three were one too many.",
+                                   true,
+                                   {}};
     lesson.steps = {first, second};
     return lesson;
 }
@@ -135,8 +144,10 @@ TEST(TextPlayer, AnUnknownKnobIsAResultNotACrash)
 
 TEST(Markdown, WrapsAtTheWidthAndKeepsCodeAsItIs)
 {
-    const std::string out = render_markdown("A *long* paragraph that must be wrapped at some [place](http://x.y) here.\n\n"
-                                            "- one\n- two that is a good deal longer than the line\n\n```\na    b\n```\n", 30);
+    const std::string out =
+        render_markdown("A *long* paragraph that must be wrapped at some [place](http://x.y) here.\n\n"
+                        "- one\n- two that is a good deal longer than the line\n\n```\na    b\n```\n",
+                        30);
     std::istringstream lines(out);
     for (std::string line; std::getline(lines, line);) {
         EXPECT_LE(line.size(), 30U) << line;

@@ -30,7 +30,10 @@ public:
     }
     Folder(const Folder&) = delete;
     Folder& operator=(const Folder&) = delete;
-    void write(const std::string& name, const std::string& text) const { std::ofstream(path_ / name, std::ios::binary) << text; }
+    void write(const std::string& name, const std::string& text) const
+    {
+        std::ofstream(path_ / name, std::ios::binary) << text;
+    }
     [[nodiscard]] fs::path lesson() const { return path_ / "lesson"; }
     [[nodiscard]] fs::path root() const { return path_; }
 
@@ -135,9 +138,12 @@ fresh: false
 
 TEST(LessonReader, ErrorsNameLineAndColumn)
 {
-    EXPECT_THAT(error_of(head + "\n## One\n\nText.\n\n```stop\nat: packet 1 enters ip_rvc\n```\n"), HasSubstr("lesson.md:13:5: no function 'ip_rvc' (did you mean ip_rcv?)"));
-    EXPECT_THAT(error_of(head + "\n## One\n\nText.\n\n```stop\nat: begin\nrooms: [ip_rcv, cellar]\n```\n"), HasSubstr("lesson.md:14:17: no room 'cellar'"));
-    EXPECT_THAT(error_of("---\ntitle: T\nscenario: scenario.yaml\ncolour: red\n---\n" + step), HasSubstr("lesson.md:4:1: the front matter has no 'colour'"));
+    EXPECT_THAT(error_of(head + "\n## One\n\nText.\n\n```stop\nat: packet 1 enters ip_rvc\n```\n"),
+                HasSubstr("lesson.md:13:5: no function 'ip_rvc' (did you mean ip_rcv?)"));
+    EXPECT_THAT(error_of(head + "\n## One\n\nText.\n\n```stop\nat: begin\nrooms: [ip_rcv, cellar]\n```\n"),
+                HasSubstr("lesson.md:14:17: no room 'cellar'"));
+    EXPECT_THAT(error_of("---\ntitle: T\nscenario: scenario.yaml\ncolour: red\n---\n" + step),
+                HasSubstr("lesson.md:4:1: the front matter has no 'colour'"));
 }
 
 TEST(LessonReader, EveryBrokenPieceIsRefused)
@@ -147,20 +153,28 @@ TEST(LessonReader, EveryBrokenPieceIsRefused)
     EXPECT_THAT(error_of("---\ntitle: T\n---\n" + step), HasSubstr("names nothing to play"));
     EXPECT_THAT(error_of("---\nscenario: scenario.yaml\n---\n" + step), HasSubstr("no title"));
     EXPECT_THAT(error_of("---\ntitle: [\n---\n" + step), HasSubstr("lesson.md:"));
-    EXPECT_THAT(error_of("---\ntitle: T\ntitle: U\nscenario: scenario.yaml\n---\n" + step), HasSubstr("there twice"));
+    EXPECT_THAT(error_of("---\ntitle: T\ntitle: U\nscenario: scenario.yaml\n---\n" + step),
+                HasSubstr("there twice"));
     EXPECT_THAT(error_of(head), HasSubstr("no steps"));
     EXPECT_THAT(error_of(head + "words\n" + step), HasSubstr("text before the first step"));
     EXPECT_THAT(error_of(head + "## One\n```stop\nat: begin\n"), HasSubstr("does not end"));
     EXPECT_THAT(error_of(head + "## One\n```stop\nrooms: ip_rcv\n```\n"), HasSubstr("does not say where"));
     EXPECT_THAT(error_of(head + "## One\n```stop\nat: soon\n```\n"), HasSubstr("not understood"));
     EXPECT_THAT(error_of(head + step + "```stop\nat: end\n```\n"), HasSubstr("two stops"));
-    EXPECT_THAT(error_of(head + step + "```question\nask: Q\nchoices:\n  - text: a\n    because: b\n  - text: c\n    because: d\n```\n"),
-                HasSubstr("no right answer"));
-    EXPECT_THAT(error_of(head + step + "```question\nask: Q\nchoices:\n  - text: a\n    right: true\n    because: b\n  - text: c\n    right: true\n    because: d\n```\n"),
+    EXPECT_THAT(
+        error_of(
+            head + step +
+            "```question\nask: Q\nchoices:\n  - text: a\n    because: b\n  - text: c\n    because: d\n```\n"),
+        HasSubstr("no right answer"));
+    EXPECT_THAT(error_of(head + step +
+                         "```question\nask: Q\nchoices:\n  - text: a\n    right: true\n    because: b\n  - "
+                         "text: c\n    right: true\n    because: d\n```\n"),
                 HasSubstr("several right answer"));
-    EXPECT_THAT(error_of(head + step + "```experiment\ntry: it\nknobs: {a: b}\ngoal: sent == 1\n```\n"), HasSubstr("not a whole number"));
+    EXPECT_THAT(error_of(head + step + "```experiment\ntry: it\nknobs: {a: b}\ngoal: sent == 1\n```\n"),
+                HasSubstr("not a whole number"));
     EXPECT_THAT(error_of(head + step + "```experiment\ntry: it\ndo: x\n```\n"), HasSubstr("no goal"));
-    EXPECT_THAT(error_of(head + step + "```experiment\ntry: it\ndo:\n  - x: 100000\ngoal: sent == 1\n```\n"), HasSubstr("1 to 1000 times"));
+    EXPECT_THAT(error_of(head + step + "```experiment\ntry: it\ndo:\n  - x: 100000\ngoal: sent == 1\n```\n"),
+                HasSubstr("1 to 1000 times"));
 }
 
 TEST(LessonReader, NoFileOutsideTheFolderIsTouched)
@@ -215,7 +229,8 @@ TEST(LessonReader, MissingFoldersAndFilesAreNamed)
 TEST(LessonReader, CheckTellsAllProblemsInTheOrderOfTheFile)
 {
     const Folder folder;
-    folder.write("lesson/lesson.md", head + "## One\n\nText.\n\n```stop\nat: packet 1 enters ip_rvc\nrooms: [cellar]\n```\n\n## Two\n\nText.\n");
+    folder.write("lesson/lesson.md", head + "## One\n\nText.\n\n```stop\nat: packet 1 enters ip_rvc\nrooms: "
+                                            "[cellar]\n```\n\n## Two\n\nText.\n");
     const auto findings = check_lesson(folder.lesson());
     ASSERT_EQ(findings.size(), 3U);
     EXPECT_THAT(findings[0].text, HasSubstr("ip_rvc"));

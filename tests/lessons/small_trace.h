@@ -1,6 +1,6 @@
 #pragma once
-// A trace of three packets, small enough to count by hand: one delivered, one waiting in the socket's queue and delivered,
-// one dropped because the queue is full. One shared call (net_rx_action) around all of them.
+// A trace of three packets, small enough to count by hand: one delivered, one waiting in the socket's queue
+// and delivered, one dropped because the queue is full. One shared call (net_rx_action) around all of them.
 
 #include "core/catalog/drop_ids.h"
 #include "core/catalog/function_ids.h"
@@ -20,8 +20,10 @@ struct SmallTrace {
         trace.info.kernel_release = "6.1";
         trace.add_host({"host", 1});
         trace.add_device({"eth0", HostId{}, "e1000", {}, 1500});
-        ring = trace.add_queue({"eth0 RX ring", QueueKind::rx_ring, HostId{}, room::rx_ring, 256, QueueUnit::packets, {}});
-        socket = trace.add_queue({":5001 receive queue", QueueKind::socket, HostId{}, room::socket_rx_queue, 2, QueueUnit::packets, "SO_RCVBUF"});
+        ring = trace.add_queue(
+            {"eth0 RX ring", QueueKind::rx_ring, HostId{}, room::rx_ring, 256, QueueUnit::packets, {}});
+        socket = trace.add_queue({":5001 receive queue", QueueKind::socket, HostId{}, room::socket_rx_queue,
+                                  2, QueueUnit::packets, "SO_RCVBUF"});
         in_datagrams = trace.add_counter({"Udp.InDatagrams", HostId{}});
         for (int i = 0; i < 3; ++i) {
             PacketRecord packet;
@@ -47,7 +49,8 @@ struct SmallTrace {
                 put(t + 40, EventKind::enqueue, p, to_index(socket));
                 put(t + 41, EventKind::verdict, p, static_cast<std::uint32_t>(Verdict::delivered));
             } else {
-                put(t + 40, EventKind::drop, p, to_index(drop::SOCKET_RCVBUFF), fn::__udp_enqueue_schedule_skb);
+                put(t + 40, EventKind::drop, p, to_index(drop::SOCKET_RCVBUFF),
+                    fn::__udp_enqueue_schedule_skb);
                 put(t + 41, EventKind::free, p, 0);
             }
         }
@@ -62,7 +65,8 @@ struct SmallTrace {
         }
     }
 
-    void put(std::uint64_t t, EventKind kind, std::uint32_t packet, std::uint32_t arg, FunctionId function = FunctionId::none)
+    void put(std::uint64_t t, EventKind kind, std::uint32_t packet, std::uint32_t arg,
+             FunctionId function = FunctionId::none)
     {
         Event event;
         event.time_ns = t;
@@ -73,7 +77,8 @@ struct SmallTrace {
         trace.append(event);
     }
 
-    void call(std::uint64_t t, FunctionId function, std::uint32_t packet, std::uint32_t duration, Context context, std::uint8_t depth)
+    void call(std::uint64_t t, FunctionId function, std::uint32_t packet, std::uint32_t duration,
+              Context context, std::uint8_t depth)
     {
         Event event;
         event.time_ns = t;

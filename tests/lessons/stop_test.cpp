@@ -101,9 +101,9 @@ TEST(Stops, WhatTheTraceLacksIsNotFound)
 
 TEST(Stops, NonsenseIsRefusedWithAnExample)
 {
-    for (const char* text : {"", "packet", "packet 0 born", "packet x born", "packet 1 explodes", "first drop NO_SUCH_REASON",
-                             "queue :5001 holds many", "interrupt lost", "ip_rcv", "12.5 parsecs", "-1 us", "1e9 s",
-                             "packet 99999999999 born"}) {
+    for (const char* text : {"", "packet", "packet 0 born", "packet x born", "packet 1 explodes",
+                             "first drop NO_SUCH_REASON", "queue :5001 holds many", "interrupt lost",
+                             "ip_rcv", "12.5 parsecs", "-1 us", "1e9 s", "packet 99999999999 born"}) {
         const auto stop = parse_stop(text);
         ASSERT_FALSE(stop) << text;
         EXPECT_THAT(stop.error().remedy, testing::HasSubstr("packet 1 enters ip_rcv"));

@@ -1,5 +1,5 @@
-// Reads the catalog's tables and writes them as C++: catalog_data.cpp and the id headers. Runs at build time; an error
-// in a table stops the build with "file:line: reason".
+// Reads the catalog's tables and writes them as C++: catalog_data.cpp and the id headers. Runs at build time;
+// an error in a table stops the build with "file:line: reason".
 //
 // Tables are UTF-8, tab-separated, one header line. A line that begins with '#' is a remark.
 
@@ -27,7 +27,10 @@ struct Row {
     std::exit(1);
 }
 
-[[noreturn]] void stop(const Row& row, const std::string& why) { stop(row.file, row.line, why); }
+[[noreturn]] void stop(const Row& row, const std::string& why)
+{
+    stop(row.file, row.line, why);
+}
 
 const std::string& cell(const Row& row, const std::string& column)
 {
@@ -90,7 +93,8 @@ std::vector<Row> read_table(const std::filesystem::path& path)
             continue;
         }
         if (cells.size() != columns.size()) {
-            stop(path.string(), number, std::to_string(cells.size()) + " cells, the header has " + std::to_string(columns.size()));
+            stop(path.string(), number,
+                 std::to_string(cells.size()) + " cells, the header has " + std::to_string(columns.size()));
         }
         Row row{path.string(), number, {}};
         for (std::size_t i = 0; i < cells.size(); ++i) {
@@ -182,7 +186,8 @@ std::string without_clone_suffix(const std::string& symbol)
 std::pair<std::string, bool> symbol_of(const std::string& text)
 {
     const auto mark = text.find("(notrace)");
-    return mark == std::string::npos ? std::pair{text, !text.empty()} : std::pair{text.substr(0, mark), false};
+    return mark == std::string::npos ? std::pair{text, !text.empty()}
+                                     : std::pair{text.substr(0, mark), false};
 }
 
 std::string identifier(std::string key)
@@ -212,14 +217,15 @@ void write_if_changed(const std::filesystem::path& path, const std::string& text
     }
 }
 
-void write_ids(const std::filesystem::path& path, const Keyed& table, const std::string& space, const std::string& type,
-               const std::string& key)
+void write_ids(const std::filesystem::path& path, const Keyed& table, const std::string& space,
+               const std::string& type, const std::string& key)
 {
     std::ostringstream out;
     out << "#pragma once\n// Generated from assets/catalog. Do not edit.\n#include \"core/catalog/ids.h\"\n"
         << "namespace skbscope::" << space << " {\n";
     for (const Row& row : table.rows) {
-        out << "inline constexpr " << type << ' ' << identifier(cell(row, key)) << "{" << table.ids.at(cell(row, key)) << "};\n";
+        out << "inline constexpr " << type << ' ' << identifier(cell(row, key)) << "{"
+            << table.ids.at(cell(row, key)) << "};\n";
     }
     out << "} // namespace skbscope::" << space << "\n";
     write_if_changed(path, out.str());
@@ -258,7 +264,8 @@ int main(int argc, char** argv)
     };
 
     static const char* const versions[] = {"4_1", "5_10", "6_1", "6_12", "6_18"};
-    out << "extern const Function functions[] = {\n{FunctionId{0}, \"none\", StageId{0}, Direction::both, 0, {}, {}, {}, \"\", \"\", \"\", \"\", \"\", 0},\n";
+    out << "extern const Function functions[] = {\n{FunctionId{0}, \"none\", StageId{0}, Direction::both, 0, "
+           "{}, {}, {}, \"\", \"\", \"\", \"\", \"\", 0},\n";
     std::ostringstream function_rooms;
     std::map<std::string, int> aliases;
     for (const Row& row : functions.rows) {
@@ -276,28 +283,34 @@ int main(int argc, char** argv)
         if (stage == 0 || cell(row, "what").empty()) {
             stop(row, "a function needs a stage and a text");
         }
-        out << "{FunctionId{" << functions.ids.at(name) << "}, " << literal(name) << ", StageId{" << stage << "}, "
-            << direction(row) << ", " << contexts(row, cell(row, "contexts")) << ", {";
+        out << "{FunctionId{" << functions.ids.at(name) << "}, " << literal(name) << ", StageId{" << stage
+            << "}, " << direction(row) << ", " << contexts(row, cell(row, "contexts")) << ", {";
         std::string traceable;
         std::string in_source;
         for (int v = 0; v < 5; ++v) {
-            // No build of 4.1 was looked at: its source says that the name exists, nothing says that ftrace shows it.
+            // No build of 4.1 was looked at: its source says that the name exists, nothing says that ftrace
+            // shows it.
             const auto [symbol, can] =
-                v == 0 ? std::pair{source[0] == 'g' || source[0] == 's' ? name : std::string(), source[0] == 'g'}
-                       : symbol_of(cell(row, std::string("sym_") + versions[v]));
+                v == 0
+                    ? std::pair{source[0] == 'g' || source[0] == 's' ? name : std::string(), source[0] == 'g'}
+                    : symbol_of(cell(row, std::string("sym_") + versions[v]));
             out << (v ? ", " : "") << literal(symbol);
             traceable += std::string(v ? ", " : "") + (can ? "true" : "false");
-            in_source += std::string(v ? ", " : "") + (source[v] == '-' || source[v] == '?' ? "false" : "true");
+            in_source +=
+                std::string(v ? ", " : "") + (source[v] == '-' || source[v] == '?' ? "false" : "true");
             if (!symbol.empty()) {
                 aliases.emplace(without_clone_suffix(symbol), functions.ids.at(name));
             }
         }
-        out << "}, {" << traceable << "}, {" << in_source << "}, " << literal(cell(row, "other_names")) << ", "
-            << literal(cell(row, "note")) << ", " << literal(cell(row, "source")) << ", " << literal(cell(row, "what")) << ", "
-            << literal(cell(row, "goes_wrong")) << ", " << argument << "},\n";
+        out << "}, {" << traceable << "}, {" << in_source << "}, " << literal(cell(row, "other_names"))
+            << ", " << literal(cell(row, "note")) << ", " << literal(cell(row, "source")) << ", "
+            << literal(cell(row, "what")) << ", " << literal(cell(row, "goes_wrong")) << ", " << argument
+            << "},\n";
         const Row& stage_row = stages.rows[static_cast<std::size_t>(stage - 1)];
         const std::string& own_room = cell(row, "room");
-        function_rooms << ", RoomId{" << id_of(rooms, row, own_room.empty() ? cell(stage_row, "room") : own_room, "room") << '}';
+        function_rooms << ", RoomId{"
+                       << id_of(rooms, row, own_room.empty() ? cell(stage_row, "room") : own_room, "room")
+                       << '}';
     }
     out << "};\nextern const RoomId function_rooms[] = {RoomId{0}" << function_rooms.str() << "};\n";
 
@@ -332,19 +345,22 @@ int main(int argc, char** argv)
             stop(row, "kind is function, queue or hardware");
         }
         out << "{RoomId{" << rooms.ids.at(cell(row, "key")) << "}, " << literal(cell(row, "key")) << ", "
-            << literal(cell(row, "title")) << ", " << literal(cell(row, "function")) << ", RoomKind::" << kind << ", "
-            << cell(row, "row") << ", " << cell(row, "column") << ", " << literal(cell(row, "text")) << ", "
-            << literal(cell(row, "limits")) << ", " << escaped << "},\n";
+            << literal(cell(row, "title")) << ", " << literal(cell(row, "function")) << ", RoomKind::" << kind
+            << ", " << cell(row, "row") << ", " << cell(row, "column") << ", " << literal(cell(row, "text"))
+            << ", " << literal(cell(row, "limits")) << ", " << escaped << "},\n";
     }
     out << "};\n";
 
     out << "extern const DropReason drop_reasons[] = {\n{},\n";
     for (const Row& row : reasons.rows) {
         feed(cell(row, "name"));
-        const auto number = [&](const char* column) { return cell(row, column) == "-" ? "-1" : cell(row, column); };
-        out << "{DropReasonId{" << reasons.ids.at(cell(row, "name")) << "}, " << literal(cell(row, "name")) << ", {-1, -1, "
-            << number("v6_1") << ", " << number("v6_12") << ", " << number("v6_18") << "}, " << literal(cell(row, "what"))
-            << ", " << (cell(row, "is_drop") == "1" ? "true" : "false") << "},\n";
+        const auto number = [&](const char* column) {
+            return cell(row, column) == "-" ? "-1" : cell(row, column);
+        };
+        out << "{DropReasonId{" << reasons.ids.at(cell(row, "name")) << "}, " << literal(cell(row, "name"))
+            << ", {-1, -1, " << number("v6_1") << ", " << number("v6_12") << ", " << number("v6_18") << "}, "
+            << literal(cell(row, "what")) << ", " << (cell(row, "is_drop") == "1" ? "true" : "false")
+            << "},\n";
     }
     out << "};\n";
 
@@ -355,12 +371,14 @@ int main(int argc, char** argv)
         const std::vector<std::string> in_functions = list(cell(row, "functions"));
         const int first = in_functions.empty() ? 0 : id_of(functions, row, in_functions.front(), "function");
         for (const std::string& function : in_functions) {
-            site_functions << "{FunctionId{" << id_of(functions, row, function, "function") << "}, " << site << "},\n";
+            site_functions << "{FunctionId{" << id_of(functions, row, function, "function") << "}, " << site
+                           << "},\n";
         }
         out << "{" << literal(cell(row, "key")) << ", FunctionId{" << first << "}, StageId{"
-            << id_of(stages, row, cell(row, "stage"), "stage") << "}, " << literal(cell(row, "condition")) << ", "
-            << literal(cell(row, "control")) << ", " << literal(cell(row, "default")) << ", " << literal(cell(row, "counters"))
-            << ", " << literal(cell(row, "source")) << ", " << literal(cell(row, "remedy")) << ", DropReasonId{"
+            << id_of(stages, row, cell(row, "stage"), "stage") << "}, " << literal(cell(row, "condition"))
+            << ", " << literal(cell(row, "control")) << ", " << literal(cell(row, "default")) << ", "
+            << literal(cell(row, "counters")) << ", " << literal(cell(row, "source")) << ", "
+            << literal(cell(row, "remedy")) << ", DropReasonId{"
             << id_of(reasons, row, cell(row, "reason"), "drop reason") << "}},\n";
         ++site;
     }
@@ -368,13 +386,14 @@ int main(int argc, char** argv)
 
     out << "extern const Setting settings[] = {\n";
     for (const Row& row : settings.rows) {
-        out << "{" << literal(cell(row, "name")) << ", " << literal(cell(row, "value")) << ", " << literal(cell(row, "meaning"))
-            << ", " << literal(cell(row, "source")) << ", " << literal(cell(row, "notes")) << ", "
-            << (cell(row, "changeable") == "1" ? "true" : "false") << "},\n";
+        out << "{" << literal(cell(row, "name")) << ", " << literal(cell(row, "value")) << ", "
+            << literal(cell(row, "meaning")) << ", " << literal(cell(row, "source")) << ", "
+            << literal(cell(row, "notes")) << ", " << (cell(row, "changeable") == "1" ? "true" : "false")
+            << "},\n";
     }
     out << "};\n";
 
-    static const char* const kinds[] = {"function", "queue",   "hook",    "setting",  "stage",
+    static const char* const kinds[] = {"function",   "queue",   "hook",    "setting", "stage",
                                         "tracepoint", "softirq", "syscall", "callback"};
     out << "extern const NameRow names[] = {\n";
     for (const Row& row : names.rows) {
@@ -385,9 +404,9 @@ int main(int argc, char** argv)
         if (!known || cell(row, "text").empty()) {
             stop(row, known ? "a name needs a text" : "unknown kind '" + cell(row, "kind") + "'");
         }
-        out << "{" << literal(cell(row, "name")) << ", Resolution::Kind::" << cell(row, "kind") << ", FunctionId{"
-            << id_of(functions, row, cell(row, "function"), "function") << "}, " << literal(cell(row, "today")) << ", "
-            << literal(cell(row, "text")) << "},\n";
+        out << "{" << literal(cell(row, "name")) << ", Resolution::Kind::" << cell(row, "kind")
+            << ", FunctionId{" << id_of(functions, row, cell(row, "function"), "function") << "}, "
+            << literal(cell(row, "today")) << ", " << literal(cell(row, "text")) << "},\n";
     }
     out << "};\n";
 
@@ -402,9 +421,10 @@ int main(int argc, char** argv)
 
     std::ostringstream version;
     version << "1." << std::hex << (hash & 0xffffffffull);
-    out << "extern const Counts counts = {" << functions.rows.size() + 1 << ", " << stages.rows.size() + 1 << ", "
-        << rooms.rows.size() + 1 << ", " << reasons.rows.size() + 1 << ", " << drops.rows.size() << ", sizeof site_functions / sizeof site_functions[0], "
-        << settings.rows.size() << ", " << names.rows.size() << ", sizeof aliases / sizeof aliases[0]};\n"
+    out << "extern const Counts counts = {" << functions.rows.size() + 1 << ", " << stages.rows.size() + 1
+        << ", " << rooms.rows.size() + 1 << ", " << reasons.rows.size() + 1 << ", " << drops.rows.size()
+        << ", sizeof site_functions / sizeof site_functions[0], " << settings.rows.size() << ", "
+        << names.rows.size() << ", sizeof aliases / sizeof aliases[0]};\n"
         << "extern const std::string_view version = " << literal(version.str()) << ";\n"
         << "} // namespace skbscope::catalog_data\n";
 

@@ -127,7 +127,8 @@ TEST(Catalog, EveryNameOfTheClassicArticlesResolves)
             {"hook", Resolution::Kind::hook}};
         EXPECT_EQ(found.kind, kinds.at(words.at(1))) << words.at(0);
         EXPECT_EQ(found.asked, words.at(0));
-        EXPECT_EQ(found.function, words.at(2) == "-" ? FunctionId::none : Catalog::find_function(words.at(2))) << words.at(0);
+        EXPECT_EQ(found.function, words.at(2) == "-" ? FunctionId::none : Catalog::find_function(words.at(2)))
+            << words.at(0);
         EXPECT_GT(found.text.size(), 20U) << words.at(0);
         EXPECT_FALSE(found.today.empty() && words.at(0) != "prequeue") << words.at(0);
         EXPECT_TRUE(found.suggestions.empty()) << words.at(0);
@@ -171,7 +172,8 @@ TEST(Catalog, SettingIsFoundByItsLastWordToo)
 TEST(Catalog, SettingOfOneDeviceIsTheSettingOfAll)
 {
     ASSERT_NE(Catalog::find_setting("net.ipv4.neigh.default.unres_qlen_bytes"), nullptr);
-    EXPECT_EQ(Catalog::find_setting("net.ipv4.neigh.default.unres_qlen_bytes")->name, "net.ipv4.neigh.*.unres_qlen_bytes");
+    EXPECT_EQ(Catalog::find_setting("net.ipv4.neigh.default.unres_qlen_bytes")->name,
+              "net.ipv4.neigh.*.unres_qlen_bytes");
     EXPECT_EQ(Catalog::find_setting("net.ipv4.neigh.default.no_such"), nullptr);
 }
 
@@ -185,8 +187,10 @@ TEST(Catalog, CompilerSuffixesAreCut)
 
 TEST(Catalog, NamesAreThoseOfTheirVersion)
 {
-    EXPECT_EQ(Catalog::name_in(fn::__netif_receive_skb_core, KernelVersion::v6_1), "__netif_receive_skb_core");
-    EXPECT_EQ(Catalog::function(fn::__netif_receive_skb_core).symbol[2], "__netif_receive_skb_core.constprop.0");
+    EXPECT_EQ(Catalog::name_in(fn::__netif_receive_skb_core, KernelVersion::v6_1),
+              "__netif_receive_skb_core");
+    EXPECT_EQ(Catalog::function(fn::__netif_receive_skb_core).symbol[2],
+              "__netif_receive_skb_core.constprop.0");
     EXPECT_EQ(Catalog::function(fn::__netif_receive_skb_core).symbol[1], "__netif_receive_skb_core");
     // The drop function was renamed twice: three rows, each where it belongs.
     EXPECT_TRUE(Catalog::function(fn::kfree_skb).traceable[1]);
@@ -200,7 +204,8 @@ TEST(Catalog, NamesAreThoseOfTheirVersion)
 
 TEST(Catalog, InlinedFunctionsAreMarkedInvisible)
 {
-    for (const FunctionId id : {fn::neigh_hh_output, fn::dst_output, fn::__skb_queue_tail, fn::qdisc_restart, fn::copy_linear_skb}) {
+    for (const FunctionId id : {fn::neigh_hh_output, fn::dst_output, fn::__skb_queue_tail, fn::qdisc_restart,
+                                fn::copy_linear_skb}) {
         const Function& f = Catalog::function(id);
         EXPECT_FALSE(f.traceable[2]) << f.name;
         EXPECT_TRUE(f.in_source[2]) << f.name;
@@ -236,7 +241,8 @@ TEST(Catalog, DropSitesSayWhatGovernsThem)
     ASSERT_NE(site, nullptr);
     EXPECT_EQ(site->key, "backlog_full");
     EXPECT_THAT(std::string(site->control), testing::HasSubstr("netdev_max_backlog"));
-    EXPECT_EQ(Catalog::find_drop_site(fn::__udp_enqueue_schedule_skb, drop::SOCKET_RCVBUFF)->key, "udp_rcvbuf");
+    EXPECT_EQ(Catalog::find_drop_site(fn::__udp_enqueue_schedule_skb, drop::SOCKET_RCVBUFF)->key,
+              "udp_rcvbuf");
     EXPECT_EQ(Catalog::find_drop_site(fn::ip_output, DropReasonId::none), nullptr);
     for (const DropSite& any : Catalog::drop_sites()) {
         EXPECT_FALSE(any.remedy.empty()) << any.key;

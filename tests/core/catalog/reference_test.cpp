@@ -1,5 +1,5 @@
-// The catalog against the reference tables it was made from: nothing may be missing, nothing may have drifted.
-// Runs where SKBSCOPE_REFERENCE names their folder.
+// The catalog against the reference tables it was made from: nothing may be missing, nothing may have
+// drifted. Runs where SKBSCOPE_REFERENCE names their folder.
 
 #include "core/catalog/catalog.h"
 
@@ -57,9 +57,9 @@ std::string first_symbol(const std::string& cell)
     return cell == "-" ? "" : cell.substr(0, cell.find_first_of(" ,("));
 }
 
-#define NEEDS_REFERENCE()                                                                                              \
-    if (folder().empty()) {                                                                                            \
-        GTEST_SKIP() << "SKBSCOPE_REFERENCE does not name the folder of the reference tables";                         \
+#define NEEDS_REFERENCE()                                                                                    \
+    if (folder().empty()) {                                                                                  \
+        GTEST_SKIP() << "SKBSCOPE_REFERENCE does not name the folder of the reference tables";               \
     }
 
 TEST(CatalogReference, HasEveryFunctionWithItsStageSymbolsAndArgument)
@@ -73,7 +73,9 @@ TEST(CatalogReference, HasEveryFunctionWithItsStageSymbolsAndArgument)
         static const char* const columns[] = {"", "sym_5_10", "sym_6_1", "sym_6_12", "sym_6_18"};
         for (int v = 1; v < 5; ++v) {
             EXPECT_EQ(f.symbol[v], first_symbol(row[columns[v]])) << f.name << ' ' << columns[v];
-            EXPECT_EQ(f.traceable[v], !f.symbol[v].empty() && row[columns[v]].find("(notrace)") == std::string::npos) << f.name;
+            EXPECT_EQ(f.traceable[v],
+                      !f.symbol[v].empty() && row[columns[v]].find("(notrace)") == std::string::npos)
+                << f.name;
         }
         static const char* const sources[] = {"src_4_1", "src_5_10", "src_6_1", "src_6_12"};
         for (int v = 0; v < 4; ++v) {
