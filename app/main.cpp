@@ -79,6 +79,7 @@ int main(int argc, char** argv)
     program.require_subcommand(0, 1);
 
     Invocation chosen;
+    add_window(program, chosen);
     add_run_command(program, chosen);
     add_replay_command(program, chosen);
     add_import_command(program, chosen);

@@ -1,0 +1,146 @@
+#include "app/window.h"
+
+#include "app/file_kind.h"
+#include "app/lessons_folder.h"
+#include "app/open.h"
+#include "core/recording/recording.h"
+#include "core/scenario/model_source.h"
+#include "ui/lesson/lesson_panel.h"
+#include "ui/main_window.h"
+#include "ui/player/session.h"
+#include "ui/shot.h"
+
+#include <QApplication>
+#include <algorithm>
+#include <cstdlib>
+#include <fmt/format.h>
+
+namespace skbscope::app {
+namespace {
+
+bool is_set(const char* variable)
+{
+    const char* value = std::getenv(variable);
+    return value != nullptr && *value != '\0';
+}
+
+Result<void> choose_platform(const WindowRequest& request)
+{
+    if (!request.platform.empty()) {
+        qputenv("QT_QPA_PLATFORM", QByteArray::fromStdString(request.platform));
+    } else if (is_set("QT_QPA_PLATFORM")) {
+        return {};
+    } else if (!request.shot.empty()) {
+        qputenv("QT_QPA_PLATFORM", "offscreen");
+    } else if (!is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY")) {
+        return fail(
+            ErrorKind::unsupported, "window", "there is no display here",
+            "skbscope --shot FILE.png writes a picture of it; skbscope --help lists what works without");
+    }
+    return {};
+}
+
+/// The first lesson's scenario, to play with.
+Result<std::unique_ptr<Source>> model_to_play_with()
+{
+    const auto folder = first_lesson();
+    if (!folder) {
+        return tl::unexpected(folder.error());
+    }
+    const auto lesson = load_lesson(*folder);
+    return lesson ? open_driver(lesson->driver()) : tl::unexpected(lesson.error());
+}
+
+ui::WindowServices services(bool remember)
+{
+    return {
+        .open = open_driver,
+        .save = [](const Source& source,
+                   const std::filesystem::path& path) { return write_recording(source.trace(), path); },
+        .model = model_to_play_with,
+        .lessons = lessons_folder(),
+        .remember = remember,
+    };
+}
+
+ui::Theme::Mode theme_named(const std::string& name)
+{
+    if (name == "dark") {
+        return ui::Theme::Mode::dark;
+    }
+    return name == "light" ? ui::Theme::Mode::light : ui::Theme::Mode::system;
+}
+
+/// Opens what was asked for, and puts the playhead there. The error is the one that the window's banner
+/// shows.
+Result<void> open_in(ui::MainWindow& window, const std::string& file, const WindowRequest& request)
+{
+    QString why;
+    QObject::connect(&window, &ui::MainWindow::openFailed, &window,
+                     [&why](const QString& words) { why = words; });
+    const bool opened = window.openNow(QString::fromStdString(file));
+    QObject::disconnect(&window, &ui::MainWindow::openFailed, &window, nullptr);
+    if (!opened) {
+        return fail(ErrorKind::invalid, "", why.toStdString());
+    }
+    auto* session = window.session();
+    if (request.at && session != nullptr) {
+        session->seek(session->trace().begin_time() + *request.at);
+    }
+    if (request.step != 0) {
+        const int steps = window.lessonPanel()->stepCount();
+        if (request.step > steps) {
+            return steps == 0 ? fail(ErrorKind::usage, "--step", file + " is not a lesson",
+                                     "--at TIME sets the playhead")
+                              : fail(ErrorKind::usage, fmt::format("--step {}", request.step),
+                                     fmt::format("the lesson has {} steps", steps));
+        }
+        window.lessonPanel()->goTo(request.step - 1);
+    }
+    return {};
+}
+
+} // namespace
+
+Result<int> show_window(const WindowRequest& request)
+{
+    auto file = request.file;
+    if (file.empty()) {
+        const auto lesson = first_lesson();
+        if (!lesson) {
+            return tl::unexpected(lesson.error());
+        }
+        file = lesson->string();
+    } else if (const auto kind = file_kind(file); !kind) {
+        return tl::unexpected(kind.error()); // before Qt starts: a wrong name is answered at once
+    }
+    if (const auto chosen = choose_platform(request); !chosen) {
+        return tl::unexpected(chosen.error());
+    }
+
+    int argument_count = 1;
+    std::string name = "skbscope";
+    std::array<char*, 2> arguments{name.data(), nullptr};
+    QApplication application(argument_count, arguments.data());
+    QApplication::setApplicationName("skbscope");
+    QApplication::setApplicationVersion(SKBSCOPE_VERSION);
+    QApplication::setDesktopFileName("skbscope");
+    auto& theme = ui::Theme::instance();
+    theme.apply(application);
+    theme.setMode(theme_named(request.theme));
+
+    ui::MainWindow window(services(request.shot.empty()));
+    if (const auto opened = open_in(window, file, request); !opened) {
+        return tl::unexpected(opened.error());
+    }
+    if (!request.shot.empty()) {
+        const QSize size(request.size.first, request.size.second);
+        const auto mode = request.theme.empty() ? ui::Theme::Mode::light : theme_named(request.theme);
+        const auto written = renderWindow(window, request.shot, size, mode);
+        return written ? Result<int>(0) : tl::unexpected(written.error());
+    }
+    window.show();
+    return QApplication::exec();
+}
+
+} // namespace skbscope::app
