@@ -238,8 +238,8 @@ Journey JourneyIndex::journey(PacketId packet) const
         journey.steps.push_back({ordinal, true});
     }
     std::ranges::sort(journey.steps, {}, &Step::ordinal);
-    const auto repeated = std::ranges::unique(journey.steps, {}, &Step::ordinal);
-    journey.steps.erase(repeated.begin(), repeated.end());
+    const auto same = [](const Step& a, const Step& b) { return a.ordinal == b.ordinal; };
+    journey.steps.erase(std::unique(journey.steps.begin(), journey.steps.end(), same), journey.steps.end());
     journey.waits = waits_of(*trace_, entry.events);
     journey.counters = counters_of(*trace_, entry.events);
     return journey;
