@@ -10,6 +10,7 @@
 #include <QPushButton>
 #include <QTimer>
 #include <QToolButton>
+#include <algorithm>
 
 namespace skbscope::ui {
 
@@ -34,9 +35,6 @@ Banner::Banner(QWidget* parent) : QWidget(parent)
     m_close->setToolTip(tr("Dismiss (Esc)"));
     m_close->setAccessibleName(tr("Dismiss"));
     row->addWidget(m_close);
-    m_timer = new QTimer(this);
-    m_timer->setSingleShot(true);
-    connect(m_timer, &QTimer::timeout, this, &QWidget::hide);
     connect(m_close, &QToolButton::clicked, this, &QWidget::hide);
     connect(m_cancel, &QPushButton::clicked, this, [this] {
         hide();
@@ -56,10 +54,6 @@ void Banner::display(Kind kind, const QString& words)
     m_bar->setVisible(kind == Kind::progress);
     m_cancel->setVisible(kind == Kind::progress);
     m_close->setVisible(kind != Kind::progress);
-    m_timer->stop();
-    if (kind == Kind::remark) {
-        m_timer->start(4000);
-    }
     show();
     update();
 }
@@ -67,15 +61,6 @@ void Banner::display(Kind kind, const QString& words)
 void Banner::showError(const QString& words)
 {
     display(Kind::error, words);
-}
-
-void Banner::showRemark(const QString& words)
-{
-    // A remark does not push an error away.
-    if (isVisible() && m_kind != Kind::remark) {
-        return;
-    }
-    display(Kind::remark, words);
 }
 
 void Banner::showProgress(const QString& words)
@@ -105,6 +90,41 @@ void Banner::paintEvent(QPaintEvent*)
     painter.fillRect(rect(), wash);
     painter.fillRect(0, 0, 3, height(), m_kind == Kind::error ? c.drop : c.accent);
     painter.fillRect(0, height() - 1, width(), 1, c.border);
+}
+
+Toast::Toast(QWidget* parent) : QWidget(parent), m_timer(new QTimer(this))
+{
+    setAttribute(Qt::WA_TransparentForMouseEvents);
+    m_timer->setSingleShot(true);
+    connect(m_timer, &QTimer::timeout, this, &QWidget::hide);
+    hide();
+}
+
+void Toast::say(const QString& words)
+{
+    m_words = words;
+    setAccessibleName(words);
+    const int wide = std::min(parentWidget()->width() - 40, QFontMetrics(Theme::sans(12)).horizontalAdvance(words) + 36);
+    setGeometry((parentWidget()->width() - wide) / 2, parentWidget()->height() - 52, wide, 34);
+    show();
+    raise();
+    update();
+    m_timer->start(3000);
+}
+
+void Toast::paintEvent(QPaintEvent*)
+{
+    QPainter painter(this);
+    painter.setRenderHint(QPainter::Antialiasing);
+    const Colors& c = Theme::instance().colors();
+    painter.setPen(Qt::NoPen);
+    painter.setBrush(c.text);
+    painter.setOpacity(0.92);
+    painter.drawRoundedRect(QRectF(rect()), 17, 17);
+    painter.setOpacity(1);
+    painter.setPen(c.panel);
+    painter.setFont(Theme::sans(12));
+    painter.drawText(rect().adjusted(16, 0, -16, 0), Qt::AlignCenter, painter.fontMetrics().elidedText(m_words, Qt::ElideRight, width() - 32));
 }
 
 } // namespace skbscope::ui

@@ -1,5 +1,6 @@
 #pragma once
-// One line under the top bar: an error, a remark, or work in progress with a way to cancel it. Never in the way.
+// What the window has to say by itself. Banner: one line under the top bar, an error or work in progress with a way to cancel
+// it. Toast: a remark that floats over the map for some seconds and moves nothing.
 
 #include <QWidget>
 
@@ -18,10 +19,8 @@ class Banner : public QWidget {
 public:
     explicit Banner(QWidget* parent = nullptr);
     void showError(const QString& words);
-    /// Goes by itself after some seconds.
-    void showRemark(const QString& words);
     void showProgress(const QString& words);
-    /// Ends progress; errors and remarks stay.
+    /// Ends progress; an error stays.
     void endProgress();
     [[nodiscard]] QString words() const;
 
@@ -32,14 +31,32 @@ protected:
     void paintEvent(QPaintEvent* event) override;
 
 private:
-    enum class Kind { error, remark, progress };
+    enum class Kind { error, progress };
     void display(Kind kind, const QString& words);
 
-    Kind m_kind = Kind::remark;
+    Kind m_kind = Kind::error;
     Label* m_words;
     QProgressBar* m_bar;
     QPushButton* m_cancel;
     QToolButton* m_close;
+};
+
+class Toast : public QWidget {
+    Q_OBJECT
+
+public:
+    /// Floats at the foot of its parent.
+    explicit Toast(QWidget* parent);
+    [[nodiscard]] QString words() const { return isHidden() ? QString() : m_words; }
+
+public slots:
+    void say(const QString& words);
+
+protected:
+    void paintEvent(QPaintEvent* event) override;
+
+private:
+    QString m_words;
     QTimer* m_timer;
 };
 

@@ -144,6 +144,7 @@ void MainWindow::buildLayout()
     m_centre->addWidget(stage);
     m_start = new StartPage(m_centre);
     m_centre->addWidget(m_start);
+    m_toast = new Toast(m_centre);
     m_columns->addWidget(m_centre);
 
     m_inspector = new Inspector(m_columns);
@@ -199,7 +200,7 @@ void MainWindow::buildLayout()
     connect(m_start, &StartPage::modelWanted, this, [this] { chooseMode(Mode::model); });
     connect(m_lesson, &LessonPanel::pointsAt, m_map, &MapView::setPointedAt);
     connect(m_lesson, &LessonPanel::unfolds, this, &MainWindow::unfold);
-    connect(m_lesson, &LessonPanel::failed, m_banner, &Banner::showRemark);
+    connect(m_lesson, &LessonPanel::failed, m_toast, &Toast::say);
     connect(m_lesson, &LessonPanel::finished, this, [this] {
         const auto lessons = list_lessons(m_services.lessons);
         const auto here = std::find_if(lessons.begin(), lessons.end(), [&](const LessonEntry& entry) {
@@ -279,6 +280,8 @@ void MainWindow::buildMenus()
                 defaultSizes();
             }
         });
+        // `triggered` comes from hands only.
+        connect(entry, &QAction::triggered, this, [this] { m_panelsChosen = true; });
         return entry;
     };
     m_leftAction = panel(tr("L&esson and controls"), Qt::Key_1, m_left);
@@ -363,9 +366,10 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     Session* now = session.get();
     if (m_session != nullptr) {
         m_session->pause();
-        if (now != nullptr) {
-            now->setSpeed(m_session->speed());
-        }
+    }
+    if (now != nullptr) {
+        const double stored = m_services.remember ? settings().value(QStringLiteral("speed"), 20'000).toDouble() : 20'000;
+        now->setSpeed(m_session != nullptr ? m_session->speed() : stored);
     }
     m_undo->clear();
     m_lesson->setLesson(std::nullopt, nullptr);
@@ -389,7 +393,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
         connect(now, &Session::playheadMoved, this, &MainWindow::refreshHeadline);
         connect(now, &Session::failed, this, &MainWindow::showError);
         connect(now, &Session::skipped, this, [this](Duration idle) {
-            m_banner->showRemark(tr("Skipped %1 in which nothing happened").arg(durationText(idle)));
+            m_toast->say(tr("Skipped %1 in which nothing happened").arg(durationText(idle)));
         });
     }
     m_centre->setCurrentIndex(now == nullptr ? 1 : 0);
@@ -399,6 +403,16 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     m_saveAction->setEnabled(now != nullptr && m_services.save != nullptr);
     m_startOverAction->setEnabled(now != nullptr && now->source().kind() == Source::Kind::model);
     setMode(mode);
+    QString origin;
+    QString warning;
+    if (now != nullptr) {
+        const TraceInfo& info = now->trace().info;
+        const bool model = now->source().kind() == Source::Kind::model || !info.observed;
+        origin = model ? tr("model of %1").arg(text(to_string(info.kernel)))
+                       : tr("recorded, %1").arg(info.kernel_release.empty() ? tr("kernel unknown") : text(info.kernel_release));
+        warning = info.times_trustworthy ? QString() : tr("order real, times not");
+    }
+    m_headline->setBadges(origin, warning);
     refreshHeadline();
     if (!m_sized) {
         defaultSizes();
@@ -414,9 +428,13 @@ void MainWindow::setSource(std::unique_ptr<Source> source, Mode mode)
     if (m_session == nullptr) {
         return;
     }
+    if (!m_panelsChosen) {
+        m_rightAction->setChecked(true);
+        m_bottomAction->setChecked(true);
+    }
     // Paused on its first packet.
     m_session->stepPacket(+1);
-    connect(m_session.get(), &Session::remarked, m_banner, &Banner::showRemark);
+    connect(m_session.get(), &Session::remarked, m_toast, &Toast::say);
     m_left->setCurrentWidget(m_controls);
     setWindowTitle(QStringLiteral("%1 – skbscope").arg(m_title));
     emit opened();
@@ -542,9 +560,14 @@ bool MainWindow::openLesson(const QString& id)
     }
     m_banner->hide();
     m_title = text(lesson->title);
+    // First the map, the text and the transport; what else there is unfolds when a step asks for it.
+    if (!m_panelsChosen) {
+        m_rightAction->setChecked(false);
+        m_bottomAction->setChecked(false);
+    }
     adopt(std::move(*source), Mode::lesson);
     m_left->setCurrentWidget(m_lesson);
-    connect(m_session.get(), &Session::remarked, m_banner, &Banner::showRemark);
+    connect(m_session.get(), &Session::remarked, m_toast, &Toast::say);
     m_lesson->setLesson(std::move(*lesson), m_session.get());
     setWindowTitle(QStringLiteral("%1 – skbscope").arg(m_title));
     emit opened();
@@ -619,7 +642,7 @@ void MainWindow::saveDialog()
         showError(text(saved.error().describe()));
         return;
     }
-    m_banner->showRemark(tr("Saved %1").arg(QFileInfo(path).fileName()));
+    m_toast->say(tr("Saved %1").arg(QFileInfo(path).fileName()));
     remember(path);
 }
 
@@ -690,16 +713,30 @@ void MainWindow::refreshHeadline()
 
 void MainWindow::unfold(const std::vector<std::string>& panels)
 {
-    for (const std::string& panel : panels) {
-        if (panel == "packet" || panel == "skb" || panel == "journey" || panel == "function") {
-            m_rightAction->setChecked(true);
-            m_inspector->showTab(panel == "packet"    ? Inspector::packet_tab
-                                 : panel == "skb"     ? Inspector::skb_tab
-                                 : panel == "journey" ? Inspector::journey_tab
-                                                      : Inspector::function_tab);
-        } else if (panel == "queues" || panel == "cpus") {
-            m_bottomAction->setChecked(true);
+    const auto inspector = [](const std::string& panel) {
+        return panel == "packet" || panel == "skb" || panel == "journey" || panel == "function";
+    };
+    // What an earlier step unfolded stays, also when one jumps over it.
+    if (!m_panelsChosen && m_lesson->lesson() != nullptr) {
+        bool right = false;
+        bool below = false;
+        const auto& steps = m_lesson->lesson()->steps;
+        for (int i = 0; i <= m_lesson->step() && i < static_cast<int>(steps.size()); ++i) {
+            for (const std::string& panel : steps[static_cast<std::size_t>(i)].panels) {
+                right = right || inspector(panel);
+                below = below || panel == "queues" || panel == "cpus";
+            }
         }
+        m_rightAction->setChecked(m_rightAction->isChecked() || right);
+        m_bottomAction->setChecked(m_bottomAction->isChecked() || below);
+    }
+    // The first one named is the one to look at.
+    const auto wanted = std::find_if(panels.begin(), panels.end(), inspector);
+    if (wanted != panels.end()) {
+        m_inspector->showTab(*wanted == "packet"    ? Inspector::packet_tab
+                             : *wanted == "skb"     ? Inspector::skb_tab
+                             : *wanted == "journey" ? Inspector::journey_tab
+                                                    : Inspector::function_tab);
     }
 }
 
@@ -848,13 +885,15 @@ void MainWindow::restoreSettings()
     }
     const QSettings stored = settings();
     const int theme = stored.value(QStringLiteral("theme"), static_cast<int>(Theme::Mode::system)).toInt();
-    if (theme >= 0 && theme <= static_cast<int>(Theme::Mode::dark)) {
+    // A theme that the command line has asked for wins.
+    if (Theme::instance().mode() == Theme::Mode::system && theme >= 0 && theme <= static_cast<int>(Theme::Mode::dark)) {
         Theme::instance().setMode(static_cast<Theme::Mode>(theme));
     }
     restoreGeometry(stored.value(QStringLiteral("geometry")).toByteArray());
     const bool columns = m_columns->restoreState(stored.value(QStringLiteral("columns")).toByteArray());
     const bool rows = m_rows->restoreState(stored.value(QStringLiteral("rows")).toByteArray());
     m_sized = columns && rows;
+    m_panelsChosen = stored.value(QStringLiteral("panelsChosen"), false).toBool();
     m_leftAction->setChecked(stored.value(QStringLiteral("left"), true).toBool());
     m_rightAction->setChecked(stored.value(QStringLiteral("right"), true).toBool());
     m_bottomAction->setChecked(stored.value(QStringLiteral("bottom"), true).toBool());
@@ -872,6 +911,7 @@ void MainWindow::saveSettings() const
         stored.setValue(QStringLiteral("columns"), m_columns->saveState());
         stored.setValue(QStringLiteral("rows"), m_rows->saveState());
     }
+    stored.setValue(QStringLiteral("panelsChosen"), m_panelsChosen);
     stored.setValue(QStringLiteral("left"), m_leftAction->isChecked());
     stored.setValue(QStringLiteral("right"), m_presenting ? m_wasRight : m_rightAction->isChecked());
     stored.setValue(QStringLiteral("bottom"), m_presenting ? m_wasBottom : m_bottomAction->isChecked());

@@ -29,6 +29,7 @@ class MapView;
 class Session;
 class StartPage;
 class TimelineView;
+class Toast;
 
 /// What the window needs from the program around it. It knows no driver and no file format itself.
 struct WindowServices {
@@ -76,6 +77,7 @@ public:
     [[nodiscard]] Headline* headline() const { return m_headline; }
     [[nodiscard]] TopBar* topBar() const { return m_top; }
     [[nodiscard]] Banner* banner() const { return m_banner; }
+    [[nodiscard]] Toast* toast() const { return m_toast; }
     [[nodiscard]] QUndoStack* undoStack() const { return m_undo; }
     [[nodiscard]] Mode mode() const { return m_mode; }
     /// Files being opened on the other thread.
@@ -127,6 +129,7 @@ private:
 
     TopBar* m_top;
     Banner* m_banner;
+    Toast* m_toast;
     QSplitter* m_rows;
     QSplitter* m_columns;
     QSplitter* m_bottom;
@@ -152,6 +155,7 @@ private:
     QAction* m_presentAction = nullptr;
     bool m_sized = false; ///< the panels have sizes of the user's or of ours
     bool m_presenting = false;
+    bool m_panelsChosen = false; ///< the user has folded or unfolded by hand: a lesson no longer does
     bool m_wasRight = true, m_wasBottom = true;
 };
 

@@ -3,6 +3,7 @@
 #include "ui/theme/theme.h"
 
 #include <QPainter>
+#include <algorithm>
 
 namespace skbscope::ui {
 
@@ -74,11 +75,43 @@ void Headline::setText(const QString& text)
     update();
 }
 
+void Headline::setBadges(const QString& origin, const QString& warning)
+{
+    m_origin = origin;
+    m_warning = warning;
+    update();
+}
+
 void Headline::paintEvent(QPaintEvent*)
 {
     QPainter painter(this);
-    painter.setPen(Theme::instance().colors().text);
-    const QRect area = rect().adjusted(12, 0, -12, 0);
+    painter.setRenderHint(QPainter::Antialiasing);
+    const Colors& c = Theme::instance().colors();
+    const QFontMetrics small(Theme::sans(11, QFont::Medium));
+    const auto pill = [&](const QString& words, bool atLeft, const QColor& color) {
+        if (words.isEmpty()) {
+            return 0;
+        }
+        const int wide = small.horizontalAdvance(words) + 18;
+        const QRectF box(atLeft ? 10.5 : width() - 10.5 - wide, (height() - 19) / 2.0, wide, 19);
+        QColor wash = color;
+        wash.setAlphaF(0.12F);
+        painter.setPen(Qt::NoPen);
+        painter.setBrush(wash);
+        painter.drawRoundedRect(box, 9.5, 9.5);
+        painter.setPen(color);
+        painter.setFont(Theme::sans(11, QFont::Medium));
+        painter.drawText(box, Qt::AlignCenter, words);
+        return wide + 12;
+    };
+    const int left = pill(m_origin, true, c.textMuted);
+    const int right = pill(m_warning, false, Theme::instance().contextText(Context::softirq));
+    painter.setPen(c.text);
+    // Centred in the window's middle as long as the badges leave room for that.
+    const int margin = std::max(left, right) + 12;
+    const QRect even = rect().adjusted(margin, 0, -margin, 0);
+    const bool fits = QFontMetrics(Theme::sans(13, QFont::DemiBold)).horizontalAdvance(m_text) <= even.width();
+    const QRect area = fits ? even : rect().adjusted(left + 12, 0, -right - 12, 0);
     for (const qreal size : {13.0, 12.0}) {
         const QFont font = Theme::sans(size, QFont::DemiBold);
         if (QFontMetrics(font).horizontalAdvance(m_text) <= area.width()) {

@@ -33,6 +33,9 @@ public:
     explicit Headline(QWidget* parent = nullptr);
     void setText(const QString& text);
     [[nodiscard]] QString text() const { return m_text; }
+    /// Small words at the left ("model 6.1", "recorded …") and an amber warning at the right; may be empty.
+    void setBadges(const QString& origin, const QString& warning);
+    [[nodiscard]] QString warning() const { return m_warning; }
     [[nodiscard]] QSize sizeHint() const override;
 
 protected:
@@ -40,6 +43,7 @@ protected:
 
 private:
     QString m_text;
+    QString m_origin, m_warning;
 };
 
 /// A hairline between parts of a panel.

@@ -302,14 +302,27 @@ void LessonPanel::buildExperiment(const Experiment& experiment, QVBoxLayout* col
         m_knobs.push_back(editor);
     }
     if (!experiment.goal.empty()) {
-        m_goalText = new Label(tr("Goal: %1").arg(text(experiment.goal.text)), Tone::normal, Theme::sans(12), m_page);
+        QString goal = text(experiment.goal.text);
+        for (const auto& [written, shown] : {std::pair{"==", "="}, {">=", "≥"}, {"<=", "≤"}, {"!=", "≠"}}) {
+            goal.replace(QString::fromUtf8(written), QString::fromUtf8(shown));
+        }
+        m_goalText = new Label(tr("Goal: %1").arg(goal), Tone::normal, Theme::sans(12), m_page);
         m_goalText->setWordWrap(true);
         column->addWidget(m_goalText);
     }
     m_progress = new Label({}, Tone::muted, Theme::sans(13, QFont::DemiBold), m_page);
     m_progress->setWordWrap(true);
     column->addWidget(m_progress);
-    auto* run = new QPushButton(tr("Try it"), m_page);
+    // The button says what it does, in the words of the source's own actions.
+    QStringList doing;
+    for (const LessonAction& wanted : experiment.actions) {
+        for (const Action& known : m_session->source().actions()) {
+            if (known.key == wanted.key) {
+                doing << (wanted.times == 1 ? text(known.title) : tr("%1, %2 times").arg(text(known.title)).arg(wanted.times));
+            }
+        }
+    }
+    auto* run = new QPushButton(doing.isEmpty() ? tr("Try it") : tr("%1 and watch").arg(doing.join(tr(", then "))), m_page);
     run->setProperty("primary", true);
     run->setFocusPolicy(Qt::TabFocus);
     run->setToolTip(tr("Runs from the start with these values, and plays what happens"));

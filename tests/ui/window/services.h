@@ -1,13 +1,22 @@
 #pragma once
 // What the window needs from the program, for tests: scenarios through the model, lessons from the source tree, no user settings.
 
+#include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
 #include "ui/main_window.h"
 
 namespace skbscope::test {
 
+/// Scenarios, and recordings by their suffix.
 inline Result<std::unique_ptr<Source>> openScenario(const std::filesystem::path& path)
 {
+    if (path.extension() == ".pcapng") {
+        auto recording = read_recording(path);
+        if (!recording) {
+            return tl::unexpected(recording.error());
+        }
+        return std::make_unique<TraceSource>(path.filename().string(), std::move(recording->trace));
+    }
     auto scenario = load_scenario(path);
     if (!scenario) {
         return tl::unexpected(scenario.error());
