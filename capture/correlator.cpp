@@ -137,6 +137,7 @@ void Correlator::prepare(const EventFormat& format)
         }
         return EventField{};
     };
+    xmit_result_is_seen_ = xmit_result_is_seen_ || format.name == "net_dev_xmit";
     decoder.skb = first_of({"skbaddr", "skb"});
     decoder.name = first_of({"name", "dev", "dev_name"});
     decoder.length = first_of({"len"});
@@ -296,6 +297,13 @@ void Correlator::pop(Lane& lane)
         const Slot clone = book_.resolve(frame.packet);
         if (std::erase_if(lane.clones, [&](Slot slot) { return book_.resolve(slot) == clone; }) != 0) {
             tap_queue_.push_back(clone);
+        }
+    }
+    if (!xmit_result_is_seen_ && frame.lists && frame.lists->in_driver != 0) {
+        // The event with the driver's answer was not recorded. NETDEV_TX_BUSY is rare: taken, unless shown otherwise.
+        const SlotRecord& slot = book_.at(frame.lists->in_driver);
+        if (!slot.dead) {
+            book_.transmitted(frame.lists->in_driver, slot.driver_call != 0 ? slot.driver_call : frame.item);
         }
     }
     lane.stack.pop_back();
@@ -1431,6 +1439,10 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
     SlotRecord& known = book_.at(slot);
     if (decoder.protocol) {
         known.ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
+    }
+    if (known.qdisc_side != 0) { // one of a bulk: the dequeue event names only the first
+        (void)book_.add_queue_side(lane.stack[index].item, EventKind::dequeue, slot, {QueueKind::qdisc, {}});
+        known.qdisc_side = 0;
     }
     known.driver_call = 0;
     if (!lane.stack[index].batch().many) {

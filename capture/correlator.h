@@ -146,6 +146,7 @@ private:
     std::set<Symbol> seen_callers_;
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
+    bool xmit_result_is_seen_ = false; ///< net_dev_xmit was recorded
     std::vector<Lane> cpu_lanes_; ///< cpu * 4 + context; process level only for the idle task
     std::unordered_map<std::int32_t, Lane> task_lanes_;
     std::unordered_map<std::int32_t, TaskId> tasks_;

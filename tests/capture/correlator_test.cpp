@@ -302,6 +302,211 @@ TEST(Correlator, InterruptInTheMiddleOfAPollDoesNotDisturbIt)
     EXPECT_THAT(own_calls(result, PacketId{1}), ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive"));
 }
 
+// ---- sending --------------------------------------------------------------------------------------------------------
+
+void datagram_is_made(TraceDatBuilder& trace)
+{
+    trace.call("inet_sendmsg", "__sock_sendmsg").call("udp_sendmsg", "__sock_sendmsg");
+    trace.call("ip_make_skb", "udp_sendmsg").call("__ip_append_data", "ip_make_skb");
+    trace.call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
+    trace.call("udp_send_skb", "udp_sendmsg").call("ip_send_skb", "udp_send_skb").call("__ip_local_out", "ip_send_skb");
+}
+
+void datagram_goes_out(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    trace.call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output");
+    trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 106);
+    trace.call("sch_direct_xmit", "__dev_queue_xmit").call("dev_hard_start_xmit", "sch_direct_xmit").starts(skb, 106);
+    trace.call("e1000_xmit_frame", "dev_hard_start_xmit");
+}
+
+void completion(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs");
+    trace.call("e1000_clean", "net_rx_action").call("e1000_unmap_and_free_tx_resource", "e1000_clean");
+    trace.call("e1000_unmap_and_free_tx_resource", "e1000_clean");
+    trace.call("napi_consume_skb", "e1000_unmap_and_free_tx_resource").consumed(skb);
+    trace.call("skb_release_data", "napi_consume_skb").softirq_exit();
+}
+
+std::vector<EventKind> kinds_of(const Trace& trace, PacketId packet)
+{
+    std::vector<EventKind> kinds;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        if (trace[i].packet_id() == packet && !trace[i].is_call() && trace[i].event_kind() != EventKind::field) {
+            kinds.push_back(trace[i].event_kind());
+        }
+    }
+    return kinds;
+}
+
+TEST(Correlator, CallsBeforeTheAddressIsKnownBelongToTheDatagram)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("__sys_sendto", "__x64_sys_sendto");
+    datagram_is_made(trace);
+    datagram_goes_out(trace, skb_a);
+    trace.transmitted(skb_a, 106).call("__qdisc_run", "__dev_queue_xmit").call("fq_codel_dequeue", "__qdisc_run").dequeued(0, 0);
+    completion(trace, skb_a);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ElementsAre("__x64_sys_sendto", "__sys_sendto", "inet_sendmsg", "udp_sendmsg", "ip_make_skb", "__ip_append_data",
+                            "sock_alloc_send_pskb", "__alloc_skb", "udp_send_skb", "ip_send_skb", "__ip_local_out", "ip_output",
+                            "ip_finish_output2", "__dev_queue_xmit", "sch_direct_xmit", "dev_hard_start_xmit",
+                            "e1000_xmit_frame", "e1000_unmap_and_free_tx_resource", "e1000_unmap_and_free_tx_resource",
+                            "napi_consume_skb", "skb_release_data"));
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::sent);
+    EXPECT_TRUE(result.packet(PacketId{1}).sent_here);
+    EXPECT_THAT(kinds_of(result, PacketId{1}), ElementsAre(EventKind::birth, EventKind::enqueue, EventKind::verdict,
+                                                           EventKind::dequeue, EventKind::free));
+}
+
+TEST(Correlator, CompletionMayOvertakeTheSenderAndItsAddressBeReusedBeforeNetDevXmit)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
+    datagram_is_made(trace);
+    datagram_goes_out(trace, skb_a);
+    completion(trace, skb_a);
+    poll_begins(trace);
+    frame_arrives(trace, skb_a); // the slab hands the address out again on the other CPU
+    trace.softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 172).transmitted(skb_a, 106);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::sent);
+    EXPECT_FALSE(result.packet(PacketId{1}).end_inferred);
+    EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::in_flight);
+    EXPECT_FALSE(result.packet(PacketId{2}).sent_here);
+    EXPECT_EQ(own_calls(result, PacketId{2}).size(), 4U);
+}
+
+TEST(Correlator, BusyDriverMeansNotSent)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
+    datagram_is_made(trace);
+    datagram_goes_out(trace, skb_a);
+    trace.transmitted(skb_a, 106, 16);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::in_flight);
+}
+
+TEST(Correlator, DatagramDroppedBeforeItHasADeviceIsNamedByItsFree)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
+    datagram_is_made(trace);
+    trace.call("nf_hook_slow", "__ip_local_out").call("kfree_skb_reason", "nf_hook_slow").dropped(skb_a, "nf_hook_slow", 2);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
+    EXPECT_EQ(result.function_name(result.packet(PacketId{1}).end_function), "nf_hook_slow");
+}
+
+TEST(Correlator, TwoDatagramsOfOneSystemCallAreTwoPackets)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendmmsg", "do_syscall_64");
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        datagram_is_made(trace);
+        datagram_goes_out(trace, skb);
+        trace.transmitted(skb, 106);
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    const auto first = own_calls(result, PacketId{1});
+    EXPECT_EQ(first.front(), "__x64_sys_sendmmsg");
+    const auto second = own_calls(result, PacketId{2});
+    EXPECT_EQ(std::vector(first.begin() + 1, first.end()), second);
+    EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::sent);
+}
+
+TEST(Correlator, CloneOfATapIsAPacketOfItsOwn)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
+    datagram_is_made(trace);
+    trace.call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output");
+    trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb_a, 106);
+    trace.call("dev_hard_start_xmit", "__dev_queue_xmit").call("dev_queue_xmit_nit", "dev_hard_start_xmit");
+    trace.call("skb_clone", "dev_queue_xmit_nit").call("tpacket_rcv", "dev_queue_xmit_nit");
+    trace.call("sock_def_readable", "tpacket_rcv").call("consume_skb", "tpacket_rcv").consumed(skb_b);
+    trace.call("skb_release_data", "consume_skb").call("kfree_skbmem", "tpacket_rcv").starts(skb_a, 106);
+    trace.call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb_a, 106);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_EQ(result.packet(PacketId{2}).parent, PacketId{1});
+    EXPECT_EQ(result.packet(PacketId{2}).relation, Relation::clone);
+    EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
+    EXPECT_THAT(own_calls(result, PacketId{2}),
+                ElementsAre("tpacket_rcv", "sock_def_readable", "consume_skb", "skb_release_data", "kfree_skbmem"));
+    EXPECT_EQ(own_calls(result, PacketId{1}).back(), "e1000_xmit_frame");
+    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::Contains("skb_clone"));
+}
+
+TEST(Correlator, BulkTakenFromAQdiscIsNamedPacketByPacket)
+{
+    TraceDatBuilder trace;
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
+        datagram_is_made(trace);
+        trace.call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output");
+        trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 106).call("pfifo_fast_enqueue", "__dev_queue_xmit");
+    }
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_tx_action", "handle_softirqs");
+    trace.call("__qdisc_run", "net_tx_action").call("pfifo_fast_dequeue", "__qdisc_run").call("pfifo_fast_dequeue", "__qdisc_run");
+    trace.dequeued(skb_a, 2).call("sch_direct_xmit", "__qdisc_run").call("validate_xmit_skb_list", "sch_direct_xmit");
+    trace.call("validate_xmit_skb", "validate_xmit_skb_list").call("validate_xmit_skb", "validate_xmit_skb_list");
+    trace.call("dev_hard_start_xmit", "sch_direct_xmit");
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        trace.starts(skb, 106).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb, 106);
+    }
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    for (const PacketId id : {PacketId{1}, PacketId{2}}) {
+        const auto calls = own_calls(result, id);
+        EXPECT_EQ(std::ranges::count(calls, "e1000_xmit_frame"), 1) << to_index(id);
+        EXPECT_EQ(std::ranges::count(calls, "validate_xmit_skb"), 1) << to_index(id);
+        EXPECT_EQ(std::ranges::count(calls, "dev_hard_start_xmit"), 0) << "serves both";
+        EXPECT_THAT(kinds_of(result, id), ElementsAre(EventKind::birth, EventKind::enqueue, EventKind::dequeue,
+                                                      EventKind::enqueue, EventKind::verdict));
+        EXPECT_EQ(result.packet(id).verdict, Verdict::sent);
+    }
+}
+
+TEST(Correlator, ReaderThatBlockedBeforeTheDatagramCameTakesIt)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 171).call("__x64_sys_recvfrom", "do_syscall_64").call("sock_recvmsg", "__x64_sys_recvfrom");
+    trace.call("inet_recvmsg", "sock_recvmsg").call("udp_recvmsg", "inet_recvmsg").call("__skb_recv_udp", "udp_recvmsg");
+    trace.call("__skb_try_recv_from_queue", "__skb_recv_udp").call("__skb_wait_for_more_packets", "__skb_recv_udp");
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64"); // others run meanwhile
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    list_begins(trace);
+    core(trace, skb_a);
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    deliver(trace);
+    trace.softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 171).call("__skb_try_recv_from_queue", "__skb_recv_udp");
+    trace.call("skb_consume_udp", "udp_recvmsg").consumed(skb_a);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"__x64_sys_recvfrom", "__skb_wait_for_more_packets",
+                                                                         "__skb_try_recv_from_queue", "skb_consume_udp"}));
+    JourneyIndex index(result);
+    index.update();
+    const Journey journey = index.journey(PacketId{1});
+    ASSERT_EQ(journey.waits.size(), 1U);
+    EXPECT_GT(journey.waits[0].to, journey.waits[0].from);
+    EXPECT_LT(journey.waits[0].to, result.packet(PacketId{1}).death);
+}
+
 TEST(Correlator, TraceWithoutPacketsImportsAsOne)
 {
     TraceDatBuilder trace;

@@ -33,6 +33,10 @@ public:
         add_format("irq", "irq_handler_entry", 27, {{"irq", 4}, {"name", 4, true}});
         add_format("irq", "irq_handler_exit", 28, {{"irq", 4}, {"ret", 4}});
         add_format("irq", "softirq_raise", 29, {{"vec", 4}});
+        add_format("net", "net_dev_queue", 30, {{"skbaddr", 8}, {"len", 4}, {"name", 4, true}});
+        add_format("net", "net_dev_start_xmit", 31, {{"skbaddr", 8}, {"len", 4}, {"name", 4, true}});
+        add_format("net", "net_dev_xmit", 32, {{"skbaddr", 8}, {"len", 4}, {"name", 4, true}, {"rc", 4}});
+        add_format("qdisc", "qdisc_dequeue", 33, {{"skbaddr", 8}, {"packets", 4}, {"pad", 4}});
     }
 
     // ---- records; times only grow ------------------------------------------------------------------------------------
@@ -74,6 +78,25 @@ public:
         put(data, length);
         put(data, std::uint32_t{5 << 16 | 24});
         return text(std::move(data), "eth0");
+    }
+    TraceDatBuilder& queued(std::uint64_t skb, std::uint32_t length) { return device_event(30, skb, length); }
+    TraceDatBuilder& starts(std::uint64_t skb, std::uint32_t length) { return device_event(31, skb, length); }
+    TraceDatBuilder& transmitted(std::uint64_t skb, std::uint32_t length, std::uint32_t rc = 0)
+    {
+        std::vector<std::uint8_t> data = header(32);
+        put(data, skb);
+        put(data, length);
+        put(data, std::uint32_t{5 << 16 | 28});
+        put(data, rc);
+        return text(std::move(data), "eth0");
+    }
+    TraceDatBuilder& dequeued(std::uint64_t skb, std::uint32_t packets)
+    {
+        std::vector<std::uint8_t> data = header(33);
+        put(data, skb);
+        put(data, packets);
+        put(data, std::uint32_t{0});
+        return add(std::move(data));
     }
     TraceDatBuilder& dropped(std::uint64_t skb, const std::string& where, std::uint32_t reason)
     {
@@ -182,6 +205,14 @@ private:
         put(data, std::uint8_t{0});
         put(data, pid_);
         return data;
+    }
+    TraceDatBuilder& device_event(std::uint16_t id, std::uint64_t skb, std::uint32_t length)
+    {
+        std::vector<std::uint8_t> data = header(id);
+        put(data, skb);
+        put(data, length);
+        put(data, std::uint32_t{5 << 16 | 24});
+        return text(std::move(data), "eth0");
     }
     TraceDatBuilder& text(Bytes data, const std::string& value)
     {
