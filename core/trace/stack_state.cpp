@@ -107,10 +107,26 @@ void StackState::close_ended(CpuState& cpu, SimTime t)
     }
 }
 
+void StackState::close_quiet(CpuState& cpu, SimTime t)
+{
+    if (!trace_->info.observed) {
+        return;
+    }
+    for (std::size_t level = cpu.levels.size(); level-- > 0;) {
+        const auto& calls = cpu.levels[level];
+        if (!calls.empty() && calls.back().end == never && t > cpu.last_seen[level] + quiet) {
+            while (!calls.empty() && calls.back().end == never) {
+                pop_call(cpu, level);
+            }
+        }
+    }
+}
+
 void StackState::settle(SimTime t)
 {
     for (CpuState& cpu : cpus_) {
         close_ended(cpu, t);
+        close_quiet(cpu, t);
     }
     time_ = std::max(time_, t);
 }
@@ -150,6 +166,7 @@ void StackState::on_call(std::size_t ordinal, const Event& event)
         }
         on.task = event.task_id();
     }
+    on.last_seen[level] = event.time();
     calls.push_back({ordinal, event.function_id(), event.packet_id(), event.task_id(), event.time(), event.end(), event.depth});
     if (event.function_id() == fn::net_rx_action) {
         on.softirq_pending &= static_cast<std::uint8_t>(~(1U << 3));
@@ -266,6 +283,7 @@ void StackState::apply(std::size_t ordinal)
     }
     counters_.resize(trace_->counters().size());
     close_ended(cpu(event), event.time());
+    close_quiet(cpu(event), event.time());
 
     switch (event.event_kind()) {
     case EventKind::call: on_call(ordinal, event); break;

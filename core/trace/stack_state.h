@@ -17,13 +17,16 @@ struct OpenCall {
     PacketId packet = PacketId::none;
     TaskId task = TaskId::none;
     SimTime start;
-    SimTime end = never; ///< `never`: unknown; it ends when a call of its depth or less begins
+    /// `never`: unknown. It ends when a call of its depth or less begins, and in an observed trace also when nothing was
+    /// seen of its level for StackState::quiet: that it still runs would be a guess.
+    SimTime end = never;
     std::uint8_t depth = 0;
 };
 
 struct CpuState {
     /// Open calls per Context, outermost first.
     std::array<std::vector<OpenCall>, 4> levels;
+    std::array<SimTime, 4> last_seen{}; ///< of each level: its latest call's entry
     TaskId task = TaskId::none; ///< 0: idle
     HostId host{};
     std::uint8_t softirq_pending = 0; ///< bit per vector
@@ -80,6 +83,9 @@ struct DropKey {
 
 class StackState {
 public:
+    /// An observed call whose return was not seen counts as open no longer than this without a sign of its level.
+    static constexpr Duration quiet{1'000'000};
+
     explicit StackState(const Trace& trace);
 
     /// Applies the event with that ordinal. Ordinals must come in order, one by one.
@@ -114,6 +120,7 @@ private:
     void pop_call(CpuState& cpu, std::size_t level);
     void clear_level(CpuState& cpu, std::size_t level);
     void close_ended(CpuState& cpu, SimTime t);
+    void close_quiet(CpuState& cpu, SimTime t);
 
     const Trace* trace_;
     std::size_t applied_ = 0;

@@ -115,7 +115,9 @@ void CpuBlocks::call(std::size_t row, const Event& event, std::uint32_t ordinal)
         if (open.end != unknown_end) {
             continue;
         }
-        const bool inside = level > open.level || (level == open.level && event.depth > open.depth && (level != 0 || open.task == event.task));
+        // That an interrupt comes long after says nothing of the task's last call.
+        const bool interrupts = level > open.level && event.time_ns - open.lastSeen < hold_together_ns;
+        const bool inside = interrupts || (level == open.level && event.depth > open.depth && (level != 0 || open.task == event.task));
         if (inside) {
             open.lastSeen = event.time_ns;
             continue;

@@ -211,6 +211,17 @@ TEST(StackState, CpuIsIdleWhenItsCallsHaveReturned)
     EXPECT_EQ(cache.at(SimTime{5}).cpus()[0].running(), Context::softirq) << "and back again";
 }
 
+TEST(StackState, ObservedCallWithoutAReturnIsNotHeldOpenThroughSilence)
+{
+    Writer w;
+    w.trace.info.observed = true;
+    w.context = Context::process;
+    w.call(fn::udp_recvmsg, 0);
+    StateCache cache(w.trace);
+    EXPECT_EQ(cache.at(SimTime{1} + StackState::quiet).cpus()[0].running(), Context::process);
+    EXPECT_EQ(cache.at(SimTime{2} + StackState::quiet).cpus()[0].running(), std::nullopt);
+}
+
 TEST(StackState, HardInterruptSuspendsTheSoftirqBelow)
 {
     Writer w;
