@@ -11,7 +11,7 @@
 #include "ui/shot.h"
 
 #include <QApplication>
-#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fmt/format.h>
 
@@ -49,6 +49,18 @@ Result<std::unique_ptr<Source>> model_to_play_with()
     }
     const auto lesson = load_lesson(*folder);
     return lesson ? open_driver(lesson->driver()) : tl::unexpected(lesson.error());
+}
+
+/// Qt's words to stderr as ours are, but not that a runtime folder is missing: nothing here needs one.
+void say_for_qt(QtMsgType type, const QMessageLogContext&, const QString& words)
+{
+    if (type == QtDebugMsg || type == QtInfoMsg || words.startsWith("QStandardPaths: XDG_RUNTIME_DIR")) {
+        return;
+    }
+    fmt::print(stderr, "skbscope: {}\n", words.toStdString());
+    if (type == QtFatalMsg) {
+        std::abort();
+    }
 }
 
 ui::WindowServices services(bool remember)
@@ -118,6 +130,7 @@ Result<int> show_window(const WindowRequest& request)
         return tl::unexpected(chosen.error());
     }
 
+    qInstallMessageHandler(say_for_qt);
     int argument_count = 1;
     std::string name = "skbscope";
     std::array<char*, 2> arguments{name.data(), nullptr};

@@ -31,15 +31,16 @@ TEST_P(CatalogName, ResolvesToWhatItIsToday)
 
 INSTANTIATE_TEST_SUITE_P(
     OfTheArticles, CatalogName,
-    testing::Values("socket", "sendto", "inet_sendmsg", "inet_autobind", "get_port", "udp_sendmsg", "ip_route_output_flow",
-                    "ip_make_skb", "ip_send_skb", "__ip_local_out_sk", "dst_output_sk", "ip_output", "ip_finish_output",
-                    "__ipv4_neigh_lookup_noref", "__neigh_create", "dst_neigh_output", "neigh_resolve_output",
-                    "dev_queue_xmit", "dev_hard_start_xmit", "ndo_start_xmit", "net_tx_action", "NET_TX_SOFTIRQ",
+    testing::Values("socket", "sendto", "inet_sendmsg", "inet_autobind", "get_port", "udp_sendmsg",
+                    "ip_route_output_flow", "ip_make_skb", "ip_send_skb", "__ip_local_out_sk",
+                    "dst_output_sk", "ip_output", "ip_finish_output", "__ipv4_neigh_lookup_noref",
+                    "__neigh_create", "dst_neigh_output", "neigh_resolve_output", "dev_queue_xmit",
+                    "dev_hard_start_xmit", "ndo_start_xmit", "net_tx_action", "NET_TX_SOFTIRQ",
                     "net_rx_action", "poll", "napi_gro_receive", "enqueue_to_backlog", "input_pkt_queue",
-                    "net.core.netdev_max_backlog", "__netif_receive_skb_core", "ip_rcv", "ip_local_deliver", "ip_forward",
-                    "NF_INET_PRE_ROUTING", "NF_INET_LOCAL_IN", "NF_INET_FORWARD", "NF_INET_LOCAL_OUT",
-                    "NF_INET_POST_ROUTING", "udp_rcv", "__udp4_lib_lookup_skb", "sock_queue_rcv_skb", "sk_filter",
-                    "__skb_queue_tail", "sk_data_ready"),
+                    "net.core.netdev_max_backlog", "__netif_receive_skb_core", "ip_rcv", "ip_local_deliver",
+                    "ip_forward", "NF_INET_PRE_ROUTING", "NF_INET_LOCAL_IN", "NF_INET_FORWARD",
+                    "NF_INET_LOCAL_OUT", "NF_INET_POST_ROUTING", "udp_rcv", "__udp4_lib_lookup_skb",
+                    "sock_queue_rcv_skb", "sk_filter", "__skb_queue_tail", "sk_data_ready"),
     [](const auto& name) {
         // Test names may hold letters, digits and single underscores only.
         std::string safe;

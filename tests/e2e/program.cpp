@@ -66,7 +66,8 @@ bool collect(int out, int err, Outcome& outcome, int seconds)
     std::array<std::string*, 2> texts{&outcome.out, &outcome.err};
     while (ends[0].fd >= 0 || ends[1].fd >= 0) {
         const auto left =
-            std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+            std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now())
+                .count();
         if (left <= 0) {
             return false;
         }

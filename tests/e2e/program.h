@@ -18,7 +18,7 @@ struct Outcome {
 };
 
 struct RunOptions {
-    std::vector<std::string> environment; ///< "NAME=value", added to our own; "NAME" removes it
+    std::vector<std::string> environment = {}; ///< "NAME=value", added to our own; "NAME" removes it
     std::filesystem::path directory = {}; ///< to start in
     int seconds = 120;                    ///< after which it is killed (status 137)
 };
