@@ -1,6 +1,6 @@
-// What it costs to write one event into a Trace: into chunks that were used before, and into memory that the kernel
-// has yet to hand out. The argument is the size of the trace in chunks of 65 536 events (2 MiB): 16 is more than any
-// lesson, 64 is more than this kind of machine's caches hold.
+// What it costs to write one event into a Trace: into chunks that were used before, and into memory that the
+// kernel has yet to hand out. The argument is the size of the trace in chunks of 65 536 events (2 MiB): 16 is
+// more than any lesson, 64 is more than this kind of machine's caches hold.
 
 #include "core/trace/trace.h"
 
@@ -33,7 +33,8 @@ std::size_t events_of(const benchmark::State& state)
 void show_time_an_event(benchmark::State& state)
 {
     const auto events = static_cast<double>(state.iterations()) * static_cast<double>(events_of(state));
-    state.counters["an_event"] = benchmark::Counter(events, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+    state.counters["an_event"] =
+        benchmark::Counter(events, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
 void emit_into_recycled_chunks(benchmark::State& state)
@@ -56,7 +57,9 @@ void emit_into_fresh_memory(benchmark::State& state)
         Trace trace;
         emit_all(trace, events_of(state));
         state.PauseTiming(); // giving the memory back is not part of it
-        { const Trace gone = std::move(trace); }
+        {
+            const Trace gone = std::move(trace);
+        }
         state.ResumeTiming();
     }
     show_time_an_event(state);
