@@ -82,7 +82,7 @@ MainWindow::MainWindow(WindowServices services, QWidget* parent)
 {
     setWindowIcon(programIcon());
     setAcceptDrops(true);
-    setMinimumSize(900, 560);
+    setMinimumSize(960, 600);
     m_pool.setMaxThreadCount(2);
     buildLayout();
     buildMenus();
@@ -148,7 +148,7 @@ void MainWindow::buildLayout()
     m_columns->addWidget(m_centre);
 
     m_inspector = new Inspector(m_columns);
-    m_inspector->setMinimumWidth(290);
+    m_inspector->setMinimumWidth(300);
     m_columns->addWidget(m_inspector);
     m_columns->setStretchFactor(0, 0);
     m_columns->setStretchFactor(1, 1);
@@ -158,7 +158,7 @@ void MainWindow::buildLayout()
     m_bottom->setHandleWidth(1);
     m_bottom->setChildrenCollapsible(false);
     m_bottomRight = new QWidget(m_bottom);
-    m_bottomRight->setMinimumWidth(290);
+    m_bottomRight->setMinimumWidth(300);
     auto* rightColumn = new QVBoxLayout(m_bottomRight);
     rightColumn->setContentsMargins(0, 0, 0, 4);
     rightColumn->setSpacing(0);
@@ -526,6 +526,14 @@ void MainWindow::arriveAt(const QString& path, Result<std::unique_ptr<Source>> r
     m_banner->hide();
     setSource(std::move(*result), model ? Mode::model : Mode::recording);
     remember(path);
+    // What of the file is missing is said at once; the other faults stand in the panel on the left.
+    for (const Fault& fault : m_session->trace().faults) {
+        const QString cause = text(fault.cause);
+        if (cause.contains(QStringLiteral("cut ")) || cause.contains(QStringLiteral("lost"))) {
+            showError(cause);
+            break;
+        }
+    }
 }
 
 bool MainWindow::openLesson(const QString& id)

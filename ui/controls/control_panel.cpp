@@ -90,7 +90,9 @@ void ControlPanel::rebuild()
     title->setWordWrap(true);
     column->addWidget(title);
     auto* what = new Label(model ? tr("A kernel in a box, %1. Do something to it, turn its knobs, and watch.").arg(text(to_string(info.kernel)))
-                                 : tr("Recorded from a real kernel, %1.").arg(info.kernel_release.empty() ? tr("release unknown") : text(info.kernel_release)),
+                 : info.observed
+                     ? tr("Recorded from a real kernel, %1.").arg(info.kernel_release.empty() ? tr("release unknown") : text(info.kernel_release))
+                     : tr("A recorded run of the model of %1.").arg(text(to_string(info.kernel))),
                            Tone::muted, Theme::sans(12), m_content);
     what->setWordWrap(true);
     column->addWidget(what);

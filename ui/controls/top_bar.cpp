@@ -236,11 +236,12 @@ void TopBar::resizeEvent(QResizeEvent* event)
     const int width = event->size().width();
     m_speed->setFixedWidth(width < 1400 ? 80 : 120);
     m_speed->setVisible(width >= 1120);
-    m_speedText->setVisible(width >= 1000);
+    m_speedText->setVisible(width >= 1120);
     m_logo->setVisible(width >= 1380);
     layout()->setSpacing(width < 1400 ? 4 : 6);
     // In line with the inspector below at the sizes that the panels begin with.
-    m_search->setFixedWidth(width >= 1500 ? 356 : width >= 1250 ? 220 : 160);
+    m_search->setPlaceholderText(width >= 1500 ? tr("/ find a packet, function, socket, setting") : tr("/ find anything"));
+    m_search->setFixedWidth(width >= 1500 ? 356 : width >= 1250 ? 220 : 130);
 }
 
 void TopBar::paintEvent(QPaintEvent*)

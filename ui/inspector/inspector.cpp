@@ -30,6 +30,7 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
     m_tabs->addTab(tr("Journey"));
     m_tabs->addTab(tr("Function"));
     m_tabs->setExpanding(false);
+    m_tabs->setUsesScrollButtons(false);
     m_tabs->setDrawBase(false);
     m_tabs->setFocusPolicy(Qt::TabFocus);
     m_tabs->setCurrentIndex(skb_tab);

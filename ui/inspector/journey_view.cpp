@@ -175,6 +175,9 @@ void JourneyView::paintRow(QPainter& painter, int index, int y, const Columns& a
         painter.setPen(begun ? theme.contextText(row.context) : c.textFaint);
         painter.drawText(line.adjusted(0, 2, 0, 0), Qt::AlignLeft | Qt::AlignVCenter,
                          QStringLiteral("CPU %1 · %2").arg(static_cast<int>(row.cpu)).arg(contextText(row.context)));
+        if (!m_timed) {
+            return;
+        }
         painter.setFont(Theme::sans(11));
         painter.setPen(c.textFaint);
         painter.drawText(line.adjusted(0, 2, -2, 0), Qt::AlignRight | Qt::AlignVCenter,

@@ -550,7 +550,7 @@ void SkbView::refresh()
     m_drawing->setImage(m_image);
     m_nothing->setVisible(!drawn);
     m_nothing->setText(event == 0 ? tr("The packet is not born yet at this moment.")
-                       : m_session->trace().info.observed
+                       : m_session->trace().info.observed || m_session->trace().field_changes().empty()
                            ? tr("This recording does not say where the sk_buff's pointers stand: its probes did not read them.")
                            : tr("The packet has no sk_buff here: it is still in the card's hands, or already freed."));
     const QString changes = changesText(m_session->trace(), m_image.changed_here);

@@ -517,12 +517,34 @@ bool Session::allDatagrams() const
     return m_firstOther == PacketId::none || trace().packet(m_firstOther).birth > m_now;
 }
 
+QString Session::whyDropped(const DropKey& key) const
+{
+    // A full backlog has a CPU. The kernel tests "longer than the limit" before it adds, so only a queue that has stood above
+    // its limit can have refused a packet; if there is just one, it was that one (net/core/dev.c, enqueue_to_backlog).
+    static const DropReasonId cpu_backlog = Catalog::find_drop_reason("CPU_BACKLOG");
+    if (key.reason == cpu_backlog) {
+        const auto& now = state().queues();
+        const auto queues = trace().queues();
+        std::vector<std::size_t> full;
+        for (std::size_t i = 1; i < queues.size() && i < now.size(); ++i) {
+            if (queues[i].kind == QueueKind::backlog && now[i].limit != 0 && now[i].peak > now[i].limit) {
+                full.push_back(i);
+            }
+        }
+        if (full.size() == 1) {
+            QString name = text(queues[full.front()].name);
+            return tr("%1 is full").arg(name.replace(QStringLiteral("backlog "), tr("the backlog of ")));
+        }
+    }
+    return dropClause(trace(), key.reason, key.function);
+}
+
 QString Session::sentence() const
 {
     const StackState& now = state();
     const Accounting& sum = now.accounting();
     if (sum.born == 0) {
-        return tr("Nothing has happened yet");
+        return m_position == 0 ? tr("Nothing has happened yet") : tr("No packet yet");
     }
     const QString noun = allDatagrams() ? counted(sum.born, "datagram", "datagrams") : counted(sum.born, "packet", "packets");
     const bool single = sum.born == 1;
@@ -550,7 +572,7 @@ QString Session::sentence() const
         // Reasons by weight, so that the first named is the one that matters.
         std::vector<std::pair<QString, std::uint64_t>> reasons;
         for (const auto& [key, count] : now.drops()) {
-            const QString clause = dropClause(trace(), key.reason, key.function);
+            const QString clause = whyDropped(key);
             const auto same = std::find_if(reasons.begin(), reasons.end(), [&](const auto& r) { return r.first == clause; });
             if (same == reasons.end()) {
                 reasons.emplace_back(clause, count);

@@ -114,6 +114,7 @@ private:
     bool extendUntil(Found found);
     [[nodiscard]] std::optional<std::size_t> birthOf(PacketId packet) const;
     [[nodiscard]] bool allDatagrams() const;
+    [[nodiscard]] QString whyDropped(const DropKey& key) const;
 
     std::unique_ptr<Source> m_source;
     mutable std::unique_ptr<StateCache> m_states;

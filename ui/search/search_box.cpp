@@ -65,12 +65,14 @@ SearchBox::SearchBox(QWidget* parent) : QLineEdit(parent)
     m_list->setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
     m_list->setObjectName(QStringLiteral("searchList"));
     m_list->hide();
-    connect(this, &QObject::destroyed, m_list, &QObject::deleteLater);
     connect(this, &QLineEdit::textEdited, this, &SearchBox::refresh);
     connect(m_list, &QListWidget::itemClicked, this, [this] { choose(m_list->currentRow()); });
 }
 
-SearchBox::~SearchBox() = default;
+SearchBox::~SearchBox()
+{
+    delete m_list;
+}
 
 void SearchBox::setSession(Session* session)
 {

@@ -2,9 +2,10 @@
 // The search field and its list. Enter selects what is marked and moves the playhead to it; Escape leaves.
 
 #include <QLineEdit>
+#include <QListWidget>
+#include <QPointer>
 #include <vector>
 
-class QListWidget;
 
 namespace skbscope::ui {
 
@@ -37,7 +38,7 @@ private:
     void leave();
 
     Session* m_session = nullptr;
-    QListWidget* m_list;
+    QPointer<QListWidget> m_list; ///< a child of the window once it was shown
     std::vector<Found> m_found;
 };
 
