@@ -29,6 +29,7 @@ struct BatchLists {
     std::deque<Slot> bulk;       ///< validated, waiting for the event that names them
     Slot in_driver = 0;          ///< between net_dev_start_xmit and net_dev_xmit
     std::uint64_t in_driver_address = 0;
+    bool single = false; ///< the list held one packet: its order cannot be wrong
     bool many = false;           ///< dev_hard_start_xmit and above serve a bulk
 };
 

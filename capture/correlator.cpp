@@ -488,6 +488,15 @@ void Correlator::receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_
     }
 }
 
+/// Which packet of the list this call serves is known by its place in the order alone, unless there is but one.
+void Correlator::assumes_order(const Frame& frame, Frame& list)
+{
+    if (frame.packet != 0 && frame.item != 0 && !list.batch().single) {
+        Event& event = book_.item(frame.item);
+        event.flags = Event::make_flags(event.context(), Confidence::assumed, event.via());
+    }
+}
+
 /// Packets of a list: the kernel serves them in order, and the calls come in that order.
 void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
 {
@@ -511,6 +520,7 @@ void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
             }
             from.pop_front();
         }
+        frame.batch().single = frame.batch().to_check.size() == 1;
         return;
     }
     case Kind::list_check: {
@@ -519,6 +529,7 @@ void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
             return;
         }
         frame.packet = frame.child = next_living(list->batch().to_check);
+        assumes_order(frame, *list);
         if (frame.packet != 0) {
             list->batch().checked.push_back(frame.packet);
         }
@@ -531,6 +542,7 @@ void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
         if (Frame* list = find_host(lane, {Kind::list_protocol})) {
             frame.batch().to_route = std::move(list->batch().checked);
             list->batch().checked.clear();
+            frame.batch().single = frame.batch().to_route.size() == 1;
         }
         return;
     }
@@ -545,6 +557,7 @@ void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
         }
         BatchLists& lists = owner->batch();
         frame.packet = frame.child = next_living(frame.kind == Kind::sublist_route ? lists.to_route : lists.to_deliver);
+        assumes_order(frame, *owner);
         if (frame.packet != 0 && frame.kind == Kind::sublist_route) {
             lists.to_deliver.push_back(frame.packet);
         }
@@ -619,8 +632,6 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (host != nullptr) {
             list_step(lane, *host, frame);
             if (frame.packet != 0) {
-                Event& event = book_.item(frame.item);
-                event.flags = Event::make_flags(event.context(), Confidence::assumed, event.via());
                 return;
             }
         }

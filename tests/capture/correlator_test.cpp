@@ -121,6 +121,12 @@ TEST(Correlator, BatchOfThreeIsServedInOrderAndEachCallGoesToItsPacket)
         EXPECT_EQ(own_calls(result, PacketId{id}), path_of_one) << "packet " << id;
         EXPECT_EQ(result.packet(PacketId{id}).verdict, Verdict::delivered);
     }
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        const std::string_view name = result.function_name(result[i].function_id());
+        if (result[i].is_call() && (name == "ip_rcv_core" || name == "ip_local_deliver")) {
+            EXPECT_EQ(result[i].confidence(), Confidence::assumed) << "only the order tells";
+        }
+    }
 }
 
 TEST(Correlator, ListPartedByRouteInterleavesRoutingAndDelivery)
