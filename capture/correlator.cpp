@@ -652,6 +652,13 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             frame.packet = frame.child = host->child;
             return;
         }
+        if (host != nullptr && host->follow != 0 && functions_[frame.symbol].name == "__tcp_transmit_skb") {
+            const SlotRecord& made = book_.at(host->follow);
+            if (made.kind == SlotRecord::Kind::transmit && made.born && made.address == 0 && !made.dead) {
+                frame.packet = frame.child = host->follow; // a bare ACK, made just before and sent without a clone
+                return;
+            }
+        }
         const Slot slot = book_.open(SlotRecord::Kind::transmit);
         book_.at(slot).packet.sent_here = true;
         if (functions_[frame.symbol].name == "icmp_push_reply") {
@@ -931,8 +938,18 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
     if (address == 0) {
         return 0;
     }
-    const Slot known = book_.living(address);
+    Slot known = book_.living(address);
     const Slot slot = book_.resolve(current);
+    if (known != 0 && slot != 0 && slot != known && evidence == Evidence::transmit) {
+        // A received packet that nobody forwards here does not turn up on the way out: its address has a new owner.
+        const SlotRecord& former = book_.at(known);
+        const bool is_served_here = std::ranges::any_of(
+            lane.stack, [&](const Frame& frame) { return frame.packet != 0 && book_.resolve(frame.packet) == known; });
+        if (!former.packet.sent_here && former.core_seen && former.neighbour_call == 0 && !is_served_here) {
+            book_.end_unseen(known, item);
+            known = 0;
+        }
+    }
     const auto latest_clone = [&]() -> Slot {
         while (!lane.clones.empty()) {
             const Slot clone = book_.resolve(lane.clones.back());
@@ -952,19 +969,9 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
         if (record.address != 0 || record.kind == SlotRecord::Kind::nothing || record.dead) {
             return known;
         }
-        const SlotRecord& other = book_.at(known);
-        // A received packet that nobody forwards here does not turn up on the way out: its address has a new owner.
-        const bool is_served_here = std::ranges::any_of(
-            lane.stack, [&](const Frame& frame) { return frame.packet != 0 && book_.resolve(frame.packet) == known; });
-        const bool is_reused = evidence == Evidence::transmit && !other.packet.sent_here && other.core_seen &&
-                               other.neighbour_call == 0 && !is_served_here;
-        if (!record.born && !is_reused) {
+        if (!record.born) {
             book_.unite(slot, known);
             return known;
-        }
-        if (is_reused && !record.born) {
-            book_.born(slot, item);
-            book_.at(slot).packet.sent_here = true;
         }
         if (evidence == Evidence::free) {
             return known; // somebody else's end while this one is served

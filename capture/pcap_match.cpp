@@ -81,7 +81,8 @@ public:
         std::size_t from = 0;
         for (std::size_t i = 0; i < candidates_.size(); ++i) {
             const std::int64_t expected = static_cast<std::int64_t>(candidates_[i].time_ns) + offset;
-            while (from < file_.frames.size() && file_.frames[from].wall_ns < expected - tolerance_ns) {
+            while (from < file_.frames.size() &&
+                   (taken[from] || file_.frames[from].wall_ns < expected - tolerance_ns)) {
                 ++from;
             }
             for (std::size_t k = from; k < file_.frames.size() && file_.frames[k].wall_ns <= expected + tolerance_ns; ++k) {
