@@ -10,7 +10,8 @@
 
 namespace skbscope::app {
 
-inline constexpr auto file_help = "A recording, trace.dat, capture, scenario or lesson";
+inline constexpr auto file_help =
+    "A recording, trace.dat, capture, scenario or lesson; - is a recording on standard input";
 
 /// -w,--write OUT
 CLI::Option* add_output_option(CLI::App& command, std::string& output);

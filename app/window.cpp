@@ -83,17 +83,33 @@ ui::Theme::Mode theme_named(const std::string& name)
     return name == "light" ? ui::Theme::Mode::light : ui::Theme::Mode::system;
 }
 
-/// Opens what was asked for, and puts the playhead there. The error is the one that the window's banner
-/// shows.
-Result<void> open_in(ui::MainWindow& window, const std::string& file, const WindowRequest& request)
+Result<void> open_standard_input_in(ui::MainWindow& window)
+{
+    auto source = open_driver("-");
+    if (!source) {
+        return tl::unexpected(source.error());
+    }
+    window.setSource(std::move(*source), ui::Mode::recording);
+    window.setTitle("standard input");
+    return {};
+}
+
+Result<void> open_file_in(ui::MainWindow& window, const std::string& file)
 {
     QString why;
     QObject::connect(&window, &ui::MainWindow::openFailed, &window,
                      [&why](const QString& words) { why = words; });
     const bool opened = window.openNow(QString::fromStdString(file));
     QObject::disconnect(&window, &ui::MainWindow::openFailed, &window, nullptr);
-    if (!opened) {
-        return fail(ErrorKind::invalid, "", why.toStdString());
+    return opened ? Result<void>() : fail(ErrorKind::invalid, "", why.toStdString());
+}
+
+/// Opens what was asked for, and puts the playhead there. The error is the one that the window's banner
+/// shows.
+Result<void> open_in(ui::MainWindow& window, const std::string& file, const WindowRequest& request)
+{
+    if (auto opened = file == "-" ? open_standard_input_in(window) : open_file_in(window, file); !opened) {
+        return opened;
     }
     auto* session = window.session();
     if (request.at && session != nullptr) {
@@ -123,8 +139,10 @@ Result<int> show_window(const WindowRequest& request)
             return tl::unexpected(lesson.error());
         }
         file = lesson->string();
-    } else if (const auto kind = file_kind(file); !kind) {
-        return tl::unexpected(kind.error()); // before Qt starts: a wrong name is answered at once
+    } else if (file != "-") {
+        if (const auto kind = file_kind(file); !kind) { // before Qt starts: a wrong name is answered at once
+            return tl::unexpected(kind.error());
+        }
     }
     if (const auto chosen = choose_platform(request); !chosen) {
         return tl::unexpected(chosen.error());

@@ -64,6 +64,16 @@ TEST(Run, ReportOfAScenarioIsThatOfItsRecording)
     EXPECT_EQ(of_scenario, of_recording);
 }
 
+TEST(Report, ReadsARecordingFromStandardInput)
+{
+    const TemporaryFolder out;
+    ASSERT_EQ(skbscope({"run", scenario_of("01"), "-w", out / "run.pcapng"}).status, 0);
+    const auto piped = run_program(
+        {"sh", "-c", "cat \"$1\" | \"$0\" report - --format json", SKBSCOPE_PROGRAM, out / "run.pcapng"});
+    EXPECT_EQ(piped.status, 0) << piped.err;
+    EXPECT_EQ(piped.json(), skbscope({"report", out / "run.pcapng", "--format", "json"}).json());
+}
+
 TEST(Run, StopsAtTheTimeAskedFor)
 {
     const auto whole = skbscope({"run", scenario_of("01"), "--format", "json"}).json();
