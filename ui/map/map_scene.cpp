@@ -10,7 +10,7 @@ namespace {
 constexpr qreal slot_preferred = 21; // at scale 1: three digits
 constexpr qreal slot_least = 14;     // two digits
 constexpr int lookahead_events = 48; // a step writes some field and counter events before the next call
-constexpr std::uint64_t longest_move_paces = 10;
+constexpr std::uint64_t longest_move_paces = 5;
 constexpr std::uint64_t linger_paces = 24;
 
 qreal smooth(qreal t)
@@ -60,6 +60,7 @@ void MapScene::reset()
     m_use.assign(Catalog::rooms().size(), {});
     m_hidden.assign(Catalog::rooms().size(), 0);
     m_lastRoom.clear();
+    m_visited.assign(m_use.size(), false);
     m_went.assign(m_use.size() * m_use.size(), false);
     m_queueUsed.clear();
     m_isKsoftirqd.clear();
@@ -108,6 +109,7 @@ bool MapScene::learn()
                 const std::size_t way = to_index(last) * m_use.size() + to_index(room);
                 changed |= !m_went[way];
                 m_went[way] = true;
+                m_visited[to_index(room)] = true;
                 last = room;
             }
         }
@@ -126,7 +128,13 @@ bool MapScene::learn()
             if (use.first == FunctionId::none) {
                 use.first = event.function_id();
             }
-            use.shownSeen |= Catalog::function(event.function_id()).name == Catalog::room(room).function;
+            const std::string_view name = Catalog::function(event.function_id()).name;
+            const std::string_view shown = Catalog::room(room).function;
+            use.shownSeen |= name == shown;
+            if (!use.alike && !shown.empty() && name.find(shown) != std::string_view::npos) {
+                use.alike = true; // "__sys_sendto" says "sendto" better than "__sys_socket" does
+                use.first = event.function_id();
+            }
             if (event.context() == Context::process && event.task != 0) {
                 if (use.task == TaskId::none) {
                     use.task = event.task_id();
@@ -299,10 +307,14 @@ void MapScene::buildTrays(const MapLayout& layout, const StackState& state)
 void MapScene::buildActivity(const StackState& state)
 {
     m_activity.clear();
+    // A call whose return no record shows is taken to run for some steps' time, not until the next packet comes.
+    const std::uint64_t now = m_session.now().ns;
+    const std::uint64_t patience = std::max<std::uint64_t>(50'000, 20 * m_pace);
+    const auto over = [&](const OpenCall& call) { return call.end == never && m_session.trace().info.observed && now > call.start.ns + patience; };
     for (std::size_t i = 0; i < state.cpus().size(); ++i) {
         const CpuState& cpu = state.cpus()[i];
         const auto running = cpu.running();
-        if (!running || !shows(cpu.host)) {
+        if (!running || !shows(cpu.host) || over(*cpu.innermost())) {
             continue;
         }
         for (std::size_t level = 0; level < cpu.levels.size(); ++level) {

@@ -73,7 +73,8 @@ struct MapDrops {
 struct RoomUse {
     bool used = false;
     std::uint8_t contexts = 0;                    ///< bit 1 << Context of each call seen
-    FunctionId first = FunctionId::none;          ///< the first function seen there
+    FunctionId first = FunctionId::none;          ///< the first function seen there, rather one named like the room's
+    bool alike = false;
     bool shownSeen = false;                       ///< the catalog's function for this room was among them
     TaskId task = TaskId::none;                   ///< the first task seen there in process context
     bool severalTasks = false;
@@ -99,6 +100,8 @@ public:
     [[nodiscard]] bool anythingUsed() const { return m_anyCall; }
     /// Some packet of the trace went straight from the one room to the other.
     [[nodiscard]] bool wentFrom(RoomId from, RoomId to) const;
+    /// Some packet of the trace was there (a room may also be used by calls without one).
+    [[nodiscard]] bool visited(RoomId room) const { return m_visited[to_index(room)]; }
     /// Packets that stand in the room by what the scene draws (moving ones count where they come from).
     [[nodiscard]] std::vector<PacketId> tokensIn(RoomId room) const;
     [[nodiscard]] const MapToken* token(PacketId packet) const;
@@ -138,6 +141,7 @@ private:
     std::vector<RoomId> m_roomOf; ///< by FunctionId of the catalog
     std::vector<RoomUse> m_use;   ///< by RoomId
     std::vector<RoomId> m_lastRoom; ///< by PacketId: where it was last, in what was learnt
+    std::vector<bool> m_visited;    ///< by RoomId
     std::vector<bool> m_went;       ///< from * rooms + to
     std::vector<bool> m_queueUsed;
     std::vector<bool> m_isKsoftirqd; ///< by TaskId

@@ -146,6 +146,10 @@ void MapView::sync()
     }
     m_sceneDirty = false;
     m_fixedDirty |= m_scene->learn();
+    const Source& source = m_session->source();
+    const bool more = source.kind() == Source::Kind::model && !source.exhausted();
+    m_fixedDirty |= more != m_moreToCome;
+    m_moreToCome = more;
     m_scene->build(*m_layout);
     m_crowded = m_scene->tokens().size() > numbers_up_to;
     // Slots belong to the fixed layer; their number follows limits and crowds.
@@ -225,6 +229,11 @@ QString MapView::functionOf(const Room& room) const
     return text(m_session->trace().function_name(use.first));
 }
 
+QColor MapView::faintText() const
+{
+    return m_moreToCome ? mixed(colors().textFaint, colors().textMuted, 0.55) : colors().textFaint;
+}
+
 bool MapView::lit(RoomId room) const
 {
     if (!m_scene || !m_scene->anythingUsed() || m_scene->use(room).used) {
@@ -256,7 +265,12 @@ bool MapView::lit(const MapLink& link) const
             continue;
         }
         // The ends of the send column are busy without any packet: sockets are made there, and the wire is shared.
-        const auto used = [&](std::string_view key) { return key != "socket_tx" && key != "wire" && lit(Catalog::find_room(key)); };
+        // And output looks a route up in a room of the receive column, without any packet that came in.
+        const bool receiving = way.front() == "rx_ring";
+        const auto used = [&](std::string_view key) {
+            const RoomId room = Catalog::find_room(key);
+            return key != "socket_tx" && key != "wire" && (receiving ? m_scene->visited(room) : lit(room));
+        };
         if (*from == "socket_tx") {
             return used(*to);
         }
@@ -272,7 +286,7 @@ bool MapView::lit(const MapLink& link) const
 
 qreal MapView::textRight(RoomId room) const
 {
-    return m_layout->content(room).right() - 6 * m_layout->scale();
+    return m_layout->content(room).right() - 4 * m_layout->scale();
 }
 
 void MapView::paintFixed()
@@ -463,13 +477,13 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     const QFont title = Theme::sans(12 * s, QFont::DemiBold);
     const QFont mono = Theme::mono(10.6 * s);
     const bool twoLines = rect.height() >= 27 * s;
-    p.setPen(used ? c.text : c.textFaint);
+    p.setPen(used ? c.text : faintText());
     p.setFont(title);
     const QRectF top = twoLines ? QRectF(left, rect.top() + 3 * s, right - left, rect.height() / 2 - 2 * s)
                                 : QRectF(left, rect.top(), right - left, rect.height());
     p.drawText(top, Qt::AlignLeft | Qt::AlignVCenter, elided(title, titleOf(room), right - left));
     if (twoLines && !isRoom(room, "softirq")) { // its second line moves: ksoftirqd
-        p.setPen(used ? c.textMuted : c.textFaint);
+        p.setPen(used ? c.textMuted : faintText());
         p.setFont(mono);
         p.drawText(QRectF(left, rect.center().y() + 0.5 * s, right - left, rect.height() / 2 - 4 * s), Qt::AlignLeft | Qt::AlignVCenter,
                    elided(mono, functionOf(room), right - left));
@@ -479,11 +493,14 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
 QString MapView::trayName(const MapTray& tray, qreal width) const
 {
     const Trace& trace = m_session->trace();
-    const QFontMetricsF metrics(Theme::sans(11.5 * m_layout->scale(), QFont::DemiBold));
+    const QFontMetricsF metrics(Theme::sans(11.2 * m_layout->scale(), QFont::DemiBold));
     const Room& room = Catalog::room(tray.room);
     QString name = text(trace.queue(tray.queue).name);
     if (room.kind == RoomKind::function || trace.queue(tray.queue).kind == QueueKind::gro_list) {
         return metrics.elidedText(titleOf(room), Qt::ElideRight, width); // a function that keeps a list: its own name
+    }
+    if (trace.queue(tray.queue).kind == QueueKind::arp_queue) {
+        name = QStringLiteral("%1 %2").arg(titleOf(room), name.section(' ', 1));
     }
     const QString first = name.section(' ', 0, 0);
     const QString rest = name.section(' ', 1);
@@ -491,10 +508,13 @@ QString MapView::trayName(const MapTray& tray, qreal width) const
     if (!name.isEmpty() && !device) {
         name[0] = name[0].toUpper();
     }
-    if (metrics.horizontalAdvance(name) > width && !rest.isEmpty() && metrics.horizontalAdvance(rest) <= width) {
-        return rest; // "CPU 0" of "backlog CPU 0", "RX ring" of "eth0 RX ring": the place says what it is
+    if (metrics.horizontalAdvance(name) <= width) {
+        return name;
     }
-    return metrics.elidedText(name, Qt::ElideRight, width);
+    // Too long: what sets it apart from its neighbours in the room; alone there, what it is.
+    const bool alone = std::count_if(m_scene->trays().begin(), m_scene->trays().end(), [&](const MapTray& t) { return t.room == tray.room; }) == 1;
+    const bool placeSaysIt = (device && alone) || trace.queue(tray.queue).kind == QueueKind::backlog || trace.queue(tray.queue).kind == QueueKind::arp_queue;
+    return metrics.elidedText(placeSaysIt ? rest : device ? first : name, Qt::ElideRight, width);
 }
 
 QString MapView::trayCount(const MapTray& tray) const
@@ -514,9 +534,9 @@ void MapView::paintTrayFixed(QPainter& p, const MapTray& tray) const
     const Colors& c = colors();
     const bool faint = m_scene->anythingUsed() && !tray.used;
     // The name; the count on the right is drawn with what moves.
-    const QFont font = Theme::sans(11.5 * s, QFont::DemiBold);
+    const QFont font = Theme::sans(11.2 * s, QFont::DemiBold);
     p.setFont(font);
-    p.setPen(faint ? c.textFaint : c.text);
+    p.setPen(faint ? faintText() : c.text);
     const qreal left = tray.card.left() + 11 * s;
     const qreal count = faint ? 0 : QFontMetricsF(Theme::mono(10.6 * s)).horizontalAdvance(trayCount(tray)) + 6 * s;
     const qreal room = tray.card.width() - 18 * s - count;
@@ -743,10 +763,8 @@ void MapView::paintKsoftirqd(QPainter& p)
     }
     const bool known = std::any_of(trace.tasks().begin(), trace.tasks().end(), [](const TaskRecord& t) { return t.name.starts_with("ksoftirqd"); });
     if (!running) {
-        if (!known && trace.info.observed) {
-            return; // the trace says nothing of it
-        }
-        words = tr("ksoftirqd asleep");
+        // What no record says is not said here either: the room's function stands instead.
+        words = known || !trace.info.observed ? tr("ksoftirqd asleep") : functionOf(Catalog::room(softirq));
     }
     for (const MapActivity& activity : m_scene->activity()) {
         if (activity.room == softirq && activity.innermost) {

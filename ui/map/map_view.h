@@ -77,6 +77,7 @@ private:
     void paintRoom(QPainter& p, const Room& room) const;
     void paintCard(QPainter& p, const QRectF& card, const Room& room, bool used, std::uint8_t contexts) const;
     void paintTrayFixed(QPainter& p, const MapTray& tray) const;
+    [[nodiscard]] QColor faintText() const;
     [[nodiscard]] bool lit(RoomId room) const; ///< used in this trace, or nothing is known yet
     [[nodiscard]] bool lit(const MapLink& link) const;
     [[nodiscard]] QString trayName(const MapTray& tray, qreal width) const;
@@ -102,6 +103,7 @@ private:
     QPixmap m_fixed;
     quint64 m_fixedKey = 0; ///< what the trays looked like when it was painted
     bool m_fixedDirty = true;
+    bool m_moreToCome = false; ///< a model has not come to its end: what is unused so far may yet be used
     bool m_sceneDirty = true;
     bool m_crowded = false;
     QCache<quint64, QPixmap> m_stamps{4096};

@@ -394,7 +394,8 @@ void QueuePlot::paintEvent(QPaintEvent*)
         p.drawText(QRectF(area.right() - 260, y - 15, 252, 14), Qt::AlignRight | Qt::AlignBottom,
                       QStringLiteral("%1 %2").arg(name, line.bytes ? bytesText(static_cast<std::uint64_t>(line.limit)) : countText(static_cast<std::uint64_t>(line.limit))));
     }
-    // The legend with what each queue holds at the playhead.
+    m_axis->paintPlayhead(p, area, 0, frame.bottom() + 4, false);
+    // The legend with what each queue holds at the playhead; its words stay clear of the playhead's line.
     p.setRenderHint(QPainter::Antialiasing);
     const StackState& state = m_session->state();
     const QFont font = Theme::sans(11);
@@ -416,6 +417,7 @@ void QueuePlot::paintEvent(QPaintEvent*)
             break;
         }
         line.legend = QRectF(x, frame.top() + 4, width, 16);
+        p.fillRect(line.legend.adjusted(-3, 0, 3, 0), c.panel);
         if (line.style == Qt::SolidLine) {
             p.setPen(Qt::NoPen);
             p.setBrush(line.color);
@@ -437,7 +439,6 @@ void QueuePlot::paintEvent(QPaintEvent*)
         p.setPen(c.textFaint);
         p.drawText(frame.adjusted(12, 4, 0, 0), Qt::AlignLeft | Qt::AlignTop, tr("no queue has held anything yet"));
     }
-    m_axis->paintPlayhead(p, area, 0, frame.bottom() + 4, false);
     if (hasFocus()) {
         p.setPen(QPen(c.accent, 1, Qt::DashLine));
         p.setBrush(Qt::NoBrush);

@@ -19,8 +19,9 @@ namespace {
 constexpr int lane_height = 24;
 constexpr int lane_gap = 12;
 constexpr int top_margin = 14;
-/// Work seen only by its entries (no returns) holds together while its entries are this close.
-constexpr std::uint64_t hold_together_ns = 20'000;
+/// Work seen only by its entries (no returns) holds together while its entries are this close. Longer than a step takes on
+/// an emulated CPU, shorter than the time between two packets that anybody would call apart.
+constexpr std::uint64_t hold_together_ns = 100'000;
 
 constexpr std::uint64_t unknown_end = std::numeric_limits<std::uint64_t>::max();
 
@@ -115,15 +116,15 @@ void CpuBlocks::call(std::size_t row, const Event& event, std::uint32_t ordinal)
         if (open.end != unknown_end) {
             continue;
         }
-        // That an interrupt comes long after says nothing of the task's last call.
-        const bool interrupts = level > open.level && event.time_ns - open.lastSeen < hold_together_ns;
-        const bool inside = interrupts || (level == open.level && event.depth > open.depth && (level != 0 || open.task == event.task));
+        // That an interrupt, or the task's next call, comes long after says nothing of the last one.
+        const bool close = event.time_ns - open.lastSeen < hold_together_ns;
+        const bool deeper = level == open.level && event.depth > open.depth && (level != 0 || open.task == event.task);
+        const bool inside = close && (level > open.level || deeper);
         if (inside) {
             open.lastSeen = event.time_ns;
             continue;
         }
-        const bool close = level == open.level && event.time_ns - open.lastSeen < hold_together_ns;
-        open.end = close ? event.time_ns : std::max(open.lastSeen, work.cursor);
+        open.end = close && level == open.level ? event.time_ns : std::max(open.lastSeen, work.cursor);
     }
     advance(row, event.time_ns);
     work.cursor = std::max(work.cursor, event.time_ns);

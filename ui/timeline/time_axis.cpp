@@ -68,7 +68,7 @@ double TimeAxis::known() const
 double TimeAxis::unknownFrom() const
 {
     const Source& source = m_session->source();
-    if (source.kind() == Source::Kind::recording || source.exhausted()) {
+    if (source.kind() != Source::Kind::model || source.exhausted()) {
         return std::numeric_limits<double>::infinity();
     }
     return std::max(static_cast<double>(source.known_until().ns), known());

@@ -250,6 +250,32 @@ TEST(CpuLanes, AClickSelectsTheInnermostCallAndItsPacket)
     EXPECT_EQ(session->selection().function, trace[wanted].function_id());
 }
 
+TEST(CpuLanes, CallsWithoutAReturnDoNotFillTheIdleTimeBehindThem)
+{
+    test::HandTrace h;
+    h.trace.info.observed = true;
+    for (int burst = 0; burst < 3; ++burst) {
+        h.now = 10'000'000ULL * static_cast<std::uint64_t>(burst + 1);
+        for (const char* function : {"e1000_clean", "ip_rcv", "udp_rcv"}) {
+            h.call(function, PacketId::none, 0, Context::softirq, 0, 0);
+            h.trace.mutable_event(h.trace.size() - 1).duration_ns = Event::unknown_duration;
+            h.now += 15'000;
+        }
+        h.now += 5'000'000;
+        h.call("e1000_intr", PacketId::none, 0, Context::hardirq, 0, 0);
+        h.trace.mutable_event(h.trace.size() - 1).duration_ns = Event::unknown_duration;
+    }
+    Session session(std::make_unique<TraceSource>("observed", std::move(h.trace)));
+    TimelineView view(&session);
+    show(view);
+    const auto& blocks = view.lanes().blocks().lanes().at(0).levels[1];
+    ASSERT_EQ(blocks.size(), 3U);
+    for (const CpuBlock& block : blocks) {
+        EXPECT_GE(block.end - block.begin, 30'000U);
+        EXPECT_LT(block.end - block.begin, 200'000U);
+    }
+}
+
 TEST(QueuePlot, LevelsAreThoseOfTheStateAtEveryMoment)
 {
     const auto session = handSession();
