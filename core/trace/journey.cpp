@@ -74,11 +74,33 @@ void JourneyIndex::take(std::uint32_t ordinal)
     }
 }
 
-void JourneyIndex::close_ended(Lane& lane, const Event& event) const
+void JourneyIndex::close_ended(Lane& lane, SimTime t, Context context)
 {
     // Of an observed trace an unknown end means: not seen; a model's open call really is open.
-    while (!lane.empty() && lane.back().end <= event.time()) {
-        lane.pop_back();
+    while (!lane.empty() && lane.back().end <= t) {
+        pop(lane, context);
+    }
+}
+
+bool JourneyIndex::is_part_of_no_packet(const Lane& lane, std::size_t at, Context context) const
+{
+    // An interrupt that hit the softirqs is no part of what they do, though irq_exit_rcu is still open below it; nor is
+    // another round of NET_RX a part of this one.
+    return !trace_->info.observed && context != Context::hardirq && at > 0 && lane[at].packet == PacketId::none &&
+           !lane[at].is_net_rx_action && lane[at].users.empty() && lane[at - 1].packet == PacketId::none;
+}
+
+void JourneyIndex::pop(Lane& lane, Context context)
+{
+    const bool is_part = is_part_of_no_packet(lane, lane.size() - 1, context);
+    const std::uint32_t ordinal = lane.back().ordinal;
+    lane.pop_back();
+    if (!is_part) {
+        return;
+    }
+    lane.back().children.push_back(ordinal);
+    for (const PacketId user : lane.back().users) {
+        entry(user).shared.push_back(ordinal);
     }
 }
 
@@ -87,9 +109,9 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
     const std::size_t base = event.cpu * std::size_t{4};
     const auto level = static_cast<std::size_t>(event.context());
     Lane& lane = lanes_[base + level];
-    close_ended(lane, event);
+    close_ended(lane, event.time(), event.context());
     while (!lane.empty() && lane.back().depth >= event.depth) {
-        lane.pop_back();
+        pop(lane, event.context());
     }
     if (level == 0 && !lane.empty() && lane.front().task != event.task) {
         lane.clear();
@@ -110,24 +132,18 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
     }
 
     const bool knows_nesting = !trace_->info.observed;
-    if (event.packet == 0 && knows_nesting && !lane.empty() && lane.back().packet == PacketId::none) {
-        lane.back().children.push_back(ordinal);
-        for (const PacketId user : lane.back().users) {
-            entry(user).shared.push_back(ordinal);
-        }
-    }
     if (event.packet != 0) {
         use_lane(lane, event);
         if (level == static_cast<std::size_t>(Context::softirq)) {
             // Softirqs run on the way out of the interrupt: irq_exit_rcu is still open below them.
             Lane& outer = lanes_[base + static_cast<std::size_t>(Context::hardirq)];
-            close_ended(outer, event);
+            close_ended(outer, event.time(), Context::hardirq);
             if (knows_nesting || (!outer.empty() && outer.back().end != never)) {
                 use_lane(outer, event);
             }
             // Or in ksoftirqd, whose thread function runs in process context below them.
             Lane& thread = lanes_[base];
-            close_ended(thread, event);
+            close_ended(thread, event.time(), Context::process);
             if (!thread.empty() && thread.back().task == event.task &&
                 (*trace_)[thread.back().ordinal].function_id() == fn::run_ksoftirqd) {
                 use_lane(thread, event);
@@ -236,6 +252,16 @@ Journey JourneyIndex::journey(PacketId packet) const
     }
     for (const std::uint32_t ordinal : entry.shared) {
         journey.steps.push_back({ordinal, true});
+    }
+    // Calls that have ended, but behind which nothing came yet that would have closed them.
+    for (std::size_t row = 0; row < lanes_.size(); ++row) {
+        const Lane& lane = lanes_[row];
+        for (std::size_t at = 1; at < lane.size(); ++at) {
+            const auto& users = lane[at - 1].users;
+            if (is_part_of_no_packet(lane, at, static_cast<Context>(row % 4)) && std::ranges::find(users, packet) != users.end()) {
+                journey.steps.push_back({lane[at].ordinal, true});
+            }
+        }
     }
     std::ranges::sort(journey.steps, {}, &Step::ordinal);
     const auto same = [](const Step& a, const Step& b) { return a.ordinal == b.ordinal; };

@@ -77,7 +77,10 @@ private:
     };
     void take(std::uint32_t ordinal);
     void take_call(std::uint32_t ordinal, const Event& event);
-    void close_ended(Lane& lane, const Event& event) const;
+    void close_ended(Lane& lane, SimTime t, Context context);
+    void pop(Lane& lane, Context context);
+    /// The call at that place of the lane was made by a packet-0 call and has served no packet.
+    [[nodiscard]] bool is_part_of_no_packet(const Lane& lane, std::size_t at, Context context) const;
     void use_lane(Lane& lane, const Event& event);
     void give_to_callers(const Lane& lane, std::uint32_t ordinal, const Event& event);
     Entry& entry(PacketId packet);

@@ -52,6 +52,17 @@ TEST(ReceivePath, SmallDatagramFollowsTheSourceFromInterruptToRecvmsg)
     EXPECT_FALSE(run.calls(1, "run_ksoftirqd"));
 }
 
+TEST(ReceivePath, JourneyOfABurstsLastDatagramHoldsItsOwnPollOnly)
+{
+    const ModelRun run(receive_scenario("count: 64, gap: 2us"));
+    const auto path = run.path(64);
+    EXPECT_EQ(std::ranges::count(path, "net_rx_action"), 1);
+    EXPECT_EQ(std::ranges::count(path, "e1000_clean"), 1);
+    EXPECT_EQ(std::ranges::count(path, "e1000_clean_tx_irq"), 1);
+    EXPECT_EQ(std::ranges::count(path, "handle_edge_irq"), 1);
+    EXPECT_EQ(first_missing(path, joined({receive_upwards, application_reads})), "udp_v4_early_demux") << "it used the route hint instead";
+}
+
 TEST(ReceivePath, FrameAboveCopybreakGetsAnSkbAroundTheDmaBuffer)
 {
     // 210 + 42 bytes of frame, and the descriptor's length counts the FCS: exactly 256.
