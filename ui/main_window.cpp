@@ -42,6 +42,8 @@
 #include <QTextBrowser>
 #include <QUndoStack>
 #include <QVBoxLayout>
+#include <algorithm>
+#include <cmath>
 #include <mutex>
 
 namespace skbscope::ui {
@@ -53,6 +55,31 @@ constexpr int most_recent = 10;
 QSettings settings()
 {
     return QSettings(QStringLiteral("skbscope"), QStringLiteral("skbscope"));
+}
+
+/// A speed at which the events of a recording can be followed, some fifty a second where they are dense: an emulated CPU is a
+/// thousand times slower than the model.
+double speedFor(const Trace& trace)
+{
+    constexpr std::uint64_t pause = 1'000'000; // longer gaps are pauses, which play leaps over
+    double sum = 0;
+    double gaps = 0;
+    const std::size_t looked = std::min<std::size_t>(trace.size(), 20'000);
+    for (std::size_t i = 1; i < looked; ++i) {
+        const std::uint64_t gap = trace[i].time_ns - trace[i - 1].time_ns;
+        if (gap < pause) {
+            sum += static_cast<double>(gap);
+            gaps += 1;
+        }
+    }
+    if (gaps == 0) {
+        return 20'000;
+    }
+    // 1, 2 or 5 times a power of ten.
+    const double wanted = std::max(1000.0, 50 * sum / gaps);
+    const double power = std::pow(10.0, std::floor(std::log10(wanted)));
+    const double mantissa = wanted / power;
+    return power * (mantissa < 1.5 ? 1 : mantissa < 3.5 ? 2 : mantissa < 7.5 ? 5 : 10);
 }
 
 /// The lesson that the path names, if it is one.
@@ -369,7 +396,9 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     }
     if (now != nullptr) {
         const double stored = m_services.remember ? settings().value(QStringLiteral("speed"), 20'000).toDouble() : 20'000;
-        now->setSpeed(m_session != nullptr ? m_session->speed() : stored);
+        now->setSpeed(now->source().kind() == Source::Kind::recording ? speedFor(now->trace())
+                      : m_session != nullptr && m_session->source().kind() == Source::Kind::model ? m_session->speed()
+                                                                                                  : stored);
     }
     m_undo->clear();
     m_lesson->setLesson(std::nullopt, nullptr);
@@ -923,7 +952,7 @@ void MainWindow::saveSettings() const
     stored.setValue(QStringLiteral("left"), m_leftAction->isChecked());
     stored.setValue(QStringLiteral("right"), m_presenting ? m_wasRight : m_rightAction->isChecked());
     stored.setValue(QStringLiteral("bottom"), m_presenting ? m_wasBottom : m_bottomAction->isChecked());
-    if (m_session != nullptr) {
+    if (m_session != nullptr && m_session->source().kind() == Source::Kind::model) {
         stored.setValue(QStringLiteral("speed"), m_session->speed());
     }
 }

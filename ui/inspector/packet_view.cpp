@@ -83,13 +83,19 @@ void HexDump::setChanged(std::size_t offset, std::size_t length)
     update();
 }
 
+void HexDump::setPending(std::size_t bytes)
+{
+    m_pending = bytes;
+    update();
+}
+
 QString HexDump::asText() const
 {
     QString out;
     for (std::size_t row = 0; row < m_bytes.size(); row += 16) {
         out += QStringLiteral("%1 ").arg(row, 4, 16, QChar('0'));
         for (std::size_t i = row; i < std::min(row + 16, m_bytes.size()); ++i) {
-            out += QStringLiteral(" %1").arg(m_bytes[i], 2, 16, QChar('0'));
+            out += i < m_pending ? QStringLiteral(" ··") : QStringLiteral(" %1").arg(m_bytes[i], 2, 16, QChar('0'));
         }
         out += QChar('\n');
     }
@@ -126,6 +132,11 @@ void HexDump::paintEvent(QPaintEvent* event)
                 const bool lastOfRun = i + 1 == m_from + m_length || i + 1 == row + columns;
                 painter.fillRect(digits.adjusted(-advance / 2, 1, lastOfRun ? -advance / 2 : -advance / 2, -1), lit);
                 painter.fillRect(sign.adjusted(0, 1, 0, -1), lit);
+            }
+            if (i < m_pending) {
+                painter.setPen(c.textFaint);
+                painter.drawText(digits, Qt::AlignVCenter, QStringLiteral("··"));
+                continue;
             }
             painter.setPen(isChanged ? c.good : c.text);
             painter.drawText(digits, Qt::AlignVCenter, QStringLiteral("%1").arg(m_bytes[i], 2, 16, QChar('0')));
@@ -239,7 +250,11 @@ void PacketView::refresh()
         const auto frame = trace.frame(packet);
         bytes.assign(frame.begin(), frame.end());
     }
-    const bool same = packet == m_packet && bytes == m_shown;
+    // The trace keeps a sent packet's frame as it left; the headers that lie before skb->data now are still to be written.
+    const auto length = image.of(SkbField::len);
+    const std::size_t pending = record.sent_here && length && *length < bytes.size() ? bytes.size() - *length : 0;
+    const bool same = packet == m_packet && bytes == m_shown && pending == m_pending;
+    m_pending = pending;
     m_packet = packet;
     m_event = event;
     const bool known = !bytes.empty();
@@ -263,6 +278,9 @@ void PacketView::refresh()
                      .arg(record.relation == Relation::split ? tr("a piece") : record.relation == Relation::copy ? tr("a copy")
                                                                                                                  : tr("a clone"))
                      .arg(to_index(record.parent));
+    }
+    if (pending != 0) {
+        notes << tr("the first %1 not written yet").arg(counted(pending, "byte is", "bytes are"));
     }
     m_note->setText(notes.join(QStringLiteral(" · ")));
     m_note->setVisible(true);
@@ -293,6 +311,17 @@ void PacketView::show(std::vector<std::uint8_t> bytes, std::size_t wireLength)
         auto* top = new QTreeWidgetItem(m_tree);
         top->setText(0, text(layer.name));
         top->setText(1, text(layer.summary));
+        if (layer.length != 0 && layer.offset + layer.length <= m_pending) {
+            // Nothing is told of bytes that are not there: a neighbour's address may not even be known.
+            top->setText(1, tr("not written yet"));
+            top->setFont(0, Theme::sans(12, QFont::DemiBold));
+            top->setFont(1, Theme::sans(12));
+            top->setForeground(0, c.textFaint);
+            top->setForeground(1, c.textFaint);
+            top->setData(0, offset_role, QVariant::fromValue<qulonglong>(layer.offset));
+            top->setData(0, length_role, QVariant::fromValue<qulonglong>(layer.length));
+            continue;
+        }
         top->setFont(0, Theme::sans(12, QFont::DemiBold));
         top->setFont(1, Theme::sans(12));
         top->setForeground(1, c.textMuted);
@@ -322,6 +351,7 @@ void PacketView::show(std::vector<std::uint8_t> bytes, std::size_t wireLength)
     std::vector<std::uint8_t> dumped(m_shown.begin(),
                                      m_shown.begin() + static_cast<std::ptrdiff_t>(std::min(m_shown.size(), most_bytes)));
     m_dump->setBytes(std::move(dumped));
+    m_dump->setPending(m_pending);
     if (again != nullptr) {
         m_tree->setCurrentItem(again);
     }
@@ -354,6 +384,10 @@ QString PacketView::asText() const
 {
     QString out;
     for (const DissectedLayer& layer : m_layers) {
+        if (layer.length != 0 && layer.offset + layer.length <= m_pending) {
+            out += QStringLiteral("%1: %2\n").arg(text(layer.name), tr("not written yet"));
+            continue;
+        }
         out += QStringLiteral("%1: %2\n").arg(text(layer.name), text(layer.summary));
         for (const DissectedField& field : layer.fields) {
             out += QStringLiteral("    %1: %2\n").arg(text(field.name), text(field.value));

@@ -27,6 +27,8 @@ public:
     void highlight(std::size_t offset, std::size_t length);
     /// Bytes that the current step has changed, in green.
     void setChanged(std::size_t offset, std::size_t length);
+    /// The first bytes are not written yet: a sent packet's headers come one after the other.
+    void setPending(std::size_t bytes);
     /// "0000  45 00 …": for the clipboard.
     [[nodiscard]] QString asText() const;
     [[nodiscard]] bool hasHeightForWidth() const override { return true; }
@@ -46,6 +48,7 @@ private:
     std::vector<std::uint8_t> m_bytes;
     std::size_t m_from = 0, m_length = 0;
     std::size_t m_changedFrom = 0, m_changedLength = 0;
+    std::size_t m_pending = 0;
 };
 
 class PacketView : public QWidget {
@@ -67,6 +70,7 @@ private:
     PacketId m_packet = PacketId::none;
     std::size_t m_event = 0;
     std::vector<std::uint8_t> m_shown;
+    std::size_t m_pending = 0; ///< leading bytes of m_shown that the stack has not written yet
     std::vector<DissectedLayer> m_layers;
     QTreeWidget* m_tree;
     HexDump* m_dump;

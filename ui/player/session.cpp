@@ -343,8 +343,10 @@ void Session::tick()
 
 bool Session::isIdle() const
 {
+    // A call whose return nobody saw is no work to watch: what counts is the next event.
     const auto& cpus = state().cpus();
-    return std::all_of(cpus.begin(), cpus.end(), [](const CpuState& cpu) { return cpu.innermost() == nullptr; });
+    return std::all_of(cpus.begin(), cpus.end(),
+                       [](const CpuState& cpu) { return cpu.innermost() == nullptr || cpu.innermost()->end == never; });
 }
 
 bool Session::leap()

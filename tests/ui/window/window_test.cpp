@@ -473,6 +473,28 @@ TEST(LessonPanel, AChoiceIsAnsweredAndExplained)
     EXPECT_GE(questions, 1);
 }
 
+TEST(PacketView, ASentPacketsHeaderIsNotToldBeforeItIsWritten)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("02-a-datagram-leaves"));
+    Session& session = *window.session();
+    session.toEnd();
+    PacketId sent = PacketId::none;
+    for (const PacketRecord& packet : session.trace().packets()) {
+        if (packet.sent_here && packet.flow && packet.flow->protocol == 17) {
+            sent = packet.id;
+            break;
+        }
+    }
+    ASSERT_NE(sent, PacketId::none);
+    session.selectPacket(sent);
+    window.inspector()->showTab(Inspector::packet_tab);
+    session.seekToFunction(Catalog::find_function("ip_output"));
+    EXPECT_TRUE(window.inspector()->asText().contains("Ethernet: not written yet")) << window.inspector()->asText().toStdString();
+    session.seekToFunction(Catalog::find_function("dev_hard_start_xmit"));
+    EXPECT_FALSE(window.inspector()->asText().contains("not written yet")) << window.inspector()->asText().toStdString();
+}
+
 TEST(Shot, WritesAPictureOfTheAskedSizeInBothThemes)
 {
     MainWindow window(test::services());
