@@ -44,6 +44,7 @@ struct Frame {
     Slot freed = 0;  ///< freed last below this call
     bool has_freed = false;
     bool free_seen = false; ///< the free event of this very call
+    bool by_jump = false;      ///< its caller ended in a jump to it, and has returned with it
     bool owns_slot = false;    ///< of an untraced caller: the slot was opened for it
     Symbol first_callee = 0;   ///< of an untraced caller: what it was first seen to call
     std::uint8_t rank = 0;  ///< how far the driver is with the received frame

@@ -321,6 +321,7 @@ void Correlator::pop_to(Lane& lane, std::size_t count)
 
 void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Symbol caller)
 {
+    next_by_jump_ = false;
     const auto is_base = [&](const Frame& frame) {
         return is_one_of(functions_[frame.symbol].name, {"handle_softirqs", "__do_softirq", "__handle_irq_event_percpu"});
     };
@@ -335,7 +336,15 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         if (open.symbol != caller) {
             continue;
         }
-        pop_to(lane, i + 1);
+        // The caller's last callee may have ended in a jump to this function, and that one's last callee, too.
+        std::size_t kept = i + 1;
+        for (std::size_t k = i + 1; k < lane.stack.size() && (k == i + 1 || lane.stack[k].by_jump); ++k) {
+            if (lane.stack[k].item != 0 && ends_in(functions_[lane.stack[k].symbol].name, functions_[function].name)) {
+                kept = k + 1;
+            }
+        }
+        pop_to(lane, kept);
+        next_by_jump_ = kept > i + 1;
         if (open.owns_slot && open.first_callee == function) {
             // An untraced caller that begins again what it began with: it was called anew, for another packet.
             open.packet = open.child = book_.open();
@@ -723,6 +732,15 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             return;
         }
         frame.packet = frame.child = inherited(lane, host, record);
+        if (frame.kind == Kind::gro_receive) { // below the driver's own function for a frame: that frame is handed up
+            for (std::size_t i = lane.stack.size(); i-- > 0;) {
+                if (lane.stack[i].kind == Kind::batch) {
+                    lane.stack[i].child = 0;
+                    lane.stack[i].rank = 0;
+                    break;
+                }
+            }
+        }
         return;
     }
     case Kind::rps:
@@ -1127,7 +1145,8 @@ void Correlator::on_function(const RawRecord& record, const Decoder& decoder)
     const Symbol caller = symbol_of_caller(decoder.address_b.read(record.data));
     note_gap(record);
     place(lane, record, function, caller);
-    push_call(lane, record, function, via_function);
+    const bool by_jump = next_by_jump_;
+    push_call(lane, record, function, via_function).by_jump = by_jump;
 }
 
 void Correlator::note_gap(const RawRecord& record)
@@ -1611,7 +1630,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
             lane.stack, [&](const Frame& frame) { return functions_[frame.symbol].name == "skb_consume_udp"; });
         if (reads_udp && !is_drop) {
             (void)open_call(lane, {"skb_consume_udp"});
-            push_call(lane, record, symbol_named("__consume_stateless_skb"), via_tracepoint);
+            push_call(lane, record, symbol_named("__consume_stateless_skb"), via_tracepoint).by_jump = true;
         } else {
             push_call(lane, record, symbol_named(is_drop ? "kfree_skb_reason" : "consume_skb"), via_tracepoint);
         }

@@ -147,6 +147,7 @@ private:
     std::set<Symbol> seen_callers_;
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
+    bool next_by_jump_ = false; ///< of the call that place() made room for
     bool xmit_result_is_seen_ = false; ///< net_dev_xmit was recorded
     std::vector<Lane> cpu_lanes_; ///< cpu * 4 + context; process level only for the idle task
     std::unordered_map<std::int32_t, Lane> task_lanes_;

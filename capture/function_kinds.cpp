@@ -1,5 +1,6 @@
 #include "capture/function_kinds.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <unordered_map>
@@ -274,6 +275,63 @@ bool is_entry(std::string_view caller)
         }
     }
     return false;
+}
+
+bool ends_in(std::string_view function, std::string_view next)
+{
+    static const std::unordered_map<std::string_view, Hosts> jumps = {
+        {"__udp4_lib_rcv", {"udp_rcv"}},
+        {"__udp6_lib_rcv", {"udpv6_rcv"}},
+        {"udp_queue_rcv_one_skb", {"udp_queue_rcv_skb"}},
+        {"udpv6_queue_rcv_one_skb", {"udpv6_queue_rcv_skb"}},
+        {"ip_rcv_finish", {"ip_rcv"}},
+        {"ip_local_deliver", {"ip_rcv_finish"}},
+        {"ip_forward", {"ip_rcv_finish"}},
+        {"ip_local_deliver_finish", {"ip_local_deliver"}},
+        {"ip6_input_finish", {"ip6_input"}},
+        {"ip_forward_finish", {"ip_forward"}},
+        {"ip_output", {"ip_forward_finish"}},
+        {"ip_finish_output", {"ip_output"}},
+        {"__ip_finish_output", {"ip_finish_output"}},
+        {"ip_finish_output2", {"__ip_finish_output", "ip_finish_output"}},
+        {"ip6_finish_output", {"ip6_output"}},
+        {"__ip6_finish_output", {"ip6_finish_output"}},
+        {"ip6_finish_output2", {"__ip6_finish_output", "ip6_finish_output"}},
+        {"inet_sendmsg", {"sock_sendmsg"}},
+        {"udp_sendmsg", {"inet_sendmsg"}},
+        {"tcp_sendmsg", {"inet_sendmsg"}},
+        {"raw_sendmsg", {"inet_sendmsg"}},
+        {"ping_v4_sendmsg", {"inet_sendmsg"}},
+        {"udpv6_sendmsg", {"inet6_sendmsg"}},
+        {"inet_recvmsg", {"sock_recvmsg"}},
+        {"inet6_recvmsg", {"sock_recvmsg"}},
+        {"packet_recvmsg", {"sock_recvmsg"}},
+        {"__neigh_update", {"neigh_update"}},
+        {"___neigh_create", {"__neigh_create"}},
+        {"arp_process", {"arp_rcv"}},
+        {"arp_xmit", {"arp_send_dst"}},
+        {"udp_gro_receive", {"udp4_gro_receive", "udp6_gro_receive"}},
+        {"tcp_gro_receive", {"tcp4_gro_receive", "tcp6_gro_receive"}},
+        {"dev_queue_xmit", {"neigh_resolve_output", "neigh_connected_output", "neigh_direct_output"}},
+        {"__dev_queue_xmit", {"dev_queue_xmit", "neigh_resolve_output", "neigh_connected_output", "neigh_direct_output"}},
+        {"ip_push_pending_frames", {"icmp_push_reply"}},
+        {"ip_route_input_slow", {"ip_route_input_rcu"}},
+        {"ip_route_output_key_hash_rcu", {"ip_route_output_key_hash"}},
+        {"__napi_schedule", {"skb_recv_done", "skb_xmit_done"}},
+        {"napi_gro_receive", {"e1000_receive_skb", "receive_buf", "virtnet_receive_done"}},
+        {"virtnet_receive_done", {"receive_buf"}},
+        {"kfree_skb", {"__dev_kfree_skb_any"}},
+        {"kfree_skb_reason", {"__dev_kfree_skb_any", "dev_kfree_skb_any_reason"}},
+        {"sk_skb_reason_drop", {"dev_kfree_skb_any_reason"}},
+        {"consume_skb", {"__dev_kfree_skb_any", "dev_kfree_skb_any_reason", "napi_consume_skb"}},
+        {"__dev_kfree_skb_any", {"napi_consume_skb"}},
+        {"dev_kfree_skb_any_reason", {"napi_consume_skb"}},
+        {"kfree_skbmem",
+         {"consume_skb", "kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop", "__kfree_skb", "__consume_stateless_skb"}},
+        {"__consume_stateless_skb", {"skb_consume_udp"}},
+    };
+    const auto at = jumps.find(next);
+    return at != jumps.end() && std::find(at->second.begin(), at->second.end(), function) != at->second.end();
 }
 
 std::string_view without_suffix(std::string_view symbol)

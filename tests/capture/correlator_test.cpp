@@ -9,6 +9,7 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <map>
 #include <unistd.h>
 
 namespace skbscope {
@@ -306,6 +307,23 @@ TEST(Correlator, InterruptInTheMiddleOfAPollDoesNotDisturbIt)
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
     EXPECT_THAT(own_calls(result, PacketId{1}), ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive"));
+}
+
+TEST(Correlator, FunctionReachedByAJumpStandsBelowTheOneThatJumped)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("__netif_receive_skb_core", "process_backlog").received(skb_a, 92);
+    trace.call("ip_protocol_deliver_rcu", "__netif_receive_skb_core").call("udp_rcv", "ip_protocol_deliver_rcu");
+    trace.call("__udp4_lib_rcv", "ip_protocol_deliver_rcu").call("raw_local_deliver", "ip_protocol_deliver_rcu");
+    const Trace result = imported(trace);
+    std::map<std::string, int> depth;
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        if (result[i].is_call()) {
+            depth[std::string(result.function_name(result[i].function_id()))] = result[i].depth;
+        }
+    }
+    EXPECT_EQ(depth["__udp4_lib_rcv"], depth["udp_rcv"] + 1);
+    EXPECT_EQ(depth["raw_local_deliver"], depth["udp_rcv"]) << "no function ends in it: it is the caller's own callee";
 }
 
 // ---- sending --------------------------------------------------------------------------------------------------------

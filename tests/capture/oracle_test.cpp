@@ -301,6 +301,43 @@ TEST_P(UdpRecording, JourneysHoldOnlyCallsThatCarryOrEncloseTheirPacket)
     }
 }
 
+TEST_P(UdpRecording, NestingFollowsTheSourceAlsoWhereFunctionsEndInAJump)
+{
+    const auto imported = import_trace_dat((GetParam() / "trace.dat").string());
+    ASSERT_TRUE(imported) << imported.error().describe();
+    const Trace& trace = imported->trace;
+    const std::vector<std::pair<std::string, std::string>> nested = {
+        {"net_rx_action", "__netif_receive_skb_core"}, {"ip_list_rcv", "ip_rcv_core"}, {"ip_sublist_rcv", "ip_local_deliver"},
+        {"ip_local_deliver", "ip_local_deliver_finish"}, {"udp_rcv", "__udp4_lib_rcv"},
+        {"udp_queue_rcv_skb", "udp_queue_rcv_one_skb"}, {"__sys_recvfrom", "udp_recvmsg"}, {"inet_recvmsg", "udp_recvmsg"},
+        {"inet_sendmsg", "udp_sendmsg"}, {"ip_output", "ip_finish_output"}, {"ip_finish_output", "__ip_finish_output"},
+        {"__ip_finish_output", "ip_finish_output2"}, {"ip_finish_output2", "__dev_queue_xmit"},
+        {"dev_hard_start_xmit", "e1000_xmit_frame"}, {"dev_hard_start_xmit", "start_xmit"}};
+    JourneyIndex index(trace);
+    index.update();
+    const json manifest = read_json(GetParam() / "manifest.json");
+    std::size_t checked = 0;
+    for (const json& phase : manifest.at("phases")) {
+        if (phase.at("name") == "udp-tx-first") {
+            continue; // its __dev_queue_xmit runs elsewhere
+        }
+        for (const PacketRecord* packet : packets_of(trace, phase, *stream_of(phase))) {
+            std::map<std::string, int> depth;
+            for (const Step& step : index.journey(packet->id).steps) {
+                const Event& event = trace[step.ordinal];
+                depth.emplace(without_suffix(trace.function_name(event.function_id())), event.depth);
+            }
+            for (const auto& [outer, inner] : nested) {
+                if (depth.contains(outer) && depth.contains(inner)) {
+                    EXPECT_GT(depth[inner], depth[outer]) << inner << " below " << outer;
+                    ++checked;
+                }
+            }
+        }
+    }
+    EXPECT_GT(checked, 30U);
+}
+
 TEST_P(UdpRecording, ThePathOfAColdDatagramLeadsThroughTheNeighbourQueue)
 {
     if (is_receiving(GetParam())) {
