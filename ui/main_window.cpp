@@ -353,8 +353,16 @@ void MainWindow::buildMenus()
     step(tr("Fa&ster"), {QKeySequence(Qt::Key_Plus), QKeySequence(Qt::Key_Equal)}, [](Session& s) { s.setSpeed(s.speed() * 2); });
     step(tr("S&lower"), {QKeySequence(Qt::Key_Minus)}, [](Session& s) { s.setSpeed(s.speed() / 2); });
     play->addSeparator();
-    action(play, tr("Next lesson step"), {QKeySequence(Qt::Key_PageDown)}, [this] { m_lesson->goTo(m_lesson->step() + 1); });
-    action(play, tr("Lesson step back"), {QKeySequence(Qt::Key_PageUp)}, [this] { m_lesson->goTo(m_lesson->step() - 1); });
+    action(play, tr("Next lesson step"), {QKeySequence(Qt::Key_PageDown)}, [this] {
+        if (m_mode == Mode::lesson) {
+            m_lesson->goTo(m_lesson->step() + 1);
+        }
+    });
+    action(play, tr("Lesson step back"), {QKeySequence(Qt::Key_PageUp)}, [this] {
+        if (m_mode == Mode::lesson) {
+            m_lesson->goTo(m_lesson->step() - 1);
+        }
+    });
     m_startOverAction = action(play, tr("Start &over"), {QKeySequence(Qt::CTRL | Qt::Key_R)}, [this] {
         if (m_session != nullptr) {
             m_undo->clear();

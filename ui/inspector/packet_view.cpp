@@ -213,7 +213,7 @@ PacketView::PacketView(QWidget* parent) : QWidget(parent)
     connect(m_dump, &HexDump::byteClicked, this, &PacketView::selectByte);
     connect(&Theme::instance(), &Theme::changed, this, [this] {
         const auto bytes = m_shown;
-        show(bytes, 0);
+        show(bytes);
     });
 }
 
@@ -285,7 +285,8 @@ void PacketView::refresh()
     m_note->setText(notes.join(QStringLiteral(" · ")));
     m_note->setVisible(true);
     if (!same && known) {
-        show(std::move(bytes), record.length);
+        m_wireLength = record.length;
+        show(std::move(bytes));
     }
     m_dump->setChanged(0, 0);
     for (const FieldChange& change : image.changed_here) {
@@ -295,7 +296,7 @@ void PacketView::refresh()
     }
 }
 
-void PacketView::show(std::vector<std::uint8_t> bytes, std::size_t wireLength)
+void PacketView::show(std::vector<std::uint8_t> bytes)
 {
     // What was lit stays lit when a step changes a byte.
     const QTreeWidgetItem* before = m_tree->currentItem();
@@ -303,7 +304,7 @@ void PacketView::show(std::vector<std::uint8_t> bytes, std::size_t wireLength)
     const QVariant length = before == nullptr ? QVariant() : before->data(0, length_role);
 
     m_shown = std::move(bytes);
-    m_layers = dissect(m_shown, wireLength);
+    m_layers = dissect(m_shown, m_wireLength);
     const Colors& c = Theme::instance().colors();
     m_tree->clear();
     QTreeWidgetItem* again = nullptr;

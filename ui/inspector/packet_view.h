@@ -63,13 +63,14 @@ public slots:
     void refresh();
 
 private:
-    void show(std::vector<std::uint8_t> bytes, std::size_t wireLength);
+    void show(std::vector<std::uint8_t> bytes);
     void selectByte(std::size_t offset);
 
     Session* m_session = nullptr;
     PacketId m_packet = PacketId::none;
     std::size_t m_event = 0;
     std::vector<std::uint8_t> m_shown;
+    std::size_t m_wireLength = 0;
     std::size_t m_pending = 0; ///< leading bytes of m_shown that the stack has not written yet
     std::vector<DissectedLayer> m_layers;
     QTreeWidget* m_tree;

@@ -141,6 +141,7 @@ void LessonPanel::setLesson(std::optional<Lesson> lesson, Session* session)
     m_session = session;
     m_step = 0;
     m_altered = false;
+    m_speedBefore = 0;
     if (m_session != nullptr) {
         connect(m_session, &Session::playheadMoved, this, &LessonPanel::refreshProgress);
         connect(m_session, &Session::traceReplaced, this, [this] { m_altered = m_altered || !m_ourOwn; });
@@ -158,6 +159,10 @@ void LessonPanel::goTo(int step)
         return;
     }
     m_session->pause();
+    if (m_speedBefore > 0) {
+        m_session->setSpeed(m_speedBefore);
+        m_speedBefore = 0;
+    }
     m_step = step;
     m_chosen = -1;
     m_goal.reset();
@@ -361,6 +366,9 @@ void LessonPanel::runExperiment()
     m_goal = result.goal;
     // Watch it: from the start (or from where it was changed), at a speed that takes some ten seconds.
     mine.from_start ? m_session->toBegin() : m_session->seek(from);
+    if (m_speedBefore == 0) {
+        m_speedBefore = m_session->speed();
+    }
     const double span = static_cast<double>((m_session->lastMoment() - m_session->now()).ns);
     m_session->setSpeed(std::pow(10.0, std::round(std::log10(std::max(1000.0, span / 10)) * 2) / 2));
     m_session->play();

@@ -62,6 +62,7 @@ private:
     bool m_altered = false; ///< the run is no longer the lesson's own: an experiment or a knob changed it
     bool m_ourOwn = false;  ///< we are the ones who replace the trace
     int m_chosen = -1;
+    double m_speedBefore = 0; ///< of play, before an experiment chose its own; 0: it did not
     std::optional<GoalResult> m_goal;
 
     Label* m_title;

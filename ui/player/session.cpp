@@ -17,6 +17,10 @@ constexpr double slowest = 100;           // 1 s = 100 ns
 constexpr double fastest = 1'000'000'000; // 1 s = 1 s
 /// How far a step looks ahead in all before it says that nothing more comes.
 constexpr Duration farthest_look{20'000'000'000};
+/// … and how many events it lets come: a busy model must not hold the window up.
+constexpr std::size_t most_events_ahead = 2'000'000;
+/// A piece of the run that brings more than this is not made longer.
+constexpr std::size_t busy_piece = 50'000;
 
 } // namespace
 
@@ -114,12 +118,16 @@ bool Session::extendUntil(Found found)
 {
     Duration by{50'000};
     Duration looked{};
+    const std::size_t start = trace().size();
     while (!found()) {
-        if (looked > farthest_look || !extend(by)) {
+        const std::size_t before = trace().size();
+        if (looked > farthest_look || before > start + most_events_ahead || !extend(by)) {
             return found();
         }
         looked += by;
-        by = std::min(by * 2, Duration{1'000'000'000});
+        if (trace().size() < before + busy_piece) {
+            by = std::min(by * 2, Duration{1'000'000'000});
+        }
     }
     return true;
 }
