@@ -256,8 +256,11 @@ void MapScene::buildTrays(const MapLayout& layout, const StackState& state)
         std::stable_partition(here.begin(), here.end(), [&](QueueId q) { return m_queueUsed[to_index(q)]; });
         const auto used = static_cast<std::size_t>(std::count_if(here.begin(), here.end(), [&](QueueId q) { return m_queueUsed[to_index(q)]; }));
         const QRectF card = layout.room(static_cast<RoomId>(room));
+        // An idle CPU's backlog or device's ring says something; neighbours and sockets that nobody asked for do not.
+        const QueueKind kind = queues[to_index(here.front())].kind;
+        const bool idleOnes = kind != QueueKind::arp_queue && kind != QueueKind::socket && kind != QueueKind::other;
         const std::size_t most = std::max<std::size_t>(1, static_cast<std::size_t>(card.width() / (92 * s)));
-        const std::size_t shown = std::min({here.size(), std::max<std::size_t>(used, 1) + (used == 1 && most > 1 ? 1 : 0), most});
+        const std::size_t shown = std::min({here.size(), std::max<std::size_t>(used, 1) + (used == 1 && most > 1 && idleOnes ? 1 : 0), most});
         qreal weights = 0;
         const auto weight = [&](std::size_t i) { return used > 0 && i >= used ? 0.42 : 1.0; };
         for (std::size_t i = 0; i < shown; ++i) {

@@ -110,6 +110,11 @@ void MapView::setSession(Session* session)
         connect(session, &Session::traceGrown, this, &MapView::changed);
         connect(session, &Session::selectionChanged, this, qOverload<>(&QWidget::update));
         connect(session, &Session::traceReplaced, this, &MapView::forgetTrace);
+        connect(session, &QObject::destroyed, this, [this] {
+            m_scene.reset();
+            m_fixedDirty = true;
+            update();
+        });
     }
     changed();
 }
@@ -269,7 +274,8 @@ bool MapView::lit(const MapLink& link) const
         const bool receiving = way.front() == "rx_ring";
         const auto used = [&](std::string_view key) {
             const RoomId room = Catalog::find_room(key);
-            return key != "socket_tx" && key != "wire" && (receiving ? m_scene->visited(room) : lit(room));
+            const bool belowIp = key == "rx_ring" || key == "napi_poll" || key == "gro" || key == "core_receive";
+            return key != "socket_tx" && key != "wire" && (receiving && !belowIp ? m_scene->visited(room) : lit(room));
         };
         if (*from == "socket_tx") {
             return used(*to);
@@ -653,6 +659,17 @@ void MapView::paintActivity(QPainter& p)
             }
         }
         if (tray) {
+            // An empty tray lends its slots to the name of what runs.
+            const auto shown = std::find_if(m_scene->trays().begin(), m_scene->trays().end(), [&](const MapTray& t) { return t.room == activity.room; });
+            if (shown->packets == 0) {
+                const QRectF line = shown->slotRow.adjusted(-2 * s, -1, 2 * s, 1);
+                p.fillRect(line, mixed(c.card, Theme::instance().context(activity.context), Theme::instance().isDark() ? 0.13 : 0.09));
+                const qreal taken = m_layout->room(activity.room).right() - line.right() < 20 * s && standing > 0 ? 34 * s * standing : 0;
+                p.setFont(mono);
+                p.setPen(c.text);
+                p.drawText(line.adjusted(2 * s, 0, 0, 0), Qt::AlignLeft | Qt::AlignVCenter,
+                           elided(mono, text(m_session->trace().function_name(activity.function)), line.width() - taken - 4 * s));
+            }
             continue;
         }
         p.setFont(bold);

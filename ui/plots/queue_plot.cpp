@@ -7,7 +7,9 @@
 #include <QMouseEvent>
 #include <QPainter>
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <map>
 #include <qcustomplot.h>
 
 namespace skbscope::ui {
@@ -177,6 +179,7 @@ void QueuePlot::refill()
     m_plot->clearGraphs();
     m_plot->clearItems();
     m_lines.clear();
+    m_pointsDrawn = 0;
     const QRectF area = plotArea();
     const double first = m_axis->begin();
     const double last = m_axis->end();
@@ -206,7 +209,7 @@ void QueuePlot::refill()
 
     const auto& selection = m_session->selection();
     std::size_t flow = 0;
-    int sameColor = 0;
+    std::map<QueueKind, std::size_t> sameKind;
     for (const QueueId queue : shown) {
         const auto& s = m_levels.series()[to_index(queue)];
         const QueueKind kind = trace.queue(queue).kind;
@@ -216,7 +219,6 @@ void QueuePlot::refill()
         switch (kind) {
         case QueueKind::backlog:
             line.color = c.drop;
-            line.style = sameColor++ == 0 ? Qt::SolidLine : Qt::DashDotLine;
             break;
         case QueueKind::rx_ring: line.color = c.flows[0]; break;
         case QueueKind::socket: line.color = c.flows[2]; break;
@@ -224,6 +226,9 @@ void QueuePlot::refill()
         case QueueKind::tx_ring: line.color = c.flows[3]; break;
         default: line.color = flow++ == 0 ? c.softirq : c.textMuted; break;
         }
+        // Several of a kind share the colour and differ by their line.
+        constexpr std::array styles{Qt::SolidLine, Qt::DashDotLine, Qt::DotLine};
+        line.style = styles[std::min<std::size_t>(sameKind[kind]++, styles.size() - 1)];
         const double top = line.bytes ? m_topBytes : m_top;
         // One picture column holds at most three points of a line: the lowest, the highest and the last in it.
         QVector<double> keys;
@@ -262,6 +267,7 @@ void QueuePlot::refill()
         keys.push_back(std::max(std::min(known, last), keys.back()));
         values.push_back(values.back());
 
+        m_pointsDrawn += static_cast<std::size_t>(keys.size());
         QCPGraph* graph = m_plot->addGraph();
         graph->setLineStyle(QCPGraph::lsStepLeft);
         graph->setAdaptiveSampling(false);

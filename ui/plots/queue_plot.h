@@ -54,6 +54,8 @@ public:
     [[nodiscard]] const QueueLevels& levels();
     /// Queues that are drawn, the fullest first; at most five.
     [[nodiscard]] std::vector<QueueId> shownQueues();
+    /// Points given to the plot when it was last painted: bounded by its width, not by the trace.
+    [[nodiscard]] std::size_t pointsDrawn() const { return m_pointsDrawn; }
 
 protected:
     void paintEvent(QPaintEvent* event) override;
@@ -90,6 +92,7 @@ private:
     double m_top = 1;      ///< of the packet axis
     double m_topBytes = 1; ///< of the byte axis
     bool m_dirty = true;
+    std::size_t m_pointsDrawn = 0;
 };
 
 } // namespace skbscope::ui

@@ -300,6 +300,7 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
         if (to < from) {
             return;
         }
+        ++m_boxesDrawn;
         QRectF box(from, place.top(), std::max(1.0, to - from), place.height());
         if (thread) {
             QColor pale = color;
@@ -345,6 +346,7 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
 
 void CpuLanes::paintLanes()
 {
+    m_boxesDrawn = 0;
     const qreal dpr = devicePixelRatioF();
     m_picture = QPixmap((QSizeF(size()) * dpr).toSize());
     m_picture.setDevicePixelRatio(dpr);

@@ -74,6 +74,8 @@ public:
     [[nodiscard]] QSize sizeHint() const override;
     [[nodiscard]] QSize minimumSizeHint() const override;
     [[nodiscard]] const CpuBlocks& blocks();
+    /// Boxes drawn when the lanes were last painted: bounded by their width, not by the trace.
+    [[nodiscard]] std::size_t boxesDrawn() const { return m_boxesDrawn; }
     /// Where the lane of that row is drawn.
     [[nodiscard]] QRectF laneRect(std::size_t row) const;
     /// What is at the point: the innermost call there.
@@ -110,6 +112,7 @@ private:
     QPixmap m_picture;
     bool m_dirty = true;
     std::size_t m_rows = 0;
+    mutable std::size_t m_boxesDrawn = 0;
 };
 
 } // namespace skbscope::ui
