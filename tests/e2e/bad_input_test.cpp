@@ -26,7 +26,7 @@ protected:
         write_file(out / "empty.yaml", "");
         write_file(out / "foreign.bin", std::string("\x7f"
                                                     "ELF\0\1\2\3 and so on",
-                                                    20));
+                                                    18));
         write_file(out / "prose.txt", "It was a dark and stormy night.\n");
         write_file(out / "cut.pcap", "\xd4\xc3\xb2\xa1\x02");
         write_file(out / "cut.pcapng", std::string("\x0a\x0d\x0d\x0a\x40\0\0\0\x4d\x3c", 10));

@@ -266,7 +266,7 @@ bool MapView::lit(const MapLink& link) const
     for (const auto& way : {receive, send}) {
         const auto from = std::find(way.begin(), way.end(), Catalog::room(link.from).key);
         const auto to = std::find(way.begin(), way.end(), Catalog::room(link.to).key);
-        if (from == way.end() || to != from + 1) {
+        if (from == way.end() || to == way.end() || to != from + 1) {
             continue;
         }
         // The ends of the send column are busy without any packet: sockets are made there, and the wire is shared.
