@@ -470,7 +470,7 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     }
     if (!trays.empty()) {
         for (const MapTray* tray : trays) {
-            const bool inUse = used && (tray->used || !m_scene->use(room.id).used);
+            const bool inUse = used && (tray->used || trays.size() == 1);
             paintCard(p, tray->card, room, inUse, contexts);
             paintTrayFixed(p, *tray);
         }
@@ -494,6 +494,16 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
         p.drawText(QRectF(left, rect.center().y() + 0.5 * s, right - left, rect.height() / 2 - 4 * s), Qt::AlignLeft | Qt::AlignVCenter,
                    elided(mono, functionOf(room), right - left));
     }
+}
+
+bool MapView::isFaint(const MapTray& tray) const
+{
+    if (tray.used || !m_scene->anythingUsed()) {
+        return false;
+    }
+    // The only queue of a room where something ran is as much in use as the room.
+    const bool alone = std::count_if(m_scene->trays().begin(), m_scene->trays().end(), [&](const MapTray& t) { return t.room == tray.room; }) == 1;
+    return !(alone && m_scene->use(tray.room).used);
 }
 
 QString MapView::trayName(const MapTray& tray, qreal width) const
@@ -538,7 +548,7 @@ void MapView::paintTrayFixed(QPainter& p, const MapTray& tray) const
 {
     const qreal s = m_layout->scale();
     const Colors& c = colors();
-    const bool faint = m_scene->anythingUsed() && !tray.used;
+    const bool faint = isFaint(tray);
     // The name; the count on the right is drawn with what moves.
     const QFont font = Theme::sans(11.2 * s, QFont::DemiBold);
     p.setFont(font);
@@ -718,12 +728,12 @@ void MapView::paintTrays(QPainter& p)
         const QueueUnit unit = m_session->trace().queue(tray.queue).unit;
         const bool alarm = tray.full && tray.level > 0;
         const QFont& font = alarm ? strong : figures;
-        if (m_scene->anythingUsed() && !tray.used) {
+        if (isFaint(tray)) {
             continue;
         }
         const QString count = trayCount(tray);
         p.setFont(font);
-        p.setPen(alarm ? c.drop : tray.used || !m_scene->anythingUsed() ? c.textMuted : c.textFaint);
+        p.setPen(alarm ? c.drop : c.textMuted);
         p.drawText(QRectF(tray.card.left(), tray.card.top() + 2.5 * s, tray.card.width() - 8 * s, 15 * s), Qt::AlignRight | Qt::AlignVCenter, count);
         // The limit, where it lies among the slots drawn.
         if (unit == QueueUnit::packets && tray.limit > 0 && tray.limit <= static_cast<std::uint64_t>(tray.slotCount) && tray.full) {

@@ -80,6 +80,7 @@ private:
     [[nodiscard]] QColor faintText() const;
     [[nodiscard]] bool lit(RoomId room) const; ///< used in this trace, or nothing is known yet
     [[nodiscard]] bool lit(const MapLink& link) const;
+    [[nodiscard]] bool isFaint(const MapTray& tray) const;
     [[nodiscard]] QString trayName(const MapTray& tray, qreal width) const;
     [[nodiscard]] QString trayCount(const MapTray& tray) const;
     [[nodiscard]] QString titleOf(const Room& room) const;
