@@ -1,7 +1,7 @@
 #pragma once
-// Which kernel functions are open where: one stack of calls for each (CPU, interrupt level) and for each task. The
-// function tracer says only who called whom, so a call's place is found from its caller: the caller is open, or it is
-// not traced and runs below a function that is (hosts_of), or the call begins anew.
+// Which kernel functions are open where: one stack of calls for each (CPU, interrupt level) and for each
+// task. The function tracer says only who called whom, so a call's place is found from its caller: the caller
+// is open, or it is not traced and runs below a function that is (hosts_of), or the call begins anew.
 
 #include "capture/function_kinds.h"
 #include "capture/packet_book.h"
@@ -25,12 +25,13 @@ struct BatchLists {
     std::deque<Slot> to_route;   ///< ip_sublist_rcv: before ip_rcv_finish_core
     std::deque<Slot> to_deliver; ///< … after it
     std::deque<Slot> listed;     ///< netif_receive_skb_list_internal: as the driver handed them up
-    std::vector<std::uint32_t> dequeues; ///< calls of a qdisc's dequeue that wait for the event naming the packet
-    std::deque<Slot> bulk;       ///< validated, waiting for the event that names them
-    Slot in_driver = 0;          ///< between net_dev_start_xmit and net_dev_xmit
+    std::vector<std::uint32_t>
+        dequeues;          ///< calls of a qdisc's dequeue that wait for the event naming the packet
+    std::deque<Slot> bulk; ///< validated, waiting for the event that names them
+    Slot in_driver = 0;    ///< between net_dev_start_xmit and net_dev_xmit
     std::uint64_t in_driver_address = 0;
     bool single = false; ///< the list held one packet: its order cannot be wrong
-    bool many = false;           ///< dev_hard_start_xmit and above serve a bulk
+    bool many = false;   ///< dev_hard_start_xmit and above serve a bulk
 };
 
 struct Frame {
@@ -43,12 +44,12 @@ struct Frame {
     Slot wait = 0;   ///< of completion: the packet freed next
     Slot freed = 0;  ///< freed last below this call
     bool has_freed = false;
-    bool free_seen = false; ///< the free event of this very call
-    bool by_jump = false;      ///< its caller ended in a jump to it, and has returned with it
-    bool owns_slot = false;    ///< of an untraced caller: the slot was opened for it
-    Symbol first_callee = 0;   ///< of an untraced caller: what it was first seen to call
-    std::uint8_t rank = 0;  ///< how far the driver is with the received frame
-    int graph_depth = -1;   ///< of function_graph
+    bool free_seen = false;  ///< the free event of this very call
+    bool by_jump = false;    ///< its caller ended in a jump to it, and has returned with it
+    bool owns_slot = false;  ///< of an untraced caller: the slot was opened for it
+    Symbol first_callee = 0; ///< of an untraced caller: what it was first seen to call
+    std::uint8_t rank = 0;   ///< how far the driver is with the received frame
+    int graph_depth = -1;    ///< of function_graph
     std::unique_ptr<BatchLists> lists;
 
     BatchLists& batch()
@@ -67,11 +68,11 @@ struct Lane {
     Lane& operator=(Lane&&) noexcept = default;
 
     std::vector<Frame> stack;
-    std::vector<Slot> clones;    ///< made here, address not known yet
-    std::deque<Slot> handed_up;  ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
+    std::vector<Slot> clones;   ///< made here, address not known yet
+    std::deque<Slot> handed_up; ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
     std::uint16_t cpu = 0;
     bool is_task = false;
-    std::string neighbour;       ///< that __neigh_update is about
+    std::string neighbour;            ///< that __neigh_update is about
     std::optional<FlowKey> icmp_flow; ///< of the last route lookup for an ICMP message
 
     [[nodiscard]] Frame* top() { return stack.empty() ? nullptr : &stack.back(); }

@@ -1,7 +1,8 @@
 #pragma once
-// From raw records to a Trace: which packet each call served, and what became of each packet. Owns the rules; the
-// identity of packets is PacketBook's, the nesting of calls CallStacks'. No output knows more than the records prove:
-// certain where a record carries the sk_buff, derived between such records, assumed where only the order tells.
+// From raw records to a Trace: which packet each call served, and what became of each packet. Owns the rules;
+// the identity of packets is PacketBook's, the nesting of calls CallStacks'. No output knows more than the
+// records prove: certain where a record carries the sk_buff, derived between such records, assumed where only
+// the order tells.
 
 #include "capture/call_stacks.h"
 #include "capture/packet_book.h"
@@ -23,7 +24,8 @@ struct TapPassage {
 class Correlator {
 public:
     struct Options {
-        bool use_kprobes = true; ///< false: leave kprobe events out (they are then only what attribution is held against)
+        bool use_kprobes =
+            true; ///< false: leave kprobe events out (they are then only what attribution is held against)
     };
     /// What a kprobe event says of a call, for holding attribution against it.
     struct Probed {
@@ -54,9 +56,10 @@ private:
     /// How an event is read; one for each event id.
     struct Decoder {
         void (Correlator::*handler)(const RawRecord&, const Decoder&) = nullptr;
-        EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a, port_b, data_length, truesize, hash, ip_summed, queue;
-        std::vector<DropReasonId> reasons;     ///< by number
-        std::vector<bool> reason_is_none;      ///< numbers that are no drop
+        EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a,
+            port_b, data_length, truesize, hash, ip_summed, queue;
+        std::vector<DropReasonId> reasons; ///< by number
+        std::vector<bool> reason_is_none;  ///< numbers that are no drop
         std::unordered_map<std::string, EventField> fields;
     };
     enum class Evidence : std::uint8_t { receive, transmit, free, kprobe };
@@ -78,8 +81,8 @@ private:
     void note_gap(const RawRecord& record);
     /// The open call of one of these functions nearest to the top; what lies above it has returned.
     Frame* open_call(Lane& lane, std::initializer_list<std::string_view> names);
-    std::uint32_t add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function, Slot packet,
-                           Confidence confidence, std::uint8_t via, std::uint32_t arg = 0);
+    std::uint32_t add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function,
+                           Slot packet, Confidence confidence, std::uint8_t via, std::uint32_t arg = 0);
 
     // ---- attribution
     void attribute(Lane& lane, const RawRecord& record, Frame* host, Frame& frame);
@@ -92,8 +95,10 @@ private:
     Slot next_living(std::deque<Slot>& list);
     Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);
     /// The record names the sk_buff of this call.
-    Slot prove(Lane& lane, const RawRecord& record, std::size_t frame, std::uint64_t address, Evidence evidence);
-    Slot match(Lane& lane, Slot current, std::uint64_t address, Evidence evidence, std::uint32_t item, bool foreign);
+    Slot prove(Lane& lane, const RawRecord& record, std::size_t frame, std::uint64_t address,
+               Evidence evidence);
+    Slot match(Lane& lane, Slot current, std::uint64_t address, Evidence evidence, std::uint32_t item,
+               bool foreign);
 
     // ---- events
     void on_function(const RawRecord& record, const Decoder& decoder);
@@ -147,9 +152,9 @@ private:
     std::set<Symbol> seen_callers_;
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
-    bool next_by_jump_ = false; ///< of the call that place() made room for
+    bool next_by_jump_ = false;        ///< of the call that place() made room for
     bool xmit_result_is_seen_ = false; ///< net_dev_xmit was recorded
-    std::vector<Lane> cpu_lanes_; ///< cpu * 4 + context; process level only for the idle task
+    std::vector<Lane> cpu_lanes_;      ///< cpu * 4 + context; process level only for the idle task
     std::unordered_map<std::int32_t, Lane> task_lanes_;
     std::unordered_map<std::int32_t, TaskId> tasks_;
     std::map<std::string, DeviceId, std::less<>> devices_;

@@ -16,7 +16,8 @@ namespace {
 constexpr std::size_t kept_examples = 10;
 
 /// Captures named by the caller, and those that stand beside the recording under their device's name.
-std::vector<PcapBeside> captures_for(const std::string& path, const Trace& trace, const ImportOptions& options)
+std::vector<PcapBeside> captures_for(const std::string& path, const Trace& trace,
+                                     const ImportOptions& options)
 {
     std::vector<PcapBeside> captures = options.pcaps;
     if (!options.find_pcaps) {
@@ -40,16 +41,16 @@ std::vector<PcapBeside> captures_for(const std::string& path, const Trace& trace
     return captures;
 }
 
-/// The packets that passed the taps of one device. Where the tap's own functions were traced they tell; else every
-/// packet that passed the device did.
+/// The packets that passed the taps of one device. Where the tap's own functions were traced they tell; else
+/// every packet that passed the device did.
 std::vector<TapPassage> passages_of(Correlator& correlator, DeviceId device)
 {
     const auto of_device = [&](const std::vector<TapPassage>& all) {
         std::vector<TapPassage> some;
         for (TapPassage passage : all) {
             passage.packet = correlator.book().resolve(passage.packet);
-            if (correlator.book().at(passage.packet).born && (passage.device == device ||
-                correlator.book().at(passage.packet).packet.device == device)) {
+            if (correlator.book().at(passage.packet).born &&
+                (passage.device == device || correlator.book().at(passage.packet).packet.device == device)) {
                 if (passage.device != DeviceId::none && passage.device != device) {
                     continue;
                 }
@@ -58,7 +59,8 @@ std::vector<TapPassage> passages_of(Correlator& correlator, DeviceId device)
         }
         return some;
     };
-    return correlator.tap_passages().empty() ? of_device(correlator.device_passages()) : of_device(correlator.tap_passages());
+    return correlator.tap_passages().empty() ? of_device(correlator.device_passages())
+                                             : of_device(correlator.tap_passages());
 }
 
 void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device, PcapMatch& match,
@@ -68,7 +70,8 @@ void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device
     std::vector<TapCandidate> candidates;
     for (const TapPassage& passage : passages) {
         const SlotRecord& record = correlator.book().at(passage.packet);
-        candidates.push_back({passage.time_ns, record.packet.length, record.ethertype, record.packet.flow, passage.outgoing});
+        candidates.push_back(
+            {passage.time_ns, record.packet.length, record.ethertype, record.packet.flow, passage.outgoing});
     }
     const FrameMatches found = match_frames(candidates, file);
     match.frames = file.frames.size();
@@ -114,10 +117,10 @@ ProbeCheck check_probes(Correlator& correlator, const Trace& trace)
             ++check.wrong;
         }
         if (check.examples.size() < kept_examples) {
-            check.examples.push_back(fmt::format("{} at {} ns on CPU {}: given to {}, the probe says {:#x}",
-                                                 trace.function_name(call.function_id()), call.time_ns, call.cpu,
-                                                 given != nullptr ? fmt::format("{:#x}", given->address) : "nobody",
-                                                 probed.address));
+            check.examples.push_back(fmt::format(
+                "{} at {} ns on CPU {}: given to {}, the probe says {:#x}",
+                trace.function_name(call.function_id()), call.time_ns, call.cpu,
+                given != nullptr ? fmt::format("{:#x}", given->address) : "nobody", probed.address));
         }
     }
     return check;
@@ -177,19 +180,22 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
         match.path = capture.path;
         match.frames = pcap->frames.size();
         if (device == DeviceId::none) {
-            imported.warnings.push_back(fmt::format("{}: the recording has no device {}", capture.path, capture.device));
+            imported.warnings.push_back(
+                fmt::format("{}: the recording has no device {}", capture.path, capture.device));
         } else {
             match_capture(correlator, *pcap, device, match, frames);
             if (match.matched != 0 && trace.info.wall_offset_ns == 0) {
                 trace.info.wall_offset_ns = match.wall_offset_ns;
             }
             if (match.matched < match.frames) {
-                trace.faults.push_back({fmt::format("frames of {} without a packet in the recording", capture.device),
-                                        match.frames - match.matched, "captured before, after or beside what was recorded"});
+                trace.faults.push_back(
+                    {fmt::format("frames of {} without a packet in the recording", capture.device),
+                     match.frames - match.matched, "captured before, after or beside what was recorded"});
             }
             if (match.packets_without != 0) {
-                trace.faults.push_back({fmt::format("packets at the taps of {} without a captured frame", capture.device),
-                                        match.packets_without, "the capture had a filter, or lost frames"});
+                trace.faults.push_back(
+                    {fmt::format("packets at the taps of {} without a captured frame", capture.device),
+                     match.packets_without, "the capture had a filter, or lost frames"});
             }
         }
         imported.pcaps.push_back(std::move(match));

@@ -17,7 +17,8 @@ struct PcapBeside {
 
 struct ImportOptions {
     std::vector<PcapBeside> pcaps;
-    /// Where no pcap is named for a device: use DEVICE.pcap or DEVICE.pcapng in the recording's folder, if it is there.
+    /// Where no pcap is named for a device: use DEVICE.pcap or DEVICE.pcapng in the recording's folder, if it
+    /// is there.
     bool find_pcaps = true;
     /// Kprobe events are left out (to hold attribution against them).
     bool use_kprobes = true;
@@ -29,17 +30,17 @@ struct ImportOptions {
 struct PcapMatch {
     std::string device;
     std::string path;
-    std::size_t frames = 0;            ///< in the file
-    std::size_t matched = 0;           ///< given to a packet
-    std::size_t packets_without = 0;   ///< packets that passed the device's taps and got no frame
-    std::int64_t wall_offset_ns = 0;   ///< wall clock minus trace clock, as the matching found it
+    std::size_t frames = 0;          ///< in the file
+    std::size_t matched = 0;         ///< given to a packet
+    std::size_t packets_without = 0; ///< packets that passed the device's taps and got no frame
+    std::int64_t wall_offset_ns = 0; ///< wall clock minus trace clock, as the matching found it
 };
 
 /// A function call that a kprobe event saw too, for holding attribution against the probe's pointer.
 struct ProbeCheck {
     std::size_t checked = 0; ///< calls with a probe
-    std::size_t wrong = 0;   ///< given to a packet other than the probe's, or to one though the probe's is none
-    std::size_t missed = 0;  ///< given to no packet although the probe's is one of the trace
+    std::size_t wrong = 0; ///< given to a packet other than the probe's, or to one though the probe's is none
+    std::size_t missed = 0;            ///< given to no packet although the probe's is one of the trace
     std::vector<std::string> examples; ///< the first few
 };
 
@@ -50,16 +51,16 @@ struct Imported {
     ProbeCheck probes;                 ///< filled with use_kprobes = false only
 };
 
-/// Reads the recording at `path`. Errors are those of TraceDat::open and read_pcap; a recording without any record of a
-/// packet imports as a trace without packets.
+/// Reads the recording at `path`. Errors are those of TraceDat::open and read_pcap; a recording without any
+/// record of a packet imports as a trace without packets.
 [[nodiscard]] Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& options = {});
 
-/// Whether the times between consecutive calls look like those of an emulated CPU. A kernel with the function tracer on
-/// spends about a tenth of a microsecond between two traced calls of which one calls the other; an emulator without
-/// hardware help (QEMU's TCG) never less than 0.4. Nothing in a trace.dat names the hypervisor, so this is the evidence
-/// there is: even the fastest tenth of the gaps is above 350 ns. Measured on recordings of Debian kernels under TCG
-/// (fastest tenth 491 to 2463 ns); a machine so slow would be badged wrongly, which ImportOptions can override. Gaps in
-/// nanoseconds; fewer than 64 prove nothing.
+/// Whether the times between consecutive calls look like those of an emulated CPU. A kernel with the function
+/// tracer on spends about a tenth of a microsecond between two traced calls of which one calls the other; an
+/// emulator without hardware help (QEMU's TCG) never less than 0.4. Nothing in a trace.dat names the
+/// hypervisor, so this is the evidence there is: even the fastest tenth of the gaps is above 350 ns. Measured
+/// on recordings of Debian kernels under TCG (fastest tenth 491 to 2463 ns); a machine so slow would be
+/// badged wrongly, which ImportOptions can override. Gaps in nanoseconds; fewer than 64 prove nothing.
 [[nodiscard]] bool times_look_emulated(std::vector<std::uint32_t> gaps);
 
 } // namespace skbscope

@@ -70,7 +70,8 @@ std::uint32_t PacketBook::add(const Event& event)
     return last_item();
 }
 
-std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before)
+std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg,
+                                   bool before)
 {
     const Event& host = items_[anchor];
     Side side;
@@ -106,7 +107,8 @@ void PacketBook::name_queue(std::uint32_t side, const std::string& detail)
     }
 }
 
-// ---- the life of a packet -------------------------------------------------------------------------------------------
+// ---- the life of a packet
+// -------------------------------------------------------------------------------------------
 
 void PacketBook::born(Slot slot, std::uint32_t item)
 {
@@ -125,7 +127,8 @@ void PacketBook::delivered(Slot slot, std::uint32_t item)
 {
     SlotRecord& record = at(slot);
     record.enqueued_side = add_queue_side(item, EventKind::enqueue, slot, {QueueKind::socket, {}});
-    record.delivered_side = add_side(item, EventKind::verdict, slot, static_cast<std::uint32_t>(Verdict::delivered));
+    record.delivered_side =
+        add_side(item, EventKind::verdict, slot, static_cast<std::uint32_t>(Verdict::delivered));
     record.in_socket = true;
     record.packet.verdict = Verdict::delivered;
 }
@@ -138,7 +141,8 @@ void PacketBook::left_socket(Slot slot, std::uint32_t item)
     }
     record.in_socket = false;
     // The record that named the queue's taker stands before the one that named the packet.
-    const std::uint32_t anchor = record.queue_take != 0 && items_[record.queue_take].time_ns <= items_[item].time_ns &&
+    const std::uint32_t anchor = record.queue_take != 0 &&
+                                         items_[record.queue_take].time_ns <= items_[item].time_ns &&
                                          items_[record.queue_take].time_ns >= record.packet.birth.ns
                                      ? record.queue_take
                                      : item;
@@ -240,7 +244,8 @@ void PacketBook::mark_loss()
     }
 }
 
-// ---- the end --------------------------------------------------------------------------------------------------------
+// ---- the end
+// --------------------------------------------------------------------------------------------------------
 
 PacketId PacketBook::id_of(Slot slot)
 {
@@ -277,7 +282,9 @@ QueueId PacketBook::queue_id(Trace& trace, const QueueName& name, Slot slot)
         title = "backlog";
         room = "backlog";
         break;
-    default: title = "queue"; break;
+    default:
+        title = "queue";
+        break;
     }
     auto& id = queues_[{static_cast<int>(name.kind), title}];
     if (id == QueueId::none) {
@@ -331,13 +338,22 @@ void PacketBook::write(Trace& trace)
         event.time_ns = items_[side.anchor].time_ns;
         switch (side.event.event_kind()) {
         case EventKind::enqueue:
-        case EventKind::dequeue: event.arg = to_index(queue_id(trace, side.queue, slot)); break;
-        case EventKind::field: event.arg = trace.add_field_change(field_changes_[event.arg]); break;
-        case EventKind::birth: event.arg = to_index(at(slot).packet.device); break;
+        case EventKind::dequeue:
+            event.arg = to_index(queue_id(trace, side.queue, slot));
+            break;
+        case EventKind::field:
+            event.arg = trace.add_field_change(field_changes_[event.arg]);
+            break;
+        case EventKind::birth:
+            event.arg = to_index(at(slot).packet.device);
+            break;
         case EventKind::clone:
         case EventKind::merge:
-        case EventKind::split: event.arg = to_index(id_of(event.arg)); break;
-        default: break;
+        case EventKind::split:
+            event.arg = to_index(id_of(event.arg));
+            break;
+        default:
+            break;
         }
         trace.append(event);
     };

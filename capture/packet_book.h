@@ -1,8 +1,8 @@
 #pragma once
-// Who is who: packets by sk_buff address and generation, from birth to end, and the events about them that wait to be
-// written in time order. An address names a packet only between its birth and its death (the slab hands it out again at
-// once), and many calls are seen before their packet has an address: those belong to a slot, which later turns out to be
-// a new packet, one already known, or none at all.
+// Who is who: packets by sk_buff address and generation, from birth to end, and the events about them that
+// wait to be written in time order. An address names a packet only between its birth and its death (the slab
+// hands it out again at once), and many calls are seen before their packet has an address: those belong to a
+// slot, which later turns out to be a new packet, one already known, or none at all.
 
 #include "core/trace/trace.h"
 
@@ -26,30 +26,31 @@ struct SlotRecord {
         receive,  ///< of a frame that the driver takes in
         reader,   ///< of a receiving system call: becomes the packet it reads
         clone,
-        known,    ///< first seen under its address
-        nothing,  ///< decided: no packet
+        known,   ///< first seen under its address
+        nothing, ///< decided: no packet
     };
     Kind kind = Kind::open;
     bool born = false;
     bool dead = false;
-    bool tapped = false;       ///< a clone that a packet socket took
-    bool in_socket = false;    ///< accepted into a socket's queue, not taken out
-    bool in_ring = false;      ///< handed to the driver, not completed
-    bool looped = false;       ///< its "wire" is this host: the driver gave it back as received
-    bool transmitted = false;  ///< a verdict for leaving was written
-    bool send_begun = false;   ///< the message behind it has its packet: the next one needs a slot of its own
-    bool core_seen = false;    ///< it passed __netif_receive_skb_core
+    bool tapped = false;      ///< a clone that a packet socket took
+    bool in_socket = false;   ///< accepted into a socket's queue, not taken out
+    bool in_ring = false;     ///< handed to the driver, not completed
+    bool looped = false;      ///< its "wire" is this host: the driver gave it back as received
+    bool transmitted = false; ///< a verdict for leaving was written
+    bool send_begun = false;  ///< the message behind it has its packet: the next one needs a slot of its own
+    bool core_seen = false;   ///< it passed __netif_receive_skb_core
     bool held_by_gro = false;
     bool left_neighbour = false; ///< it waited for its neighbour, and went on
-    Slot same_as = 0;          ///< this slot turned out to be that one
-    std::uint64_t address = 0; ///< of its sk_buff; 0: not known (yet)
+    Slot same_as = 0;            ///< this slot turned out to be that one
+    std::uint64_t address = 0;   ///< of its sk_buff; 0: not known (yet)
     std::uint16_t ethertype = 0;
     std::uint32_t driver_call = 0; ///< item of the driver's transmit function
     std::uint32_t queue_take = 0;  ///< item of the last __skb_try_recv_from_queue
     std::uint32_t neighbour_call = 0;
-    std::uint32_t last_item = 0;   ///< the last call given to it
+    std::uint32_t last_item = 0; ///< the last call given to it
     std::uint32_t delivered_side = 0, enqueued_side = 0, qdisc_side = 0, backlog_side = 0, waiting_side = 0;
-    std::string route_source, route_destination; ///< raw addresses of a route lookup, for matching with frames
+    std::string route_source,
+        route_destination;               ///< raw addresses of a route lookup, for matching with frames
     DeviceId at_device = DeviceId::none; ///< where it was seen last
     std::array<std::optional<std::uint64_t>, skb_field_count> fields; ///< of its sk_buff, as last told
     PacketRecord packet;
@@ -60,7 +61,8 @@ class PacketBook {
 public:
     PacketBook();
 
-    // ---- slots ------------------------------------------------------------------------------------------------------
+    // ---- slots
+    // ------------------------------------------------------------------------------------------------------
     Slot open(SlotRecord::Kind kind = SlotRecord::Kind::open);
     /// The slot that this one turned out to be.
     [[nodiscard]] Slot resolve(Slot slot);
@@ -71,7 +73,8 @@ public:
     [[nodiscard]] Slot living(std::uint64_t address);
     void bind(Slot slot, std::uint64_t address);
 
-    // ---- events -----------------------------------------------------------------------------------------------------
+    // ---- events
+    // -----------------------------------------------------------------------------------------------------
     /// A call; its place in the trace is kept. Returns its item (never 0).
     std::uint32_t add(const Event& event);
     [[nodiscard]] Event& item(std::uint32_t index) { return items_[index]; }
@@ -83,12 +86,14 @@ public:
         std::string detail;
     };
     /// An event at the moment of `anchor`, written behind it (or before it). Returns a handle for cancel().
-    std::uint32_t add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before = false);
+    std::uint32_t add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg,
+                           bool before = false);
     std::uint32_t add_queue_side(std::uint32_t anchor, EventKind kind, Slot slot, QueueName queue);
     void cancel(std::uint32_t side);
     void name_queue(std::uint32_t side, const std::string& detail);
 
-    // ---- the life of a packet ---------------------------------------------------------------------------------------
+    // ---- the life of a packet
+    // ---------------------------------------------------------------------------------------
     void born(Slot slot, std::uint32_t item);
     /// Accepted into a socket's receive queue.
     void delivered(Slot slot, std::uint32_t item);
@@ -102,17 +107,19 @@ public:
     /// Its end was not seen: the address has a new owner.
     void end_unseen(Slot slot, std::uint32_t item);
 
-    /// A record tells this of the sk_buff; an event is written where it is new or differs from what was told before.
+    /// A record tells this of the sk_buff; an event is written where it is new or differs from what was told
+    /// before.
     void field(Slot slot, std::uint32_t item, SkbField field, std::uint64_t value);
 
     /// Every living packet may have lost records.
     void mark_loss();
 
-    // ---- the end ----------------------------------------------------------------------------------------------------
+    // ---- the end
+    // ----------------------------------------------------------------------------------------------------
     [[nodiscard]] std::vector<SlotRecord>& slots() { return slots_; }
     [[nodiscard]] std::size_t item_count() const { return items_.size() - 1; }
-    /// Writes everything into the trace: packets in order of birth, events in time order. `unattributed` counts calls
-    /// that stood in a slot that became no packet.
+    /// Writes everything into the trace: packets in order of birth, events in time order. `unattributed`
+    /// counts calls that stood in a slot that became no packet.
     void write(Trace& trace);
     /// After write(): the id of the packet, or none.
     [[nodiscard]] PacketId id_of(Slot slot);

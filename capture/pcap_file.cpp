@@ -44,9 +44,10 @@ Result<PcapFile> read_pcap(const std::string& path)
     const int link = pcap_datalink(handle.get());
     if (link != DLT_EN10MB) {
         const char* name = pcap_datalink_val_to_name(link);
-        return fail(ErrorKind::unsupported, path,
-                    fmt::format("its frames are of link type {}", name != nullptr ? name : std::to_string(link)),
-                    "only Ethernet captures can be read: capture on the device itself, not on \"any\"");
+        return fail(
+            ErrorKind::unsupported, path,
+            fmt::format("its frames are of link type {}", name != nullptr ? name : std::to_string(link)),
+            "only Ethernet captures can be read: capture on the device itself, not on \"any\"");
     }
     PcapFile file;
     file.path = path;
@@ -58,7 +59,8 @@ Result<PcapFile> read_pcap(const std::string& path)
             return file;
         }
         if (got != 1) {
-            file.damage = fmt::format("{} after frame {}: {}", path, file.frames.size(), pcap_geterr(handle.get()));
+            file.damage =
+                fmt::format("{} after frame {}: {}", path, file.frames.size(), pcap_geterr(handle.get()));
             return file;
         }
         PcapFrame frame;

@@ -1,6 +1,6 @@
 #pragma once
-// Reads capture files (pcap and pcapng, microseconds or nanoseconds) through libpcap. Used to give a recording's packets
-// their bytes, and by `replay`.
+// Reads capture files (pcap and pcapng, microseconds or nanoseconds) through libpcap. Used to give a
+// recording's packets their bytes, and by `replay`.
 
 #include "core/result.h"
 
@@ -12,9 +12,10 @@
 namespace skbscope {
 
 struct PcapFrame {
-    std::int64_t wall_ns = 0;       ///< nanoseconds since 1970, as the file says
-    std::uint32_t length = 0;       ///< bytes on the wire; more than captured when the file was cut by a snap length
-    std::size_t offset = 0;         ///< of its bytes in PcapFile::bytes
+    std::int64_t wall_ns = 0; ///< nanoseconds since 1970, as the file says
+    std::uint32_t length =
+        0;                  ///< bytes on the wire; more than captured when the file was cut by a snap length
+    std::size_t offset = 0; ///< of its bytes in PcapFile::bytes
     std::uint32_t captured = 0;
 };
 
@@ -30,8 +31,8 @@ struct PcapFile {
     }
 };
 
-/// Reads the whole file. Errors: not_found, unreadable, foreign, cut (no whole frame and no header), unsupported (not
-/// Ethernet). A file cut behind whole frames is good: `damage` says so.
+/// Reads the whole file. Errors: not_found, unreadable, foreign, cut (no whole frame and no header),
+/// unsupported (not Ethernet). A file cut behind whole frames is good: `damage` says so.
 [[nodiscard]] Result<PcapFile> read_pcap(const std::string& path);
 
 } // namespace skbscope

@@ -10,7 +10,8 @@ namespace {
 
 /// Votes are counted in steps of this; a pair may miss the best step by one.
 constexpr std::int64_t vote_step_ns = 1'000'000;
-/// A frame's stamp is taken some calls away from the event that stands for the tap, on a slow machine milliseconds.
+/// A frame's stamp is taken some calls away from the event that stands for the tap, on a slow machine
+/// milliseconds.
 constexpr std::int64_t tolerance_ns = 20'000'000;
 constexpr std::size_t voters = 256;
 
@@ -21,7 +22,8 @@ std::uint16_t ethertype_of(std::span<const std::uint8_t> frame)
 
 class Matcher {
 public:
-    Matcher(const std::vector<TapCandidate>& candidates, const PcapFile& file) : candidates_(candidates), file_(file)
+    Matcher(const std::vector<TapCandidate>& candidates, const PcapFile& file)
+        : candidates_(candidates), file_(file)
     {
         ethertypes_.reserve(file.frames.size());
         flows_.reserve(file.frames.size());
@@ -51,7 +53,8 @@ public:
         for (std::size_t i = 0; i < candidates_.size(); i += step) {
             for (std::size_t k = 0; k < file_.frames.size(); ++k) {
                 if (fits(i, k)) {
-                    ++votes[(file_.frames[k].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns)) / vote_step_ns];
+                    ++votes[(file_.frames[k].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns)) /
+                            vote_step_ns];
                 }
             }
         }
@@ -71,7 +74,8 @@ public:
         return (*best + 1) * vote_step_ns;
     }
 
-    /// In order on both sides: each candidate takes the first fitting frame within the tolerance that is not passed.
+    /// In order on both sides: each candidate takes the first fitting frame within the tolerance that is not
+    /// passed.
     [[nodiscard]] FrameMatches match(std::int64_t offset) const
     {
         FrameMatches result;
@@ -85,13 +89,15 @@ public:
                    (taken[from] || file_.frames[from].wall_ns < expected - tolerance_ns)) {
                 ++from;
             }
-            for (std::size_t k = from; k < file_.frames.size() && file_.frames[k].wall_ns <= expected + tolerance_ns; ++k) {
+            for (std::size_t k = from;
+                 k < file_.frames.size() && file_.frames[k].wall_ns <= expected + tolerance_ns; ++k) {
                 if (taken[k] || !fits(i, k)) {
                     continue;
                 }
                 taken[k] = true;
                 result.frame_of[i] = static_cast<std::int64_t>(k);
-                offsets.push_back(file_.frames[k].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns));
+                offsets.push_back(file_.frames[k].wall_ns -
+                                  static_cast<std::int64_t>(candidates_[i].time_ns));
                 break;
             }
         }

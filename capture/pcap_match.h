@@ -1,7 +1,7 @@
 #pragma once
-// Gives the frames of a capture to the packets that passed the capture's tap. The capture's clock is the wall clock,
-// the trace has its own: the offset between them is found by the matching itself, as the one that most pairs of equal
-// length agree on.
+// Gives the frames of a capture to the packets that passed the capture's tap. The capture's clock is the wall
+// clock, the trace has its own: the offset between them is found by the matching itself, as the one that most
+// pairs of equal length agree on.
 
 #include "capture/pcap_file.h"
 #include "core/packet/flow.h"
@@ -15,9 +15,9 @@ namespace skbscope {
 /// A packet at the tap, in time order.
 struct TapCandidate {
     std::uint64_t time_ns = 0;
-    std::uint32_t length = 0;        ///< 0: unknown
-    std::uint16_t ethertype = 0;     ///< 0: unknown
-    std::optional<FlowKey> flow;     ///< if known without the capture
+    std::uint32_t length = 0;    ///< 0: unknown
+    std::uint16_t ethertype = 0; ///< 0: unknown
+    std::optional<FlowKey> flow; ///< if known without the capture
     bool outgoing = false;
 };
 

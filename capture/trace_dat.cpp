@@ -38,10 +38,14 @@ constexpr std::size_t largest_section = std::size_t{256} << 20;
 /// trace-cmd packs some tens of pages into a chunk.
 constexpr std::size_t largest_chunk = std::size_t{64} << 20;
 
-/// Reads numbers front to back and never past the end: after the first failure everything is zero and ok() is false.
+/// Reads numbers front to back and never past the end: after the first failure everything is zero and ok() is
+/// false.
 class Cursor {
 public:
-    explicit Cursor(Bytes bytes, std::size_t at = 0) : bytes_(bytes), at_(std::min(at, bytes.size())), ok_(at <= bytes.size()) {}
+    explicit Cursor(Bytes bytes, std::size_t at = 0)
+        : bytes_(bytes), at_(std::min(at, bytes.size())), ok_(at <= bytes.size())
+    {
+    }
 
     [[nodiscard]] bool ok() const { return ok_; }
     [[nodiscard]] std::size_t at() const { return at_; }
@@ -118,8 +122,9 @@ struct CpuData {
     std::vector<Bytes> pieces;
 };
 
-/// Walks one CPU's ring-buffer pages. The layout is that of include/linux/ring_buffer.h: a page has an 8-byte time, an
-/// 8-byte commit count and then events, each with 5 bits of type or length and 27 bits of time since the one before.
+/// Walks one CPU's ring-buffer pages. The layout is that of include/linux/ring_buffer.h: a page has an 8-byte
+/// time, an 8-byte commit count and then events, each with 5 bits of type or length and 27 bits of time since
+/// the one before.
 class PageReader {
 public:
     PageReader(const CpuData& data, std::size_t page_size, std::int64_t time_offset)
@@ -195,7 +200,10 @@ private:
         }
         return value;
     }
-    void skip(std::size_t count) { at_ = count > page_.size() - std::min(at_, page_.size()) ? page_.size() : at_ + count; }
+    void skip(std::size_t count)
+    {
+        at_ = count > page_.size() - std::min(at_, page_.size()) ? page_.size() : at_ + count;
+    }
 
     void fill(RawRecord& record, Bytes data)
     {
@@ -272,8 +280,8 @@ void parse_field(std::string_view line, EventFormat& format)
     std::string_view declaration = value_of("field:");
     unsigned offset = 0;
     unsigned size = 0;
-    if (declaration.empty() || !parse_number(value_of("offset:"), offset) || !parse_number(value_of("size:"), size) ||
-        offset > 0xffff || size > 0xffff) {
+    if (declaration.empty() || !parse_number(value_of("offset:"), offset) ||
+        !parse_number(value_of("size:"), size) || offset > 0xffff || size > 0xffff) {
         return;
     }
     EventField field;
@@ -281,11 +289,13 @@ void parse_field(std::string_view line, EventFormat& format)
     field.size = static_cast<std::uint16_t>(size);
     field.is_signed = value_of("signed:") == "1";
     field.is_data_loc = declaration.starts_with("__data_loc");
-    if (const std::size_t bracket = declaration.find_last_of('['); !field.is_data_loc && bracket != std::string_view::npos) {
+    if (const std::size_t bracket = declaration.find_last_of('[');
+        !field.is_data_loc && bracket != std::string_view::npos) {
         declaration = declaration.substr(0, bracket);
     }
     const std::size_t space = declaration.find_last_of(" *]");
-    const std::string_view name = space == std::string_view::npos ? declaration : declaration.substr(space + 1);
+    const std::string_view name =
+        space == std::string_view::npos ? declaration : declaration.substr(space + 1);
     format.fields.emplace(std::string(name), field);
 }
 
@@ -315,7 +325,8 @@ std::optional<EventFormat> parse_format(std::string_view system, std::string_vie
 
 } // namespace
 
-// ---- fields and formats ---------------------------------------------------------------------------------------------
+// ---- fields and formats
+// ---------------------------------------------------------------------------------------------
 
 std::uint64_t EventField::read(std::span<const std::uint8_t> record) const
 {
@@ -325,14 +336,20 @@ std::uint64_t EventField::read(std::span<const std::uint8_t> record) const
     const std::uint8_t* at = record.data() + offset;
     const auto number = [&]<typename Unsigned, typename Signed>(Unsigned value, Signed) -> std::uint64_t {
         std::memcpy(&value, at, sizeof value);
-        return is_signed ? static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<Signed>(value))) : value;
+        return is_signed ? static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<Signed>(value)))
+                         : value;
     };
     switch (size) {
-    case 1: return number(std::uint8_t{}, std::int8_t{});
-    case 2: return number(std::uint16_t{}, std::int16_t{});
-    case 4: return number(std::uint32_t{}, std::int32_t{});
-    case 8: return number(std::uint64_t{}, std::int64_t{});
-    default: return 0;
+    case 1:
+        return number(std::uint8_t{}, std::int8_t{});
+    case 2:
+        return number(std::uint16_t{}, std::int16_t{});
+    case 4:
+        return number(std::uint32_t{}, std::int32_t{});
+    case 8:
+        return number(std::uint64_t{}, std::int64_t{});
+    default:
+        return 0;
     }
 }
 
@@ -395,7 +412,8 @@ std::vector<std::pair<std::int64_t, std::string>> EventFormat::symbols_of(std::s
     }
 }
 
-// ---- symbols --------------------------------------------------------------------------------------------------------
+// ---- symbols
+// --------------------------------------------------------------------------------------------------------
 
 void SymbolTable::parse(std::string_view kallsyms)
 {
@@ -416,7 +434,8 @@ void SymbolTable::parse(std::string_view kallsyms)
         if (type != 't' && type != 'T' && type != 'w' && type != 'W') {
             continue;
         }
-        symbols_.push_back({address, std::string(rest.substr(0, name_end)), name_end != std::string_view::npos});
+        symbols_.push_back(
+            {address, std::string(rest.substr(0, name_end)), name_end != std::string_view::npos});
     }
     std::ranges::stable_sort(symbols_, {}, &Symbol::address);
     const auto repeated = std::ranges::unique(symbols_, {}, &Symbol::address);
@@ -440,7 +459,8 @@ bool SymbolTable::contains(std::string_view name) const
     return std::ranges::find(symbols_, name, &Symbol::name) != symbols_.end();
 }
 
-// ---- the file -------------------------------------------------------------------------------------------------------
+// ---- the file
+// -------------------------------------------------------------------------------------------------------
 
 struct TraceDat::State {
     std::string path;
@@ -590,7 +610,8 @@ Result<void> TraceDat::State::load()
     const auto long_size = at.number<std::uint8_t>();
     const auto page = at.number<std::uint32_t>();
     if (!at.ok()) {
-        return fail(ErrorKind::cut, fmt::format("{} at byte {}", path, all.size()), "the file ends inside its header");
+        return fail(ErrorKind::cut, fmt::format("{} at byte {}", path, all.size()),
+                    "the file ends inside its header");
     }
     if (version != "6" && version != "7") {
         return fail(ErrorKind::unsupported, path, fmt::format("trace-cmd file version \"{:.8}\"", version),
@@ -696,12 +717,14 @@ Result<void> TraceDat::State::load_version_6(Cursor at)
         cpu_data.push_back(std::move(cpu));
     }
     if (missing != 0) {
-        damage.push_back(fmt::format("the file is cut at byte {}: {} bytes of records are missing", file.size(), missing));
+        damage.push_back(
+            fmt::format("the file is cut at byte {}: {} bytes of records are missing", file.size(), missing));
     }
     return {};
 }
 
-// ---- version 7 ------------------------------------------------------------------------------------------------------
+// ---- version 7
+// ------------------------------------------------------------------------------------------------------
 
 std::optional<TraceDat::State::Section> TraceDat::State::section_at(std::uint64_t offset) const
 {
@@ -751,8 +774,12 @@ void TraceDat::State::load_section(std::uint16_t id, std::uint64_t offset)
     }
     Cursor at{Bytes(body)};
     switch (id) {
-    case section_ftrace_events: load_ftrace_events(at); break;
-    case section_event_formats: load_event_formats(at); break;
+    case section_ftrace_events:
+        load_ftrace_events(at);
+        break;
+    case section_event_formats:
+        load_event_formats(at);
+        break;
     case section_kallsyms: {
         const auto size = at.number<std::uint32_t>();
         symbols.parse(as_text(at.take(std::min<std::size_t>(size, at.left()))));
@@ -763,7 +790,8 @@ void TraceDat::State::load_section(std::uint16_t id, std::uint64_t offset)
         load_tasks(as_text(at.take(std::min<std::uint64_t>(size, at.left()))));
         break;
     }
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -832,14 +860,17 @@ bool TraceDat::State::load_buffer_option(Bytes data)
         }
         if (section->packed) {
             if (!load_packed_cpu(cpu, Cursor(bytes(), static_cast<std::size_t>(from)))) {
-                damage.push_back(fmt::format("the records of CPU {} are damaged: what follows the first {} good chunks is lost",
-                                             cpu.cpu, cpu.pieces.size()));
+                damage.push_back(fmt::format(
+                    "the records of CPU {} are damaged: what follows the first {} good chunks is lost",
+                    cpu.cpu, cpu.pieces.size()));
             }
         } else {
             const std::uint64_t there = std::min<std::uint64_t>(size, file.size() - from);
-            cpu.pieces.push_back(bytes().subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(there)));
+            cpu.pieces.push_back(
+                bytes().subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(there)));
             if (there < size) {
-                damage.push_back(fmt::format("{} bytes of the records of CPU {} are missing", size - there, cpu.cpu));
+                damage.push_back(
+                    fmt::format("{} bytes of the records of CPU {} are missing", size - there, cpu.cpu));
             }
         }
         cpu_data.push_back(std::move(cpu));
@@ -851,9 +882,15 @@ void TraceDat::State::take_option(std::uint16_t id, Bytes data, bool& has_buffer
 {
     Cursor at(data);
     switch (id) {
-    case option_buffer: has_buffer = load_buffer_option(data) || has_buffer; break;
-    case option_trace_clock: load_clock(as_text(data)); break;
-    case option_uname: load_uname(as_text(data)); break;
+    case option_buffer:
+        has_buffer = load_buffer_option(data) || has_buffer;
+        break;
+    case option_trace_clock:
+        load_clock(as_text(data));
+        break;
+    case option_uname:
+        load_uname(as_text(data));
+        break;
     case option_offset: {
         std::string_view text = as_text(data);
         text = text.substr(0, text.find('\0'));
@@ -871,8 +908,11 @@ void TraceDat::State::take_option(std::uint16_t id, Bytes data, bool& has_buffer
     case section_ftrace_events:
     case section_event_formats:
     case section_kallsyms:
-    case section_cmdlines: load_section(id, at.number<std::uint64_t>()); break;
-    default: break;
+    case section_cmdlines:
+        load_section(id, at.number<std::uint64_t>());
+        break;
+    default:
+        break;
     }
 }
 
@@ -920,16 +960,21 @@ void TraceDat::State::scan_sections(std::size_t from, bool need_buffer)
         } else if (section->id >= section_ftrace_events && need_formats && symbols.empty()) {
             load_section(section->id, offset);
         }
-        offset = section->body + static_cast<std::size_t>(std::min<std::uint64_t>(section->size, file.size()));
+        offset =
+            section->body + static_cast<std::size_t>(std::min<std::uint64_t>(section->size, file.size()));
     }
 }
 
-/// The CPUs' data start at page boundaries, one behind the other; which CPU is which is then told by their order.
+/// The CPUs' data start at page boundaries, one behind the other; which CPU is which is then told by their
+/// order.
 void TraceDat::State::salvage_buffer(std::size_t from)
 {
-    const auto align = [this](std::size_t offset) { return (offset + page_size - 1) / page_size * page_size; };
+    const auto align = [this](std::size_t offset) {
+        return (offset + page_size - 1) / page_size * page_size;
+    };
     if (packing == Packing::none) {
-        damage.emplace_back("the index of the record buffer is missing, and unpacked records cannot be told apart without it");
+        damage.emplace_back("the index of the record buffer is missing, and unpacked records cannot be told "
+                            "apart without it");
         return;
     }
     std::uint16_t number = 0;
@@ -963,7 +1008,8 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
     (void)at.text(); // its version
     const auto options = at.number<std::uint64_t>();
     if (!at.ok()) {
-        return fail(ErrorKind::cut, fmt::format("{} at byte {}", path, file.size()), "the file ends inside its header");
+        return fail(ErrorKind::cut, fmt::format("{} at byte {}", path, file.size()),
+                    "the file ends inside its header");
     }
     if (compression == "zstd") {
         packing = Packing::zstd;
@@ -977,7 +1023,8 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
     bool has_buffer = false;
     std::optional<std::uint64_t> next = options;
     std::uint64_t last_options = 0;
-    for (int sections = 0; next && *next != 0 && sections < 1024; ++sections) { // a chain in a damaged file may be a ring
+    for (int sections = 0; next && *next != 0 && sections < 1024;
+         ++sections) { // a chain in a damaged file may be a ring
         last_options = *next;
         next = load_options(*next, has_buffer);
     }
@@ -988,8 +1035,9 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
                         "the file ends before its first whole batch of records, or its index is damaged",
                         "record again, and stop trace-cmd with Ctrl-C so that it can finish the file");
         }
-        damage.push_back(fmt::format("the file is cut at byte {}: its index is missing; {} batches of records were found without it",
-                                     file.size(), unpacked.size()));
+        damage.push_back(fmt::format(
+            "the file is cut at byte {}: its index is missing; {} batches of records were found without it",
+            file.size(), unpacked.size()));
     } else if (!next) {
         damage.push_back(fmt::format("the file is cut at byte {}: its index ends early", file.size()));
     } else {
@@ -1000,7 +1048,8 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
                                               ? section->size - (file.size() - section->body)
                                               : 0;
             if (!section || missing != 0) {
-                damage.push_back(fmt::format("the file is cut at byte {}, behind its records: none of them is lost", file.size()));
+                damage.push_back(fmt::format(
+                    "the file is cut at byte {}, behind its records: none of them is lost", file.size()));
                 break;
             }
             offset = section->body + section->size;
@@ -1063,13 +1112,34 @@ TraceDat::TraceDat(TraceDat&&) noexcept = default;
 TraceDat& TraceDat::operator=(TraceDat&&) noexcept = default;
 TraceDat::~TraceDat() = default;
 
-const std::string& TraceDat::path() const { return state_->path; }
-const std::string& TraceDat::kernel_release() const { return state_->kernel_release; }
-const std::string& TraceDat::clock() const { return state_->clock; }
-std::uint16_t TraceDat::cpu_count() const { return state_->cpus; }
-const std::vector<EventFormat>& TraceDat::formats() const { return state_->formats; }
-const SymbolTable& TraceDat::symbols() const { return state_->symbols; }
-const std::vector<std::string>& TraceDat::damage() const { return state_->damage; }
+const std::string& TraceDat::path() const
+{
+    return state_->path;
+}
+const std::string& TraceDat::kernel_release() const
+{
+    return state_->kernel_release;
+}
+const std::string& TraceDat::clock() const
+{
+    return state_->clock;
+}
+std::uint16_t TraceDat::cpu_count() const
+{
+    return state_->cpus;
+}
+const std::vector<EventFormat>& TraceDat::formats() const
+{
+    return state_->formats;
+}
+const SymbolTable& TraceDat::symbols() const
+{
+    return state_->symbols;
+}
+const std::vector<std::string>& TraceDat::damage() const
+{
+    return state_->damage;
+}
 
 const EventFormat* TraceDat::format(int event_id) const
 {

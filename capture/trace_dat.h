@@ -1,11 +1,12 @@
 #pragma once
-// Reads trace-cmd's trace.dat (file versions 6 and 7, uncompressed, zstd or zlib) into raw records in time order. Owns
-// the container, the ring-buffer pages, the event formats and the symbol table; knows nothing of packets.
+// Reads trace-cmd's trace.dat (file versions 6 and 7, uncompressed, zstd or zlib) into raw records in time
+// order. Owns the container, the ring-buffer pages, the event formats and the symbol table; knows nothing of
+// packets.
 //
-// The container is read here and not through libtracecmd: that library gives up on a file that was cut anywhere (its
-// index stands at the end) and reads past the end of damaged pages. Here every length is checked against what is there,
-// and a cut recording yields what is whole. The format is trace-cmd.dat.v6(5) and trace-cmd.dat.v7(5); a test holds the
-// reader against `trace-cmd report`.
+// The container is read here and not through libtracecmd: that library gives up on a file that was cut
+// anywhere (its index stands at the end) and reads past the end of damaged pages. Here every length is
+// checked against what is there, and a cut recording yields what is whole. The format is trace-cmd.dat.v6(5)
+// and trace-cmd.dat.v7(5); a test holds the reader against `trace-cmd report`.
 
 #include "core/result.h"
 
@@ -47,14 +48,16 @@ struct EventFormat {
 
     [[nodiscard]] EventField field(const std::string& field_name) const;
     /// Numbers and names that the print format gives for `REC->field` through __print_symbolic.
-    [[nodiscard]] std::vector<std::pair<std::int64_t, std::string>> symbols_of(std::string_view field_name) const;
+    [[nodiscard]] std::vector<std::pair<std::int64_t, std::string>>
+    symbols_of(std::string_view field_name) const;
 };
 
 /// One record. `data` is good as long as the TraceDat.
 struct RawRecord {
     std::uint64_t time_ns = 0;
     std::span<const std::uint8_t> data; ///< common header included
-    std::uint64_t lost_before = 0;      ///< records of this CPU missing just before; unknown_loss: some, not counted
+    std::uint64_t lost_before =
+        0; ///< records of this CPU missing just before; unknown_loss: some, not counted
     std::int32_t pid = 0;
     std::uint16_t event_id = 0;
     std::uint16_t cpu = 0;
@@ -90,7 +93,8 @@ private:
 
 class TraceDat {
 public:
-    /// Opens and indexes the file. Errors: not_found, unreadable, foreign, cut (before any event), corrupt, unsupported.
+    /// Opens and indexes the file. Errors: not_found, unreadable, foreign, cut (before any event), corrupt,
+    /// unsupported.
     [[nodiscard]] static Result<TraceDat> open(const std::string& path);
 
     TraceDat(TraceDat&&) noexcept;

@@ -1,0 +1,726 @@
+// Whom a call serves, and which packet an address means.
+
+#include "capture/correlator.h"
+#include "capture/correlator_detail.h"
+
+#include <algorithm>
+
+namespace skbscope {
+
+using namespace correlating;
+
+// ---- attribution
+// ----------------------------------------------------------------------------------------------------
+
+Slot Correlator::next_living(std::deque<Slot>& list)
+{
+    while (!list.empty()) {
+        const Slot slot = book_.resolve(list.front());
+        list.pop_front();
+        if (!book_.at(slot).dead) {
+            return slot;
+        }
+    }
+    return 0;
+}
+
+Slot Correlator::inherited(Lane& lane, Frame* host, const RawRecord& record)
+{
+    (void)lane;
+    (void)record;
+    if (host != nullptr && host->child != 0) {
+        return host->child;
+    }
+    return host == nullptr || finds_packets(host->kind) ? book_.open() : 0;
+}
+
+/// The driver's steps with one received frame; a step that is not further than the last belongs to the next
+/// frame.
+void Correlator::receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_t rank)
+{
+    (void)lane;
+    if (host.child == 0 || rank <= host.rank) {
+        host.child = book_.open(SlotRecord::Kind::receive);
+    }
+    host.rank = rank;
+    frame.packet = frame.child = host.child;
+    if (rank >= 2) {
+        book_.born(frame.packet, frame.item);
+    }
+    if (frame.kind == Kind::gro_receive) {
+        host.child = 0;
+        host.rank = 0;
+    }
+}
+
+/// Which packet of the list this call serves is known by its place in the order alone, unless there is but
+/// one.
+void Correlator::assumes_order(const Frame& frame, Frame& list)
+{
+    if (frame.packet != 0 && frame.item != 0 && !list.batch().single) {
+        Event& event = book_.item(frame.item);
+        event.flags = Event::make_flags(event.context(), Confidence::assumed, event.via());
+    }
+}
+
+/// Packets of a list: the kernel serves them in order, and the calls come in that order.
+void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
+{
+    switch (frame.kind) {
+    case Kind::list_internal:
+        frame.batch().listed = std::move(lane.handed_up);
+        lane.handed_up.clear();
+        return;
+    case Kind::list_protocol: {
+        Frame* core = find_host(lane, {Kind::list_core});
+        if (core == nullptr) {
+            return;
+        }
+        // __netif_receive_skb_list_core dispatches when the handler changes, one packet later: take the run
+        // at the front.
+        const std::uint16_t wanted =
+            functions_[frame.symbol].name == "ip_list_rcv" ? ethertype_ipv4 : ethertype_ipv6;
+        auto& from = core->batch().cored;
+        while (!from.empty()) {
+            const SlotRecord& record = book_.at(from.front());
+            if (!record.dead && record.ethertype != 0 && record.ethertype != wanted) {
+                break;
+            }
+            if (!record.dead) {
+                frame.batch().to_check.push_back(from.front());
+            }
+            from.pop_front();
+        }
+        frame.batch().single = frame.batch().to_check.size() == 1;
+        return;
+    }
+    case Kind::list_check: {
+        Frame* list = find_host(lane, {Kind::list_protocol});
+        if (list == nullptr) {
+            return;
+        }
+        frame.packet = frame.child = next_living(list->batch().to_check);
+        assumes_order(frame, *list);
+        if (frame.packet != 0) {
+            list->batch().checked.push_back(frame.packet);
+        }
+        return;
+    }
+    case Kind::sublist: {
+        if (host.kind == Kind::sublist) {
+            return; // a part of the outer one
+        }
+        if (Frame* list = find_host(lane, {Kind::list_protocol})) {
+            frame.batch().to_route = std::move(list->batch().checked);
+            list->batch().checked.clear();
+            frame.batch().single = frame.batch().to_route.size() == 1;
+        }
+        return;
+    }
+    case Kind::sublist_route:
+    case Kind::sublist_deliver: {
+        Frame* owner = nullptr;
+        for (std::size_t i = lane.stack.size(); i-- > 0 && lane.stack[i].kind == Kind::sublist;) {
+            owner = &lane.stack[i];
+        }
+        if (owner == nullptr) {
+            return;
+        }
+        BatchLists& lists = owner->batch();
+        frame.packet = frame.child =
+            next_living(frame.kind == Kind::sublist_route ? lists.to_route : lists.to_deliver);
+        assumes_order(frame, *owner);
+        if (frame.packet != 0 && frame.kind == Kind::sublist_route) {
+            lists.to_deliver.push_back(frame.packet);
+        }
+        host.child = frame.packet;
+        return;
+    }
+    default:
+        return;
+    }
+}
+
+void Correlator::send_step(Lane& lane, Frame* host, Frame& frame)
+{
+    const bool makes = frame.kind == Kind::send_maker;
+    Slot slot = host != nullptr ? host->child : 0;
+    const bool is_used = slot != 0 && (book_.at(slot).send_begun || book_.at(slot).born ||
+                                       book_.at(slot).kind != SlotRecord::Kind::open);
+    if (slot == 0 || is_used) {
+        slot = book_.open();
+        for (std::size_t i = lane.stack.size(); i-- > 0;) { // the callers serve this message from now on
+            lane.stack[i].child = slot;
+        }
+    }
+    frame.packet = frame.child = slot;
+    if (makes) {
+        SlotRecord& record = book_.at(slot);
+        record.kind = SlotRecord::Kind::transmit;
+        record.send_begun = true;
+        record.packet.sent_here = true;
+    }
+}
+
+/// What runs for the packet that a maker made, that waited, or that was cloned, after the maker has returned.
+void Correlator::tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record)
+{
+    Slot slot = host != nullptr ? host->follow : 0;
+    if (slot != 0 && book_.at(slot).dead) {
+        slot = 0;
+    }
+    if (slot == 0) {
+        slot = inherited(lane, host, record);
+    }
+    frame.packet = frame.child = slot;
+}
+
+void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Frame& frame)
+{
+    if (context_of(record) >= Context::hardirq) {
+        return; // an interrupt serves no packet yet
+    }
+    const bool is_traced = frame.item != 0;
+    if (host != nullptr && (host->kind == Kind::none || host->kind == Kind::foreign) &&
+        frame.kind != Kind::free && frame.kind != Kind::free_tail) {
+        frame.kind = host->kind;
+        return;
+    }
+    switch (frame.kind) {
+    case Kind::batch:
+    case Kind::none:
+    case Kind::foreign:
+    case Kind::list_core:
+    case Kind::qdisc_run:
+        return;
+    case Kind::list_internal:
+    case Kind::list_protocol:
+    case Kind::sublist:
+        if (host != nullptr) {
+            list_step(lane, *host, frame);
+        }
+        return;
+    case Kind::list_check:
+    case Kind::sublist_route:
+    case Kind::sublist_deliver:
+        if (host != nullptr) {
+            list_step(lane, *host, frame);
+            if (frame.packet != 0) {
+                return;
+            }
+        }
+        frame.packet = frame.child = inherited(lane, host, record);
+        return;
+    case Kind::system_call:
+        frame.packet = frame.child = book_.open();
+        return;
+    case Kind::send_begin:
+    case Kind::send_maker:
+        send_step(lane, host, frame);
+        return;
+    case Kind::stream:
+        frame.packet = host != nullptr ? host->child : 0;
+        if (frame.packet != 0 && !book_.at(frame.packet).born &&
+            book_.at(frame.packet).kind == SlotRecord::Kind::open) {
+            book_.at(frame.packet).kind = SlotRecord::Kind::nothing;
+        }
+        frame.kind = Kind::batch; // below it every packet is found anew
+        return;
+    case Kind::nested_maker: {
+        if (host != nullptr && host->kind == Kind::nested_maker) {
+            frame.packet = frame.child = host->child;
+            return;
+        }
+        if (host != nullptr && host->follow != 0 && functions_[frame.symbol].name == "__tcp_transmit_skb") {
+            const SlotRecord& made = book_.at(host->follow);
+            if (made.kind == SlotRecord::Kind::transmit && made.born && made.address == 0 && !made.dead) {
+                frame.packet = frame.child =
+                    host->follow; // a bare ACK, made just before and sent without a clone
+                return;
+            }
+        }
+        const Slot slot = book_.open(SlotRecord::Kind::transmit);
+        book_.at(slot).packet.sent_here = true;
+        if (functions_[frame.symbol].name == "icmp_push_reply") {
+            book_.at(slot).packet.flow = lane.icmp_flow;
+        }
+        frame.packet = frame.child = slot;
+        if (host != nullptr) {
+            host->follow = slot;
+        }
+        return;
+    }
+    case Kind::transmit_tail:
+    case Kind::receive_tail:
+    case Kind::device_queue:
+        tail_step(lane, host, frame, record);
+        return;
+    case Kind::receive_begin:
+    case Kind::datagram_receive: {
+        Slot slot = host != nullptr ? host->child : 0;
+        if (slot == 0 || book_.at(slot).born) { // the packet before was read: the next message
+            slot = book_.open();
+            for (Frame& outer : lane.stack) {
+                outer.child = slot;
+            }
+        }
+        if (frame.kind == Kind::datagram_receive && book_.at(slot).kind == SlotRecord::Kind::open) {
+            book_.at(slot).kind = SlotRecord::Kind::reader;
+        }
+        frame.packet = frame.child = slot;
+        return;
+    }
+    case Kind::queue_take:
+        frame.packet = frame.child = host != nullptr ? host->child : 0;
+        if (frame.packet != 0) {
+            book_.at(frame.packet).queue_take = frame.item;
+        }
+        return;
+    case Kind::allocate: {
+        if (host != nullptr && host->kind == Kind::batch) {
+            receive_step(lane, *host, frame, 2);
+            return;
+        }
+        frame.packet = frame.child = host != nullptr ? host->child : 0;
+        if (frame.packet == 0 || !is_traced) {
+            return;
+        }
+        SlotRecord& slot = book_.at(frame.packet);
+        if (slot.kind == SlotRecord::Kind::transmit || slot.kind == SlotRecord::Kind::receive) {
+            book_.born(frame.packet, frame.item);
+        }
+        return;
+    }
+    case Kind::receive_buffer_take:
+    case Kind::receive_frame:
+    case Kind::receive_hand_up:
+    case Kind::gro_receive: {
+        if (host != nullptr && host->kind == Kind::batch) {
+            const std::uint8_t rank = frame.kind == Kind::receive_buffer_take             ? 0
+                                      : frame.kind == Kind::receive_frame                 ? 1
+                                      : frame.kind == Kind::gro_receive                   ? 5
+                                      : functions_[frame.symbol].name == "eth_type_trans" ? 4
+                                                                                          : 3;
+            receive_step(lane, *host, frame, rank);
+            return;
+        }
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (frame.kind ==
+            Kind::gro_receive) { // below the driver's own function for a frame: that frame is handed up
+            for (std::size_t i = lane.stack.size(); i-- > 0;) {
+                if (lane.stack[i].kind == Kind::batch) {
+                    lane.stack[i].child = 0;
+                    lane.stack[i].rank = 0;
+                    break;
+                }
+            }
+        }
+        return;
+    }
+    case Kind::rps:
+        if (host != nullptr && host->kind == Kind::list_internal) {
+            if (functions_[frame.symbol].name == "get_rps_cpu" || host->follow == 0) {
+                host->follow = next_living(host->batch().listed);
+            }
+            frame.packet = frame.child = host->follow;
+        } else {
+            frame.packet = frame.child = inherited(lane, host, record);
+        }
+        if (functions_[frame.symbol].name == "enqueue_to_backlog" && frame.packet != 0) {
+            SlotRecord& slot = book_.at(frame.packet);
+            slot.backlog_side =
+                book_.add_queue_side(frame.item, EventKind::enqueue, frame.packet, {QueueKind::backlog, {}});
+            slot.looped = true;
+            slot.core_seen = false;
+            if (host != nullptr && host->kind == Kind::list_internal) {
+                host->follow = 0;
+                slot.looped = false;
+            }
+        }
+        return;
+    case Kind::arp_receive: {
+        if (host != nullptr && host->kind == Kind::list_core) {
+            auto& cored = host->batch().cored;
+            const auto at = std::ranges::find_if(cored, [&](Slot slot) {
+                const SlotRecord& candidate = book_.at(slot);
+                return !candidate.dead && (candidate.ethertype == ethertype_arp || candidate.ethertype == 0);
+            });
+            if (at != cored.end()) {
+                frame.packet = frame.child = host->follow = *at;
+                cored.erase(at);
+                return;
+            }
+        }
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (host != nullptr) {
+            host->follow = frame.packet;
+        }
+        return;
+    }
+    case Kind::neighbour_send: {
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (frame.packet != 0) {
+            book_.at(frame.packet).neighbour_call = frame.item;
+        }
+        return;
+    }
+    case Kind::neighbour_output: {
+        if (host == nullptr || host->kind != Kind::neighbour_update) {
+            tail_step(lane, host, frame, record);
+            return;
+        }
+        auto at = std::ranges::find_if(unresolved_, [&](const Waiting& waiting) {
+            return lane.neighbour.empty() || waiting.neighbour.empty() || waiting.neighbour == lane.neighbour;
+        });
+        if (at == unresolved_.end()) {
+            frame.packet = frame.child = host->follow = book_.open();
+            return;
+        }
+        frame.packet = frame.child = host->follow = at->slot;
+        if (at->neighbour.empty()) {
+            at->neighbour = lane.neighbour;
+            book_.name_queue(book_.at(at->slot).waiting_side, lane.neighbour);
+        }
+        (void)book_.add_queue_side(frame.item, EventKind::dequeue, at->slot,
+                                   {QueueKind::arp_queue, at->neighbour});
+        book_.at(at->slot).waiting_side = 0;
+        book_.at(at->slot).left_neighbour = true;
+        unresolved_.erase(at);
+        return;
+    }
+    case Kind::qdisc_enqueue:
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (frame.packet != 0 && functions_[frame.symbol].name != "noop_enqueue") {
+            SlotRecord& slot = book_.at(frame.packet);
+            if (slot.qdisc_side == 0) { // a classful qdisc calls its child's
+                slot.qdisc_side = book_.add_queue_side(frame.item, EventKind::enqueue, frame.packet,
+                                                       {QueueKind::qdisc, {}});
+            }
+        }
+        return;
+    case Kind::qdisc_dequeue:
+        if (Frame* run = find_host(lane, {Kind::qdisc_run})) {
+            run->batch().dequeues.push_back(frame.item);
+        }
+        return;
+    case Kind::direct_transmit:
+    case Kind::hard_transmit: {
+        if (host != nullptr && host->lists && host->lists->many) {
+            frame.batch().many = true;
+            if (frame.kind == Kind::hard_transmit) {
+                frame.child = host->lists->bulk.empty() ? 0 : host->lists->bulk.front();
+                frame.batch().bulk = host->lists->bulk;
+            }
+            return;
+        }
+        tail_step(lane, host, frame, record);
+        return;
+    }
+    case Kind::validate: {
+        Frame* bulk = nullptr;
+        for (Frame& outer : lane.stack) {
+            if (outer.lists && outer.lists->many && outer.kind == Kind::direct_transmit) {
+                bulk = &outer;
+                break;
+            }
+        }
+        if (bulk == nullptr) {
+            frame.packet = frame.child = inherited(lane, host, record);
+            return;
+        }
+        frame.packet = frame.child = book_.open();
+        bulk->batch().bulk.push_back(frame.packet);
+        return;
+    }
+    case Kind::tap:
+        if (host != nullptr && host->follow != 0 && host->kind == Kind::tap_transmit) {
+            frame.packet = frame.child = host->follow;
+            tap_passed(lane, host->packet, record.time_ns, true);
+        } else {
+            frame.packet = frame.child = inherited(lane, host, record);
+            tap_passed(lane, frame.packet, record.time_ns, false);
+        }
+        return;
+    case Kind::clone: {
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (frame.packet == 0 || host == nullptr) {
+            return;
+        }
+        if (host->kind == Kind::nested_maker) { // TCP sends a clone of what waits for its acknowledgement
+            book_.born(frame.packet, frame.item);
+            return;
+        }
+        const Slot clone = book_.open(SlotRecord::Kind::clone);
+        SlotRecord& made = book_.at(clone);
+        made.packet.parent = static_cast<PacketId>(frame.packet); // a slot until the trace is written
+        made.packet.relation = Relation::clone;
+        made.packet.device = book_.at(frame.packet).packet.device;
+        made.packet.sent_here = book_.at(frame.packet).packet.sent_here;
+        made.packet.length = book_.at(frame.packet).packet.length;
+        made.ethertype = book_.at(frame.packet).ethertype;
+        made.tapped = host->kind == Kind::tap;
+        book_.born(clone, frame.item);
+        (void)book_.add_side(frame.item, EventKind::clone, clone, frame.packet);
+        lane.clones.push_back(clone);
+        if (host->kind == Kind::tap_transmit) {
+            host->follow = clone;
+        } else if (host->kind == Kind::tap) {
+            host->packet = clone; // packet_rcv goes on with it
+            host->child = clone;
+        }
+        return;
+    }
+    case Kind::completion:
+    case Kind::free: {
+        if (host != nullptr && host->kind == Kind::batch) {
+            const bool is_open = host->wait != 0 && !book_.at(host->wait).born &&
+                                 book_.at(host->wait).kind == SlotRecord::Kind::open;
+            if (!is_open) {
+                host->wait = book_.open();
+            }
+            frame.packet = frame.child = host->wait;
+        } else {
+            frame.packet = frame.child = host != nullptr ? host->child : 0;
+        }
+        return;
+    }
+    case Kind::free_tail:
+        frame.packet = host == nullptr            ? 0
+                       : host->has_freed          ? host->freed
+                       : host->kind == Kind::free ? host->packet
+                                                  : host->child;
+        frame.child = frame.packet;
+        return;
+    case Kind::socket_enqueue:
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (frame.packet != 0 && book_.at(frame.packet).packet.verdict == Verdict::in_flight) {
+            book_.delivered(frame.packet, frame.item);
+        }
+        return;
+    case Kind::data_ready:
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (host != nullptr && host->kind == Kind::tap && frame.packet != 0) {
+            SlotRecord& slot = book_.at(frame.packet);
+            if (slot.kind == SlotRecord::Kind::clone && slot.packet.verdict == Verdict::in_flight) {
+                slot.tapped = true;
+                book_.decide(frame.packet, Verdict::delivered, frame.item);
+            }
+        }
+        return;
+    case Kind::neighbour_probe:
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (host != nullptr && host->kind == Kind::neighbour_send && host->packet != 0) {
+            wait_for_neighbour(host->packet, host->item, {}, true); // it is sent after the packet was queued
+        }
+        return;
+    case Kind::core_receive:
+    case Kind::neighbour_update:
+    case Kind::tap_transmit:
+    case Kind::carry:
+        break;
+    }
+    frame.packet = frame.child = inherited(lane, host, record);
+    // The driver's transmit function: where the packet joins the ring.
+    if (is_traced && host != nullptr && host->kind == Kind::hard_transmit && host->lists &&
+        host->lists->in_driver != 0) {
+        SlotRecord& slot = book_.at(host->lists->in_driver);
+        if (slot.driver_call == 0) {
+            slot.driver_call = frame.item;
+        }
+    }
+}
+
+Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence evidence, std::uint32_t item,
+                       bool foreign)
+{
+    if (address == 0) {
+        return 0;
+    }
+    Slot known = book_.living(address);
+    const Slot slot = book_.resolve(current);
+    if (known != 0 && slot != 0 && slot != known && evidence == Evidence::transmit) {
+        // A received packet that nobody forwards here does not turn up on the way out: its address has a new
+        // owner.
+        const SlotRecord& former = book_.at(known);
+        const bool is_served_here = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+            return frame.packet != 0 && book_.resolve(frame.packet) == known;
+        });
+        if (!former.packet.sent_here && former.core_seen && former.neighbour_call == 0 && !is_served_here) {
+            book_.end_unseen(known, item);
+            known = 0;
+        }
+    }
+    const auto latest_clone = [&]() -> Slot {
+        while (!lane.clones.empty()) {
+            const Slot clone = book_.resolve(lane.clones.back());
+            lane.clones.pop_back();
+            if (!book_.at(clone).dead && book_.at(clone).address == 0) {
+                book_.bind(clone, address);
+                return clone;
+            }
+        }
+        return 0;
+    };
+    if (known != 0) {
+        if (slot == 0 || slot == known) {
+            return known;
+        }
+        SlotRecord& record = book_.at(slot);
+        if (record.address != 0 || record.kind == SlotRecord::Kind::nothing || record.dead) {
+            return known;
+        }
+        if (!record.born) {
+            book_.unite(slot, known);
+            return known;
+        }
+        if (evidence == Evidence::free) {
+            return known; // somebody else's end while this one is served
+        }
+        // A packet of its own that had no address so far: the former owner of the address ended unseen.
+        book_.end_unseen(known, item);
+        book_.bind(slot, address);
+        return slot;
+    }
+    SlotRecord& record = book_.at(slot);
+    const bool is_unbound =
+        slot != 0 && record.address == 0 && !record.dead && record.kind != SlotRecord::Kind::nothing;
+    if (evidence == Evidence::free) {
+        if (const Slot clone = latest_clone(); clone != 0) {
+            return clone;
+        }
+        if (foreign) {
+            return 0;
+        }
+        if (is_unbound && record.born) { // ended before any record named it
+            book_.bind(slot, address);
+            return slot;
+        }
+        if (record.kind == SlotRecord::Kind::reader && !tap_queue_.empty()) {
+            const Slot clone = tap_queue_.front();
+            tap_queue_.pop_front();
+            book_.bind(clone, address);
+            book_.unite(slot, clone);
+            return book_.resolve(clone);
+        }
+        return 0;
+    }
+    if (is_unbound) {
+        std::erase_if(lane.clones, [&](Slot clone) { return book_.resolve(clone) == slot; });
+        book_.bind(slot, address);
+        book_.born(slot, item);
+        if (record.kind == SlotRecord::Kind::open || record.kind == SlotRecord::Kind::reader) {
+            book_.at(slot).kind = SlotRecord::Kind::known;
+            book_.at(slot).packet.sent_here = evidence == Evidence::transmit;
+        }
+        return slot;
+    }
+    const Slot fresh = book_.open(SlotRecord::Kind::known);
+    SlotRecord& made = book_.at(fresh);
+    if (slot != 0 && evidence == Evidence::transmit) { // a piece: fragment or segment
+        made.packet.sent_here = book_.at(slot).packet.sent_here;
+        made.packet.parent = static_cast<PacketId>(slot);
+        made.packet.relation = Relation::split;
+    }
+    book_.bind(fresh, address);
+    book_.born(fresh, item);
+    return fresh;
+}
+
+Slot Correlator::prove(Lane& lane, const RawRecord& record, std::size_t frame, std::uint64_t address,
+                       Evidence evidence)
+{
+    (void)record;
+    bool foreign = false;
+    for (const Frame& outer : lane.stack) {
+        foreign = foreign || outer.kind == Kind::foreign;
+    }
+    const std::uint32_t item = lane.stack[frame].item;
+    const Slot slot = match(lane, lane.stack[frame].packet, address, evidence, item, foreign);
+    Frame& call = lane.stack[frame];
+    call.packet = call.child = slot;
+    if (item != 0) {
+        Event& event = book_.item(item);
+        event.packet = slot;
+        event.flags = Event::make_flags(event.context(), Confidence::certain, event.via());
+        if (slot != 0) {
+            book_.at(slot).last_item = item;
+        }
+    }
+    return slot;
+}
+
+std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record,
+                                  std::initializer_list<std::string_view> names, std::string_view fallback)
+{
+    if (Frame* call = open_call(lane, names)) {
+        Event& event = book_.item(call->item);
+        event.flags |= via_tracepoint;
+        return lane.stack.size() - 1;
+    }
+    if (is_one_of(fallback, {"__netif_receive_skb_core", "netif_receive_skb", "napi_gro_receive"})) {
+        // A packet on its way in does not begin below what was done for another one: that has returned,
+        // unseen.
+        const auto can_call = [&](const Frame& frame) {
+            return finds_packets(frame.kind) ||
+                   functions_[frame.symbol].name.find("netif_receive_skb") != std::string::npos;
+        };
+        while (!lane.stack.empty() && !can_call(lane.stack.back())) {
+            pop(lane);
+        }
+    }
+    push_call(lane, record, symbol_named(fallback), via_tracepoint);
+    return lane.stack.size() - 1;
+}
+
+void Correlator::device_facts(Slot slot, const RawRecord& record, const Decoder& decoder,
+                              bool length_has_ethernet)
+{
+    if (slot == 0) {
+        return;
+    }
+    SlotRecord& known = book_.at(slot);
+    const DeviceId device = device_named(decoder.name.text(record.data));
+    known.at_device = device;
+    if (known.packet.device == DeviceId::none) {
+        known.packet.device = device;
+    }
+    if (known.packet.length == 0 && decoder.length) {
+        known.packet.length = static_cast<std::uint32_t>(decoder.length.read(record.data)) +
+                              (length_has_ethernet ? 0 : ethernet_header);
+    }
+}
+
+/// What the record tells of the sk_buff itself, for whoever looks at the packet at that moment.
+void Correlator::field_facts(Slot slot, std::uint32_t item, const RawRecord& record, const Decoder& decoder)
+{
+    if (slot == 0) {
+        return;
+    }
+    const auto tell = [&](const EventField& from, SkbField field) {
+        if (from && from.size <= 8 && !from.is_data_loc) {
+            book_.field(slot, item, field, from.read(record.data));
+        }
+    };
+    tell(decoder.length, SkbField::len);
+    tell(decoder.data_length, SkbField::data_len);
+    tell(decoder.truesize, SkbField::truesize);
+    tell(decoder.hash, SkbField::hash);
+    tell(decoder.ip_summed, SkbField::ip_summed);
+    tell(decoder.queue, SkbField::queue_mapping);
+    if (book_.at(slot).ethertype != 0) {
+        book_.field(slot, item, SkbField::protocol, book_.at(slot).ethertype);
+    }
+    if (book_.at(slot).at_device != DeviceId::none) {
+        book_.field(slot, item, SkbField::device, to_index(book_.at(slot).at_device));
+    }
+}
+
+void Correlator::tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing)
+{
+    (void)lane;
+    if (slot != 0) {
+        passages_.push_back({slot, book_.at(slot).at_device, time_ns, outgoing});
+    }
+}
+
+} // namespace skbscope

@@ -1,0 +1,57 @@
+#pragma once
+// Small facts and helpers that the parts of the correlator share.
+
+#include "capture/correlator.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <string_view>
+
+namespace skbscope::correlating {
+
+using Kind = FunctionKind;
+
+// include/linux/trace_events.h
+inline constexpr std::uint8_t flag_hardirq = 0x08;
+inline constexpr std::uint8_t flag_softirq = 0x10;
+inline constexpr std::uint8_t flag_nmi = 0x40;
+
+inline constexpr std::uint16_t ethertype_ipv4 = 0x0800;
+inline constexpr std::uint16_t ethertype_arp = 0x0806;
+inline constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
+inline constexpr std::uint8_t protocol_icmp = 1;
+inline constexpr std::uint8_t protocol_tcp = 6;
+inline constexpr std::uint8_t protocol_udp = 17;
+inline constexpr std::uint32_t ethernet_header = 14;
+inline constexpr std::uint8_t nud_incomplete = 1; // include/uapi/linux/neighbour.h
+inline constexpr std::size_t kept_gaps = 1 << 20;
+
+inline bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names)
+{
+    return std::ranges::find(names, name) != names.end();
+}
+
+/// Calls that serve nobody in particular: a packet below them is found anew.
+inline bool finds_packets(Kind kind)
+{
+    switch (kind) {
+    case Kind::batch:
+    case Kind::list_internal:
+    case Kind::list_core:
+    case Kind::list_protocol:
+    case Kind::sublist:
+    case Kind::qdisc_run:
+        return true;
+    default:
+        return false;
+    }
+}
+
+inline IpAddress v4_address(std::span<const std::uint8_t> bytes)
+{
+    IpAddress address;
+    std::copy_n(bytes.begin(), std::min<std::size_t>(bytes.size(), 4), address.bytes.begin());
+    return address;
+}
+
+} // namespace skbscope::correlating

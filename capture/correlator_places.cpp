@@ -1,0 +1,217 @@
+// Where a call stands: which calls are open below it.
+
+#include "capture/correlator.h"
+#include "capture/correlator_detail.h"
+
+#include <algorithm>
+
+namespace skbscope {
+
+using namespace correlating;
+
+std::uint8_t Lane::depth() const
+{
+    const auto traced = std::ranges::count_if(stack, [](const Frame& frame) { return frame.item != 0; });
+    return static_cast<std::uint8_t>(std::min<std::ptrdiff_t>(traced, 255));
+}
+
+// ---- places
+// ---------------------------------------------------------------------------------------------------------
+
+Context Correlator::context_of(const RawRecord& record)
+{
+    if ((record.flags & flag_nmi) != 0) {
+        return Context::nmi;
+    }
+    if ((record.flags & flag_hardirq) != 0) {
+        return Context::hardirq;
+    }
+    return (record.flags & flag_softirq) != 0 ? Context::softirq : Context::process;
+}
+
+Lane& Correlator::lane_of(const RawRecord& record)
+{
+    const Context context = context_of(record);
+    const bool is_task = context == Context::process && record.pid != 0;
+    Lane& lane = is_task ? task_lanes_[record.pid]
+                         : cpu_lanes_[record.cpu * std::size_t{4} + static_cast<std::size_t>(context)];
+    lane.is_task = context == Context::process;
+    lane.cpu = record.cpu;
+    return lane;
+}
+
+void Correlator::pop(Lane& lane)
+{
+    Frame& frame = lane.stack.back();
+    if (frame.kind == Kind::tap && frame.packet != 0 && !frame.has_freed &&
+        functions_[frame.symbol].name != "tpacket_rcv") {
+        // packet_rcv queued its clone: it is freed when the capturing program has read it.
+        const Slot clone = book_.resolve(frame.packet);
+        if (std::erase_if(lane.clones, [&](Slot slot) { return book_.resolve(slot) == clone; }) != 0) {
+            tap_queue_.push_back(clone);
+        }
+    }
+    if (!xmit_result_is_seen_ && frame.lists && frame.lists->in_driver != 0) {
+        // The event with the driver's answer was not recorded. NETDEV_TX_BUSY is rare: taken, unless shown
+        // otherwise.
+        const SlotRecord& slot = book_.at(frame.lists->in_driver);
+        if (!slot.dead) {
+            book_.transmitted(frame.lists->in_driver, slot.driver_call != 0 ? slot.driver_call : frame.item);
+        }
+    }
+    lane.stack.pop_back();
+}
+
+void Correlator::pop_to(Lane& lane, std::size_t count)
+{
+    while (lane.stack.size() > count) {
+        pop(lane);
+    }
+    if (count == 0) {
+        lane.clones.clear();
+    }
+}
+
+void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Symbol caller)
+{
+    next_by_jump_ = false;
+    const auto is_base = [&](const Frame& frame) {
+        return is_one_of(functions_[frame.symbol].name,
+                         {"handle_softirqs", "__do_softirq", "__handle_irq_event_percpu"});
+    };
+    const std::size_t base = !lane.is_task && !lane.stack.empty() && is_base(lane.stack.front()) ? 1 : 0;
+    if (functions_[function].kind == Kind::system_call) {
+        pop_to(lane, 0);
+        return;
+    }
+    seen_callers_.insert(caller);
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        Frame& open = lane.stack[i];
+        if (open.symbol != caller) {
+            continue;
+        }
+        // The caller's last callee may have ended in a jump to this function, and that one's last callee,
+        // too.
+        std::size_t kept = i + 1;
+        for (std::size_t k = i + 1; k < lane.stack.size() && (k == i + 1 || lane.stack[k].by_jump); ++k) {
+            if (lane.stack[k].item != 0 &&
+                ends_in(functions_[lane.stack[k].symbol].name, functions_[function].name)) {
+                kept = k + 1;
+            }
+        }
+        pop_to(lane, kept);
+        next_by_jump_ = kept > i + 1;
+        if (open.owns_slot && open.first_callee == function) {
+            // An untraced caller that begins again what it began with: it was called anew, for another
+            // packet.
+            open.packet = open.child = book_.open();
+            open.follow = 0;
+        }
+        return;
+    }
+    if (functions_[caller].is_entry) {
+        pop_to(lane, base);
+        return;
+    }
+    const auto hosts = hosts_of(functions_[caller].name);
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        if (std::ranges::find(hosts, functions_[lane.stack[i].symbol].name) != hosts.end()) {
+            pop_to(lane, i + 1);
+            push_untraced(lane, record, caller, function);
+            return;
+        }
+    }
+    if (lane.is_task || !hosts.empty()) { // of another, untraced system call: what is open has returned
+        pop_to(lane, base);
+        push_untraced(lane, record, caller, function);
+        return;
+    }
+    for (std::size_t i = lane.stack.size(); i-- > base;) {
+        if (seen_callers_.contains(lane.stack[i].symbol)) { // the nearest that calls others at all
+            pop_to(lane, i + 1);
+            push_untraced(lane, record, caller, function);
+            return;
+        }
+    }
+    pop_to(lane, base);
+    push_untraced(lane, record, caller, function);
+}
+
+std::uint32_t Correlator::add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function,
+                                   Slot packet, Confidence confidence, std::uint8_t via, std::uint32_t arg)
+{
+    Event event;
+    event.time_ns = record.time_ns;
+    event.packet = packet;
+    event.task = to_index(task_of(record.pid));
+    event.arg = arg;
+    event.function = static_cast<std::uint16_t>(function);
+    event.cpu = record.cpu;
+    event.kind = static_cast<std::uint8_t>(kind);
+    event.flags = Event::make_flags(context_of(record), confidence, via);
+    event.depth = lane.depth();
+    return book_.add(event);
+}
+
+Frame& Correlator::push_call(Lane& lane, const RawRecord& record, Symbol function, std::uint8_t via)
+{
+    Frame frame;
+    frame.symbol = function;
+    frame.kind = functions_[function].kind;
+    frame.item =
+        add_item(lane, record, EventKind::call, functions_[function].id, 0, Confidence::derived, via);
+    attribute(lane, record, lane.top(), frame);
+    Event& event = book_.item(frame.item);
+    event.packet = frame.packet;
+    if (frame.packet != 0) {
+        book_.at(frame.packet).last_item = frame.item;
+    }
+    lane.stack.push_back(std::move(frame));
+    return lane.stack.back();
+}
+
+void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol function, Symbol callee)
+{
+    Frame frame;
+    frame.first_callee = callee;
+    const bool has_packet = lane.top() != nullptr && lane.top()->child != 0;
+    frame.symbol = function;
+    frame.kind = functions_[function].kind;
+    if (const Frame* host = lane.top()) {
+        frame.follow = host->follow;
+    }
+    if (frame.kind == Kind::carry || finds_packets(frame.kind) || frame.kind == Kind::foreign ||
+        frame.kind == Kind::none) {
+        attribute(lane, record, lane.top(), frame);
+    } else {
+        frame.packet = frame.child = lane.top() != nullptr ? lane.top()->child : 0;
+        if (frame.child == 0 && lane.stack.empty()) {
+            frame.packet = frame.child = book_.open();
+        }
+    }
+    frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;
+    lane.stack.push_back(std::move(frame));
+}
+
+Frame* Correlator::open_call(Lane& lane, std::initializer_list<std::string_view> names)
+{
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        if (lane.stack[i].item != 0 && is_one_of(functions_[lane.stack[i].symbol].name, names)) {
+            pop_to(lane, i + 1);
+            return &lane.stack.back();
+        }
+    }
+    return nullptr;
+}
+
+Frame* Correlator::find_host(Lane& lane, std::initializer_list<Kind> kinds)
+{
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        if (std::ranges::find(kinds, lane.stack[i].kind) != kinds.end()) {
+            return &lane.stack[i];
+        }
+    }
+    return nullptr;
+}
+
+} // namespace skbscope

@@ -1,0 +1,325 @@
+// Calls, probes and interrupts as they come, and the events of receiving.
+
+#include "capture/correlator.h"
+#include "capture/correlator_detail.h"
+
+#include <algorithm>
+
+namespace skbscope {
+
+using namespace correlating;
+
+// ---- calls
+// ----------------------------------------------------------------------------------------------------------
+
+void Correlator::on_function(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
+    const Symbol caller = symbol_of_caller(decoder.address_b.read(record.data));
+    note_gap(record);
+    place(lane, record, function, caller);
+    const bool by_jump = next_by_jump_;
+    push_call(lane, record, function, via_function).by_jump = by_jump;
+}
+
+void Correlator::note_gap(const RawRecord& record)
+{
+    auto& [last, context] = last_call_[record.cpu];
+    if (last != 0 && context == context_of(record) && gaps_.size() < kept_gaps &&
+        record.time_ns - last < 1'000'000'000) {
+        gaps_.push_back(static_cast<std::uint32_t>(record.time_ns - last));
+    }
+    last = record.time_ns;
+    context = context_of(record);
+}
+
+void Correlator::on_graph_entry(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
+    const int depth = static_cast<int>(decoder.number.read(record.data));
+    note_gap(record);
+    while (!lane.stack.empty() && lane.stack.back().graph_depth >= depth) {
+        pop(lane);
+    }
+    if (functions_[function].kind == Kind::system_call) {
+        pop_to(lane, 0);
+    }
+    push_call(lane, record, function, via_graph).graph_depth = depth;
+}
+
+void Correlator::on_graph_exit(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
+    const int depth = static_cast<int>(decoder.number.read(record.data));
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        Frame& frame = lane.stack[i];
+        if (frame.graph_depth != depth || frame.symbol != function) {
+            continue;
+        }
+        const std::uint64_t from = decoder.port_a.read(record.data);
+        const std::uint64_t to = decoder.port_b.read(record.data);
+        Event& event = book_.item(frame.item);
+        event.duration_ns =
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(to - from, Event::unknown_duration - 1));
+        pop_to(lane, i);
+        if (lane.stack.empty()) {
+            lane.clones.clear();
+        }
+        return;
+    }
+}
+
+void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
+{
+    const auto ip = decoder.fields.find("__probe_ip");
+    if (ip == decoder.fields.end() || !decoder.skb || decoder.skb.size != 8) {
+        return;
+    }
+    Lane& lane = lane_of(record);
+    const Symbol function = symbol_of_function(ip->second.read(record.data));
+    const std::uint64_t address = decoder.skb.read(record.data);
+    const bool is_top =
+        !lane.stack.empty() && lane.stack.back().symbol == function && lane.stack.back().item != 0;
+    if (!options_.use_kprobes) {
+        probed_.push_back({is_top ? lane.stack.back().item : 0, address, book_.living(address)});
+        return;
+    }
+    if (is_top) {
+        book_.item(lane.stack.back().item).flags |= via_kprobe;
+    } else {
+        while (!lane.stack.empty() && lane.stack.back().item != 0 &&
+               !seen_callers_.contains(lane.stack.back().symbol)) {
+            pop(lane);
+        }
+        push_call(lane, record, function, via_kprobe);
+    }
+    const std::size_t frame = lane.stack.size() - 1;
+    const Kind kind = functions_[function].kind;
+    const Evidence evidence = kind == Kind::free || kind == Kind::completion ? Evidence::free
+                              : kind == Kind::transmit_tail || kind == Kind::device_queue ||
+                                      kind == Kind::neighbour_output || kind == Kind::hard_transmit
+                                  ? Evidence::transmit
+                                  : Evidence::kprobe;
+    const Slot before = book_.resolve(lane.stack[frame].packet);
+    const Slot slot = prove(lane, record, frame, address, evidence);
+    if (lane.stack.size() >= 2 && slot != 0 && slot != before) {
+        // A list served in another order than assumed: what follows in its tail belongs to the proven one.
+        Frame& host = lane.stack[frame - 1];
+        if (kind == Kind::sublist_deliver || kind == Kind::sublist_route) {
+            host.child = slot;
+        } else if (kind == Kind::neighbour_output || kind == Kind::arp_receive) {
+            host.follow = slot;
+        }
+    }
+    if (slot == 0) {
+        return;
+    }
+    SlotRecord& known = book_.at(slot);
+    if (decoder.protocol.size == 2) {
+        const auto raw = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
+        const auto ethertype = static_cast<std::uint16_t>(raw << 8 | raw >> 8);
+        known.ethertype = known.ethertype == 0 ? ethertype : known.ethertype;
+    }
+    if (kind != Kind::free && kind != Kind::completion) { // there the fields may be stale
+        field_facts(slot, lane.stack[frame].item, record, decoder);
+    }
+    const auto field = [&](const char* name) {
+        const auto at = decoder.fields.find(name);
+        return at == decoder.fields.end() ? EventField{} : at->second;
+    };
+    const EventField protocol = field("ipproto");
+    const EventField header = field("ihl_tos");
+    const EventField ports = field("ports");
+    if (known.packet.flow || !protocol || decoder.address_a.size != 4 || decoder.address_b.size != 4 ||
+        known.ethertype != ethertype_ipv4 || (header && (header.read(record.data) & 0xff) != 0x45)) {
+        return;
+    }
+    FlowKey flow;
+    flow.source = v4_address(decoder.address_a.bytes(record.data));
+    flow.destination = v4_address(decoder.address_b.bytes(record.data));
+    flow.protocol = static_cast<std::uint8_t>(protocol.read(record.data));
+    if (flow.protocol == protocol_udp || flow.protocol == protocol_tcp) {
+        const auto both = ports.bytes(record.data);
+        if (both.size() != 4) {
+            return;
+        }
+        flow.source_port = static_cast<std::uint16_t>(both[0] << 8 | both[1]);
+        flow.destination_port = static_cast<std::uint16_t>(both[2] << 8 | both[3]);
+    }
+    known.packet.flow = flow;
+}
+
+// ---- interrupts
+// -----------------------------------------------------------------------------------------------------
+
+void Correlator::on_irq_entry(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    pop_to(lane, 0);
+    push_call(lane, record, symbol_named("__handle_irq_event_percpu"), via_tracepoint);
+    interrupts_.emplace_back(lane.stack.back().item, decoder.name.text(record.data));
+}
+
+void Correlator::on_irq_exit(const RawRecord& record, const Decoder& decoder)
+{
+    (void)decoder;
+    Lane& lane = lane_of(record);
+    if (!lane.stack.empty() && lane.stack.front().item != 0) {
+        Event& event = book_.item(lane.stack.front().item);
+        const std::uint64_t took = record.time_ns - event.time_ns;
+        event.duration_ns =
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(took, Event::unknown_duration - 1));
+    }
+    pop_to(lane, 0);
+}
+
+void Correlator::on_softirq_raise(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    (void)add_item(lane, record, EventKind::softirq_raise, functions_[raise_softirq_].id, 0,
+                   Confidence::certain, via_tracepoint,
+                   static_cast<std::uint32_t>(decoder.number.read(record.data)));
+}
+
+void Correlator::on_softirq_entry(const RawRecord& record, const Decoder& decoder)
+{
+    (void)decoder;
+    Lane& lane = lane_of(record);
+    if (lane.stack.size() == 1 && lane.stack[0].graph_depth >= 0) {
+        return; // function_graph has the call itself
+    }
+    pop_to(lane, 0);
+    push_call(lane, record, softirq_loop_, via_tracepoint);
+}
+
+void Correlator::on_softirq_exit(const RawRecord& record, const Decoder& decoder)
+{
+    on_irq_exit(record, decoder);
+    Lane& lane = lane_of(record);
+    lane.handed_up.clear();
+}
+
+// ---- receive
+// --------------------------------------------------------------------------------------------------------
+
+void Correlator::on_gro_entry(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const std::size_t frame = frame_for(
+        lane, record, {"napi_gro_receive", "napi_gro_frags", "gro_receive_skb"}, "napi_gro_receive");
+    const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::receive);
+    device_facts(slot, record, decoder, false);
+    if (slot != 0) {
+        book_.at(slot).ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
+    }
+    field_facts(slot, lane.stack[frame].item, record, decoder);
+}
+
+void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const Frame* call = open_call(lane, {"napi_gro_receive", "napi_gro_frags", "gro_receive_skb"});
+    if (call == nullptr || call->packet == 0) {
+        return;
+    }
+    const Slot slot = book_.resolve(call->packet);
+    // enum gro_result, include/linux/netdevice.h: the same numbers up to 3 in all versions.
+    switch (decoder.number.read(record.data)) {
+    case 0:
+    case 1: { // merged into a held packet; its shell is freed (or used again) without a record
+        SlotRecord& merged = book_.at(slot);
+        if (merged.dead) {
+            break;
+        }
+        Slot into = 0;
+        int candidates = 0;
+        for (const Slot other : lane.handed_up) {
+            if (book_.at(other).held_by_gro && book_.at(other).ethertype == merged.ethertype) {
+                into = book_.resolve(other);
+                ++candidates;
+            }
+        }
+        book_.decide(slot, Verdict::merged, call->item);
+        if (candidates == 1) {
+            merged.packet.merged_into = static_cast<PacketId>(into);
+            (void)book_.add_side(call->item, EventKind::merge, slot, into);
+        }
+        merged.packet.end_inferred = true;
+        book_.freed(slot, call->item);
+        break;
+    }
+    case 2:
+        book_.at(slot).held_by_gro = true;
+        lane.handed_up.push_back(slot);
+        break;
+    case 3:
+        lane.handed_up.push_back(slot);
+        break;
+    default:
+        break;
+    }
+}
+
+void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const bool is_core = file_.format(record.event_id)->name == "netif_receive_skb";
+    const std::size_t frame =
+        is_core ? frame_for(lane, record, {"__netif_receive_skb_core"}, "__netif_receive_skb_core")
+                : frame_for(lane, record, {"netif_receive_skb"}, "netif_receive_skb");
+    const std::uint64_t address = decoder.skb.read(record.data);
+    if (const Slot former = book_.living(address); is_core && former != 0 && book_.at(former).core_seen) {
+        const bool again = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
+            return outer.packet != 0 &&
+                   book_.resolve(outer.packet) == former; // up through a bridge, a VLAN, a tunnel
+        });
+        if (!again) {
+            book_.end_unseen(
+                former, lane.stack[frame].item); // a packet is received once: the address has a new owner
+        }
+    }
+    const Slot slot = prove(lane, record, frame, address, Evidence::receive);
+    if (slot == 0) {
+        return;
+    }
+    device_facts(slot, record, decoder, false);
+    SlotRecord& known = book_.at(slot);
+    known.core_seen = known.core_seen || is_core;
+    if (known.ethertype == 0 && decoder.protocol) {
+        known.ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
+    }
+    field_facts(slot, lane.stack[frame].item, record, decoder);
+    if (!is_core) {
+        return;
+    }
+    device_passages_.push_back({slot, known.at_device, record.time_ns, false});
+    if (known.backlog_side != 0) {
+        (void)book_.add_queue_side(lane.stack[frame].item, EventKind::dequeue, slot,
+                                   {QueueKind::backlog, {}});
+        known.backlog_side = 0;
+    }
+    if (Frame* core = find_host(lane, {Kind::list_core})) {
+        core->batch().cored.push_back(slot);
+    }
+}
+
+void Correlator::on_netif_rx(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const bool is_entry = file_.format(record.event_id)->name != "netif_rx";
+    const std::size_t frame =
+        is_entry ? frame_for(lane, record, {"netif_rx", "__netif_rx", "netif_rx_ni"}, "netif_rx")
+                 : frame_for(lane, record, {"netif_rx_internal"}, "netif_rx_internal");
+    const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::receive);
+    if (slot == 0) {
+        return;
+    }
+    device_facts(slot, record, decoder, false);
+    book_.at(slot).looped = true; // sent and received by this host: the same packet goes on
+    book_.at(slot).core_seen = false;
+}
+
+} // namespace skbscope

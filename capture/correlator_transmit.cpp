@@ -1,0 +1,437 @@
+// The events of sending, of neighbours, and of the ends of packets.
+
+#include "capture/correlator.h"
+#include "capture/correlator_detail.h"
+#include "core/catalog/catalog.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace skbscope {
+
+using namespace correlating;
+
+// ---- transmit
+// -------------------------------------------------------------------------------------------------------
+
+void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const std::size_t frame = frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit");
+    const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::transmit);
+    device_facts(slot, record, decoder, true);
+    field_facts(slot, lane.stack[frame].item, record, decoder);
+    if (slot != 0) {
+        // It did not wait for its neighbour after all.
+        std::erase_if(unresolved_,
+                      [&](const Waiting& waiting) { return book_.resolve(waiting.slot) == slot; });
+        book_.cancel(book_.at(slot).waiting_side);
+        book_.at(slot).waiting_side = 0;
+        book_.at(slot).looped = false;
+    }
+}
+
+void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const std::uint64_t address = decoder.skb.read(record.data);
+    const std::size_t index = frame_for(lane, record, {"dev_hard_start_xmit"}, "dev_hard_start_xmit");
+    Frame& frame = lane.stack[index];
+    BatchLists& lists = frame.batch();
+    Slot slot = 0;
+    if (lists.many) {
+        const Slot validated = lists.bulk.empty() ? 0 : lists.bulk.front();
+        if (!lists.bulk.empty()) {
+            lists.bulk.pop_front();
+        }
+        slot = match(lane, validated, address, Evidence::transmit, frame.item, false);
+        lane.stack[index].child = slot;
+    } else {
+        slot = prove(lane, record, index, address, Evidence::transmit);
+    }
+    if (slot == 0) {
+        return;
+    }
+    device_facts(slot, record, decoder, true);
+    SlotRecord& known = book_.at(slot);
+    if (decoder.protocol) {
+        known.ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
+    }
+    if (known.qdisc_side != 0) { // one of a bulk: the dequeue event names only the first
+        (void)book_.add_queue_side(lane.stack[index].item, EventKind::dequeue, slot, {QueueKind::qdisc, {}});
+        known.qdisc_side = 0;
+    }
+    known.driver_call = 0;
+    if (!lane.stack[index].batch().many) {
+        field_facts(slot, lane.stack[index].item, record, decoder);
+    }
+    device_passages_.push_back({slot, known.at_device, record.time_ns, true});
+    BatchLists& now = lane.stack[index].batch();
+    now.in_driver = slot;
+    now.in_driver_address = address;
+}
+
+void Correlator::on_xmit(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    Frame* frame = open_call(lane, {"dev_hard_start_xmit"});
+    if (frame == nullptr || !frame->lists || frame->lists->in_driver == 0 ||
+        frame->lists->in_driver_address != decoder.skb.read(record.data)) {
+        return; // its beginning was not seen; the address may be somebody else's by now
+    }
+    book_.item(frame->item).flags |= via_tracepoint;
+    const Slot slot = frame->lists->in_driver;
+    frame->lists->in_driver = 0;
+    SlotRecord& known = book_.at(slot);
+    if (decoder.number.read(record.data) == 0) { // NETDEV_TX_OK; anything else: requeued
+        const std::uint32_t item = known.driver_call != 0 ? known.driver_call : frame->item;
+        if (!known.dead || known.in_ring) {
+            book_.transmitted(slot, item);
+        }
+    }
+    if (frame->lists->many) {
+        frame->child = frame->lists->bulk.empty() ? 0 : frame->lists->bulk.front();
+    }
+}
+
+void Correlator::on_qdisc_enqueue(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const Slot slot = book_.living(decoder.skb.read(record.data));
+    if (Frame* call = open_call(lane, {"__dev_queue_xmit"}); call != nullptr && slot != 0) {
+        book_.item(call->item).flags |= via_tracepoint;
+        SlotRecord& known = book_.at(slot);
+        if (known.qdisc_side == 0) {
+            known.qdisc_side =
+                book_.add_queue_side(call->item, EventKind::enqueue, slot, {QueueKind::qdisc, {}});
+        }
+    }
+}
+
+void Correlator::on_qdisc_dequeue(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    Frame* run = find_host(lane, {Kind::qdisc_run});
+    const std::uint64_t address = decoder.skb.read(record.data);
+    if (address == 0) {
+        if (run != nullptr && run->lists) {
+            run->lists->dequeues.clear(); // looked and found nothing
+        }
+        return;
+    }
+    Slot slot = book_.living(address);
+    if (run == nullptr) {
+        push_call(lane, record, symbol_named("__qdisc_run"), via_tracepoint);
+        run = &lane.stack.back();
+    } else {
+        pop_to(lane, static_cast<std::size_t>(run - lane.stack.data()) + 1);
+        run = &lane.stack.back();
+        if (run->item != 0) {
+            book_.item(run->item).flags |= via_tracepoint;
+        }
+    }
+    BatchLists& lists = run->batch();
+    if (slot == 0) {
+        slot = book_.open(SlotRecord::Kind::known);
+        book_.bind(slot, address);
+        book_.at(slot).packet.sent_here = true;
+        if (run->item != 0) {
+            book_.born(slot, run->item);
+        }
+    }
+    const std::uint64_t packets = decoder.number.read(record.data);
+    std::uint32_t anchor = run->item != 0 ? run->item : book_.last_item();
+    if (!lists.dequeues.empty()) {
+        anchor = lists.dequeues.front();
+        Event& event = book_.item(anchor);
+        event.packet = slot;
+        event.flags = Event::make_flags(event.context(), Confidence::certain, event.via());
+        lists.dequeues.clear();
+    }
+    if (book_.at(slot).qdisc_side != 0) {
+        (void)book_.add_queue_side(anchor, EventKind::dequeue, slot, {QueueKind::qdisc, {}});
+        book_.at(slot).qdisc_side = 0;
+    }
+    lists.many = packets > 1;
+    lists.bulk.clear();
+    run->child = lists.many ? 0 : slot;
+}
+
+// ---- ends
+// -----------------------------------------------------------------------------------------------------------
+
+void Correlator::on_consume(const RawRecord& record, const Decoder& decoder)
+{
+    free_event(record, decoder, false);
+}
+
+void Correlator::on_kfree(const RawRecord& record, const Decoder& decoder)
+{
+    free_event(record, decoder, true);
+}
+
+DropReasonId Correlator::reason_without_field(Slot slot, std::string_view where) const
+{
+    // Before 5.17 only the place tells. The same place may drop for several reasons: what it did with the
+    // packet decides.
+    auto& book = const_cast<PacketBook&>(book_); // resolving halves paths, nothing else
+    const FunctionId function = Catalog::find_function(where);
+    if (is_one_of(where, {"udp_queue_rcv_one_skb", "__udp_enqueue_schedule_skb", "__udp_queue_rcv_skb"})) {
+        return Catalog::find_drop_reason(book.at(slot).in_socket ? "SOCKET_RCVBUFF" : "SOCKET_FILTER");
+    }
+    if (is_one_of(where, {"__udp4_lib_rcv", "__udp6_lib_rcv", "tcp_v4_rcv", "tcp_v6_rcv"})) {
+        return Catalog::find_drop_reason("NO_SOCKET");
+    }
+    if (const DropSite* site = Catalog::find_drop_site(function, DropReasonId::none)) {
+        return site->reason;
+    }
+    return Catalog::find_drop_reason("NOT_SPECIFIED");
+}
+
+void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
+{
+    Lane& lane = lane_of(record);
+    // The event comes before what the release functions do; each freeing call has one.
+    std::size_t index = lane.stack.size();
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        const Frame& frame = lane.stack[i];
+        if (frame.kind == Kind::free && frame.item != 0 && !frame.free_seen) {
+            index = i;
+            break;
+        }
+        if (frame.kind != Kind::free && frame.kind != Kind::free_tail) {
+            if (i + 1 < lane.stack.size() || frame.item == 0 || frame.kind != Kind::carry) {
+                break;
+            }
+        }
+    }
+    if (index < lane.stack.size()) {
+        pop_to(lane, index + 1);
+        book_.item(lane.stack[index].item).flags |= via_tracepoint;
+    } else {
+        const bool reads_udp = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+            return functions_[frame.symbol].name == "skb_consume_udp";
+        });
+        if (reads_udp && !is_drop) {
+            (void)open_call(lane, {"skb_consume_udp"});
+            push_call(lane, record, symbol_named("__consume_stateless_skb"), via_tracepoint).by_jump = true;
+        } else {
+            push_call(lane, record, symbol_named(is_drop ? "kfree_skb_reason" : "consume_skb"),
+                      via_tracepoint);
+        }
+        index = lane.stack.size() - 1;
+    }
+    const Slot slot = prove(lane, record, index, decoder.skb.read(record.data), Evidence::free);
+    lane.stack[index].free_seen = true;
+    for (Frame& frame : lane.stack) {
+        frame.freed = slot;
+        frame.has_freed = true;
+    }
+    if (slot == 0) {
+        ++foreign_frees_;
+        for (Frame& frame : lane.stack) {
+            frame.wait = 0;
+        }
+        return;
+    }
+    const std::uint32_t item = lane.stack[index].item;
+    SlotRecord& known = book_.at(slot);
+    if (known.dead) {
+        return;
+    }
+    // A driver that frees what it sent before the sender has returned from it: the transmission is a fact
+    // now.
+    if (known.driver_call != 0 && !known.transmitted && known.packet.verdict == Verdict::in_flight &&
+        !known.looped) {
+        const bool by_sender = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+            return frame.lists && book_.resolve(frame.lists->in_driver) == slot;
+        });
+        if (!by_sender) {
+            book_.transmitted(slot, known.driver_call);
+        }
+    }
+    const bool is_clone = known.kind == SlotRecord::Kind::clone;
+    const Verdict verdict = known.packet.verdict;
+    DropReasonId reason = DropReasonId::none;
+    bool no_drop = !is_drop || is_clone || verdict == Verdict::sent || verdict == Verdict::forwarded;
+    FunctionId where = book_.item(item).function_id();
+    if (!no_drop) {
+        const auto hit = file_.symbols().find(decoder.location.read(record.data));
+        std::string_view place = without_suffix(hit.name);
+        for (std::size_t i = index; i-- > 0 && (place.empty() || kind_of(place) == Kind::free);) {
+            place = functions_[lane.stack[i].symbol]
+                        .name; // freed by a helper: whoever called it dropped the packet
+        }
+        if (decoder.reason) {
+            const std::uint64_t number = decoder.reason.read(record.data);
+            if (number < decoder.reasons.size()) {
+                reason = decoder.reasons[number];
+                no_drop = decoder.reason_is_none[number];
+            } else {
+                reason = Catalog::drop_reason_of(trace_.info.kernel, static_cast<int>(number));
+            }
+        } else {
+            reason = reason_without_field(slot, place);
+        }
+        if (!place.empty()) {
+            where = functions_[symbol_named(place)].id;
+        }
+        // In a socket's queue it was delivered; refusing it there, or a wrong checksum found on reading, is a
+        // drop.
+        const bool refused = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+            return is_one_of(functions_[frame.symbol].name,
+                             {"udp_queue_rcv_one_skb", "udp_unicast_rcv_skb", "__udp4_lib_rcv",
+                              "udpv6_queue_rcv_one_skb", "__udp6_lib_rcv", "udp6_unicast_rcv_skb",
+                              "__udp_queue_rcv_skb", "udp_queue_rcv_skb", "raw_rcv", "ping_rcv",
+                              "udp_recvmsg", "udpv6_recvmsg"});
+        });
+        if (verdict == Verdict::delivered && !refused) {
+            no_drop = true; // the socket was closed with unread datagrams
+        }
+    }
+    if (!no_drop) {
+        book_.dropped(slot, reason, where, item);
+    } else if (verdict == Verdict::in_flight) {
+        book_.decide(slot, is_clone && known.tapped ? Verdict::delivered : Verdict::consumed, item);
+    }
+    book_.freed(slot, item);
+}
+
+// ---- what events tell besides
+// ---------------------------------------------------------------------------------------
+
+void Correlator::on_fib(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const Frame* call = open_call(lane, {"fib_table_lookup"});
+    if (call == nullptr) {
+        call = &push_call(lane, record, symbol_named("fib_table_lookup"), via_tracepoint);
+    }
+    book_.item(call->item).flags |= via_tracepoint;
+    FlowKey flow;
+    flow.source = v4_address(decoder.address_a.bytes(record.data));
+    flow.destination = v4_address(decoder.address_b.bytes(record.data));
+    flow.protocol = static_cast<std::uint8_t>(decoder.protocol.read(record.data));
+    flow.source_port = static_cast<std::uint16_t>(decoder.port_a.read(record.data));
+    flow.destination_port = static_cast<std::uint16_t>(decoder.port_b.read(record.data));
+    if (flow.protocol == protocol_icmp) {
+        lane.icmp_flow = flow;
+    }
+    if (call->packet == 0) {
+        return;
+    }
+    SlotRecord& known = book_.at(call->packet);
+    const bool needs_ports = flow.protocol == protocol_udp || flow.protocol == protocol_tcp;
+    if (known.kind == SlotRecord::Kind::transmit && !known.packet.flow && flow.protocol != 0 &&
+        (!needs_ports || flow.destination_port != 0)) {
+        known.packet.flow = flow;
+    }
+}
+
+void Correlator::on_icmp_send(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    const std::size_t frame = frame_for(lane, record, {"__icmp_send"}, "__icmp_send");
+    const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::kprobe);
+    if (slot == 0 || book_.at(slot).packet.flow) {
+        return;
+    }
+    FlowKey flow;
+    flow.source = v4_address(decoder.address_a.bytes(record.data));
+    flow.destination = v4_address(decoder.address_b.bytes(record.data));
+    flow.protocol = protocol_udp; // the event gives ports of UDP only (include/trace/events/icmp.h)
+    flow.source_port = static_cast<std::uint16_t>(decoder.port_a.read(record.data));
+    flow.destination_port = static_cast<std::uint16_t>(decoder.port_b.read(record.data));
+    if (flow.destination_port != 0) {
+        book_.at(slot).packet.flow = flow;
+    }
+}
+
+std::string Correlator::neighbour_name(const RawRecord& record, const Decoder& decoder)
+{
+    return fmt::format("{} on {}", v4_address(decoder.address_b.bytes(record.data)).text(),
+                       decoder.name.text(record.data));
+}
+
+void Correlator::on_neigh_update(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    lane.neighbour = neighbour_name(record, decoder);
+    if (Frame* call = open_call(lane, {"__neigh_update", "neigh_update"})) {
+        book_.item(call->item).flags |= via_tracepoint;
+    }
+}
+
+void Correlator::on_neigh_sent(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    Frame* call = open_call(lane, {"__neigh_event_send"});
+    if (call == nullptr || call->packet == 0) {
+        return;
+    }
+    book_.item(call->item).flags |= via_tracepoint;
+    const bool is_incomplete = decoder.number.read(record.data) == nud_incomplete;
+    wait_for_neighbour(call->packet, call->item, neighbour_name(record, decoder), is_incomplete);
+}
+
+/// The packet stands in the neighbour's queue from within __neigh_event_send on; the answer may even come
+/// before that function returns. Once the neighbour's name is known the queue bears it.
+void Correlator::wait_for_neighbour(Slot packet, std::uint32_t item, const std::string& neighbour,
+                                    bool queues)
+{
+    SlotRecord& known = book_.at(packet);
+    const auto at = std::ranges::find_if(unresolved_, [&](const Waiting& waiting) {
+        return book_.resolve(waiting.slot) == book_.resolve(packet);
+    });
+    if (at != unresolved_.end()) {
+        if (at->neighbour.empty() && !neighbour.empty()) {
+            at->neighbour = neighbour;
+            book_.name_queue(known.waiting_side, neighbour);
+        }
+        return;
+    }
+    if (!queues || known.dead || known.left_neighbour) {
+        return; // the neighbour is known: the packet goes on
+    }
+    known.waiting_side =
+        book_.add_queue_side(item, EventKind::enqueue, packet, {QueueKind::arp_queue, neighbour});
+    unresolved_.push_back({packet, neighbour});
+}
+
+void Correlator::on_return_marker(const RawRecord& record, const Decoder& decoder)
+{
+    // These events come when their function is about to return: what was called before it has returned.
+    (void)decoder;
+    Lane& lane = lane_of(record);
+    const std::string& name = file_.format(record.event_id)->name;
+    Frame* call =
+        name == "napi_poll" ? open_call(lane, {"__napi_poll", "napi_poll"})
+        : name == "sock_send_length"
+            ? open_call(lane, {"__sys_sendto", "__x64_sys_sendto", "__x64_sys_sendmsg", "__x64_sys_sendmmsg"})
+            : open_call(lane, {"sock_recvmsg"});
+    if (call != nullptr) {
+        book_.item(call->item).flags |= via_tracepoint;
+    }
+}
+
+void Correlator::on_merge_only(const RawRecord& record, const Decoder& decoder)
+{
+    (void)decoder;
+    Lane& lane = lane_of(record);
+    const std::string& name = file_.format(record.event_id)->name;
+    Frame* call = nullptr;
+    if (name == "sk_data_ready") {
+        call = open_call(lane, {"sock_def_readable"});
+    } else if (name == "neigh_create") {
+        call = open_call(lane, {"___neigh_create", "__neigh_create"});
+    } else if (name == "neigh_timer_handler") {
+        call = open_call(lane, {"neigh_timer_handler"});
+    } else {
+        call = open_call(lane, {"skb_copy_datagram_iter", "__skb_datagram_iter"});
+    }
+    if (call != nullptr) {
+        book_.item(call->item).flags |= via_tracepoint;
+    }
+}
+
+} // namespace skbscope
