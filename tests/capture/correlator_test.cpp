@@ -1,4 +1,5 @@
-// Attribution on invented records that follow the kernel's own order of calls: what the recordings at hand do not show.
+// Attribution on invented records that follow the kernel's own order of calls: what the recordings at hand do
+// not show.
 
 #include "capture/import.h"
 #include "core/catalog/catalog.h"
@@ -21,8 +22,10 @@ using testing::TraceDatBuilder;
 
 Trace imported(const TraceDatBuilder& builder)
 {
-    const auto path = std::filesystem::temp_directory_path() / fmt::format("skbscope-correlator-{}", ::getpid());
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << builder.file(TraceDatBuilder::Layout::version_6);
+    const auto path =
+        std::filesystem::temp_directory_path() / fmt::format("skbscope-correlator-{}", ::getpid());
+    std::ofstream(path, std::ios::binary | std::ios::trunc)
+        << builder.file(TraceDatBuilder::Layout::version_6);
     auto result = import_trace_dat(path.string());
     std::filesystem::remove(path);
     EXPECT_TRUE(result) << (result ? "" : result.error().describe());
@@ -59,7 +62,9 @@ constexpr std::uint64_t skb_c = 0xffff888000030000;
 void poll_begins(TraceDatBuilder& trace)
 {
     trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs");
-    trace.call("__napi_poll", "net_rx_action").call("e1000_clean", "__napi_poll").call("e1000_clean_rx_irq", "e1000_clean");
+    trace.call("__napi_poll", "net_rx_action")
+        .call("e1000_clean", "__napi_poll")
+        .call("e1000_clean_rx_irq", "e1000_clean");
 }
 
 void frame_arrives(TraceDatBuilder& trace, std::uint64_t skb)
@@ -83,14 +88,16 @@ void core(TraceDatBuilder& trace, std::uint64_t skb)
 
 void deliver(TraceDatBuilder& trace)
 {
-    trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("ip_local_deliver_finish", "ip_sublist_rcv_finish");
-    trace.call("udp_rcv", "ip_protocol_deliver_rcu").call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
+    trace.call("ip_local_deliver", "ip_sublist_rcv_finish")
+        .call("ip_local_deliver_finish", "ip_sublist_rcv_finish");
+    trace.call("udp_rcv", "ip_protocol_deliver_rcu")
+        .call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
 }
 
 const std::vector<std::string> path_of_one = {
-    "__napi_alloc_skb",  "eth_type_trans",     "napi_gro_receive", "dev_gro_receive",         "__netif_receive_skb_core",
-    "ip_rcv_core",       "ip_rcv_finish_core", "ip_local_deliver", "ip_local_deliver_finish", "udp_rcv",
-    "__udp_enqueue_schedule_skb"};
+    "__napi_alloc_skb",         "eth_type_trans", "napi_gro_receive",          "dev_gro_receive",
+    "__netif_receive_skb_core", "ip_rcv_core",    "ip_rcv_finish_core",        "ip_local_deliver",
+    "ip_local_deliver_finish",  "udp_rcv",        "__udp_enqueue_schedule_skb"};
 
 TEST(Correlator, BatchOfThreeIsServedInOrderAndEachCallGoesToItsPacket)
 {
@@ -141,8 +148,10 @@ TEST(Correlator, ListPartedByRouteInterleavesRoutingAndDelivery)
     core(trace, skb_b);
     trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
     trace.call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
-    // ip_list_rcv_finish hands over the sublist when the next packet's route differs: after having routed that one.
-    trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    // ip_list_rcv_finish hands over the sublist when the next packet's route differs: after having routed
+    // that one.
+    trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv")
+        .call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
     deliver(trace);
     deliver(trace);
     trace.softirq_exit();
@@ -191,10 +200,11 @@ TEST(Correlator, SharedCallsStandOnceAndInEachJourney)
     ASSERT_EQ(result.packet_count(), 2U);
     for (const PacketId id : {PacketId{1}, PacketId{2}}) {
         EXPECT_THAT(journey_calls(result, id),
-                    ElementsAre("e1000_intr", "handle_softirqs", "net_rx_action", "__napi_poll", "e1000_clean",
-                                "e1000_clean_rx_irq", "__napi_alloc_skb", "eth_type_trans", "napi_gro_receive",
-                                "dev_gro_receive", "napi_complete_done", "netif_receive_skb_list_internal",
-                                "__netif_receive_skb_list_core", "__netif_receive_skb_core"));
+                    ElementsAre("e1000_intr", "handle_softirqs", "net_rx_action", "__napi_poll",
+                                "e1000_clean", "e1000_clean_rx_irq", "__napi_alloc_skb", "eth_type_trans",
+                                "napi_gro_receive", "dev_gro_receive", "napi_complete_done",
+                                "netif_receive_skb_list_internal", "__netif_receive_skb_list_core",
+                                "__netif_receive_skb_core"));
     }
 }
 
@@ -206,7 +216,8 @@ TEST(Correlator, AddressThatTheSlabHandsOutAgainIsANewPacket)
         frame_arrives(trace, skb_a);
         list_begins(trace);
         core(trace, skb_a);
-        trace.call("kfree_skb_reason", "__netif_receive_skb_core").dropped(skb_a, "__netif_receive_skb_core", 2);
+        trace.call("kfree_skb_reason", "__netif_receive_skb_core")
+            .dropped(skb_a, "__netif_receive_skb_core", 2);
         trace.softirq_exit();
     }
     const Trace result = imported(trace);
@@ -269,8 +280,9 @@ TEST(Correlator, ReadersTakeTheDatagramThatTheirFreeEventNames)
     read(171, skb_a);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 2U);
-    const std::vector<std::string> reading = {"__x64_sys_recvfrom",      "udp_recvmsg",      "skb_consume_udp",
-                                              "__consume_stateless_skb", "skb_release_data", "kfree_skbmem"};
+    const std::vector<std::string> reading = {"__x64_sys_recvfrom", "udp_recvmsg",
+                                              "skb_consume_udp",    "__consume_stateless_skb",
+                                              "skb_release_data",   "kfree_skbmem"};
     for (const PacketId id : {PacketId{1}, PacketId{2}}) {
         const auto calls = own_calls(result, id);
         ASSERT_EQ(calls.size(), 4 + reading.size());
@@ -291,8 +303,9 @@ TEST(Correlator, CallsOfOtherSystemCallsBelongToNoPacket)
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
     EXPECT_THAT(own_calls(result, PacketId{1}),
-                ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive", "__x64_sys_recvfrom",
-                            "udp_recvmsg", "skb_consume_udp", "__consume_stateless_skb"));
+                ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive",
+                            "__x64_sys_recvfrom", "udp_recvmsg", "skb_consume_udp",
+                            "__consume_stateless_skb"));
 }
 
 TEST(Correlator, InterruptInTheMiddleOfAPollDoesNotDisturbIt)
@@ -300,21 +313,29 @@ TEST(Correlator, InterruptInTheMiddleOfAPollDoesNotDisturbIt)
     TraceDatBuilder trace;
     poll_begins(trace);
     trace.call("__napi_alloc_skb", "e1000_clean_rx_irq");
-    trace.on(0, TraceDatBuilder::hardirq).call("e1000_intr", "__handle_irq_event_percpu").call("napi_schedule_prep", "e1000_intr");
+    trace.on(0, TraceDatBuilder::hardirq)
+        .call("e1000_intr", "__handle_irq_event_percpu")
+        .call("napi_schedule_prep", "e1000_intr");
     trace.on(0, TraceDatBuilder::softirq).call("eth_type_trans", "e1000_clean_rx_irq");
     trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb_a, 92);
     trace.softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
-    EXPECT_THAT(own_calls(result, PacketId{1}), ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive"));
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive"));
 }
 
 TEST(Correlator, FunctionReachedByAJumpStandsBelowTheOneThatJumped)
 {
     TraceDatBuilder trace;
-    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("__netif_receive_skb_core", "process_backlog").received(skb_a, 92);
-    trace.call("ip_protocol_deliver_rcu", "__netif_receive_skb_core").call("udp_rcv", "ip_protocol_deliver_rcu");
-    trace.call("__udp4_lib_rcv", "ip_protocol_deliver_rcu").call("raw_local_deliver", "ip_protocol_deliver_rcu");
+    trace.on(0, TraceDatBuilder::softirq)
+        .softirq_entry()
+        .call("__netif_receive_skb_core", "process_backlog")
+        .received(skb_a, 92);
+    trace.call("ip_protocol_deliver_rcu", "__netif_receive_skb_core")
+        .call("udp_rcv", "ip_protocol_deliver_rcu");
+    trace.call("__udp4_lib_rcv", "ip_protocol_deliver_rcu")
+        .call("raw_local_deliver", "ip_protocol_deliver_rcu");
     const Trace result = imported(trace);
     std::map<std::string, int> depth;
     for (std::size_t i = 0; i < result.size(); ++i) {
@@ -323,24 +344,30 @@ TEST(Correlator, FunctionReachedByAJumpStandsBelowTheOneThatJumped)
         }
     }
     EXPECT_EQ(depth["__udp4_lib_rcv"], depth["udp_rcv"] + 1);
-    EXPECT_EQ(depth["raw_local_deliver"], depth["udp_rcv"]) << "no function ends in it: it is the caller's own callee";
+    EXPECT_EQ(depth["raw_local_deliver"], depth["udp_rcv"])
+        << "no function ends in it: it is the caller's own callee";
 }
 
-// ---- sending --------------------------------------------------------------------------------------------------------
+// ---- sending
+// --------------------------------------------------------------------------------------------------------
 
 void datagram_is_made(TraceDatBuilder& trace)
 {
     trace.call("inet_sendmsg", "__sock_sendmsg").call("udp_sendmsg", "__sock_sendmsg");
     trace.call("ip_make_skb", "udp_sendmsg").call("__ip_append_data", "ip_make_skb");
     trace.call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
-    trace.call("udp_send_skb", "udp_sendmsg").call("ip_send_skb", "udp_send_skb").call("__ip_local_out", "ip_send_skb");
+    trace.call("udp_send_skb", "udp_sendmsg")
+        .call("ip_send_skb", "udp_send_skb")
+        .call("__ip_local_out", "ip_send_skb");
 }
 
 void datagram_goes_out(TraceDatBuilder& trace, std::uint64_t skb)
 {
     trace.call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output");
     trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 106);
-    trace.call("sch_direct_xmit", "__dev_queue_xmit").call("dev_hard_start_xmit", "sch_direct_xmit").starts(skb, 106);
+    trace.call("sch_direct_xmit", "__dev_queue_xmit")
+        .call("dev_hard_start_xmit", "sch_direct_xmit")
+        .starts(skb, 106);
     trace.call("e1000_xmit_frame", "dev_hard_start_xmit");
 }
 
@@ -357,7 +384,8 @@ std::vector<EventKind> kinds_of(const Trace& trace, PacketId packet)
 {
     std::vector<EventKind> kinds;
     for (std::size_t i = 0; i < trace.size(); ++i) {
-        if (trace[i].packet_id() == packet && !trace[i].is_call() && trace[i].event_kind() != EventKind::field) {
+        if (trace[i].packet_id() == packet && !trace[i].is_call() &&
+            trace[i].event_kind() != EventKind::field) {
             kinds.push_back(trace[i].event_kind());
         }
     }
@@ -367,23 +395,30 @@ std::vector<EventKind> kinds_of(const Trace& trace, PacketId packet)
 TEST(Correlator, CallsBeforeTheAddressIsKnownBelongToTheDatagram)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("__sys_sendto", "__x64_sys_sendto");
+    trace.on(1, TraceDatBuilder::task, 172)
+        .call("__x64_sys_sendto", "do_syscall_64")
+        .call("__sys_sendto", "__x64_sys_sendto");
     datagram_is_made(trace);
     datagram_goes_out(trace, skb_a);
-    trace.transmitted(skb_a, 106).call("__qdisc_run", "__dev_queue_xmit").call("fq_codel_dequeue", "__qdisc_run").dequeued(0, 0);
+    trace.transmitted(skb_a, 106)
+        .call("__qdisc_run", "__dev_queue_xmit")
+        .call("fq_codel_dequeue", "__qdisc_run")
+        .dequeued(0, 0);
     completion(trace, skb_a);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
     EXPECT_THAT(own_calls(result, PacketId{1}),
-                ElementsAre("__x64_sys_sendto", "__sys_sendto", "inet_sendmsg", "udp_sendmsg", "ip_make_skb", "__ip_append_data",
-                            "sock_alloc_send_pskb", "__alloc_skb", "udp_send_skb", "ip_send_skb", "__ip_local_out", "ip_output",
-                            "ip_finish_output2", "__dev_queue_xmit", "sch_direct_xmit", "dev_hard_start_xmit",
-                            "e1000_xmit_frame", "e1000_unmap_and_free_tx_resource", "e1000_unmap_and_free_tx_resource",
+                ElementsAre("__x64_sys_sendto", "__sys_sendto", "inet_sendmsg", "udp_sendmsg", "ip_make_skb",
+                            "__ip_append_data", "sock_alloc_send_pskb", "__alloc_skb", "udp_send_skb",
+                            "ip_send_skb", "__ip_local_out", "ip_output", "ip_finish_output2",
+                            "__dev_queue_xmit", "sch_direct_xmit", "dev_hard_start_xmit", "e1000_xmit_frame",
+                            "e1000_unmap_and_free_tx_resource", "e1000_unmap_and_free_tx_resource",
                             "napi_consume_skb", "skb_release_data"));
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::sent);
     EXPECT_TRUE(result.packet(PacketId{1}).sent_here);
-    EXPECT_THAT(kinds_of(result, PacketId{1}), ElementsAre(EventKind::birth, EventKind::enqueue, EventKind::verdict,
-                                                           EventKind::dequeue, EventKind::free));
+    EXPECT_THAT(kinds_of(result, PacketId{1}),
+                ElementsAre(EventKind::birth, EventKind::enqueue, EventKind::verdict, EventKind::dequeue,
+                            EventKind::free));
 }
 
 TEST(Correlator, CompletionMayOvertakeTheSenderAndItsAddressBeReusedBeforeNetDevXmit)
@@ -423,7 +458,9 @@ TEST(Correlator, DatagramDroppedBeforeItHasADeviceIsNamedByItsFree)
     TraceDatBuilder trace;
     trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
     datagram_is_made(trace);
-    trace.call("nf_hook_slow", "__ip_local_out").call("kfree_skb_reason", "nf_hook_slow").dropped(skb_a, "nf_hook_slow", 2);
+    trace.call("nf_hook_slow", "__ip_local_out")
+        .call("kfree_skb_reason", "nf_hook_slow")
+        .dropped(skb_a, "nf_hook_slow", 2);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
@@ -465,8 +502,8 @@ TEST(Correlator, CloneOfATapIsAPacketOfItsOwn)
     EXPECT_EQ(result.packet(PacketId{2}).parent, PacketId{1});
     EXPECT_EQ(result.packet(PacketId{2}).relation, Relation::clone);
     EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
-    EXPECT_THAT(own_calls(result, PacketId{2}),
-                ElementsAre("tpacket_rcv", "sock_def_readable", "consume_skb", "skb_release_data", "kfree_skbmem"));
+    EXPECT_THAT(own_calls(result, PacketId{2}), ElementsAre("tpacket_rcv", "sock_def_readable", "consume_skb",
+                                                            "skb_release_data", "kfree_skbmem"));
     EXPECT_EQ(own_calls(result, PacketId{1}).back(), "e1000_xmit_frame");
     EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::Contains("skb_clone"));
 }
@@ -478,12 +515,19 @@ TEST(Correlator, BulkTakenFromAQdiscIsNamedPacketByPacket)
         trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
         datagram_is_made(trace);
         trace.call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output");
-        trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 106).call("pfifo_fast_enqueue", "__dev_queue_xmit");
+        trace.call("__dev_queue_xmit", "ip_finish_output2")
+            .queued(skb, 106)
+            .call("pfifo_fast_enqueue", "__dev_queue_xmit");
     }
     trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_tx_action", "handle_softirqs");
-    trace.call("__qdisc_run", "net_tx_action").call("pfifo_fast_dequeue", "__qdisc_run").call("pfifo_fast_dequeue", "__qdisc_run");
-    trace.dequeued(skb_a, 2).call("sch_direct_xmit", "__qdisc_run").call("validate_xmit_skb_list", "sch_direct_xmit");
-    trace.call("validate_xmit_skb", "validate_xmit_skb_list").call("validate_xmit_skb", "validate_xmit_skb_list");
+    trace.call("__qdisc_run", "net_tx_action")
+        .call("pfifo_fast_dequeue", "__qdisc_run")
+        .call("pfifo_fast_dequeue", "__qdisc_run");
+    trace.dequeued(skb_a, 2)
+        .call("sch_direct_xmit", "__qdisc_run")
+        .call("validate_xmit_skb_list", "sch_direct_xmit");
+    trace.call("validate_xmit_skb", "validate_xmit_skb_list")
+        .call("validate_xmit_skb", "validate_xmit_skb_list");
     trace.call("dev_hard_start_xmit", "sch_direct_xmit");
     for (const std::uint64_t skb : {skb_a, skb_b}) {
         trace.starts(skb, 106).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb, 106);
@@ -496,8 +540,9 @@ TEST(Correlator, BulkTakenFromAQdiscIsNamedPacketByPacket)
         EXPECT_EQ(std::ranges::count(calls, "e1000_xmit_frame"), 1) << to_index(id);
         EXPECT_EQ(std::ranges::count(calls, "validate_xmit_skb"), 1) << to_index(id);
         EXPECT_EQ(std::ranges::count(calls, "dev_hard_start_xmit"), 0) << "serves both";
-        EXPECT_THAT(kinds_of(result, id), ElementsAre(EventKind::birth, EventKind::enqueue, EventKind::dequeue,
-                                                      EventKind::enqueue, EventKind::verdict));
+        EXPECT_THAT(kinds_of(result, id),
+                    ElementsAre(EventKind::birth, EventKind::enqueue, EventKind::dequeue, EventKind::enqueue,
+                                EventKind::verdict));
         EXPECT_EQ(result.packet(id).verdict, Verdict::sent);
     }
 }
@@ -505,9 +550,14 @@ TEST(Correlator, BulkTakenFromAQdiscIsNamedPacketByPacket)
 TEST(Correlator, ReaderThatBlockedBeforeTheDatagramCameTakesIt)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 171).call("__x64_sys_recvfrom", "do_syscall_64").call("sock_recvmsg", "__x64_sys_recvfrom");
-    trace.call("inet_recvmsg", "sock_recvmsg").call("udp_recvmsg", "inet_recvmsg").call("__skb_recv_udp", "udp_recvmsg");
-    trace.call("__skb_try_recv_from_queue", "__skb_recv_udp").call("__skb_wait_for_more_packets", "__skb_recv_udp");
+    trace.on(1, TraceDatBuilder::task, 171)
+        .call("__x64_sys_recvfrom", "do_syscall_64")
+        .call("sock_recvmsg", "__x64_sys_recvfrom");
+    trace.call("inet_recvmsg", "sock_recvmsg")
+        .call("udp_recvmsg", "inet_recvmsg")
+        .call("__skb_recv_udp", "udp_recvmsg");
+    trace.call("__skb_try_recv_from_queue", "__skb_recv_udp")
+        .call("__skb_wait_for_more_packets", "__skb_recv_udp");
     trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64"); // others run meanwhile
     poll_begins(trace);
     frame_arrives(trace, skb_a);
@@ -521,8 +571,9 @@ TEST(Correlator, ReaderThatBlockedBeforeTheDatagramCameTakesIt)
     trace.call("skb_consume_udp", "udp_recvmsg").consumed(skb_a);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
-    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"__x64_sys_recvfrom", "__skb_wait_for_more_packets",
-                                                                         "__skb_try_recv_from_queue", "skb_consume_udp"}));
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ::testing::IsSupersetOf({"__x64_sys_recvfrom", "__skb_wait_for_more_packets",
+                                         "__skb_try_recv_from_queue", "skb_consume_udp"}));
     JourneyIndex index(result);
     index.update();
     const Journey journey = index.journey(PacketId{1});

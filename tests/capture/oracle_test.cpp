@@ -1,5 +1,6 @@
-// Imports of real recordings held against what is known of them: the traffic in the manifest, the path in expected.json
-// (derived from the trace's text by other means), and the sk_buff pointers of the kprobe events.
+// Imports of real recordings held against what is known of them: the traffic in the manifest, the path in
+// expected.json (derived from the trace's text by other means), and the sk_buff pointers of the kprobe
+// events.
 
 #include "capture/function_kinds.h"
 #include "capture/import.h"
@@ -27,7 +28,8 @@ using testing::recordings;
 bool is_udp_scenario(const fs::path& folder)
 {
     const std::string name = folder.filename().string();
-    return (name.starts_with("udp-rx-") || name.starts_with("udp-tx-")) && name.find("graph") == std::string::npos;
+    return (name.starts_with("udp-rx-") || name.starts_with("udp-tx-")) &&
+           name.find("graph") == std::string::npos;
 }
 
 bool is_receiving(const fs::path& folder)
@@ -59,29 +61,34 @@ std::vector<const PacketRecord*> packets_of(const Trace& trace, const json& phas
     const auto end = phase.at("end").get<std::uint64_t>();
     std::vector<const PacketRecord*> found;
     for (const PacketRecord& packet : trace.packets()) {
-        if (packet.flow && packet.birth.ns >= begin && packet.birth.ns <= end && packet.flow->protocol == 17 &&
-            packet.flow->source.text() == stream.source && packet.flow->destination.text() == stream.destination &&
-            packet.flow->source_port == stream.source_port && packet.flow->destination_port == stream.destination_port) {
+        if (packet.flow && packet.birth.ns >= begin && packet.birth.ns <= end &&
+            packet.flow->protocol == 17 && packet.flow->source.text() == stream.source &&
+            packet.flow->destination.text() == stream.destination &&
+            packet.flow->source_port == stream.source_port &&
+            packet.flow->destination_port == stream.destination_port) {
             found.push_back(&packet);
         }
     }
     return found;
 }
 
-/// Calls that the expected window holds and that serve no packet of the test, or another one: refilling, rescheduling,
-/// looking into empty queues. Per direction: a receiving packet's poll is its own, a sent one's is passed on the way.
+/// Calls that the expected window holds and that serve no packet of the test, or another one: refilling,
+/// rescheduling, looking into empty queues. Per direction: a receiving packet's poll is its own, a sent one's
+/// is passed on the way.
 bool is_set_aside(const std::string& function, bool receiving, bool has_fifo)
 {
-    static const std::set<std::string> always = {
-        "e1000_alloc_rx_buffers", "netif_tx_wake_queue", "netif_schedule_queue", "net_rps_action_and_irq_enable",
-        "net_tx_action", "release_sock", "__netif_schedule", "check_sq_full_and_disable"};
-    static const std::set<std::string> when_receiving = {"free_old_xmit_skbs", "free_old_xmit", "__free_old_xmit",
-                                                         "virtqueue_get_buf"};
-    static const std::set<std::string> when_sending = {"e1000_clean_rx_irq", "napi_complete_done", "virtqueue_get_buf_ctx",
-                                                       "fq_codel_dequeue"};
+    static const std::set<std::string> always = {"e1000_alloc_rx_buffers", "netif_tx_wake_queue",
+                                                 "netif_schedule_queue",   "net_rps_action_and_irq_enable",
+                                                 "net_tx_action",          "release_sock",
+                                                 "__netif_schedule",       "check_sq_full_and_disable"};
+    static const std::set<std::string> when_receiving = {"free_old_xmit_skbs", "free_old_xmit",
+                                                         "__free_old_xmit", "virtqueue_get_buf"};
+    static const std::set<std::string> when_sending = {"e1000_clean_rx_irq", "napi_complete_done",
+                                                       "virtqueue_get_buf_ctx", "fq_codel_dequeue"};
     // fq_codel is bypassed when idle: what runs after the driver took the packet looks for others.
     const bool bypassed = !receiving && !has_fifo && function == "__qdisc_run";
-    return always.contains(function) || bypassed || (receiving ? when_receiving : when_sending).contains(function);
+    return always.contains(function) || bypassed ||
+           (receiving ? when_receiving : when_sending).contains(function);
 }
 
 using Steps = std::map<int, std::vector<std::string>>; // per CPU
@@ -103,14 +110,16 @@ Steps expected_steps(const json& journey, bool receiving)
             continue;
         }
         const std::string function(without_suffix(name));
-        const std::string caller = event.size() > 4 && event.at(4).is_string() ? event.at(4).get<std::string>() : "";
+        const std::string caller =
+            event.size() > 4 && event.at(4).is_string() ? event.at(4).get<std::string>() : "";
         if (function == "tpacket_rcv" && caller.find("dev_queue_xmit_nit") != std::string::npos) {
             in_clone[cpu] = true;
         }
         if (in_clone[cpu] || is_set_aside(function, receiving, has_fifo)) {
             continue;
         }
-        // Of the calls that look for work the one that finds the packet is its own: once, not as often as they look.
+        // Of the calls that look for work the one that finds the packet is its own: once, not as often as
+        // they look.
         const bool looks = function == "pfifo_fast_dequeue" || function == "virtqueue_get_buf" ||
                            function == "virtqueue_get_buf_ctx" || function.starts_with("free_old_xmit") ||
                            function == "__free_old_xmit";
@@ -135,7 +144,8 @@ Steps journey_steps(const Trace& trace, const Journey& journey)
     Steps steps;
     for (const Step& step : journey.steps) {
         const Event& event = trace[step.ordinal];
-        steps[static_cast<int>(event.cpu)].emplace_back(without_suffix(trace.function_name(event.function_id())));
+        steps[static_cast<int>(event.cpu)].emplace_back(
+            without_suffix(trace.function_name(event.function_id())));
     }
     return steps;
 }
@@ -159,7 +169,8 @@ class Recording : public ::testing::TestWithParam<fs::path> {};
 std::string test_name(const ::testing::TestParamInfo<fs::path>& info)
 {
     std::string name = name_of(info.param);
-    std::ranges::replace_if(name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+    std::ranges::replace_if(
+        name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
     return name;
 }
 
@@ -182,15 +193,16 @@ TEST_P(UdpRecording, CountsOfEachPhaseAreThoseOfTheManifest)
         ASSERT_TRUE(stream);
         const auto packets = packets_of(imported->trace, phase, *stream);
         const auto with = [&](Verdict verdict) {
-            return static_cast<std::size_t>(
-                std::ranges::count_if(packets, [&](const PacketRecord* packet) { return packet->verdict == verdict; }));
+            return static_cast<std::size_t>(std::ranges::count_if(
+                packets, [&](const PacketRecord* packet) { return packet->verdict == verdict; }));
         };
         SCOPED_TRACE(phase.at("name").get<std::string>());
         EXPECT_EQ(packets.size(), stream->sent);
         if (!is_receiving(GetParam())) {
             EXPECT_EQ(with(Verdict::sent), stream->sent);
         } else if (phase.at("result").contains("received")) {
-            EXPECT_EQ(with(Verdict::delivered), phase.at("result").at("received").at("received").get<std::size_t>());
+            EXPECT_EQ(with(Verdict::delivered),
+                      phase.at("result").at("received").at("received").get<std::size_t>());
         } else {
             EXPECT_EQ(with(Verdict::dropped), stream->sent);
             for (const PacketRecord* packet : packets) {
@@ -210,8 +222,8 @@ TEST_P(UdpRecording, EveryTestPacketWentTheExpectedPathAndNoOther)
     const json manifest = read_json(GetParam() / "manifest.json");
     const json expected = read_json(GetParam() / "expected.json");
     // Seen through their tracepoints only, so not among the expected functions.
-    const std::set<std::string> through_tracepoints = {"__handle_irq_event_percpu", "handle_softirqs", "__do_softirq",
-                                                       "__consume_stateless_skb"};
+    const std::set<std::string> through_tracepoints = {"__handle_irq_event_percpu", "handle_softirqs",
+                                                       "__do_softirq", "__consume_stateless_skb"};
     for (std::size_t i = 0; i < manifest.at("phases").size(); ++i) {
         const json& phase = manifest.at("phases").at(i);
         const json& path = expected.at("phases").at(i);
@@ -231,10 +243,12 @@ TEST_P(UdpRecording, EveryTestPacketWentTheExpectedPathAndNoOther)
         EXPECT_GT(wanted_steps, 35U);
         for (const PacketRecord* packet : packets_of(trace, phase, *stream)) {
             const Steps have = journey_steps(trace, index.journey(packet->id));
-            SCOPED_TRACE(fmt::format("packet {} of {}", to_index(packet->id), phase.at("name").get<std::string>()));
+            SCOPED_TRACE(
+                fmt::format("packet {} of {}", to_index(packet->id), phase.at("name").get<std::string>()));
             for (const auto& [cpu, names] : have) {
                 for (const std::string& name : names) {
-                    EXPECT_TRUE(known.contains(name) || through_tracepoints.contains(name)) << name << " on CPU " << cpu;
+                    EXPECT_TRUE(known.contains(name) || through_tracepoints.contains(name))
+                        << name << " on CPU " << cpu;
                 }
             }
             if (is_cold) {
@@ -242,10 +256,12 @@ TEST_P(UdpRecording, EveryTestPacketWentTheExpectedPathAndNoOther)
             }
             for (const auto& [cpu, names] : wanted) {
                 auto must = names;
-                if (has_icmp) { // whether an ICMP error is sent depends on its rate limit: up to the lookup only
+                if (has_icmp) { // whether an ICMP error is sent depends on its rate limit: up to the lookup
+                                // only
                     const auto icmp = std::ranges::find(must, "__icmp_send");
                     const auto freed = std::ranges::find_if(icmp, must.end(), [](const std::string& name) {
-                        return name == "kfree_skb" || name == "kfree_skb_reason" || name == "sk_skb_reason_drop";
+                        return name == "kfree_skb" || name == "kfree_skb_reason" ||
+                               name == "sk_skb_reason_drop";
                     });
                     std::vector<std::string> own(must.begin(), icmp == must.end() ? icmp : icmp + 1);
                     if (freed != must.end()) {
@@ -254,7 +270,8 @@ TEST_P(UdpRecording, EveryTestPacketWentTheExpectedPathAndNoOther)
                     must = own;
                 }
                 const auto at = have.find(cpu);
-                const std::string missing = first_missing(must, at == have.end() ? std::vector<std::string>{} : at->second);
+                const std::string missing =
+                    first_missing(must, at == have.end() ? std::vector<std::string>{} : at->second);
                 EXPECT_EQ(missing, "") << "missing on CPU " << cpu;
             }
         }
@@ -290,11 +307,13 @@ TEST_P(UdpRecording, JourneysHoldOnlyCallsThatCarryOrEncloseTheirPacket)
                 ++times[name];
             }
             // What happens once in a packet's life.
-            for (const char* once : {"napi_gro_receive", "ip_rcv_core", "ip_rcv_finish_core", "ip_local_deliver", "udp_rcv",
-                                     "__udp_enqueue_schedule_skb", "skb_consume_udp", "udp_sendmsg", "ip_output",
-                                     "ip_finish_output2", "dev_hard_start_xmit", "e1000_xmit_frame", "start_xmit",
-                                     "__ip_make_skb", "napi_consume_skb"}) {
-                EXPECT_LE(times[once], is_receiving(GetParam()) || phase.at("name") != "udp-tx-first" ? 1 : 2) << once;
+            for (const char* once :
+                 {"napi_gro_receive", "ip_rcv_core", "ip_rcv_finish_core", "ip_local_deliver", "udp_rcv",
+                  "__udp_enqueue_schedule_skb", "skb_consume_udp", "udp_sendmsg", "ip_output",
+                  "ip_finish_output2", "dev_hard_start_xmit", "e1000_xmit_frame", "start_xmit",
+                  "__ip_make_skb", "napi_consume_skb"}) {
+                EXPECT_LE(times[once], is_receiving(GetParam()) || phase.at("name") != "udp-tx-first" ? 1 : 2)
+                    << once;
             }
             EXPECT_EQ(times[is_receiving(GetParam()) ? "napi_gro_receive" : "udp_sendmsg"], 1);
         }
@@ -307,12 +326,21 @@ TEST_P(UdpRecording, NestingFollowsTheSourceAlsoWhereFunctionsEndInAJump)
     ASSERT_TRUE(imported) << imported.error().describe();
     const Trace& trace = imported->trace;
     const std::vector<std::pair<std::string, std::string>> nested = {
-        {"net_rx_action", "__netif_receive_skb_core"}, {"ip_list_rcv", "ip_rcv_core"}, {"ip_sublist_rcv", "ip_local_deliver"},
-        {"ip_local_deliver", "ip_local_deliver_finish"}, {"udp_rcv", "__udp4_lib_rcv"},
-        {"udp_queue_rcv_skb", "udp_queue_rcv_one_skb"}, {"__sys_recvfrom", "udp_recvmsg"}, {"inet_recvmsg", "udp_recvmsg"},
-        {"inet_sendmsg", "udp_sendmsg"}, {"ip_output", "ip_finish_output"}, {"ip_finish_output", "__ip_finish_output"},
-        {"__ip_finish_output", "ip_finish_output2"}, {"ip_finish_output2", "__dev_queue_xmit"},
-        {"dev_hard_start_xmit", "e1000_xmit_frame"}, {"dev_hard_start_xmit", "start_xmit"}};
+        {"net_rx_action", "__netif_receive_skb_core"},
+        {"ip_list_rcv", "ip_rcv_core"},
+        {"ip_sublist_rcv", "ip_local_deliver"},
+        {"ip_local_deliver", "ip_local_deliver_finish"},
+        {"udp_rcv", "__udp4_lib_rcv"},
+        {"udp_queue_rcv_skb", "udp_queue_rcv_one_skb"},
+        {"__sys_recvfrom", "udp_recvmsg"},
+        {"inet_recvmsg", "udp_recvmsg"},
+        {"inet_sendmsg", "udp_sendmsg"},
+        {"ip_output", "ip_finish_output"},
+        {"ip_finish_output", "__ip_finish_output"},
+        {"__ip_finish_output", "ip_finish_output2"},
+        {"ip_finish_output2", "__dev_queue_xmit"},
+        {"dev_hard_start_xmit", "e1000_xmit_frame"},
+        {"dev_hard_start_xmit", "start_xmit"}};
     JourneyIndex index(trace);
     index.update();
     const json manifest = read_json(GetParam() / "manifest.json");
@@ -358,7 +386,7 @@ TEST_P(UdpRecording, ThePathOfAColdDatagramLeadsThroughTheNeighbourQueue)
         EXPECT_NE(wait.to, never);
         queues.emplace_back(trace.queue(wait.queue).kind == QueueKind::arp_queue ? "neighbour"
                             : trace.queue(wait.queue).kind == QueueKind::tx_ring ? "ring"
-                                                                                  : "qdisc");
+                                                                                 : "qdisc");
     }
     EXPECT_THAT(queues, ::testing::AnyOf(::testing::ElementsAre("neighbour", "ring"),
                                          ::testing::ElementsAre("neighbour", "qdisc", "ring")));
@@ -366,11 +394,12 @@ TEST_P(UdpRecording, ThePathOfAColdDatagramLeadsThroughTheNeighbourQueue)
     for (const Step& step : journey.steps) {
         names.emplace_back(without_suffix(trace.function_name(trace[step.ordinal].function_id())));
     }
-    EXPECT_EQ(first_missing({"udp_sendmsg", "sock_alloc_send_pskb", "ip_output", "ip_finish_output2", "neigh_resolve_output",
-                             "__neigh_event_send", "neigh_probe", "arp_solicit", "neigh_resolve_output", "__dev_queue_xmit",
-                             "dev_hard_start_xmit", "skb_release_data"},
-                            names),
-              "");
+    EXPECT_EQ(
+        first_missing({"udp_sendmsg", "sock_alloc_send_pskb", "ip_output", "ip_finish_output2",
+                       "neigh_resolve_output", "__neigh_event_send", "neigh_probe", "arp_solicit",
+                       "neigh_resolve_output", "__dev_queue_xmit", "dev_hard_start_xmit", "skb_release_data"},
+                      names),
+        "");
 }
 
 TEST_P(UdpRecording, AttributionWithoutKprobesAgreesWithTheirPointers)
@@ -384,8 +413,10 @@ TEST_P(UdpRecording, AttributionWithoutKprobesAgreesWithTheirPointers)
         GTEST_SKIP() << "recorded without kprobe events";
     }
     EXPECT_GT(imported->probes.checked, 50U);
-    EXPECT_EQ(imported->probes.wrong, 0U) << (imported->probes.examples.empty() ? "" : imported->probes.examples[0]);
-    EXPECT_EQ(imported->probes.missed, 0U) << (imported->probes.examples.empty() ? "" : imported->probes.examples[0]);
+    EXPECT_EQ(imported->probes.wrong, 0U)
+        << (imported->probes.examples.empty() ? "" : imported->probes.examples[0]);
+    EXPECT_EQ(imported->probes.missed, 0U)
+        << (imported->probes.examples.empty() ? "" : imported->probes.examples[0]);
 }
 
 TEST_P(UdpRecording, EveryFrameOfTheCaptureFindsItsPacketAndTheClockOffset)
@@ -397,7 +428,8 @@ TEST_P(UdpRecording, EveryFrameOfTheCaptureFindsItsPacketAndTheClockOffset)
     EXPECT_EQ(imported->pcaps[0].packets_without, 0U);
     const json manifest = read_json(GetParam() / "manifest.json");
     const auto offset = manifest.at("clock_realtime_minus_trace_clock_ns").get<std::int64_t>();
-    EXPECT_NEAR(static_cast<double>(imported->trace.info.wall_offset_ns - offset), 0.0, 1e6); // within a millisecond
+    EXPECT_NEAR(static_cast<double>(imported->trace.info.wall_offset_ns - offset), 0.0,
+                1e6); // within a millisecond
     // Payloads are numbered: the n-th datagram of a stream carries the n-th frame.
     int next = -1;
     for (const PacketRecord& packet : imported->trace.packets()) {
@@ -429,10 +461,12 @@ TEST_P(Recording, ImportsWithClosedBooks)
     }
     EXPECT_EQ(state.accounting().born, trace.packet_count());
     for (const PacketRecord& packet : trace.packets()) {
-        EXPECT_EQ(state.packets().contains(packet.id), packet.death == never) << "packet " << to_index(packet.id);
+        EXPECT_EQ(state.packets().contains(packet.id), packet.death == never)
+            << "packet " << to_index(packet.id);
     }
     for (int verdict = 1; verdict < verdict_count; ++verdict) {
-        const auto in_table = std::ranges::count(trace.packets(), static_cast<Verdict>(verdict), &PacketRecord::verdict);
+        const auto in_table =
+            std::ranges::count(trace.packets(), static_cast<Verdict>(verdict), &PacketRecord::verdict);
         EXPECT_EQ(state.accounting().of(static_cast<Verdict>(verdict)), static_cast<std::uint64_t>(in_table))
             << to_string(static_cast<Verdict>(verdict));
     }
@@ -446,14 +480,21 @@ TEST_P(Recording, ImportsWithClosedBooks)
         last = event.time_ns;
         ASSERT_LE(event.packet, trace.packet_count());
         switch (event.event_kind()) {
-        case EventKind::birth: ++births[event.packet]; break;
+        case EventKind::birth:
+            ++births[event.packet];
+            break;
         case EventKind::free:
             ++frees[event.packet];
             EXPECT_EQ(births[event.packet], 1) << "packet " << event.packet << " freed before its birth";
             break;
-        case EventKind::enqueue: EXPECT_EQ(++queued[std::pair(event.packet, event.arg)], 1) << "packet " << event.packet; break;
-        case EventKind::dequeue: EXPECT_EQ(--queued[std::pair(event.packet, event.arg)], 0) << "packet " << event.packet; break;
-        default: break;
+        case EventKind::enqueue:
+            EXPECT_EQ(++queued[std::pair(event.packet, event.arg)], 1) << "packet " << event.packet;
+            break;
+        case EventKind::dequeue:
+            EXPECT_EQ(--queued[std::pair(event.packet, event.arg)], 0) << "packet " << event.packet;
+            break;
+        default:
+            break;
         }
     }
     for (std::uint32_t id = 1; id <= trace.packet_count(); ++id) {

@@ -21,7 +21,8 @@ std::string scratch(const std::string& bytes)
 
 std::string whole_capture()
 {
-    std::ifstream in(testing::small_set() / "6.1.0-56-amd64" / "udp-rx-virtio" / "eth0.pcap", std::ios::binary);
+    std::ifstream in(testing::small_set() / "6.1.0-56-amd64" / "udp-rx-virtio" / "eth0.pcap",
+                     std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
 }
 
@@ -39,7 +40,8 @@ TEST(PcapFile, NanosecondStampsAreKept)
     EXPECT_EQ(file->damage, "");
     EXPECT_EQ(file->frames[0].length, 106U);
     EXPECT_EQ(file->frame(0).size(), 106U);
-    EXPECT_TRUE(std::ranges::any_of(file->frames, [](const PcapFrame& frame) { return frame.wall_ns % 1000 != 0; }));
+    EXPECT_TRUE(
+        std::ranges::any_of(file->frames, [](const PcapFrame& frame) { return frame.wall_ns % 1000 != 0; }));
 }
 
 TEST(PcapFile, MicrosecondStampsBecomeNanoseconds)
@@ -123,7 +125,8 @@ constexpr std::int64_t ms = 1'000'000;
 
 TEST(PcapMatch, UnknownClockOffsetIsFoundFromTheFrames)
 {
-    const PcapFile file = capture({{day + 10 * ms, 60}, {day + 45 * ms, 106}, {day + 77 * ms, 60}, {day + 130 * ms, 106}});
+    const PcapFile file =
+        capture({{day + 10 * ms, 60}, {day + 45 * ms, 106}, {day + 77 * ms, 60}, {day + 130 * ms, 106}});
     std::vector<TapCandidate> packets;
     for (const auto& [time, length] : {std::pair{10U, 60U}, {45U, 106U}, {77U, 60U}, {130U, 106U}}) {
         TapCandidate packet;

@@ -1,5 +1,6 @@
 #pragma once
-// Where the tests find recordings of real kernels: a few in the repository, more where SKBSCOPE_TRACES points.
+// Where the tests find recordings of real kernels: a few in the repository, more where SKBSCOPE_TRACES
+// points.
 
 #include <cstdlib>
 #include <filesystem>

@@ -34,12 +34,12 @@ int main(int argc, char** argv)
         fmt::print("fault: {} {} ({})\n", fault.count, fault.cause, fault.advice);
     }
     for (const PcapMatch& match : imported->pcaps) {
-        fmt::print("pcap {}: {} frames, {} matched, {} packets without\n", match.device, match.frames, match.matched,
-                   match.packets_without);
+        fmt::print("pcap {}: {} frames, {} matched, {} packets without\n", match.device, match.frames,
+                   match.matched, match.packets_without);
     }
     if (!options.use_kprobes) {
-        fmt::print("probes: {} checked, {} wrong, {} missed\n", imported->probes.checked, imported->probes.wrong,
-                   imported->probes.missed);
+        fmt::print("probes: {} checked, {} wrong, {} missed\n", imported->probes.checked,
+                   imported->probes.wrong, imported->probes.missed);
         for (const auto& example : imported->probes.examples) {
             fmt::print("  {}\n", example);
         }
@@ -50,12 +50,13 @@ int main(int argc, char** argv)
         if (what != "all" && what != "summary" && what != std::to_string(to_index(packet.id))) {
             continue;
         }
-        fmt::print("\n#{} {} {} len {} {} birth {} death {} {} reason {} parent {} flow {} bytes {} born in {} ended in {}{}\n",
-                   to_index(packet.id), trace.device(packet.device).name, packet.sent_here ? "sent" : "received",
-                   packet.length, to_string(packet.verdict), packet.birth.ns,
-                   packet.death == never ? 0 : packet.death.ns, packet.end_inferred ? "(inferred)" : "",
-                   Catalog::drop_reason(packet.reason).name, to_index(packet.parent),
-                   packet.flow ? packet.flow->text() : "-", packet.captured_length,
+        fmt::print("\n#{} {} {} len {} {} birth {} death {} {} reason {} parent {} flow {} bytes {} born in "
+                   "{} ended in {}{}\n",
+                   to_index(packet.id), trace.device(packet.device).name,
+                   packet.sent_here ? "sent" : "received", packet.length, to_string(packet.verdict),
+                   packet.birth.ns, packet.death == never ? 0 : packet.death.ns,
+                   packet.end_inferred ? "(inferred)" : "", Catalog::drop_reason(packet.reason).name,
+                   to_index(packet.parent), packet.flow ? packet.flow->text() : "-", packet.captured_length,
                    trace.function_name(packet.birth_function), trace.function_name(packet.end_function),
                    packet.touched_by_loss ? " LOSS" : "");
         if (what == "summary") {
@@ -78,9 +79,9 @@ int main(int argc, char** argv)
         for (const Step& step : journey.steps) {
             const Event& e = trace[step.ordinal];
             events_until(step.ordinal);
-            fmt::print("    {:>14} [{}] {:8} {:10.10} {:{}}{}{} ({}{})\n", e.time_ns, e.cpu, to_string(e.context()),
-                       trace.task(e.task_id()).name, "", e.depth * 2, trace.function_name(e.function_id()),
-                       step.shared ? " *" : "", via_text(e.via()),
+            fmt::print("    {:>14} [{}] {:8} {:10.10} {:{}}{}{} ({}{})\n", e.time_ns, e.cpu,
+                       to_string(e.context()), trace.task(e.task_id()).name, "", e.depth * 2,
+                       trace.function_name(e.function_id()), step.shared ? " *" : "", via_text(e.via()),
                        e.confidence() == Confidence::certain   ? ""
                        : e.confidence() == Confidence::derived ? ", derived"
                                                                : ", assumed");

@@ -25,8 +25,10 @@ public:
         add_format("net", "napi_gro_receive_entry", 21,
                    {{"name", 4, true}, {"pad", 4}, {"skbaddr", 8}, {"protocol", 2}, {"pad2", 2}, {"len", 4}});
         add_format("net", "napi_gro_receive_exit", 22, {{"ret", 4}});
-        add_format("skb", "kfree_skb", 23, {{"skbaddr", 8}, {"location", 8}, {"protocol", 2}, {"pad", 2}, {"reason", 4}},
-                   R"("…", __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, { 3, "NO_SOCKET" }, { 6, "SOCKET_RCVBUFF" }))");
+        add_format(
+            "skb", "kfree_skb", 23,
+            {{"skbaddr", 8}, {"location", 8}, {"protocol", 2}, {"pad", 2}, {"reason", 4}},
+            R"("…", __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, { 3, "NO_SOCKET" }, { 6, "SOCKET_RCVBUFF" }))");
         add_format("skb", "consume_skb", 24, {{"skbaddr", 8}});
         add_format("irq", "softirq_entry", 25, {{"vec", 4}});
         add_format("irq", "softirq_exit", 26, {{"vec", 4}});
@@ -39,7 +41,8 @@ public:
         add_format("qdisc", "qdisc_dequeue", 33, {{"skbaddr", 8}, {"packets", 4}, {"pad", 4}});
     }
 
-    // ---- records; times only grow ------------------------------------------------------------------------------------
+    // ---- records; times only grow
+    // ------------------------------------------------------------------------------------
     TraceDatBuilder& on(std::uint16_t cpu, std::uint8_t flags, std::int32_t pid = 0)
     {
         cpu_ = cpu;
@@ -135,7 +138,8 @@ public:
         return *this;
     }
 
-    // ---- the file -----------------------------------------------------------------------------------------------------
+    // ---- the file
+    // -----------------------------------------------------------------------------------------------------
     [[nodiscard]] std::string file(Layout layout) const
     {
         return layout == Layout::version_6 ? version_6() : version_7(layout == Layout::version_7_zstd);
@@ -168,10 +172,13 @@ private:
         out.insert(out.end(), value.begin(), value.end());
         out.push_back(0);
     }
-    static void put_raw(Bytes& out, const std::string& value) { out.insert(out.end(), value.begin(), value.end()); }
+    static void put_raw(Bytes& out, const std::string& value)
+    {
+        out.insert(out.end(), value.begin(), value.end());
+    }
 
-    void add_format(const std::string& system, const std::string& name, int id, const std::vector<Field>& fields,
-                    const std::string& print = "\"\"")
+    void add_format(const std::string& system, const std::string& name, int id,
+                    const std::vector<Field>& fields, const std::string& print = "\"\"")
     {
         std::string text = fmt::format("name: {}\nID: {}\nformat:\n", name, id);
         const auto field = [&](const std::string& declaration, int offset, int size) {
@@ -184,7 +191,8 @@ private:
         text += "\n";
         int offset = 8;
         for (const Field& one : fields) {
-            field(one.data_loc ? "__data_loc char[] " + one.name : "unsigned long " + one.name, offset, one.size);
+            field(one.data_loc ? "__data_loc char[] " + one.name : "unsigned long " + one.name, offset,
+                  one.size);
             offset += one.size;
         }
         text += "\nprint fmt: " + print + "\n";
@@ -269,7 +277,10 @@ private:
         }
         return out;
     }
-    std::uint16_t cpu_count() const { return static_cast<std::uint16_t>(cpus_.empty() ? 1 : cpus_.rbegin()->first + 1); }
+    std::uint16_t cpu_count() const
+    {
+        return static_cast<std::uint16_t>(cpus_.empty() ? 1 : cpus_.rbegin()->first + 1);
+    }
 
     Bytes ftrace_formats() const
     {
@@ -348,7 +359,8 @@ private:
         put_text(out, uname);
         put(out, std::uint16_t{0});
         put_raw(out, std::string("flyrecord\0", 10));
-        std::size_t offset = (out.size() + 16 * std::size_t{cpu_count()} + page_size - 1) / page_size * page_size;
+        std::size_t offset =
+            (out.size() + 16 * std::size_t{cpu_count()} + page_size - 1) / page_size * page_size;
         const std::size_t first = offset;
         Bytes data;
         for (std::uint16_t cpu = 0; cpu < cpu_count(); ++cpu) {
@@ -423,7 +435,8 @@ private:
         offset_option(18, events);
         offset_option(19, kallsyms_at);
         offset_option(21, tasks_at);
-        // As trace-cmd does: the records behind these options, their index in a second options section at the end.
+        // As trace-cmd does: the records behind these options, their index in a second options section at the
+        // end.
         const std::size_t first_options = out.size();
         std::memcpy(out.data() + options_at, &first_options, 8);
         Bytes done;

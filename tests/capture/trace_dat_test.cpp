@@ -74,9 +74,9 @@ TEST_P(EachLayout, RecordsComeInTimeOrderWithTheirNames)
     EXPECT_EQ(file->task_name(171), "reader");
     EXPECT_THAT(file->damage(), ::testing::IsEmpty());
     EXPECT_THAT(functions_of(*file),
-                ::testing::ElementsAre("[softirq_entry]", "net_rx_action", "e1000_clean_rx_irq", "__napi_alloc_skb",
-                                       "napi_gro_receive", "[napi_gro_receive_entry]", "[napi_gro_receive_exit]",
-                                       "__x64_sys_recvfrom", "[softirq_exit]"));
+                ::testing::ElementsAre("[softirq_entry]", "net_rx_action", "e1000_clean_rx_irq",
+                                       "__napi_alloc_skb", "napi_gro_receive", "[napi_gro_receive_entry]",
+                                       "[napi_gro_receive_exit]", "__x64_sys_recvfrom", "[softirq_exit]"));
 }
 
 TEST_P(EachLayout, LongPausesKeepTheirTime)
@@ -150,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(TraceDat, EachLayout,
                          [](const auto& one) {
                              return one.param == Layout::version_6   ? "Version6"
                                     : one.param == Layout::version_7 ? "Version7"
-                                                                      : "Version7Zstd";
+                                                                     : "Version7Zstd";
                          });
 
 struct Refusal {
@@ -174,14 +174,15 @@ const std::string start_of_file("\x17\x08\x44tracing", 10);
 INSTANTIATE_TEST_SUITE_P(
     TraceDat, Refused,
     ::testing::Values(Refusal{"Empty", "", "empty", ErrorKind::cut},
-                      Refusal{"Foreign", "PK\x03\x04 something else", "not a trace-cmd recording", ErrorKind::foreign},
+                      Refusal{"Foreign", "PK\x03\x04 something else", "not a trace-cmd recording",
+                              ErrorKind::foreign},
                       Refusal{"OnlyTheMagic", start_of_file, "ends inside its header", ErrorKind::cut},
-                      Refusal{"Version5", start_of_file + std::string("5\0\0\x08\0\x10\0\0", 8), "version \"5\"",
-                              ErrorKind::unsupported},
-                      Refusal{"BigEndian", start_of_file + std::string("6\0\x01\x08\0\x10\0\0", 8), "big-endian",
-                              ErrorKind::unsupported},
-                      Refusal{"PageSizeZero", start_of_file + std::string("6\0\0\x08\0\0\0\0", 8), "page size",
-                              ErrorKind::corrupt}),
+                      Refusal{"Version5", start_of_file + std::string("5\0\0\x08\0\x10\0\0", 8),
+                              "version \"5\"", ErrorKind::unsupported},
+                      Refusal{"BigEndian", start_of_file + std::string("6\0\x01\x08\0\x10\0\0", 8),
+                              "big-endian", ErrorKind::unsupported},
+                      Refusal{"PageSizeZero", start_of_file + std::string("6\0\0\x08\0\0\0\0", 8),
+                              "page size", ErrorKind::corrupt}),
     [](const auto& one) { return one.param.name; });
 
 TEST(TraceDat, MissingFileIsNamed)
@@ -214,7 +215,8 @@ TEST(EventFormat, SymbolsOfThePrintFormatAreNamesByNumber)
 TEST(SymbolTable, AddressesBehindTheLastFunctionHaveNoName)
 {
     SymbolTable symbols;
-    symbols.parse("ffffffff81000000 T first\nffffffff81000100 t second\t[module]\nnot a line\nffffffff81000050 D data\n");
+    symbols.parse("ffffffff81000000 T first\nffffffff81000100 t second\t[module]\nnot a "
+                  "line\nffffffff81000050 D data\n");
     EXPECT_EQ(symbols.find(0xffffffff81000000).name, "first");
     EXPECT_EQ(symbols.find(0xffffffff810000ff).name, "first");
     EXPECT_EQ(symbols.find(0xffffffff81000104).name, "second");
@@ -250,7 +252,8 @@ TEST(RealTraceDat, CutOrDamagedItGivesAnErrorOrATrace)
     }
 }
 
-/// "  python3-172 [001] 18.399156612: function: __neigh_create <-- ip_finish_output2" and so on, from report.txt.gz.
+/// "  python3-172 [001] 18.399156612: function: __neigh_create <-- ip_finish_output2" and so on, from
+/// report.txt.gz.
 std::vector<std::string> report_lines(const fs::path& path)
 {
     std::vector<std::string> lines;
@@ -283,7 +286,8 @@ TEST(RealTraceDat, ReadsWhatTraceCmdReportsRecordForRecord)
             ASSERT_LT(next, lines.size()) << folder;
             const std::string& line = lines[next++];
             EXPECT_NE(line.find(fmt::format("[{:03}]", record.cpu)), std::string::npos) << line;
-            const std::string seconds = fmt::format("{}.{:09}:", record.time_ns / 1'000'000'000, record.time_ns % 1'000'000'000);
+            const std::string seconds =
+                fmt::format("{}.{:09}:", record.time_ns / 1'000'000'000, record.time_ns % 1'000'000'000);
             const bool has_time = line.find(seconds) != std::string::npos ||
                                   line.find(fmt::format("{}:", record.time_ns)) != std::string::npos;
             EXPECT_TRUE(has_time) << line << " is not " << seconds;
