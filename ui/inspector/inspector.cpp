@@ -15,6 +15,7 @@
 #include <QStackedWidget>
 #include <QTabBar>
 #include <QTextBrowser>
+#include <QTimer>
 #include <QVBoxLayout>
 
 namespace skbscope::ui {
@@ -91,11 +92,10 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
             m_packetTab = index;
         }
         refresh();
+        followJourney();
     });
     connect(m_page, &QTextBrowser::anchorClicked, this, [this](const QUrl& link) { follow(link.toString()); });
-    connect(m_journey, &JourneyView::showLine, this, [this](int y, int height) {
-        m_journeyScroll->ensureVisible(0, y + height / 2, 0, m_journeyScroll->viewport()->height() / 3);
-    });
+    connect(m_journey, &JourneyView::showLine, this, &Inspector::followJourney);
     connect(&Theme::instance(), &Theme::changed, this, [this] {
         m_pageKey.clear();
         refresh();
@@ -109,6 +109,23 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
     };
     transparent(m_page);
     refresh();
+}
+
+void Inspector::followJourney()
+{
+    // The list has its new height only after the event loop has been round.
+    QTimer::singleShot(0, this, [this] {
+        const QRect line = m_journey->currentRect();
+        if (tab() == journey_tab && !line.isEmpty()) {
+            m_journeyScroll->ensureVisible(0, m_journey->y() + line.center().y(), 0, m_journeyScroll->viewport()->height() / 3);
+        }
+    });
+}
+
+void Inspector::resizeEvent(QResizeEvent* event)
+{
+    QWidget::resizeEvent(event);
+    followJourney();
 }
 
 void Inspector::setSession(Session* session)

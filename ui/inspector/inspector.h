@@ -38,7 +38,12 @@ public:
     [[nodiscard]] JourneyView* journey() const { return m_journey; }
     [[nodiscard]] QString pageText() const;
 
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+
 private:
+    /// Brings the journey's current line into view, once the layout has settled.
+    void followJourney();
     void onSelection();
     void refresh();
     void refreshHead();

@@ -107,6 +107,11 @@ QSize JourneyView::sizeHint() const
     return {300, top() + static_cast<int>(m_rows.size()) * row_height + margin};
 }
 
+QRect JourneyView::currentRect() const
+{
+    return m_current < 0 ? QRect() : QRect(0, top() + m_current * row_height, width(), row_height);
+}
+
 int JourneyView::top() const
 {
     return margin + (m_leftOut > 0 ? row_height : 0);

@@ -23,6 +23,8 @@ public:
     /// Rows now shown, for tests.
     [[nodiscard]] const std::vector<JourneyRow>& rows() const { return m_rows; }
     [[nodiscard]] int current() const { return m_current; }
+    /// Where the current row is drawn; empty if there is none.
+    [[nodiscard]] QRect currentRect() const;
     [[nodiscard]] QSize sizeHint() const override;
     [[nodiscard]] QSize minimumSizeHint() const override { return {200, 40}; }
 

@@ -495,6 +495,22 @@ TEST(PacketView, ASentPacketsHeaderIsNotToldBeforeItIsWritten)
     EXPECT_FALSE(window.inspector()->asText().contains("not written yet")) << window.inspector()->asText().toStdString();
 }
 
+TEST(Inspector, TheJourneysCurrentLineIsInView)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("01-a-datagram-arrives"));
+    window.resize(1280, 720);
+    window.show();
+    window.inspector()->showTab(Inspector::journey_tab);
+    Session& session = *window.session();
+    session.selectPacket(PacketId{1});
+    session.seekToFunction(Catalog::find_function("udp_rcv"));
+    settle();
+    const JourneyView& journey = *window.inspector()->journey();
+    ASSERT_FALSE(journey.currentRect().isEmpty());
+    EXPECT_TRUE(journey.visibleRegion().boundingRect().contains(journey.currentRect().center()));
+}
+
 TEST(Shot, WritesAPictureOfTheAskedSizeInBothThemes)
 {
     MainWindow window(test::services());
