@@ -113,7 +113,7 @@ Result<void> open_in(ui::MainWindow& window, const std::string& file, const Wind
     }
     auto* session = window.session();
     if (request.at && session != nullptr) {
-        session->seek(session->trace().begin_time() + *request.at);
+        session->seek(session->origin() + *request.at);
     }
     if (request.step != 0) {
         const int steps = window.lessonPanel()->stepCount();

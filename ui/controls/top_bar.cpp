@@ -72,7 +72,7 @@ TopBar::TopBar(QWidget* parent) : QWidget(parent)
     m_lesson = chip(tr("Lesson"), this);
     m_model->setToolTip(tr("The kernel in a box, to play with: send packets, turn its knobs"));
     m_live->setEnabled(false);
-    m_live->setToolTip(tr("Watching this machine's own kernel comes with version 0.2.\n"
+    m_live->setToolTip(tr("Watching this machine's own kernel comes with a later version.\n"
                           "Until then: record with trace-cmd, and open the trace.dat here."));
     m_recording->setToolTip(tr("Open a recording, a trace.dat or a pcap"));
     m_lesson->setToolTip(tr("Lessons"));
