@@ -32,18 +32,6 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text)
     return std::nullopt;
 }
 
-IpAddress IpAddress::v4(std::uint32_t host_order)
-{
-    IpAddress address;
-    store_be32(address.bytes.data(), host_order);
-    return address;
-}
-
-std::uint32_t IpAddress::v4_host_order() const
-{
-    return load_be32(bytes.data());
-}
-
 std::string FlowKey::protocol_name() const
 {
     if (ethertype == proto::eth_p_arp) {

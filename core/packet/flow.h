@@ -1,27 +1,14 @@
 #pragma once
 // Who talks to whom: the addresses and ports of one packet.
 
-#include <array>
+#include "core/packet/ip_address.h"
+
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 
 namespace skbscope {
-
-/// An IPv4 or IPv6 address. IPv4 uses the first four bytes, in network order.
-struct IpAddress {
-    std::array<std::uint8_t, 16> bytes{};
-    bool v6 = false;
-    auto operator<=>(const IpAddress&) const = default;
-    /// "10.99.0.1", "fe80::1" (RFC 5952).
-    [[nodiscard]] std::string text() const;
-    /// Parses either form; empty if it is neither.
-    [[nodiscard]] static std::optional<IpAddress> parse(std::string_view text);
-    /// From the host-order number, 10.0.0.1 = 0x0a000001.
-    [[nodiscard]] static IpAddress v4(std::uint32_t host_order);
-    [[nodiscard]] std::uint32_t v4_host_order() const;
-};
 
 /// Addresses, protocol and ports of one packet, in its own direction.
 struct FlowKey {
