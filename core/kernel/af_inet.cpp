@@ -47,15 +47,18 @@ int inet_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payloa
 
 } // namespace
 
-SocketIndex sys_socket(Kernel& k)
+SocketIndex sys_socket(Kernel& k, SocketKind kind, bool inet6)
 {
     Call call(k, fn::__sys_socket);
     Call create(k, fn::inet_create);
     Socket sk;
+    sk.kind = kind;
+    sk.inet6 = inet6;
     sk.host = k.cpu().host;
+    sk.net = k.task(k.cpu().task).net;
     sk.in_use = true;
-    sk.sk_rcvbuf = static_cast<std::uint32_t>(k.host().sysctl.rmem_default);
-    sk.sk_sndbuf = static_cast<std::uint32_t>(k.host().sysctl.wmem_default);
+    sk.sk_rcvbuf = static_cast<std::uint32_t>(k.core_sysctl().rmem_default);
+    sk.sk_sndbuf = static_cast<std::uint32_t>(k.core_sysctl().wmem_default);
     k.w.sockets.push_back(std::move(sk));
     return static_cast<SocketIndex>(k.w.sockets.size() - 1);
 }
@@ -76,7 +79,7 @@ int sys_connect(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t 
 {
     Call call(k, fn::__sys_connect);
     Call connect(k, fn::ip4_datagram_connect);
-    const Destination route = ip_route_output_flow(k, address, k.socket(sk).rcv_saddr);
+    const Destination route = ip_route_output_flow(k, k.sock_net(sk), address, k.socket(sk).rcv_saddr);
     if (!route.valid) {
         return -101; // ENETUNREACH
     }

@@ -91,7 +91,7 @@ void arp_process(Kernel& k, SkbIndex skb)
         const std::int32_t known = __neigh_lookup(k, arp->sender_address(), device, false, packet);
         if (known != nothing) {
             const bool proves = !request && k.skb(skb).pkt_type == PktType::host;
-            const SimTime updated = k.host().neighbours[static_cast<std::size_t>(known)].updated;
+            const SimTime updated = k.w.neighbours[static_cast<std::size_t>(known)].updated;
             neigh_update(k, known, arp->sender_mac(), proves ? Nud::reachable : Nud::stale,
                          k.cpu().now > updated + locktime, packet);
         }
@@ -121,7 +121,7 @@ void arp_rcv(Kernel& k, SkbIndex skb)
 void arp_solicit(Kernel& k, std::int32_t index, SkbIndex skb)
 {
     Call call(k, fn::arp_solicit, skb);
-    const Neighbour neighbour = k.host().neighbours[static_cast<std::size_t>(index)];
+    const Neighbour neighbour = k.w.neighbours[static_cast<std::size_t>(index)];
     const NetDevice& device = k.device(neighbour.device);
     ArpFields request;
     request.sender_mac = device.mac;
@@ -130,7 +130,7 @@ void arp_solicit(Kernel& k, std::int32_t index, SkbIndex skb)
         const auto ip = Ipv4View::checked(skb_network(k, skb));
         request.sender_address = ip ? ip->saddr() : 0;
     }
-    if (inet_addr_type(k, request.sender_address) != AddressType::local) {
+    if (inet_addr_type(k, device.net, request.sender_address) != AddressType::local) {
         request.sender_address = device.addresses.empty() ? 0 : device.addresses.front().address;
     }
     // The first three probes of a known address are unicast; a new entry starts behind them, with broadcasts.

@@ -74,14 +74,22 @@ bool napi_complete_done(Kernel& k, NapiIndex index, std::uint32_t)
     return true;
 }
 
+/// The IPI of another CPU that put packets on this one's backlog.
+void rps_trigger_softirq(Kernel& k, NapiIndex backlog)
+{
+    Call call(k, fn::rps_trigger_softirq);
+    ____napi_schedule(k, backlog);
+    k.count_softnet(k.cpu_row, SoftnetStat::received_rps, PacketId::none);
+}
+
 // ---- net_rx_action ---------------------------------------------------------------------------------------------------------
 
 void begin_net_rx_action(Kernel& k, SoftirqRun& run)
 {
     run.net_rx = NetRxRun{};
     run.net_rx.calls.push_back(k.open(fn::net_rx_action, PacketId::none));
-    run.net_rx.budget = static_cast<std::int32_t>(k.host().sysctl.netdev_budget);
-    run.net_rx.time_limit = k.cpu().now + Duration{k.host().sysctl.netdev_budget_usecs * 1000};
+    run.net_rx.budget = static_cast<std::int32_t>(k.core_sysctl().netdev_budget);
+    run.net_rx.time_limit = k.cpu().now + Duration{k.core_sysctl().netdev_budget_usecs * 1000};
     run.net_rx.list = std::move(k.cpu().poll_list);
     k.cpu().poll_list.clear();
 }
@@ -141,8 +149,7 @@ void end_poll(Kernel& k, SoftirqRun& run)
     k.close_all(poll.calls);
     run.phase = SoftirqRun::Phase::net_rx;
     if (run.net_rx.budget <= 0 || k.cpu().now >= run.net_rx.time_limit) {
-        ++k.cpu().time_squeeze;
-        k.count("softnet_stat.time_squeeze", PacketId::none);
+        k.count_softnet(k.cpu_row, SoftnetStat::time_squeeze, PacketId::none);
         end_net_rx_action(k, run, false);
     }
 }
@@ -182,11 +189,9 @@ void enqueue_to_backlog(Kernel& k, SkbIndex skb)
     Cpu& target = k.cpu(); // without RPS: this CPU
     const auto length = static_cast<std::int64_t>(target.input_pkt_queue.size());
     // Compare, then add: a limit of N lets N + 1 packets in (net/core/dev.c: qlen <= max_backlog).
-    if (length > k.host().sysctl.netdev_max_backlog) {
-        ++target.dropped;
-        const PacketId packet = k.skb(skb).packet;
-        k.count("softnet_stat.dropped", packet);
-        ++k.device(k.skb(skb).device).rx_dropped;
+    if (length > k.core_sysctl().netdev_max_backlog) {
+        k.count_softnet(k.cpu_row, SoftnetStat::dropped, k.skb(skb).packet);
+        k.count_device(k.skb(skb).device, DevStat::rx_dropped, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::CPU_BACKLOG, fn::enqueue_to_backlog);
         return;
     }
@@ -222,7 +227,7 @@ bool step_process_backlog(Kernel& k, PollRun& poll)
 {
     Cpu& cpu = k.cpu();
     Napi& napi = k.napi(poll.napi);
-    const auto quota = static_cast<std::uint32_t>(k.host().sysctl.dev_weight);
+    const auto quota = static_cast<std::uint32_t>(k.core_sysctl().dev_weight);
     if (poll.process_queue.empty()) {
         if (cpu.input_pkt_queue.empty() || poll.work >= quota) {
             if (poll.work < quota) {
@@ -255,13 +260,12 @@ namespace {
 const PacketType* __netif_receive_skb_core(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::__netif_receive_skb_core, skb, k.skb(skb).len);
-    ++k.cpu().processed;
-    k.count("softnet_stat.processed", k.skb(skb).packet);
+    k.count_softnet(k.cpu_row, SoftnetStat::processed, k.skb(skb).packet);
     // reset_network_header(): the driver's eth_type_trans() has pulled the Ethernet header off.
     set_network_header(k, skb);
     const PacketType* type = find_packet_type(k.skb(skb).protocol);
     if (type == nullptr) {
-        ++k.device(k.skb(skb).device).rx_dropped;
+        k.count_device(k.skb(skb).device, DevStat::rx_dropped, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::UNHANDLED_PROTO, fn::__netif_receive_skb_core);
     }
     return type;

@@ -12,7 +12,7 @@ namespace skbscope::kernel {
 using SkbList = std::vector<SkbIndex>;
 
 // kernel/irq/chip.c, kernel/irq/handle.c, kernel/softirq.c
-void handle_interrupt(Kernel& k, DeviceIndex device); ///< from the vector to irq_exit_rcu
+void handle_interrupt(Kernel& k, const PendingIrq& irq); ///< from the vector to irq_exit_rcu
 void raise_softirq_irqoff(Kernel& k, std::uint8_t vector);
 void __raise_softirq_irqoff(Kernel& k, std::uint8_t vector);
 void local_bh_disable(Kernel& k);
@@ -20,7 +20,17 @@ void local_bh_enable(Kernel& k); ///< runs what became pending, in the calling t
 void step_softirq(Kernel& k);    ///< one quantum of this CPU's softirq run
 void run_ksoftirqd(Kernel& k);   ///< begins a run in the thread
 
+// kernel/time/timer.c, kernel/time/hrtimer.c
+/// Arms a timer. Whoever arms it remembers the generation that comes back; forgetting it is del_timer().
+std::uint64_t mod_timer(Kernel& k, TimerKind kind, std::uint32_t cpu_row, std::int32_t index, SimTime at, std::uint64_t argument = 0);
+void timer_expires(Kernel& k, const DeviceEvent& event);
+void run_hrtimers(Kernel& k);
+void run_timer_softirq(Kernel& k);
+/// A timer that nobody waits for (an entry that only ages, a deleted one): it does not keep a run going.
+[[nodiscard]] bool is_background(const World& world, const DeviceEvent& event);
+
 // net/core/dev.c
+void rps_trigger_softirq(Kernel& k, NapiIndex backlog);
 bool napi_schedule_prep(Kernel& k, NapiIndex napi);
 void __napi_schedule(Kernel& k, NapiIndex napi);
 void ____napi_schedule(Kernel& k, NapiIndex napi);
@@ -56,8 +66,12 @@ void skb_trim(Kernel& k, SkbIndex skb, std::uint32_t length);
 void set_mac_header(Kernel& k, SkbIndex skb);
 void set_network_header(Kernel& k, SkbIndex skb);
 void set_transport_header(Kernel& k, SkbIndex skb, std::uint32_t behind_network);
-[[nodiscard]] std::span<std::uint8_t> skb_data(Kernel& k, SkbIndex skb); ///< linear bytes from data on
-[[nodiscard]] std::span<std::uint8_t> skb_network(Kernel& k, SkbIndex skb); ///< … from the network header on
+[[nodiscard]] std::span<const std::uint8_t> skb_data(Kernel& k, SkbIndex skb); ///< linear bytes from data on
+[[nodiscard]] std::span<const std::uint8_t> skb_network(Kernel& k, SkbIndex skb); ///< … from the network header on
+/// The same to write to: of its own, where clones shared them (skb_cow, skb_ensure_writable).
+[[nodiscard]] std::span<std::uint8_t> skb_data_writable(Kernel& k, SkbIndex skb);
+[[nodiscard]] std::span<std::uint8_t> skb_network_writable(Kernel& k, SkbIndex skb);
+SkbIndex skb_get(Kernel& k, SkbIndex skb); ///< one reference more
 void set_dst(Kernel& k, SkbIndex skb, const Destination& dst);
 void set_device(Kernel& k, SkbIndex skb, DeviceIndex device);
 void kfree_skb_reason(Kernel& k, SkbIndex skb, DropReasonId reason, FunctionId by);
@@ -75,7 +89,7 @@ SkbIndex sock_alloc_send_skb(Kernel& k, SocketIndex sk, std::uint32_t size, std:
 void sock_def_readable(Kernel& k, SocketIndex sk, PacketId cause);
 void sock_wfree(Kernel& k, SkbIndex skb);
 bool sk_filter_trim_cap(Kernel& k, SocketIndex sk, SkbIndex skb);
-SocketIndex sys_socket(Kernel& k);
+SocketIndex sys_socket(Kernel& k, SocketKind kind, bool inet6 = false); ///< in the current task's namespace
 int sys_bind(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
 int sys_connect(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
 void sys_setsockopt_rcvbuf(Kernel& k, SocketIndex sk, std::int64_t value);
@@ -100,14 +114,14 @@ int ip_send_skb(Kernel& k, SkbIndex skb);
 // net/ipv4/route.c, net/ipv4/fib_frontend.c, net/ipv4/fib_semantics.c
 /// The route of a received packet; false: no route, or the source is impossible (the reason says which).
 bool ip_route_input_noref(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uint32_t saddr, DropReasonId& reason);
-Destination ip_route_output_flow(Kernel& k, std::uint32_t daddr, std::uint32_t saddr, PacketId packet = PacketId::none);
+Destination ip_route_output_flow(Kernel& k, NetIndex net, std::uint32_t daddr, std::uint32_t saddr, PacketId packet = PacketId::none);
 enum class AddressType : std::uint8_t { unicast, local, broadcast, multicast, none };
-AddressType inet_addr_type(Kernel& k, std::uint32_t address);
+AddressType inet_addr_type(Kernel& k, NetIndex net, std::uint32_t address);
 
 // net/core/neighbour.c, net/ipv4/arp.c
 std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t next_hop);
 int neigh_output(Kernel& k, std::int32_t neighbour, SkbIndex skb);
-void neigh_timer_handler(Kernel& k, std::uint32_t host, std::int32_t neighbour);
+void neigh_timer_handler(Kernel& k, std::int32_t neighbour, std::uint64_t generation);
 std::int32_t __neigh_lookup(Kernel& k, std::uint32_t address, DeviceIndex device, bool create, PacketId packet);
 void neigh_update(Kernel& k, std::int32_t neighbour, const MacAddress& lladdr, Nud state, bool override_address, PacketId cause);
 std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, std::uint32_t address, DeviceIndex device, PacketId packet);
@@ -122,9 +136,10 @@ int udp_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload
 int udp_v4_get_port(Kernel& k, SocketIndex sk, std::uint16_t port);
 
 // net/netfilter/core.c
+enum class Pf : std::uint8_t { ipv4, ipv6 };
 enum class Hook : std::uint8_t { pre_routing, local_in, forward, local_out, post_routing };
-/// True: go on. The tables are empty, so nothing is called and nothing is decided; the doors are where the kernel has them.
-bool nf_hook(Kernel& k, Hook hook, SkbIndex skb);
+/// 1: go on. 0: somebody took the skb (it is not the caller's any more). Negative errno: dropped (the skb is gone).
+int nf_hook(Kernel& k, Pf family, Hook hook, SkbIndex skb, DeviceIndex in, DeviceIndex out);
 
 // net/sched/sch_generic.c
 bool sch_direct_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
@@ -150,6 +165,7 @@ void step_task(Kernel& k, std::int32_t task);
 
 // hardware
 [[nodiscard]] bool has_work(const Cpu& cpu); ///< it would do something now
+void kick(Cpu& cpu, SimTime at);             ///< an idle CPU gets to do something: its clock goes on to there
 void happen(Kernel& k, DeviceEvent event);
 void frame_arrives(Kernel& k, DeviceIndex device, PacketId packet, std::vector<std::uint8_t> frame, SimTime at);
 void e1000_raise_interrupt(Kernel& k, DeviceIndex device, SimTime at);

@@ -36,7 +36,7 @@ void gro_normal_one(Kernel& k, NapiIndex index, SkbIndex skb)
     Napi& napi = k.napi(index);
     napi.rx_list.push_back(skb);
     k.enqueue(napi.rx_list_queue, k.skb(skb).packet, fn::gro_normal_one);
-    if (static_cast<std::int64_t>(napi.rx_list.size()) >= k.host().sysctl.gro_normal_batch) {
+    if (static_cast<std::int64_t>(napi.rx_list.size()) >= k.core_sysctl().gro_normal_batch) {
         gro_normal_list(k, index);
     }
 }

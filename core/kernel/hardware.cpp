@@ -14,6 +14,13 @@ bool has_work(const Cpu& cpu)
     return !cpu.softirq.empty() || !cpu.pending_irqs.empty() || cpu.task != nothing || !cpu.run_queue.empty();
 }
 
+void kick(Cpu& cpu, SimTime at)
+{
+    if (!has_work(cpu)) {
+        cpu.now = std::max(cpu.now, at);
+    }
+}
+
 namespace {
 
 constexpr Duration propagation{500};   // about 100 m of cable
@@ -166,32 +173,8 @@ void task_wakes(Kernel& k, std::int32_t index, SimTime at)
     }
     Cpu& cpu = k.w.cpus[task.cpu];
     task.state = Task::State::runnable;
-    if (!has_work(cpu)) {
-        cpu.now = std::max(cpu.now, at);
-    }
+    kick(cpu, at);
     cpu.run_queue.push_back(index);
-}
-
-void neighbour_timer(Kernel& k, const DeviceEvent& event)
-{
-    Host& host = k.w.hosts[event.host];
-    Neighbour& neighbour = host.neighbours[static_cast<std::size_t>(event.index)];
-    if (neighbour.timer != event.argument) {
-        return; // rearmed or deleted meanwhile
-    }
-    // Timers run in TIMER_SOFTIRQ; the model lets it take the host's first CPU at that time.
-    k.cpu_row = host.first_cpu;
-    Cpu& cpu = k.cpu();
-    if (!has_work(cpu)) {
-        cpu.now = std::max(cpu.now, event.at);
-    }
-    const Context interrupted = cpu.context;
-    const bool was_in_softirq = cpu.in_softirq;
-    cpu.context = Context::softirq;
-    cpu.in_softirq = true;
-    neigh_timer_handler(k, event.host, event.index);
-    cpu.in_softirq = was_in_softirq;
-    cpu.context = interrupted;
 }
 
 } // namespace
@@ -209,7 +192,7 @@ void happen(Kernel& k, DeviceEvent event)
     case DeviceEvent::Kind::frame_arrives: frame_arrives(k, event.index, event.packet, std::move(event.frame), event.at); break;
     case DeviceEvent::Kind::tx_done: transmission_done(k, event.index, event.at); break;
     case DeviceEvent::Kind::task_wakes: task_wakes(k, event.index, event.at); break;
-    case DeviceEvent::Kind::neighbour_timer: neighbour_timer(k, event); break;
+    case DeviceEvent::Kind::timer: timer_expires(k, event); break;
     }
 }
 
@@ -220,12 +203,11 @@ void frame_arrives(Kernel& k, DeviceIndex index, PacketId packet, std::vector<st
     k.emit_hardware(EventKind::dequeue, at, device, packet, to_index(nic.wire_queue));
     if (nic.rx_available == 0) {
         // No descriptor: the NIC discards the frame itself. There is no skb and no reason, only a counter.
-        ++nic.rx_missed_errors;
         PacketRecord& record = k.trace.mutable_packet(packet);
         record.verdict = Verdict::dropped;
         record.reason = drop::RX_RING_FULL;
         record.death = at;
-        k.count_on(k.host_of(device), device.name + ".rx_missed_errors", packet, 1, at);
+        k.count_device(index, DevStat::rx_missed_errors, packet, 1, at);
         k.emit_hardware(EventKind::drop, at, device, packet, to_index(drop::RX_RING_FULL));
         return;
     }
@@ -246,10 +228,8 @@ void e1000_raise_interrupt(Kernel& k, DeviceIndex index, SimTime at)
     nic.line_asserted = true;
     k.emit_hardware(EventKind::irq_raise, at, device, PacketId::none, to_index(device.id));
     Cpu& cpu = k.w.cpus[k.host_of(device).first_cpu + device.irq_cpu];
-    if (!has_work(cpu)) {
-        cpu.now = std::max(cpu.now, at);
-    }
-    cpu.pending_irqs.push_back(index);
+    kick(cpu, at);
+    cpu.pending_irqs.push_back({PendingIrq::Kind::device, index});
 }
 
 void transmit_on_wire(Kernel& k, DeviceIndex index, std::span<const std::uint8_t> frame, SimTime leaves_at)

@@ -12,7 +12,7 @@ namespace {
 /// Drops with its counter; the caller stops.
 bool inhdr_error(Kernel& k, SkbIndex skb, DropReasonId reason)
 {
-    k.count("Ip.InHdrErrors", k.skb(skb).packet);
+    k.count(k.skb_net(skb), Mib::Ip_InHdrErrors, k.skb(skb).packet);
     kfree_skb_reason(k, skb, reason, fn::ip_rcv_core);
     return false;
 }
@@ -26,7 +26,7 @@ bool ip_rcv_core(Kernel& k, SkbIndex index)
         kfree_skb_reason(k, index, drop::OTHERHOST, fn::ip_rcv_core);
         return false;
     }
-    k.count("Ip.InReceives", skb.packet);
+    k.count(k.skb_net(index), Mib::Ip_InReceives, skb.packet);
     const auto bytes = skb_data(k, index);
     if (bytes.size() < Ipv4View::minimum) {
         return inhdr_error(k, index, drop::PKT_TOO_SMALL);
@@ -40,12 +40,12 @@ bool ip_rcv_core(Kernel& k, SkbIndex index)
     }
     k.spend(k.w.costs.copy(ip.header_length()));
     if (!ipv4_checksum_ok(ip.header())) {
-        k.count("Ip.InCsumErrors", skb.packet);
+        k.count(k.skb_net(index), Mib::IpExt_InCsumErrors, skb.packet);
         return inhdr_error(k, index, drop::IP_CSUM);
     }
     const std::uint16_t length = ip.total_length();
     if (skb.len < length) {
-        k.count("Ip.InTruncatedPkts", skb.packet);
+        k.count(k.skb_net(index), Mib::IpExt_InTruncatedPkts, skb.packet);
         kfree_skb_reason(k, index, drop::PKT_TOO_SMALL, fn::ip_rcv_core);
         return false;
     }
@@ -73,7 +73,7 @@ bool ip_rcv_finish_core(Kernel& k, SkbIndex index, SkbIndex hint)
             set_dst(k, index, k.skb(hint).dst);
         }
     }
-    if (k.host().sysctl.ip_early_demux != 0 && !k.skb(index).dst.valid && !ip.is_fragment() &&
+    if (k.net(k.skb_net(index)).sysctl.ip_early_demux != 0 && !k.skb(index).dst.valid && !ip.is_fragment() &&
         ip.protocol() == proto::ipproto_udp) {
         udp_v4_early_demux(k, index);
     }
@@ -96,7 +96,7 @@ void dst_input(Kernel& k, SkbIndex skb)
     }
     // Forwarding is off, so ip_error() answers for everything that is not ours.
     Call error(k, fn::ip_error, skb);
-    k.count("Ip.InAddrErrors", k.skb(skb).packet);
+    k.count(k.skb_net(skb), Mib::Ip_InAddrErrors, k.skb(skb).packet);
     kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::ip_error);
 }
 
@@ -143,7 +143,7 @@ void ip_sublist_rcv(Kernel& k, const SkbList& list)
     Call call(k, fn::ip_sublist_rcv);
     SkbList accepted; // NF_HOOK_LIST
     for (const SkbIndex skb : list) {
-        if (nf_hook(k, Hook::pre_routing, skb)) {
+        if (nf_hook(k, Pf::ipv4, Hook::pre_routing, skb, k.skb(skb).device, nothing) == 1) {
             accepted.push_back(skb);
         }
     }
@@ -171,11 +171,11 @@ void ip_protocol_deliver_rcu(Kernel& k, SkbIndex skb)
     const std::uint8_t protocol = Ipv4View::unchecked(skb_network(k, skb)).protocol();
     // inet_protos: UDP is the one that is there; the others come with their own files.
     if (protocol == proto::ipproto_udp) {
-        k.count("Ip.InDelivers", k.skb(skb).packet);
+        k.count(k.skb_net(skb), Mib::Ip_InDelivers, k.skb(skb).packet);
         udp_rcv(k, skb);
         return;
     }
-    k.count("Ip.InUnknownProtos", k.skb(skb).packet);
+    k.count(k.skb_net(skb), Mib::Ip_InUnknownProtos, k.skb(skb).packet);
     kfree_skb_reason(k, skb, drop::IP_NOPROTO, fn::ip_protocol_deliver_rcu);
 }
 
@@ -213,7 +213,7 @@ void ip_list_rcv(Kernel& k, SkbList list)
 void ip_rcv(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::ip_rcv, skb);
-    if (ip_rcv_core(k, skb) && nf_hook(k, Hook::pre_routing, skb)) {
+    if (ip_rcv_core(k, skb) && nf_hook(k, Pf::ipv4, Hook::pre_routing, skb, k.skb(skb).device, nothing) == 1) {
         ip_rcv_finish(k, skb);
     }
 }
@@ -224,11 +224,11 @@ bool ip_local_deliver(Kernel& k, SkbIndex skb)
     if (Ipv4View::unchecked(skb_network(k, skb)).is_fragment()) {
         // Reassembly is not modelled yet: the fragment is dropped where ip_defrag() would take it, and says so.
         Call defrag(k, fn::ip_defrag, skb);
-        k.count("Ip.ReasmFails", k.skb(skb).packet);
+        k.count(k.skb_net(skb), Mib::Ip_ReasmFails, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::ip_defrag);
         return false;
     }
-    if (!nf_hook(k, Hook::local_in, skb)) {
+    if (nf_hook(k, Pf::ipv4, Hook::local_in, skb, k.skb(skb).device, nothing) != 1) {
         return false;
     }
     ip_local_deliver_finish(k, skb);

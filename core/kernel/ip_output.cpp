@@ -39,7 +39,7 @@ SkbIndex __ip_append_data(Kernel& k, SocketIndex sk, const Destination& route, s
     }
     // The model keeps paged bytes behind the linear ones in the same buffer; data_len says how many they are.
     SkBuff& buff = k.skb(skb);
-    buff.buffer.resize(std::max<std::size_t>(buff.buffer.size(), hh_len + fraglen));
+    buff.head.writable().resize(std::max<std::size_t>(buff.head.size(), hh_len + fraglen));
     const bool partial = k.device(route.device).tx_checksum;
     buff.ip_summed = partial ? IpSummed::partial : IpSummed::none;
     k.field(skb, SkbField::ip_summed, 0, static_cast<std::uint64_t>(buff.ip_summed));
@@ -58,15 +58,16 @@ SkbIndex __ip_append_data(Kernel& k, SocketIndex sk, const Destination& route, s
 void __ip_make_skb(Kernel& k, SkbIndex skb, const Destination& route, std::uint32_t source, std::uint32_t destination)
 {
     Call call(k, fn::__ip_make_skb, skb);
+    Net& net = k.net(k.dev_net(route.device));
     Ipv4Fields fields;
     fields.source = source;
     fields.destination = destination;
     fields.protocol = proto::ipproto_udp;
     fields.payload_length = static_cast<std::uint16_t>(k.skb(skb).len - ip_header);
-    fields.ttl = static_cast<std::uint8_t>(k.host().sysctl.ip_default_ttl);
+    fields.ttl = static_cast<std::uint8_t>(net.sysctl.ip_default_ttl);
     fields.dont_fragment = k.skb(skb).len <= k.device(route.device).mtu; // path MTU discovery is on
-    fields.id = k.host().ip_id++;
-    write_ipv4(skb_network(k, skb), fields);
+    fields.id = net.ip_id++;
+    write_ipv4(skb_network_writable(k, skb), fields);
     k.field(skb, SkbField::protocol, 0, proto::eth_p_ip);
     k.skb(skb).protocol = proto::eth_p_ip;
     set_dst(k, skb, route);
@@ -96,19 +97,19 @@ int ip_finish_output(Kernel& k, SkbIndex skb)
 int __ip_local_out(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::__ip_local_out, skb);
-    k.count("Ip.OutRequests", k.skb(skb).packet);
+    k.count(k.dev_net(k.skb(skb).dst.device), Mib::Ip_OutRequests, k.skb(skb).packet);
     {
         Call check(k, fn::ip_send_check, skb);
-        fill_ipv4_checksum(skb_network(k, skb).first(ip_header));
+        fill_ipv4_checksum(skb_network_writable(k, skb).first(ip_header));
     }
-    return nf_hook(k, Hook::local_out, skb) ? 1 : 0;
+    return nf_hook(k, Pf::ipv4, Hook::local_out, skb, nothing, k.skb(skb).dst.device);
 }
 
 int ip_local_out(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::ip_local_out, skb);
-    if (__ip_local_out(k, skb) != 1) {
-        return 0;
+    if (const int verdict = __ip_local_out(k, skb); verdict != 1) {
+        return verdict;
     }
     Call output(k, fn::dst_output, skb);
     return ip_output(k, skb);
@@ -132,9 +133,10 @@ int ip_send_skb(Kernel& k, SkbIndex skb)
 {
     const PacketId packet = k.skb(skb).packet;
     Call call(k, fn::ip_send_skb, packet);
+    const NetIndex net = k.dev_net(k.skb(skb).dst.device);
     const int error = ip_local_out(k, skb);
     if (error != 0) {
-        k.count("Ip.OutDiscards", packet);
+        k.count(net, Mib::Ip_OutDiscards, packet);
     }
     return error;
 }
@@ -143,8 +145,8 @@ int ip_output(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::ip_output, skb);
     set_device(k, skb, k.skb(skb).dst.device);
-    if (!nf_hook(k, Hook::post_routing, skb)) {
-        return 0;
+    if (const int verdict = nf_hook(k, Pf::ipv4, Hook::post_routing, skb, nothing, k.skb(skb).device); verdict != 1) {
+        return verdict;
     }
     return ip_finish_output(k, skb);
 }

@@ -6,13 +6,33 @@ namespace skbscope::kernel {
 
 namespace {
 
-void run_handler(Kernel& k, DeviceIndex device)
+void device_interrupt(Kernel& k, DeviceIndex device)
 {
+    k.device(device).e1000.line_asserted = false;
     Call edge(k, fn::handle_edge_irq);
     Call event(k, fn::handle_irq_event);
     Call percpu(k, fn::handle_irq_event_percpu);
     Call inner(k, fn::__handle_irq_event_percpu);
     e1000_intr(k, device);
+}
+
+/// The local APIC's timer: hrtimers run here, the timer wheel in TIMER_SOFTIRQ on the way out.
+void timer_interrupt(Kernel& k)
+{
+    Call call(k, fn::hrtimer_interrupt);
+    run_hrtimers(k);
+    if (!k.cpu().expired_soft.empty()) {
+        __raise_softirq_irqoff(k, TIMER_SOFTIRQ);
+    }
+}
+
+void run_handler(Kernel& k, const PendingIrq& irq)
+{
+    switch (irq.kind) {
+    case PendingIrq::Kind::device: device_interrupt(k, irq.index); break;
+    case PendingIrq::Kind::timer: timer_interrupt(k); break;
+    case PendingIrq::Kind::rps_ipi: rps_trigger_softirq(k, irq.index); break;
+    }
 }
 
 bool ksoftirqd_running(Kernel& k)
@@ -50,12 +70,11 @@ void irq_exit(Kernel& k, Context interrupted)
 
 } // namespace
 
-void handle_interrupt(Kernel& k, DeviceIndex device)
+void handle_interrupt(Kernel& k, const PendingIrq& irq)
 {
     const Context interrupted = k.cpu().context;
     k.cpu().context = Context::hardirq;
-    k.device(device).e1000.line_asserted = false;
-    run_handler(k, device);
+    run_handler(k, irq);
     irq_exit(k, interrupted);
     k.cpu().context = interrupted;
 }

@@ -131,34 +131,71 @@ void Kernel::queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after
     }
 }
 
-void Kernel::count(std::string_view counter, PacketId packet, std::uint64_t by)
+void Kernel::counter_changed(CounterId counter, HostId host_id, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at)
 {
-    count_on(host(), counter, packet, by);
-}
-
-void Kernel::count_on(Host& on, std::string_view counter, PacketId packet, std::uint64_t by, SimTime at)
-{
-    auto id = on.counter_ids.find(counter);
-    if (id == on.counter_ids.end()) {
-        id = on.counter_ids.emplace(counter, trace.add_counter({std::string(counter), on.id})).first;
-        on.counters.emplace(counter, 0);
-    }
-    std::uint64_t& value = on.counters.find(counter)->second;
-    const std::uint32_t row = trace.add_counter_change({id->second, value, value + by});
-    value += by;
+    const std::uint32_t row = trace.add_counter_change({counter, before, after});
     if (at == never) {
         emit(EventKind::counter, packet, FunctionId::none, row);
-    } else {
-        Event event;
-        event.time_ns = at.ns;
-        event.packet = to_index(packet);
-        event.arg = row;
-        event.cpu = static_cast<std::uint16_t>(on.first_cpu);
-        event.host = static_cast<std::uint8_t>(on.id);
-        event.kind = static_cast<std::uint8_t>(EventKind::counter);
-        event.flags = Event::make_flags(Context::hardirq);
-        put_hardware(event);
+        return;
     }
+    Event event;
+    event.time_ns = at.ns;
+    event.packet = to_index(packet);
+    event.arg = row;
+    event.host = static_cast<std::uint8_t>(host_id);
+    event.kind = static_cast<std::uint8_t>(EventKind::counter);
+    event.flags = Event::make_flags(Context::hardirq);
+    put_hardware(event);
+}
+
+namespace {
+std::string in_net(const World& w, NetIndex net, std::string_view name)
+{
+    const std::string& of = w.nets[net].name;
+    return of.empty() ? std::string(name) : of + ": " + std::string(name);
+}
+} // namespace
+
+void Kernel::count(NetIndex index, Mib counter, PacketId packet, std::uint64_t by)
+{
+    Net& on = net(index);
+    const auto row = static_cast<std::size_t>(counter);
+    const HostId host_id = w.hosts[on.host].id;
+    if (on.mib_ids[row] == CounterId::none) {
+        on.mib_ids[row] = trace.add_counter({in_net(w, index, mib_names[row]), host_id});
+    }
+    const std::uint64_t before = on.mib[row];
+    on.mib[row] = before + by;
+    counter_changed(on.mib_ids[row], host_id, packet, before, before + by, never);
+}
+
+void Kernel::count_device(DeviceIndex index, DevStat counter, PacketId packet, std::uint64_t by, SimTime at)
+{
+    NetDevice& on = device(index);
+    const auto row = static_cast<std::size_t>(counter);
+    const HostId host_id = host_of(on).id;
+    if (on.stat_ids[row] == CounterId::none) {
+        on.stat_ids[row] = trace.add_counter({in_net(w, on.net, on.name + "." + std::string(device_stat_names[row])), host_id});
+    }
+    const std::uint64_t before = on.stats[row];
+    on.stats[row] = before + by;
+    counter_changed(on.stat_ids[row], host_id, packet, before, before + by, at);
+}
+
+void Kernel::count_softnet(std::uint32_t row, SoftnetStat counter, PacketId packet, std::uint64_t by)
+{
+    Cpu& on = w.cpus[row];
+    Host& of = w.hosts[on.host];
+    const auto which = static_cast<std::size_t>(counter);
+    if (of.softnet_ids[which] == CounterId::none) {
+        of.softnet_ids[which] = trace.add_counter({std::string(softnet_stat_names[which]), of.id});
+    }
+    on.softnet[which] += by;
+    std::uint64_t sum = 0; // the trace shows the host's; World holds each CPU's
+    for (std::uint32_t cpu = of.first_cpu; cpu < of.first_cpu + of.cpus; ++cpu) {
+        sum += w.cpus[cpu].softnet[which];
+    }
+    counter_changed(of.softnet_ids[which], of.id, packet, sum - by, sum, never);
 }
 
 void Kernel::verdict(PacketId packet, Verdict verdict, FunctionId function)
@@ -253,10 +290,10 @@ void Kernel::take_interrupts()
         run_hardware(cpu().now);
     }
     while (!cpu().pending_irqs.empty()) {
-        const DeviceIndex device = cpu().pending_irqs.front();
+        const PendingIrq irq = cpu().pending_irqs.front();
         cpu().pending_irqs.pop_front();
         const bool interrupts_softirq = cpu().in_softirq;
-        handle_interrupt(*this, device);
+        handle_interrupt(*this, irq);
         if (cpu().on_cpp_stack && !interrupts_softirq) {
             finish_softirqs_here();
         }

@@ -27,6 +27,15 @@ public:
     [[nodiscard]] Socket& socket(SocketIndex index) { return w.sockets[static_cast<std::size_t>(index)]; }
     [[nodiscard]] Task& task(std::int32_t index) { return w.tasks[static_cast<std::size_t>(index)]; }
     [[nodiscard]] Host& host_of(const NetDevice& device) { return w.hosts[device.host]; }
+    [[nodiscard]] Profile profile() const { return w.profile; }
+
+    // ---- namespaces: taken from the device or the socket, as the kernel does, never from the CPU ---------------------
+    [[nodiscard]] Net& net(NetIndex index) { return w.nets[index]; }
+    [[nodiscard]] NetIndex dev_net(DeviceIndex index) { return device(index).net; }
+    [[nodiscard]] NetIndex skb_net(SkbIndex index) { return dev_net(skb(index).device); } ///< precondition: skb->dev is set
+    [[nodiscard]] NetIndex sock_net(SocketIndex index) { return socket(index).net; }
+    /// net.core.*: of this CPU's host.
+    [[nodiscard]] Sysctls& core_sysctl() { return w.nets[host().init_net].sysctl; }
 
     // ---- calls -----------------------------------------------------------------------------------------------------
     /// Records the entry of a function on this CPU, lets it cost its time and, being a function boundary, lets a
@@ -45,9 +54,11 @@ public:
     void enqueue(QueueId queue, PacketId packet, FunctionId function);
     void dequeue(QueueId queue, PacketId packet, FunctionId function);
     void queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after);
-    /// Adds to a counter of this CPU's host; the packet is the cause, if any.
-    void count(std::string_view counter, PacketId packet, std::uint64_t by = 1);
-    void count_on(Host& host, std::string_view counter, PacketId packet, std::uint64_t by = 1, SimTime at = never);
+    /// Adds to a counter; the packet is the cause, if any.
+    void count(NetIndex net, Mib counter, PacketId packet, std::uint64_t by = 1);
+    /// `at`: of the hardware, on no CPU.
+    void count_device(DeviceIndex device, DevStat counter, PacketId packet, std::uint64_t by = 1, SimTime at = never);
+    void count_softnet(std::uint32_t cpu_row, SoftnetStat counter, PacketId packet, std::uint64_t by = 1);
     void verdict(PacketId packet, Verdict verdict, FunctionId function);
     void drop(PacketId packet, DropReasonId reason, FunctionId function);
     /// Gives the calls of this system call that came before its packet to the packet (ftrace's reader does the same).
@@ -77,6 +88,7 @@ private:
     void take_interrupts();
     void merge(SimTime horizon);
     void put_hardware(const Event& event);
+    void counter_changed(CounterId counter, HostId host, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at);
 };
 
 /// A call that begins here and ends with this scope.
@@ -101,6 +113,7 @@ private:
 };
 
 // include/linux/interrupt.h
+inline constexpr std::uint8_t TIMER_SOFTIRQ = 1;
 inline constexpr std::uint8_t NET_TX_SOFTIRQ = 2;
 inline constexpr std::uint8_t NET_RX_SOFTIRQ = 3;
 

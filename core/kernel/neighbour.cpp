@@ -18,12 +18,12 @@ constexpr std::uint32_t ucast_probes = 3, mcast_probes = 3;
 
 Neighbour& entry(Kernel& k, std::int32_t index)
 {
-    return k.host().neighbours[static_cast<std::size_t>(index)];
+    return k.w.neighbours[static_cast<std::size_t>(index)];
 }
 
 std::int32_t find(Kernel& k, std::uint32_t address, DeviceIndex device)
 {
-    const auto& table = k.host().neighbours;
+    const auto& table = k.w.neighbours;
     const auto found = std::ranges::find_if(
         table, [&](const Neighbour& n) { return n.address == address && n.device == device; });
     return found == table.end() ? nothing : static_cast<std::int32_t>(found - table.begin());
@@ -31,15 +31,7 @@ std::int32_t find(Kernel& k, std::uint32_t address, DeviceIndex device)
 
 void arm_timer(Kernel& k, std::int32_t index, Duration after)
 {
-    Neighbour& neighbour = entry(k, index);
-    neighbour.timer = k.w.next_order;
-    DeviceEvent event;
-    event.kind = DeviceEvent::Kind::neighbour_timer;
-    event.at = k.cpu().now + after;
-    event.index = index;
-    event.host = k.cpu().host;
-    event.argument = neighbour.timer;
-    k.schedule(std::move(event));
+    entry(k, index).timer = mod_timer(k, TimerKind::neighbour, k.cpu_row, index, k.cpu().now + after);
 }
 
 std::int32_t __neigh_create(Kernel& k, std::uint32_t address, DeviceIndex device, PacketId packet)
@@ -52,10 +44,10 @@ std::int32_t __neigh_create(Kernel& k, std::uint32_t address, DeviceIndex device
     neighbour.updated = k.cpu().now;
     neighbour.queue = k.trace.add_queue({"arp_queue " + IpAddress::v4(address).text(), QueueKind::arp_queue, k.host().id,
                                          Catalog::room_of(fn::neigh_resolve_output),
-                                         static_cast<std::uint64_t>(k.host().sysctl.unres_qlen_bytes), QueueUnit::bytes,
+                                         static_cast<std::uint64_t>(k.net(k.dev_net(device)).sysctl.unres_qlen_bytes), QueueUnit::bytes,
                                          "net.ipv4.neigh.default.unres_qlen_bytes"});
-    k.host().neighbours.push_back(std::move(neighbour));
-    return static_cast<std::int32_t>(k.host().neighbours.size() - 1);
+    k.w.neighbours.push_back(std::move(neighbour));
+    return static_cast<std::int32_t>(k.w.neighbours.size() - 1);
 }
 
 void neigh_probe(Kernel& k, std::int32_t index)
@@ -102,13 +94,13 @@ int __neigh_event_send(Kernel& k, std::int32_t index, SkbIndex skb)
         arm_timer(k, index, delay_probe_time);
     }
     if (neighbour.state == Nud::incomplete) {
-        while (neighbour.arp_queue_bytes + k.skb(skb).truesize > k.host().sysctl.unres_qlen_bytes &&
+        while (neighbour.arp_queue_bytes + k.skb(skb).truesize > k.net(k.dev_net(neighbour.device)).sysctl.unres_qlen_bytes &&
                !neighbour.arp_queue.empty()) {
             const SkbIndex oldest = neighbour.arp_queue.front();
             neighbour.arp_queue.pop_front();
             k.dequeue(neighbour.queue, k.skb(oldest).packet, fn::__neigh_event_send);
             add_bytes(k, neighbour, -static_cast<std::int64_t>(k.skb(oldest).truesize));
-            k.count("arp_cache.unresolved_discards", k.skb(oldest).packet);
+            k.count(k.dev_net(neighbour.device), Mib::arp_cache_unresolved_discards, k.skb(oldest).packet);
             kfree_skb_reason(k, oldest, drop::NEIGH_QUEUEFULL, fn::__neigh_event_send);
         }
         neighbour.arp_queue.push_back(skb);
@@ -270,10 +262,13 @@ void neigh_update(Kernel& k, std::int32_t index, const MacAddress& lladdr, Nud s
     }
 }
 
-void neigh_timer_handler(Kernel& k, std::uint32_t, std::int32_t index)
+void neigh_timer_handler(Kernel& k, std::int32_t index, std::uint64_t generation)
 {
-    Call call(k, fn::neigh_timer_handler);
     Neighbour& neighbour = entry(k, index);
+    if (neighbour.timer != generation) {
+        return; // armed again or deleted meanwhile
+    }
+    Call call(k, fn::neigh_timer_handler);
     neighbour.timer = 0;
     switch (neighbour.state) {
     case Nud::reachable:

@@ -13,10 +13,10 @@ std::uint32_t mask_of(std::uint8_t length)
     return length == 0 ? 0 : ~std::uint32_t{0} << (32 - length);
 }
 
-const Route* longest_match(const Host& host, std::uint32_t address)
+const Route* longest_match(const Net& net, std::uint32_t address)
 {
     const Route* best = nullptr;
-    for (const Route& route : host.fib) {
+    for (const Route& route : net.fib) {
         if ((address & mask_of(route.length)) == route.prefix && (best == nullptr || route.length > best->length)) {
             best = &route;
         }
@@ -25,16 +25,16 @@ const Route* longest_match(const Host& host, std::uint32_t address)
 }
 
 /// include/net/ip_fib.h: fib_lookup, inline around fib_table_lookup (net/ipv4/fib_trie.c).
-const Route* fib_lookup(Kernel& k, std::uint32_t address, PacketId packet)
+const Route* fib_lookup(Kernel& k, NetIndex net, std::uint32_t address, PacketId packet)
 {
     Call call(k, fn::fib_lookup, packet);
     Call table(k, fn::fib_table_lookup, packet);
-    return longest_match(k.host(), address);
+    return longest_match(k.net(net), address);
 }
 
-bool is_local_device_address(Kernel& k, std::uint32_t address)
+bool is_local_device_address(Kernel& k, NetIndex net, std::uint32_t address)
 {
-    const Route* route = longest_match(k.host(), address);
+    const Route* route = longest_match(k.net(net), address);
     return route != nullptr && route->kind == Route::Kind::local;
 }
 
@@ -47,13 +47,13 @@ bool ipv4_is_zeronet(std::uint32_t address) { return (address >> 24) == 0; }
 bool fib_validate_source(Kernel& k, std::uint32_t saddr, DeviceIndex device, PacketId packet)
 {
     Call call(k, fn::fib_validate_source, packet);
-    const bool from_itself = k.device(device).kind != DeviceKind::loopback && is_local_device_address(k, saddr);
+    const bool from_itself = k.device(device).kind != DeviceKind::loopback && is_local_device_address(k, k.dev_net(device), saddr);
     return !from_itself;
 }
 
-bool martian(Kernel& k, PacketId packet, DropReasonId& reason, bool source)
+bool martian(Kernel& k, NetIndex net, PacketId packet, DropReasonId& reason, bool source)
 {
-    k.count(source ? "rt_cache.in_martian_src" : "rt_cache.in_martian_dst", packet);
+    k.count(net, source ? Mib::rt_cache_in_martian_src : Mib::rt_cache_in_martian_dst, packet);
     reason = drop::NOT_SPECIFIED; // 6.1 gives martians no reason of their own
     return false;
 }
@@ -65,7 +65,7 @@ bool ip_route_input_slow(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uint
     const DeviceIndex device = k.skb(skb).device;
     const bool on_loopback = k.device(device).kind == DeviceKind::loopback;
     if (ipv4_is_multicast(saddr) || ipv4_is_lbcast(saddr)) {
-        return martian(k, packet, reason, true);
+        return martian(k, k.dev_net(device), packet, reason, true);
     }
     Destination dst;
     dst.valid = true;
@@ -77,12 +77,12 @@ bool ip_route_input_slow(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uint
         return true;
     }
     if (ipv4_is_zeronet(saddr) || (ipv4_is_loopback(saddr) && !on_loopback)) {
-        return martian(k, packet, reason, true);
+        return martian(k, k.dev_net(device), packet, reason, true);
     }
     if (ipv4_is_zeronet(daddr) || (ipv4_is_loopback(daddr) && !on_loopback)) {
-        return martian(k, packet, reason, false);
+        return martian(k, k.dev_net(device), packet, reason, false);
     }
-    const Route* route = fib_lookup(k, daddr, packet);
+    const Route* route = fib_lookup(k, k.dev_net(device), daddr, packet);
     if (route == nullptr) {
         dst.input = Destination::Input::error;
         set_dst(k, skb, dst);
@@ -95,7 +95,7 @@ bool ip_route_input_slow(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uint
         return true;
     }
     if (!fib_validate_source(k, saddr, device, packet)) {
-        return martian(k, packet, reason, true);
+        return martian(k, k.dev_net(device), packet, reason, true);
     }
     dst.input = Destination::Input::local_deliver;
     set_dst(k, skb, dst);
@@ -116,7 +116,7 @@ bool ip_route_input_noref(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uin
     return ip_route_input_slow(k, skb, daddr, saddr, reason);
 }
 
-AddressType inet_addr_type(Kernel& k, std::uint32_t address)
+AddressType inet_addr_type(Kernel& k, NetIndex net, std::uint32_t address)
 {
     if (ipv4_is_multicast(address)) {
         return AddressType::multicast;
@@ -124,7 +124,7 @@ AddressType inet_addr_type(Kernel& k, std::uint32_t address)
     if (ipv4_is_lbcast(address)) {
         return AddressType::broadcast;
     }
-    const Route* route = longest_match(k.host(), address);
+    const Route* route = longest_match(k.net(net), address);
     if (route == nullptr) {
         return AddressType::none;
     }
@@ -156,26 +156,22 @@ Destination __mkroute_output(Kernel& k, const Route& route, std::uint32_t daddr,
 
 } // namespace
 
-Destination ip_route_output_flow(Kernel& k, std::uint32_t daddr, std::uint32_t saddr, PacketId packet)
+Destination ip_route_output_flow(Kernel& k, NetIndex net, std::uint32_t daddr, std::uint32_t saddr, PacketId packet)
 {
     Call flow(k, fn::ip_route_output_flow, packet);
     Call key(k, fn::__ip_route_output_key, packet);
     Call hash(k, fn::ip_route_output_key_hash, packet);
     Call rcu(k, fn::ip_route_output_key_hash_rcu, packet);
-    const Route* route = fib_lookup(k, daddr, packet);
+    const Route* route = fib_lookup(k, net, daddr, packet);
     if (route == nullptr) {
-        k.count("Ip.OutNoRoutes", packet);
+        k.count(net, Mib::Ip_OutNoRoutes, packet);
         return {};
     }
     Route chosen = *route;
     if (chosen.kind == Route::Kind::local) {
         // What is for ourselves leaves through lo, whatever device bears the address.
         chosen.source = daddr;
-        for (std::size_t row = 0; row < k.w.devices.size(); ++row) {
-            if (k.w.devices[row].host == k.cpu().host && k.w.devices[row].kind == DeviceKind::loopback) {
-                chosen.device = static_cast<DeviceIndex>(row);
-            }
-        }
+        chosen.device = k.net(net).loopback;
     } else {
         Call select(k, fn::fib_select_path, packet);
     }

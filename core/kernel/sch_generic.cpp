@@ -18,7 +18,7 @@ void dev_requeue_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
     Qdisc& q = k.device(device).qdisc;
     q.requeued.push_back(skb);
     ++q.requeues;
-    k.count("qdisc.requeues", k.skb(skb).packet);
+    k.count_device(device, DevStat::qdisc_requeues, k.skb(skb).packet);
     k.enqueue(q.queue, k.skb(skb).packet, fn::dev_requeue_skb);
     // A lock-less qdisc only sets MISSED here; whoever wakes the queue runs it again.
 }
@@ -72,7 +72,7 @@ bool pfifo_fast_enqueue(Kernel& k, SkbIndex skb, DeviceIndex device)
     auto& band = q.bands[prio2band[k.skb(skb).priority & 15]];
     if (band.size() >= q.limit) {
         ++q.drops;
-        k.count("qdisc.drops", k.skb(skb).packet);
+        k.count_device(device, DevStat::qdisc_drops, k.skb(skb).packet);
         return false;
     }
     band.push_back(skb);
@@ -100,7 +100,7 @@ bool sch_direct_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
 void __qdisc_run(Kernel& k, DeviceIndex device)
 {
     Call call(k, fn::__qdisc_run);
-    auto quota = k.host().sysctl.dev_weight;
+    auto quota = k.core_sysctl().dev_weight;
     while (qdisc_restart(k, device)) {
         if (--quota <= 0) {
             __netif_schedule(k, device);

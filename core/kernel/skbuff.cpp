@@ -32,7 +32,7 @@ SkbIndex free_row(World& w)
 void announce(Kernel& k, SkbIndex index)
 {
     const SkBuff& skb = k.skb(index);
-    k.field(index, SkbField::end, ~std::uint64_t{0}, skb.buffer.size());
+    k.field(index, SkbField::end, ~std::uint64_t{0}, skb.head.size());
     k.field(index, SkbField::truesize, 0, skb.truesize);
     k.field(index, SkbField::data, ~std::uint64_t{0}, skb.data);
     k.field(index, SkbField::tail, ~std::uint64_t{0}, skb.tail);
@@ -45,6 +45,12 @@ void release(Kernel& k, SkbIndex index)
     SkBuff& skb = k.skb(index);
     skb = SkBuff{};
     k.w.free_skbs.push_back(index);
+}
+
+/// True: that was the last reference.
+bool skb_unref(Kernel& k, SkbIndex index)
+{
+    return --k.skb(index).users == 0;
 }
 
 void skb_release_head_state(Kernel& k, SkbIndex index)
@@ -89,7 +95,7 @@ SkbIndex new_skb(Kernel& k, PacketId packet, std::uint32_t buffer_size, std::uin
     SkBuff& skb = k.skb(index);
     skb.in_use = true;
     skb.packet = packet;
-    skb.buffer.assign(buffer_size, 0);
+    skb.head.assign(buffer_size);
     skb.truesize = truesize;
     announce(k, index);
     return index;
@@ -141,6 +147,7 @@ SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
     clone = k.skb(original);
     clone.packet = packet;
     clone.sk = nothing;
+    clone.users = 1;
     announce(k, index);
     return index;
 }
@@ -162,7 +169,7 @@ std::uint8_t* skb_put(Kernel& k, SkbIndex index, std::uint32_t bytes)
     k.field(index, SkbField::len, skb.len, skb.len + bytes);
     skb.tail += bytes;
     skb.len += bytes;
-    return skb.buffer.data() + at;
+    return skb.head.writable().data() + at;
 }
 
 std::uint8_t* skb_push(Kernel& k, SkbIndex index, std::uint32_t bytes)
@@ -172,7 +179,7 @@ std::uint8_t* skb_push(Kernel& k, SkbIndex index, std::uint32_t bytes)
     k.field(index, SkbField::len, skb.len, skb.len + bytes);
     skb.data -= bytes;
     skb.len += bytes;
-    return skb.buffer.data() + skb.data;
+    return skb.head.writable().data() + skb.data;
 }
 
 void skb_pull(Kernel& k, SkbIndex index, std::uint32_t bytes)
@@ -218,16 +225,34 @@ void set_transport_header(Kernel& k, SkbIndex index, std::uint32_t behind_networ
     skb.transport_header = static_cast<std::uint16_t>(at);
 }
 
-std::span<std::uint8_t> skb_data(Kernel& k, SkbIndex index)
+std::span<const std::uint8_t> skb_data(Kernel& k, SkbIndex index)
 {
-    SkBuff& skb = k.skb(index);
-    return std::span(skb.buffer).subspan(skb.data, skb.tail - skb.data);
+    const SkBuff& skb = k.skb(index);
+    return skb.head.bytes().subspan(skb.data, skb.tail - skb.data);
 }
 
-std::span<std::uint8_t> skb_network(Kernel& k, SkbIndex index)
+std::span<const std::uint8_t> skb_network(Kernel& k, SkbIndex index)
+{
+    const SkBuff& skb = k.skb(index);
+    return skb.head.bytes().subspan(skb.network_header, skb.tail - skb.network_header);
+}
+
+std::span<std::uint8_t> skb_data_writable(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);
-    return std::span(skb.buffer).subspan(skb.network_header, skb.tail - skb.network_header);
+    return std::span(skb.head.writable()).subspan(skb.data, skb.tail - skb.data);
+}
+
+std::span<std::uint8_t> skb_network_writable(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    return std::span(skb.head.writable()).subspan(skb.network_header, skb.tail - skb.network_header);
+}
+
+SkbIndex skb_get(Kernel& k, SkbIndex index)
+{
+    ++k.skb(index).users;
+    return index;
 }
 
 void set_dst(Kernel& k, SkbIndex index, const Destination& dst)
@@ -252,6 +277,9 @@ void kfree_skb_reason(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId
 {
     const PacketId packet = k.skb(index).packet;
     Call call(k, fn::kfree_skb_reason, index, to_index(reason));
+    if (!skb_unref(k, index)) {
+        return;
+    }
     k.drop(packet, reason, by);
     {
         Call inner(k, fn::__kfree_skb, index);
@@ -265,6 +293,9 @@ void consume_skb(Kernel& k, SkbIndex index, FunctionId by)
 {
     const PacketId packet = k.skb(index).packet;
     Call call(k, fn::consume_skb, index);
+    if (!skb_unref(k, index)) {
+        return;
+    }
     {
         Call inner(k, fn::__kfree_skb, index);
         skb_release_all(k, index);
@@ -307,7 +338,7 @@ void finish_checksum(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);
     if (const auto ip = Ipv4View::checked(skb_network(k, index)); ip && ip->protocol() == proto::ipproto_udp) {
-        const auto bytes = skb_network(k, index);
+        const auto bytes = skb_network_writable(k, index);
         const auto segment = bytes.subspan(ip->header_length());
         const auto view = MutableUdpView::checked(segment);
         if (view) {
@@ -323,7 +354,8 @@ void finish_checksum(Kernel& k, SkbIndex index)
 void keep_frame(Kernel& k, SkbIndex index)
 {
     const SkBuff& skb = k.skb(index);
-    std::vector<std::uint8_t> frame(skb.buffer.begin() + skb.data, skb.buffer.begin() + skb.tail);
+    const auto data = skb_data(k, index);
+    const std::vector<std::uint8_t> frame(data.begin(), data.end());
     PacketRecord& record = k.trace.mutable_packet(skb.packet);
     record.length = skb.len;
     k.trace.set_frame(skb.packet, frame);

@@ -54,9 +54,7 @@ void wake_up(Kernel& k, std::int32_t index, PacketId cause)
     Task& task = k.task(index);
     task.state = Task::State::runnable;
     Cpu& target = k.w.cpus[task.cpu];
-    if (!has_work(target)) {
-        target.now = std::max(target.now, k.cpu().now + 1_ns);
-    }
+    kick(target, k.cpu().now + 1_ns);
     target.run_queue.push_back(index);
     Event& event = k.cpu().lane.events.emplace_back();
     event.time_ns = k.cpu().now.ns;
@@ -89,7 +87,7 @@ void sys_setsockopt_rcvbuf(Kernel& k, SocketIndex index, std::int64_t value)
     constexpr std::int64_t SOCK_MIN_RCVBUF = 2048 + sizeof_sk_buff;
     Call call(k, fn::sk_setsockopt);
     Socket& sk = k.socket(index);
-    const std::int64_t allowed = std::clamp<std::int64_t>(value, 0, k.host().sysctl.rmem_max);
+    const std::int64_t allowed = std::clamp<std::int64_t>(value, 0, k.core_sysctl().rmem_max);
     const std::uint64_t before = sk.sk_rcvbuf;
     sk.sk_rcvbuf = static_cast<std::uint32_t>(std::max(allowed * 2, SOCK_MIN_RCVBUF));
     if (before != sk.sk_rcvbuf) {

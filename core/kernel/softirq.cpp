@@ -62,6 +62,11 @@ void end_round(Kernel& k, SoftirqRun& run)
 
 void pick_vector(Kernel& k, SoftirqRun& run)
 {
+    if ((run.pending & (1U << TIMER_SOFTIRQ)) != 0) {
+        run.pending &= static_cast<std::uint8_t>(~(1U << TIMER_SOFTIRQ));
+        run_timer_softirq(k);
+        return;
+    }
     if ((run.pending & (1U << NET_TX_SOFTIRQ)) != 0) {
         run.pending &= static_cast<std::uint8_t>(~(1U << NET_TX_SOFTIRQ));
         net_tx_action(k);

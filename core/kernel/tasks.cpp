@@ -42,7 +42,7 @@ void step_receiver(Kernel& k, std::int32_t index)
 {
     Task& task = k.task(index);
     if (task.stage == Task::Stage::start) {
-        task.socket = sys_socket(k);
+        task.socket = sys_socket(k, SocketKind::udp);
         if (const std::int32_t wanted = task.wanted_rcvbuf; wanted >= 0) {
             sys_setsockopt_rcvbuf(k, task.socket, wanted);
         }
@@ -81,7 +81,7 @@ std::vector<std::uint8_t> payload_of(const Task& task)
 void start_sender(Kernel& k, std::int32_t index)
 {
     Task& task = k.task(index);
-    task.socket = sys_socket(k);
+    task.socket = sys_socket(k, SocketKind::udp);
     if (task.bind_port != 0 && sys_bind(k, task.socket, task.bind_address, task.bind_port) != 0) {
         task.state = Task::State::finished;
         return;

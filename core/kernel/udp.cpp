@@ -59,14 +59,14 @@ int compute_score(Kernel& k, const Socket& sk, std::uint32_t slot_address, const
 }
 
 /// One slot of the (address, port) hash: the sockets bound to exactly that pair.
-SocketIndex udp4_lib_lookup2(Kernel& k, std::uint32_t slot_address, const Tuple& tuple, PacketId packet)
+SocketIndex udp4_lib_lookup2(Kernel& k, NetIndex net, std::uint32_t slot_address, const Tuple& tuple, PacketId packet)
 {
     Call call(k, fn::udp4_lib_lookup2, packet);
     SocketIndex best = nothing;
     int best_score = 0;
     for (std::size_t row = k.w.sockets.size(); row-- > 0;) { // newest first, as hlist_add_head_rcu() leaves them
         const Socket& sk = k.w.sockets[row];
-        if (!sk.in_use || sk.host != k.cpu().host || sk.num != tuple.dport || sk.rcv_saddr != slot_address) {
+        if (!sk.in_use || sk.kind != SocketKind::udp || sk.net != net || sk.num != tuple.dport || sk.rcv_saddr != slot_address) {
             continue;
         }
         const int score = compute_score(k, sk, slot_address, tuple, packet);
@@ -78,17 +78,17 @@ SocketIndex udp4_lib_lookup2(Kernel& k, std::uint32_t slot_address, const Tuple&
     return best;
 }
 
-SocketIndex __udp4_lib_lookup(Kernel& k, const Tuple& tuple, PacketId packet)
+SocketIndex __udp4_lib_lookup(Kernel& k, NetIndex net, const Tuple& tuple, PacketId packet)
 {
     Call call(k, fn::__udp4_lib_lookup, packet);
-    const SocketIndex exact = udp4_lib_lookup2(k, tuple.daddr, tuple, packet);
-    return exact != nothing ? exact : udp4_lib_lookup2(k, 0, tuple, packet);
+    const SocketIndex exact = udp4_lib_lookup2(k, net, tuple.daddr, tuple, packet);
+    return exact != nothing ? exact : udp4_lib_lookup2(k, net, 0, tuple, packet);
 }
 
 SocketIndex __udp4_lib_lookup_skb(Kernel& k, SkbIndex skb, const Tuple& tuple)
 {
     Call call(k, fn::__udp4_lib_lookup_skb, skb);
-    return __udp4_lib_lookup(k, tuple, k.skb(skb).packet);
+    return __udp4_lib_lookup(k, k.skb_net(skb), tuple, k.skb(skb).packet);
 }
 
 // ---- receive ------------------------------------------------------------------------------------------------------------
@@ -104,8 +104,8 @@ bool checksum_right(Kernel& k, SkbIndex skb)
 
 void csum_error(Kernel& k, SkbIndex skb, FunctionId where)
 {
-    k.count("Udp.InCsumErrors", k.skb(skb).packet);
-    k.count("Udp.InErrors", k.skb(skb).packet);
+    k.count(k.skb_net(skb), Mib::Udp_InCsumErrors, k.skb(skb).packet);
+    k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
     kfree_skb_reason(k, skb, drop::UDP_CSUM, where);
 }
 
@@ -146,8 +146,8 @@ void __udp_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
         k.socket(index).incoming_cpu = static_cast<std::int32_t>(k.cpu().index);
     }
     if (!__udp_enqueue_schedule_skb(k, index, skb)) {
-        k.count("Udp.RcvbufErrors", k.skb(skb).packet);
-        k.count("Udp.InErrors", k.skb(skb).packet);
+        k.count(k.skb_net(skb), Mib::Udp_RcvbufErrors, k.skb(skb).packet);
+        k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::SOCKET_RCVBUFF, fn::__udp_queue_rcv_skb);
     }
 }
@@ -174,12 +174,12 @@ void __udp4_lib_rcv(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::__udp4_lib_rcv, skb);
     const auto too_short = [&] {
-        k.count("Udp.InErrors", k.skb(skb).packet);
+        k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::PKT_TOO_SMALL, fn::__udp4_lib_rcv);
     };
     const auto udp = UdpView::checked(skb_data(k, skb));
     if (!udp) {
-        k.count("Udp.InErrors", k.skb(skb).packet);
+        k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::__udp4_lib_rcv);
         return;
     }
@@ -215,7 +215,7 @@ void __udp4_lib_rcv(Kernel& k, SkbIndex skb)
         csum_error(k, skb, fn::__udp4_lib_rcv);
         return;
     }
-    k.count("Udp.NoPorts", k.skb(skb).packet);
+    k.count(k.skb_net(skb), Mib::Udp_NoPorts, k.skb(skb).packet);
     kfree_skb_reason(k, skb, drop::NO_SOCKET, fn::__udp4_lib_rcv);
 }
 
@@ -238,7 +238,7 @@ bool udp_v4_early_demux(Kernel& k, SkbIndex skb)
     }
     for (std::size_t row = 0; row < k.w.sockets.size(); ++row) {
         const Socket& sk = k.w.sockets[row];
-        const bool connected_to_it = sk.in_use && sk.host == k.cpu().host && sk.daddr == ip.saddr() && sk.dport == udp->source_port() &&
+        const bool connected_to_it = sk.in_use && sk.kind == SocketKind::udp && sk.net == k.skb_net(skb) && sk.daddr == ip.saddr() && sk.dport == udp->source_port() &&
                                      sk.num == udp->destination_port() && sk.rcv_saddr == ip.daddr();
         if (connected_to_it) {
             k.skb(skb).demuxed = static_cast<SocketIndex>(row);
@@ -351,7 +351,7 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
     const PacketId packet = k.skb(skb).packet;
     const bool good = copy_to_user(k, skb);
     if (good) {
-        k.count("Udp.InDatagrams", packet);
+        k.count(sk.net, Mib::Udp_InDatagrams, packet);
         ++task.received;
         Call consume(k, fn::skb_consume_udp, packet);
         __consume_stateless_skb(k, skb, fn::skb_consume_udp);
@@ -370,7 +370,7 @@ void udp4_hwcsum(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
 {
     Call call(k, fn::udp4_hwcsum, skb);
     // CHECKSUM_PARTIAL: the field holds the pseudo header's sum; the hardware adds the rest.
-    const auto segment = skb_network(k, skb).subspan(20);
+    const auto segment = skb_network_writable(k, skb).subspan(20);
     const MutableUdpView udp = MutableUdpView::unchecked(segment);
     udp.set_checksum(static_cast<std::uint16_t>(~csum_tcpudp_magic(source, destination, static_cast<std::uint32_t>(segment.size()),
                                                                    proto::ipproto_udp)));
@@ -380,7 +380,8 @@ int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
 {
     const PacketId packet = k.skb(skb).packet;
     Call call(k, fn::udp_send_skb, packet);
-    const auto segment = skb_network(k, skb).subspan(20);
+    const NetIndex net = k.dev_net(k.skb(skb).dst.device);
+    const auto segment = skb_network_writable(k, skb).subspan(20);
     write_udp(segment, {sport, dport});
     FlowKey flow;
     flow.source = IpAddress::v4(source);
@@ -398,9 +399,9 @@ int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
     }
     const int error = ip_send_skb(k, skb);
     if (error == 0) {
-        k.count("Udp.OutDatagrams", packet);
+        k.count(net, Mib::Udp_OutDatagrams, packet);
     } else {
-        k.count("Udp.SndbufErrors", packet);
+        k.count(net, Mib::Udp_SndbufErrors, packet);
     }
     return 0;
 }
@@ -426,7 +427,7 @@ int udp_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
         Call check(k, fn::sk_dst_check);
         route = sk.cached_route;
     } else {
-        route = ip_route_output_flow(k, destination, sk.rcv_saddr);
+        route = ip_route_output_flow(k, sk.net, destination, sk.rcv_saddr);
         if (!route.valid) {
             return ENETUNREACH_;
         }
@@ -449,7 +450,7 @@ bool port_in_use(Kernel& k, SocketIndex asking, std::uint16_t port)
 {
     const Socket& mine = k.socket(asking);
     return std::ranges::any_of(k.w.sockets, [&](const Socket& sk) {
-        return sk.in_use && &sk != &mine && sk.host == mine.host && sk.num == port &&
+        return sk.in_use && &sk != &mine && sk.kind == mine.kind && sk.net == mine.net && sk.num == port &&
                (sk.rcv_saddr == 0 || mine.rcv_saddr == 0 || sk.rcv_saddr == mine.rcv_saddr);
     });
 }
@@ -465,8 +466,8 @@ int udp_lib_get_port(Kernel& k, SocketIndex index, std::uint16_t wanted)
         sk.num = wanted;
         return 0;
     }
-    const auto low = static_cast<std::uint32_t>(k.host().sysctl.ip_local_port_low);
-    const auto high = static_cast<std::uint32_t>(k.host().sysctl.ip_local_port_high);
+    const auto low = static_cast<std::uint32_t>(k.net(k.sock_net(index)).sysctl.ip_local_port_low);
+    const auto high = static_cast<std::uint32_t>(k.net(k.sock_net(index)).sysctl.ip_local_port_high);
     const auto random = static_cast<std::uint32_t>(k.random(0));
     auto first = static_cast<std::uint16_t>(low + ((std::uint64_t{random} * (high - low + 1)) >> 32));
     const auto step = static_cast<std::uint16_t>((random | 1) * UDP_HTABLE_SIZE);

@@ -4,9 +4,12 @@
 
 #include "core/catalog/ids.h"
 #include "core/kernel/costs.h"
+#include "core/kernel/mib.h"
+#include "core/kernel/skb_head.h"
 #include "core/packet/mac.h"
 #include "core/trace/trace.h"
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -19,7 +22,11 @@ using SkbIndex = std::int32_t;    ///< row of World::skbs; -1: none
 using SocketIndex = std::int32_t; ///< row of World::sockets; -1: none
 using DeviceIndex = std::int32_t; ///< row of World::devices; -1: none
 using NapiIndex = std::int32_t;   ///< row of World::napis; -1: none
+using NetIndex = std::uint32_t;   ///< row of World::nets
 inline constexpr std::int32_t nothing = -1;
+
+/// Which kernel's chains and rules hold where they differ.
+enum class Profile : std::uint8_t { v5_10, v6_1, v6_12 };
 
 /// net/core/skbuff.c and include/linux/skbuff.h: what the model uses of it, in bytes.
 inline constexpr std::uint32_t sizeof_sk_buff = 256;         ///< 232, aligned as the slab does
@@ -43,7 +50,8 @@ struct Destination {
 /// struct sk_buff, with the buffer it owns.
 struct SkBuff {
     PacketId packet = PacketId::none;
-    std::vector<std::uint8_t> buffer; ///< head … end
+    SkbHead head;                     ///< head … end; clones share it
+    std::uint32_t users = 1;          ///< references to this row: skb_get() adds one, each free takes one
     std::uint32_t data = 0, tail = 0; ///< offsets from head
     std::uint32_t len = 0;            ///< linear and paged bytes from data on
     std::uint32_t data_len = 0;       ///< of them paged (not linear)
@@ -112,7 +120,6 @@ struct E1000 {
     bool rx_checksum = true;           ///< the hardware checks TCP and UDP checksums
     bool promiscuous = false;          ///< frames for others come up, too
     bool stopped = false;              ///< netif_stop_queue
-    std::uint64_t rx_missed_errors = 0;
     QueueId rx_queue{}, tx_queue{}, wire_queue{};
     std::int32_t peer_device = nothing; ///< the wire's other end: a device, or
     std::int32_t station = nothing;     ///< … a station
@@ -126,6 +133,7 @@ struct InterfaceAddress {
 struct NetDevice {
     std::string name;
     std::uint32_t host = 0;
+    NetIndex net = 0;
     DeviceKind kind = DeviceKind::e1000;
     DeviceId id{};
     MacAddress mac;
@@ -135,7 +143,8 @@ struct NetDevice {
     Qdisc qdisc;
     E1000 e1000;
     std::uint32_t irq_cpu = 0; ///< within its host
-    std::uint64_t rx_packets = 0, rx_bytes = 0, tx_packets = 0, tx_bytes = 0, rx_dropped = 0, tx_dropped = 0;
+    std::array<std::uint64_t, device_stat_count> stats{};
+    std::array<CounterId, device_stat_count> stat_ids{}; ///< named in the trace at the first change
 };
 
 /// struct napi_struct. The backlog of a CPU is one of them.
@@ -168,7 +177,7 @@ struct Neighbour {
     std::deque<SkbIndex> arp_queue;
     std::uint32_t arp_queue_bytes = 0; ///< truesize
     std::uint32_t probes = 0;
-    std::uint64_t timer = 0; ///< sequence of its armed timer; 0: none
+    std::uint64_t timer = 0; ///< generation of its armed timer; 0: none
     SimTime updated, used;
     QueueId queue{};
 };
@@ -182,8 +191,13 @@ struct Route {
     std::uint32_t source = 0;
 };
 
+enum class SocketKind : std::uint8_t { udp, tcp, raw, packet, ping };
+
 struct Socket {
+    SocketKind kind = SocketKind::udp;
+    bool inet6 = false;
     std::uint32_t host = 0;
+    NetIndex net = 0;
     std::uint32_t rcv_saddr = 0; ///< 0: any
     std::uint16_t num = 0;       ///< local port; 0: not bound
     std::uint32_t daddr = 0;     ///< 0: not connected
@@ -248,6 +262,32 @@ struct Lane {
     std::map<std::uint64_t, std::uint64_t> open_ordinals; ///< calls that went out with no end yet
 };
 
+/// What waits for this CPU to take an interrupt.
+struct PendingIrq {
+    enum class Kind : std::uint8_t { device, timer, rps_ipi } kind = Kind::device;
+    std::int32_t index = nothing; ///< of a device: its row; of an RPS IPI: the backlog's napi
+};
+
+/// Handlers in timer.cpp. Those marked hard run in the timer interrupt itself (hrtimers), the others in TIMER_SOFTIRQ.
+enum class TimerKind : std::uint8_t {
+    neighbour,      ///< index: World::neighbours
+    qdisc_watchdog, ///< hard; index: device
+    ip_expire,      ///< index: a reassembly queue
+    tcp_write,      ///< index: socket
+    tcp_delack,     ///< index: socket
+    tcp_keepalive,  ///< index: socket (also SYN-ACKs of a listener)
+    tcp_time_wait,  ///< index: a time-wait socket
+    conntrack,      ///< index: a conntrack entry
+    coalesce,       ///< hard; index: device
+};
+
+struct ExpiredTimer {
+    TimerKind kind{};
+    std::int32_t index = nothing;
+    std::uint64_t argument = 0;
+    std::uint64_t generation = 0;
+};
+
 struct Cpu {
     std::uint32_t host = 0;
     std::uint32_t index = 0; ///< within its host
@@ -270,9 +310,10 @@ struct Cpu {
     NapiIndex backlog = nothing;
     QueueId backlog_queue{};
     std::deque<DeviceIndex> output_queue; ///< qdiscs to restart in net_tx_action
-    std::deque<DeviceIndex> pending_irqs;
+    std::deque<PendingIrq> pending_irqs;
+    std::deque<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
     Lane lane;
-    std::uint64_t processed = 0, dropped = 0, time_squeeze = 0; ///< softnet_stat
+    std::array<std::uint64_t, softnet_stat_count> softnet{};
 };
 
 enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender };
@@ -280,6 +321,7 @@ enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender };
 struct Task {
     std::string name;
     std::uint32_t host = 0;
+    NetIndex net = 0;
     std::uint32_t cpu = 0; ///< global row of World::cpus
     TaskId id{};
     Program program = Program::udp_receiver;
@@ -336,12 +378,13 @@ struct DeviceEvent {
         frame_arrives,       ///< index: device; the frame, and its packet
         tx_done,             ///< index: device
         task_wakes,          ///< index: task
-        neighbour_timer,     ///< host, index: neighbour; argument: its sequence
+        timer,               ///< timer, index, argument; cpu: where; generation: order
     } kind{};
     SimTime at;
     std::uint64_t order = 0;
-    std::int32_t index = nothing; ///< device, task, station or neighbour
-    std::uint32_t host = 0;
+    std::int32_t index = nothing; ///< device, task, station or what the timer is of
+    TimerKind timer{};
+    std::uint32_t cpu = 0; ///< row
     std::uint64_t argument = 0;
     PacketId packet = PacketId::none;
     std::vector<std::uint8_t> frame;
@@ -373,24 +416,35 @@ struct Sysctls {
     std::int64_t ip_forward = 0;
 };
 
-/// Counters of one host, by the names that /proc and the tools print.
+/// struct net: a network namespace. net.core.* settings are the host's and stand in its first net.
+struct Net {
+    std::string name; ///< empty: the host's initial namespace
+    std::uint32_t host = 0;
+    DeviceIndex loopback = nothing;
+    Sysctls sysctl;
+    std::vector<Route> fib;
+    std::uint16_t ip_id = 1;
+    std::array<std::uint64_t, mib_count> mib{};
+    std::array<CounterId, mib_count> mib_ids{}; ///< named in the trace at the first change
+};
+
+/// A machine: CPUs, and one or more namespaces on them.
 struct Host {
     std::string name;
     HostId id{};
-    Sysctls sysctl;
-    std::vector<Route> fib;
-    std::deque<Neighbour> neighbours; ///< a deque: rows keep their address while others are added
+    NetIndex init_net = 0;
     std::uint32_t first_cpu = 0, cpus = 1;
-    std::map<std::string, CounterId, std::less<>> counter_ids;
-    std::map<std::string, std::uint64_t, std::less<>> counters;
-    std::uint16_t ip_id = 1;
+    std::array<CounterId, softnet_stat_count> softnet_ids{};
 };
 
 struct World {
     std::uint64_t seed = 1;
     std::uint64_t random_state = 1;
+    Profile profile = Profile::v6_1;
     Costs costs;
     std::vector<Host> hosts;
+    std::vector<Net> nets;
+    std::deque<Neighbour> neighbours; ///< arp_tbl; a deque: rows keep their address while others are added
     std::vector<Cpu> cpus;
     std::vector<Task> tasks;
     std::vector<NetDevice> devices;

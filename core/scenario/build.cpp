@@ -6,6 +6,7 @@
 #include "core/scenario/model_source.h"
 #include "core/scenario/sysctls.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace skbscope {
@@ -16,12 +17,18 @@ using namespace kernel;
 
 RoomId room(StageId stage) { return Catalog::stage(stage).room; }
 
+Profile profile_of(const std::string& kernel)
+{
+    return kernel == "5.10" ? Profile::v5_10 : kernel == "6.12" ? Profile::v6_12 : Profile::v6_1;
+}
+
 class Builder {
 public:
     Builder(const Scenario& scenario, Trace& trace) : scenario_(scenario), trace_(trace) {}
 
     World build()
     {
+        world_.profile = profile_of(scenario_.kernel);
         world_.seed = scenario_.seed;
         world_.random_state = scenario_.seed;
         world_.costs.scale(scenario_.cost_scale);
@@ -50,25 +57,50 @@ private:
 
     void add_host(const ScenarioHost& from)
     {
+        Net net;
+        for (const auto& [name, value] : from.sysctls) {
+            net.sysctl.*(find_sysctl(name)->member) = value;
+        }
+        net_row_ = static_cast<NetIndex>(world_.nets.size());
+        net_names_.push_back(from.name);
+        if (!from.namespace_of.empty()) {
+            host_row_ = world_.nets[net_named(from.namespace_of)].host;
+            net.name = from.name;
+            net.host = host_row_;
+            world_.nets.push_back(std::move(net));
+            furnish(from);
+            return;
+        }
         Host host;
         host.name = from.name;
         host.id = trace_.add_host({from.name, static_cast<std::uint16_t>(from.cpus)});
         host.first_cpu = static_cast<std::uint32_t>(world_.cpus.size());
         host.cpus = from.cpus;
-        for (const auto& [name, value] : from.sysctls) {
-            host.sysctl.*(find_sysctl(name)->member) = value;
-        }
+        host_row_ = static_cast<std::uint32_t>(world_.hosts.size());
+        net.host = host_row_;
+        host.init_net = net_row_;
+        world_.nets.push_back(std::move(net));
         world_.hosts.push_back(std::move(host));
-        host_row_ = static_cast<std::uint32_t>(world_.hosts.size() - 1);
         for (std::uint32_t cpu = 0; cpu < from.cpus; ++cpu) {
             add_cpu(cpu);
         }
+        furnish(from);
+    }
+
+    NetIndex net_named(const std::string& name)
+    {
+        return static_cast<NetIndex>(std::ranges::find(net_names_, name) - net_names_.begin());
+    }
+
+    /// Devices, routes and applications of the namespace that is being built.
+    void furnish(const ScenarioHost& from)
+    {
         add_loopback();
         for (const ScenarioDevice& device : from.devices) {
             add_device(device);
         }
         for (const ScenarioRoute& route : from.routes) {
-            current().fib.push_back({route.to.address & mask(route.to.prefix), route.to.prefix, Route::Kind::unicast,
+            net().fib.push_back({route.to.address & mask(route.to.prefix), route.to.prefix, Route::Kind::unicast,
                                      device_row(route.device), route.via, first_address(device_row(route.device))});
         }
         for (const ScenarioNeighbour& neighbour : from.neighbours) {
@@ -83,10 +115,11 @@ private:
     }
 
     Host& current() { return world_.hosts[host_row_]; }
+    Net& net() { return world_.nets[net_row_]; }
     static std::uint32_t mask(std::uint8_t prefix) { return prefix == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix); }
     bool several_hosts() const { return scenario_.hosts.size() > 1; }
     /// Queue names bear the host's name only where there is more than one.
-    std::string named(const std::string& name) { return several_hosts() ? current().name + ": " + name : name; }
+    std::string named(const std::string& name) { return several_hosts() ? net_names_[net_row_] + ": " + name : name; }
 
     QueueId add_queue(const std::string& name, QueueKind kind, RoomId in, std::uint64_t limit, const std::string& setting)
     {
@@ -101,10 +134,10 @@ private:
         cpu.id = static_cast<CpuId>(world_.cpus.size());
         cpu.backlog = static_cast<NapiIndex>(world_.napis.size());
         cpu.backlog_queue = add_queue(fmt::format("backlog CPU {}", index), QueueKind::backlog, room(stage::backlog),
-                                      static_cast<std::uint64_t>(current().sysctl.netdev_max_backlog), "net.core.netdev_max_backlog");
+                                      static_cast<std::uint64_t>(net().sysctl.netdev_max_backlog), "net.core.netdev_max_backlog");
         Napi backlog;
         backlog.cpu = static_cast<std::uint32_t>(world_.cpus.size());
-        backlog.weight = static_cast<std::uint32_t>(current().sysctl.dev_weight);
+        backlog.weight = static_cast<std::uint32_t>(net().sysctl.dev_weight);
         world_.napis.push_back(backlog);
         Task thread;
         thread.name = fmt::format("ksoftirqd/{}", index);
@@ -127,6 +160,7 @@ private:
     DeviceIndex put(NetDevice device)
     {
         device.host = host_row_;
+        device.net = net_row_;
         DeviceRecord record;
         record.name = device.name;
         record.host = current().id;
@@ -140,14 +174,14 @@ private:
 
     void add_address(DeviceIndex device, const ScenarioAddress& address)
     {
-        Host& host = current();
-        host.fib.push_back({address.address, 32, Route::Kind::local, device, 0, address.address});
+        Net& to = net();
+        to.fib.push_back({address.address, 32, Route::Kind::local, device, 0, address.address});
         if (address.prefix >= 31) {
             return;
         }
         const std::uint32_t network = address.address & mask(address.prefix);
-        host.fib.push_back({network, address.prefix, Route::Kind::unicast, device, 0, address.address});
-        host.fib.push_back({network | ~mask(address.prefix), 32, Route::Kind::broadcast, device, 0, address.address});
+        to.fib.push_back({network, address.prefix, Route::Kind::unicast, device, 0, address.address});
+        to.fib.push_back({network | ~mask(address.prefix), 32, Route::Kind::broadcast, device, 0, address.address});
     }
 
     void add_loopback()
@@ -159,7 +193,8 @@ private:
         lo.qdisc.noqueue = true;
         lo.addresses.push_back({0x7f000001, 8});
         const DeviceIndex row = put(std::move(lo));
-        current().fib.push_back({0x7f000000, 8, Route::Kind::local, row, 0, 0x7f000001});
+        net().loopback = row;
+        net().fib.push_back({0x7f000000, 8, Route::Kind::local, row, 0, 0x7f000001});
     }
 
     void add_device(const ScenarioDevice& from)
@@ -186,7 +221,7 @@ private:
         nic.napi = static_cast<NapiIndex>(world_.napis.size());
         Napi napi;
         napi.rx_list_queue = add_queue(from.name + " rx_list", QueueKind::gro_list, room(stage::gro),
-                                       static_cast<std::uint64_t>(current().sysctl.gro_normal_batch), "net.core.gro_normal_batch");
+                                       static_cast<std::uint64_t>(net().sysctl.gro_normal_batch), "net.core.gro_normal_batch");
         for (const ScenarioAddress& address : from.addresses) {
             device.addresses.push_back({address.address, address.prefix});
         }
@@ -201,7 +236,7 @@ private:
     DeviceIndex device_row(const std::string& name)
     {
         for (std::size_t row = 0; row < world_.devices.size(); ++row) {
-            if (world_.devices[row].host == host_row_ && world_.devices[row].name == name) {
+            if (world_.devices[row].net == net_row_ && world_.devices[row].name == name) {
                 return static_cast<DeviceIndex>(row);
             }
         }
@@ -223,9 +258,9 @@ private:
         neighbour.lladdr = from.mac;
         neighbour.header_cached = true; // it has been talked to before
         neighbour.queue = trace_.add_queue({named("arp_queue " + IpAddress::v4(from.address).text()), QueueKind::arp_queue, current().id,
-                                            room(stage::neigh), static_cast<std::uint64_t>(current().sysctl.unres_qlen_bytes),
+                                            room(stage::neigh), static_cast<std::uint64_t>(net().sysctl.unres_qlen_bytes),
                                             QueueUnit::bytes, "net.ipv4.neigh.default.unres_qlen_bytes"});
-        current().neighbours.push_back(std::move(neighbour));
+        world_.neighbours.push_back(std::move(neighbour));
     }
 
     Task task_on(const std::string& name, std::uint32_t cpu)
@@ -233,6 +268,7 @@ private:
         Task task;
         task.name = name;
         task.host = host_row_;
+        task.net = net_row_;
         task.cpu = current().first_cpu + cpu;
         return task;
     }
@@ -274,9 +310,9 @@ private:
 
     void connect_links()
     {
-        std::uint32_t host = 0;
+        net_row_ = 0;
         for (const ScenarioHost& from : scenario_.hosts) {
-            host_row_ = host++;
+            net_row_ = net_named(from.name);
             for (const ScenarioDevice& device : from.devices) {
                 connect_link(device_row(device.name), device.link);
             }
@@ -294,7 +330,7 @@ private:
         }
         for (std::size_t other = 0; other < world_.devices.size(); ++other) {
             const NetDevice& device = world_.devices[other];
-            if (world_.hosts[device.host].name + "." + device.name == link) {
+            if (net_names_[device.net] + "." + device.name == link) {
                 nic.peer_device = static_cast<DeviceIndex>(other);
                 world_.devices[other].e1000.peer_device = row; // a cable has two ends
             }
@@ -329,6 +365,8 @@ private:
     Trace& trace_;
     World world_;
     std::uint32_t host_row_ = 0;
+    NetIndex net_row_ = 0;
+    std::vector<std::string> net_names_; ///< by net
 };
 
 } // namespace

@@ -136,7 +136,11 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
 {
     out << YAML::BeginMap;
     put(out, "name", host.name);
-    put(out, "cpus", host.cpus);
+    if (host.namespace_of.empty()) {
+        put(out, "cpus", host.cpus);
+    } else {
+        put(out, "namespace_of", host.namespace_of);
+    }
     if (!host.sysctls.empty()) {
         out << YAML::Key << "sysctls" << YAML::Value << YAML::BeginMap;
         for (const auto& [name, value] : host.sysctls) {

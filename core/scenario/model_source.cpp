@@ -15,16 +15,6 @@ namespace {
 
 constexpr std::int64_t largest_rcvbuf = 2 * 212992; // twice net.core.rmem_max's default
 
-/// A neighbour that only ages changes nothing that a person waits for.
-bool is_idle_aging(const World& world, const DeviceEvent& event)
-{
-    if (event.kind != DeviceEvent::Kind::neighbour_timer) {
-        return false;
-    }
-    const Neighbour& neighbour = world.hosts[event.host].neighbours[static_cast<std::size_t>(event.index)];
-    return neighbour.timer != event.argument || (neighbour.arp_queue.empty() && neighbour.state != Nud::incomplete);
-}
-
 std::string rcvbuf_key(const Socket& sk) { return fmt::format(":{}.SO_RCVBUF", sk.num); }
 
 } // namespace
@@ -68,7 +58,7 @@ SimTime ModelSource::known_until() const
 bool ModelSource::exhausted() const
 {
     const bool quiet = std::ranges::none_of(world_.cpus, [](const Cpu& cpu) { return has_work(cpu); });
-    return quiet && std::ranges::all_of(world_.events, [&](const DeviceEvent& event) { return is_idle_aging(world_, event); });
+    return quiet && std::ranges::all_of(world_.events, [&](const DeviceEvent& event) { return is_background(world_, event); });
 }
 
 void ModelSource::run_to_end(SimTime t)
@@ -111,7 +101,7 @@ std::vector<Knob> ModelSource::knobs() const
         if (sk.in_use && sk.num != 0 && sk.queue != QueueId::none) {
             knobs.push_back({rcvbuf_key(sk), fmt::format("Receive buffer of :{}", sk.num), "bytes",
                              "What getsockopt(SO_RCVBUF) reports. It counts truesize: a small datagram costs 1280 bytes.",
-                             sk.sk_rcvbuf, 2304, largest_rcvbuf, world_.hosts[sk.host].sysctl.rmem_default, true});
+                             sk.sk_rcvbuf, 2304, largest_rcvbuf, world_.nets[world_.hosts[sk.host].init_net].sysctl.rmem_default, true});
         }
     }
     for (const NetDevice& device : world_.devices) {
@@ -124,7 +114,7 @@ std::vector<Knob> ModelSource::knobs() const
     for (const SysctlRow& row : sysctl_rows()) {
         const std::int64_t top = std::min<std::int64_t>(row.maximum, std::max<std::int64_t>(row.minimum + 1, (defaults.*row.member) * 100));
         knobs.push_back({std::string(row.name), std::string(row.title), std::string(row.unit), std::string(row.text),
-                         world_.hosts.front().sysctl.*row.member, row.minimum, top, defaults.*row.member, top > 1000});
+                         world_.nets.front().sysctl.*row.member, row.minimum, top, defaults.*row.member, top > 1000});
     }
     // What a student turns first comes first.
     std::ranges::stable_partition(knobs, [](const Knob& knob) {
@@ -227,11 +217,11 @@ void ModelSource::apply(const Command& command)
     }
     k.emit(EventKind::setting, PacketId::none, FunctionId::none, trace_.add_note(fmt::format("{} = {}", command.key, command.value)));
     if (const SysctlRow* row = find_sysctl(command.key)) {
-        for (Host& host : world_.hosts) {
-            const auto before = static_cast<std::uint64_t>(host.sysctl.*row->member);
-            host.sysctl.*row->member = command.value;
+        for (Net& net : world_.nets) {
+            const auto before = static_cast<std::uint64_t>(net.sysctl.*row->member);
+            net.sysctl.*row->member = command.value;
             for (std::size_t queue = 1; queue < trace_.queues().size(); ++queue) {
-                if (trace_.queues()[queue].setting == row->name && trace_.queues()[queue].host == host.id) {
+                if (trace_.queues()[queue].setting == row->name && trace_.queues()[queue].host == world_.hosts[net.host].id) {
                     announce_limit(k, static_cast<QueueId>(queue), before, static_cast<std::uint64_t>(command.value));
                 }
             }

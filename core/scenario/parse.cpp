@@ -348,11 +348,24 @@ void check_device_name(const YAML::Node& node, const ScenarioHost& host, const s
     }
 }
 
-ScenarioHost read_host(const YAML::Node& node)
+/// `before`: the hosts that stand before it, which it may be a namespace of.
+ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& before)
 {
     ScenarioHost host;
     Mapping(node, "host")
         .key("name", [&](const YAML::Node& n) { host.name = name_of(n, "name"); })
+        .key("namespace_of",
+             [&](const YAML::Node& n) {
+                 host.namespace_of = name_of(n, "namespace_of");
+                 const auto machine = std::ranges::find(before, host.namespace_of, &ScenarioHost::name);
+                 if (machine == before.end() || !machine->namespace_of.empty()) {
+                     complain(n, fmt::format("'{}' is no host with CPUs of its own that stands before", host.namespace_of));
+                 }
+                 if (node["cpus"]) {
+                     complain(node["cpus"], "a namespace has no CPUs of its own", fmt::format("those of '{}' are meant", host.namespace_of));
+                 }
+                 host.cpus = machine->cpus;
+             })
         .key("cpus", [&](const YAML::Node& n) { host.cpus = static_cast<std::uint32_t>(integer(n, "cpus", 1, 64)); })
         .key("sysctls",
              [&](const YAML::Node& n) {
@@ -492,8 +505,8 @@ Scenario read_scenario(const YAML::Node& root)
         .key("kernel",
              [&](const YAML::Node& n) {
                  scenario.kernel = scalar(n, "kernel");
-                 if (scenario.kernel != "6.1") {
-                     complain(n, fmt::format("kernel '{}' is not modelled", scenario.kernel), "6.1");
+                 if (scenario.kernel != "5.10" && scenario.kernel != "6.1" && scenario.kernel != "6.12") {
+                     complain(n, fmt::format("kernel '{}' is not modelled", scenario.kernel), "5.10, 6.1 or 6.12");
                  }
              })
         .key("seed", [&](const YAML::Node& n) { scenario.seed = static_cast<std::uint64_t>(integer(n, "seed", 0, std::numeric_limits<std::int64_t>::max())); })
@@ -509,7 +522,7 @@ Scenario read_scenario(const YAML::Node& root)
              })
         .required("hosts",
                   [&](const YAML::Node& n) {
-                      each(n, "hosts", [&](const YAML::Node& h) { scenario.hosts.push_back(read_host(h)); });
+                      each(n, "hosts", [&](const YAML::Node& h) { scenario.hosts.push_back(read_host(h, scenario.hosts)); });
                       if (scenario.hosts.empty() || scenario.hosts.size() > 16) {
                           complain(n, "a scenario has 1 to 16 hosts");
                       }

@@ -82,7 +82,9 @@ struct ScenarioSender {
 
 struct ScenarioHost {
     std::string name = "host";
-    std::uint32_t cpus = 2; ///< 1 … 64
+    /// Not a machine of its own but a network namespace on that host (which stands before it): same kernel, same CPUs.
+    std::string namespace_of;
+    std::uint32_t cpus = 2; ///< 1 … 64; of a namespace: its host's
     std::map<std::string, std::int64_t> sysctls;
     std::vector<ScenarioDevice> devices;
     std::vector<ScenarioRoute> routes;
@@ -117,7 +119,7 @@ struct ScenarioStation {
 
 struct Scenario {
     std::string title = "untitled";
-    std::string kernel = "6.1";
+    std::string kernel = "6.1"; ///< 5.10, 6.1 or 6.12
     std::uint64_t seed = 1;
     std::uint64_t burst = 64; ///< what "send a burst" sends
     double cost_scale = 1.0;  ///< 0.001 … 1000: all function costs are multiplied by it

@@ -120,9 +120,8 @@ void receive_one(Kernel& k, DeviceIndex device)
     }
     ++nic.rx_to_refill;
     k.trace.mutable_packet(slot.packet).birth_function = copied ? fn::e1000_copybreak : fn::napi_build_skb;
-    NetDevice& dev = k.device(device);
-    ++dev.rx_packets;
-    dev.rx_bytes += slot.frame.size();
+    k.count_device(device, DevStat::rx_packets, slot.packet);
+    k.count_device(device, DevStat::rx_bytes, slot.packet, slot.frame.size());
     if (copied) {
         skb_trim(k, skb, static_cast<std::uint32_t>(slot.frame.size())); // the FCS goes
     }
@@ -192,7 +191,7 @@ bool e1000_maybe_stop_tx(Kernel& k, DeviceIndex device, std::uint32_t needed, Sk
     }
     Call stop(k, fn::__e1000_maybe_stop_tx, skb);
     nic.stopped = true;
-    k.count(k.device(device).name + ".tx_stopped", k.skb(skb).packet);
+    k.count_device(device, DevStat::tx_stopped, k.skb(skb).packet);
     return true;
 }
 
@@ -204,7 +203,7 @@ void pad(Kernel& k, SkbIndex skb)
     Call call(k, fn::eth_skb_pad, skb);
     const std::uint32_t missing = ETH_ZLEN - k.skb(skb).len;
     SkBuff& buff = k.skb(skb);
-    buff.buffer.resize(std::max<std::size_t>(buff.buffer.size(), buff.tail + std::size_t{missing}));
+    buff.head.writable().resize(std::max<std::size_t>(buff.head.size(), buff.tail + std::size_t{missing}));
     std::uint8_t* zeros = skb_put(k, skb, missing);
     std::fill_n(zeros, missing, std::uint8_t{0});
 }
@@ -343,9 +342,8 @@ int e1000_xmit_frame(Kernel& k, SkbIndex skb, DeviceIndex device)
         Call queue(k, fn::e1000_tx_queue, packet);
         queue_descriptors(k, device, skb, with_context);
     }
-    NetDevice& dev = k.device(device);
-    ++dev.tx_packets;
-    dev.tx_bytes += k.skb(skb).len;
+    k.count_device(device, DevStat::tx_packets, packet);
+    k.count_device(device, DevStat::tx_bytes, packet, k.skb(skb).len);
     e1000_maybe_stop_tx(k, device, MAX_SKB_FRAGS + 7, skb);
     k.verdict(packet, Verdict::sent, fn::e1000_xmit_frame);
     return NETDEV_TX_OK;

@@ -12,9 +12,10 @@ int loopback_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
     k.trace.mutable_packet(k.skb(skb).packet).device = k.device(device).id;
     skb_orphan(k, skb); // the send buffer is given back here
     eth_type_trans(k, skb, device);
-    NetDevice& lo = k.device(device);
-    ++lo.tx_packets;
-    ++lo.rx_packets;
+    const PacketId packet = k.skb(skb).packet;
+    for (const DevStat packets : {DevStat::rx_packets, DevStat::tx_packets}) {
+        k.count_device(device, packets, packet);
+    }
     __netif_rx(k, skb);
     return 0;
 }

@@ -29,14 +29,14 @@ void nf_hook_slow(Kernel& k, std::span<const HookOps> entries, SkbIndex skb, boo
 
 } // namespace
 
-bool nf_hook(Kernel& k, Hook hook, SkbIndex skb)
+int nf_hook(Kernel& k, Pf, Hook hook, SkbIndex skb, DeviceIndex, DeviceIndex)
 {
     const auto entries = hook_entries[static_cast<std::size_t>(hook)];
     bool accepted = true;
     if (!entries.empty()) {
         nf_hook_slow(k, entries, skb, accepted);
     }
-    return accepted;
+    return accepted ? 1 : -1; // EPERM
 }
 
 } // namespace skbscope::kernel

@@ -81,7 +81,7 @@ TEST(Backlog, LimitOfTenHoldsElevenAndDropsTheTwelfthWithCpuBacklog)
         kernel::__netif_rx(k, skb);
     }
     EXPECT_EQ(k.cpu().input_pkt_queue.size(), 11U);
-    EXPECT_EQ(k.cpu().dropped, 1U);
+    EXPECT_EQ(k.cpu().softnet[static_cast<std::size_t>(kernel::SoftnetStat::dropped)], 1U);
     EXPECT_EQ(trace.packet(static_cast<PacketId>(12)).reason, drop::CPU_BACKLOG);
     kernel::local_bh_enable(k); // what waited is handled now, by this very task
     k.run_until(SimTime{} + 10_ms);
@@ -106,7 +106,7 @@ TEST(RxRing, OneDescriptorAlwaysStaysEmptyAndTheRestOverflows)
     kernel::Kernel k(world, trace);
     k.run_until(SimTime{} + 1_ms);
     EXPECT_EQ(world.devices[1].e1000.rx_filled.size(), 47U);
-    EXPECT_EQ(world.devices[1].e1000.rx_missed_errors, 53U);
+    EXPECT_EQ(world.devices[1].stats[static_cast<std::size_t>(kernel::DevStat::rx_missed_errors)], 53U);
 }
 
 TEST(Napi, InterruptIsMaskedFromTheHandlerUntilThePollIsDone)
@@ -265,7 +265,7 @@ TEST(World, CopyRunsOnToTheSameEnd)
     kernel::Kernel(again, other).run_until(SimTime{} + 50_ms);
     EXPECT_EQ(again.tasks[2].received, received);
     EXPECT_EQ(again.cpus[0].now, world.cpus[0].now);
-    EXPECT_EQ(again.hosts[0].counters, world.hosts[0].counters);
+    EXPECT_EQ(again.nets[0].mib, world.nets[0].mib);
 }
 
 TEST(World, AccountingClosesAtEveryEvent)

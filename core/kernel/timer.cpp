@@ -1,0 +1,92 @@
+// kernel/time/timer.c, kernel/time/hrtimer.c: what is due at a time, on which CPU, and whose handler then runs. A timer is
+// stopped by forgetting its generation: its handler finds that it is not the remembered one.
+
+#include "core/kernel/functions.h"
+
+namespace skbscope::kernel {
+
+namespace {
+
+bool is_hard(TimerKind kind)
+{
+    return kind == TimerKind::qdisc_watchdog || kind == TimerKind::coalesce;
+}
+
+/// Each handler ignores a generation that its owner does not remember.
+void run_timer(Kernel& k, const ExpiredTimer& timer)
+{
+    switch (timer.kind) {
+    case TimerKind::neighbour: neigh_timer_handler(k, timer.index, timer.generation); break;
+    case TimerKind::qdisc_watchdog:
+    case TimerKind::ip_expire:
+    case TimerKind::tcp_write:
+    case TimerKind::tcp_delack:
+    case TimerKind::tcp_keepalive:
+    case TimerKind::tcp_time_wait:
+    case TimerKind::conntrack:
+    case TimerKind::coalesce: break; // nobody arms these yet
+    }
+}
+
+} // namespace
+
+std::uint64_t mod_timer(Kernel& k, TimerKind kind, std::uint32_t cpu_row, std::int32_t index, SimTime at, std::uint64_t argument)
+{
+    DeviceEvent event;
+    event.kind = DeviceEvent::Kind::timer;
+    event.at = at;
+    event.index = index;
+    event.timer = kind;
+    event.cpu = cpu_row;
+    event.argument = argument;
+    const std::uint64_t generation = k.w.next_order; // what schedule() gives it
+    k.schedule(std::move(event));
+    return generation;
+}
+
+void timer_expires(Kernel& k, const DeviceEvent& event)
+{
+    Cpu& cpu = k.w.cpus[event.cpu];
+    const bool interrupt_is_coming = !cpu.expired_hard.empty() || !cpu.expired_soft.empty();
+    auto& due = is_hard(event.timer) ? cpu.expired_hard : cpu.expired_soft;
+    due.push_back({event.timer, event.index, event.argument, event.order});
+    if (interrupt_is_coming) {
+        return;
+    }
+    kick(cpu, event.at);
+    cpu.pending_irqs.push_back({PendingIrq::Kind::timer, nothing});
+}
+
+void run_hrtimers(Kernel& k)
+{
+    while (!k.cpu().expired_hard.empty()) {
+        const ExpiredTimer timer = k.cpu().expired_hard.front();
+        k.cpu().expired_hard.pop_front();
+        run_timer(k, timer);
+    }
+}
+
+void run_timer_softirq(Kernel& k)
+{
+    Call call(k, fn::run_timer_softirq);
+    while (!k.cpu().expired_soft.empty()) {
+        const ExpiredTimer timer = k.cpu().expired_soft.front();
+        k.cpu().expired_soft.pop_front();
+        Call handler(k, fn::call_timer_fn);
+        run_timer(k, timer);
+    }
+}
+
+bool is_background(const World& world, const DeviceEvent& event)
+{
+    if (event.kind != DeviceEvent::Kind::timer) {
+        return false;
+    }
+    if (event.timer == TimerKind::neighbour) {
+        const Neighbour& neighbour = world.neighbours[static_cast<std::size_t>(event.index)];
+        return neighbour.timer != event.order || (neighbour.arp_queue.empty() && neighbour.state != Nud::incomplete);
+    }
+    return false;
+}
+
+} // namespace skbscope::kernel
