@@ -57,6 +57,10 @@ void step_receiver(Kernel& k, std::int32_t index)
         compute(k, task);
         return;
     }
+    if (k.cpu().now < task.next_send) {
+        wake_at(k, index, task.next_send);
+        return;
+    }
     Socket& sk = k.socket(task.socket);
     const bool something = !sk.receive_queue.empty() || !sk.reader_queue.empty();
     if (task.use_poll && !something && task.calls.empty()) {
@@ -119,7 +123,7 @@ void step_sender(Kernel& k, std::int32_t index)
     ++task.ordinal;
     --task.to_send;
     ++(result < 0 ? task.failed : task.sent);
-    task.next_send = begun + task.gap;
+    task.next_send = task.ordinal < task.send_times.size() ? task.send_times[task.ordinal] : begun + task.gap;
 }
 
 } // namespace

@@ -346,7 +346,8 @@ struct Task {
     std::uint64_t to_send = 0;
     std::uint64_t sent = 0, failed = 0;
     Duration gap;             ///< between two sends
-    SimTime next_send;
+    SimTime next_send;               ///< of a receiver: it does not read before this
+    std::vector<SimTime> send_times; ///< when to send each datagram; empty: by gap
     std::uint64_t ordinal = 0; ///< of the next datagram, in its payload
 
     std::int32_t wanted_rcvbuf = -1; ///< setsockopt(SO_RCVBUF), value as given; -1: none

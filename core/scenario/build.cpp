@@ -288,6 +288,7 @@ private:
         task.bind_port = from.port;
         task.use_poll = from.poll;
         task.work_per_datagram = from.work;
+        task.next_send = SimTime{} + from.start;
         // getsockopt() reports twice what setsockopt() was given.
         task.wanted_rcvbuf = from.rcvbuf == 0 ? -1 : static_cast<std::int32_t>(from.rcvbuf / 2);
         start(std::move(task));
@@ -305,6 +306,12 @@ private:
         task.to_send = from.count;
         task.gap = from.gap;
         task.next_send = SimTime{} + from.start;
+        for (const Duration at : from.times) {
+            task.send_times.push_back(SimTime{} + at);
+        }
+        if (!task.send_times.empty()) {
+            task.next_send = task.send_times.front();
+        }
         start(std::move(task));
     }
 

@@ -90,6 +90,9 @@ void emit(YAML::Emitter& out, const ScenarioReceiver& receiver)
     if (receiver.work != usual.work) {
         put(out, "work", with_unit(receiver.work));
     }
+    if (receiver.start != usual.start) {
+        put(out, "start", with_unit(receiver.start));
+    }
     out << YAML::EndMap;
 }
 
@@ -114,6 +117,13 @@ void emit(YAML::Emitter& out, const ScenarioSender& sender)
     out << YAML::BeginMap;
     put_unless(out, "name", sender.name, usual.name);
     emit_traffic(out, sender, usual);
+    if (!sender.times.empty()) {
+        out << YAML::Key << "times" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+        for (const Duration at : sender.times) {
+            out << with_unit(at);
+        }
+        out << YAML::EndSeq;
+    }
     put_unless(out, "connect", sender.connect, usual.connect);
     put_unless(out, "cpu", sender.cpu, usual.cpu);
     out << YAML::EndMap;

@@ -309,6 +309,7 @@ ScenarioReceiver read_receiver(const YAML::Node& node, const ScenarioHost& host)
                  receiver.poll = text == "poll";
              })
         .key("work", [&](const YAML::Node& n) { receiver.work = duration(n, "work"); })
+        .key("start", [&](const YAML::Node& n) { receiver.start = duration(n, "start"); })
         .done();
     return receiver;
 }
@@ -325,6 +326,17 @@ ScenarioSender read_sender(const YAML::Node& node, const ScenarioHost& host)
         .key("size", [&](const YAML::Node& n) { sender.size = static_cast<std::uint32_t>(integer(n, "size", 0, largest_payload)); })
         .key("gap", [&](const YAML::Node& n) { sender.gap = duration(n, "gap"); })
         .key("start", [&](const YAML::Node& n) { sender.start = duration(n, "start"); })
+        .key("times",
+             [&](const YAML::Node& n) {
+                 each(n, "times", [&](const YAML::Node& t) {
+                     const Duration at = duration(t, "times");
+                     if (!sender.times.empty() && at < sender.times.back()) {
+                         complain(t, "times must ascend");
+                     }
+                     sender.times.push_back(at);
+                 });
+                 sender.count = sender.times.size();
+             })
         .key("cpu", [&](const YAML::Node& n) { sender.cpu = cpu_of(n, host); })
         .done();
     return sender;

@@ -63,6 +63,7 @@ struct ScenarioReceiver {
     std::uint32_t cpu = 0;
     bool poll = true;            ///< waits in poll() and then calls recvfrom(); else sleeps inside recvfrom()
     Duration work;               ///< what it does with each datagram
+    Duration start;              ///< the socket is open from the beginning, but nobody reads before this
     bool operator==(const ScenarioReceiver&) const = default;
 };
 
@@ -76,6 +77,7 @@ struct ScenarioSender {
     std::uint32_t size = 64; ///< payload bytes
     Duration gap{10'000};
     Duration start{10'000};
+    std::vector<Duration> times; ///< when to send each, ascending; if given, count, gap and start do not matter
     std::uint32_t cpu = 0;
     bool operator==(const ScenarioSender&) const = default;
 };

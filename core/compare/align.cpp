@@ -1,0 +1,279 @@
+#include "core/compare/align.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+
+namespace skbscope {
+
+namespace {
+
+constexpr std::size_t ethernet_header = 14;
+constexpr std::uint8_t protocol_tcp = 6;
+constexpr std::uint8_t protocol_udp = 17;
+
+std::uint32_t big_endian(std::span<const std::uint8_t> bytes, std::size_t at, std::size_t count)
+{
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        value = value << 8 | bytes[at + i];
+    }
+    return value;
+}
+
+/// Where the layer above IP begins in the frame; nothing if the frame is not IP, a later fragment, or too short.
+struct Upper {
+    std::size_t offset = 0;
+    std::uint8_t protocol = 0;
+    std::uint32_t length = 0; ///< bytes above IP as the header says
+    std::uint32_t ip_id = 0;
+};
+
+std::optional<Upper> upper_of(std::span<const std::uint8_t> frame)
+{
+    if (frame.size() < ethernet_header + 20) {
+        return std::nullopt;
+    }
+    const std::uint32_t type = big_endian(frame, 12, 2);
+    if (type == 0x86dd && frame.size() >= ethernet_header + 40) {
+        return Upper{ethernet_header + 40, frame[ethernet_header + 6], big_endian(frame, ethernet_header + 4, 2), 0};
+    }
+    if (type != 0x0800) {
+        return std::nullopt;
+    }
+    const std::size_t header = (frame[ethernet_header] & 0x0fU) * std::size_t{4};
+    const std::uint32_t total = big_endian(frame, ethernet_header + 2, 2);
+    const bool later_fragment = (big_endian(frame, ethernet_header + 6, 2) & 0x1fffU) != 0;
+    if (header < 20 || total < header || later_fragment) {
+        return std::nullopt;
+    }
+    return Upper{ethernet_header + header, frame[ethernet_header + 9], total - static_cast<std::uint32_t>(header),
+                 big_endian(frame, ethernet_header + 4, 2)};
+}
+
+/// Sequence numbers count from the first that a direction of a connection shows, so that two runs compare.
+class TcpStarts {
+public:
+    std::uint32_t relative(const FlowKey& flow, std::uint32_t sequence)
+    {
+        return sequence - starts_.try_emplace(flow, sequence).first->second;
+    }
+
+private:
+    std::map<FlowKey, std::uint32_t> starts_;
+};
+
+/// What a packet carries, as far as it can be the same in two runs: never times, random ports or IP ids.
+using Content = std::array<std::int64_t, 4>;
+
+Content content_of(const Trace& trace, const PacketRecord& packet, TcpStarts& starts)
+{
+    const auto frame = trace.frame(packet.id);
+    const auto upper = upper_of(frame);
+    Content content{packet.length, -1, -1, -1};
+    if (!upper) {
+        return content;
+    }
+    if (upper->protocol == protocol_udp) {
+        content[1] = payload_index(frame);
+    } else if (upper->protocol == protocol_tcp && packet.flow && frame.size() >= upper->offset + 14) {
+        const std::uint32_t header = (frame[upper->offset + 12] >> 4U) * 4U;
+        content[0] = upper->length > header ? upper->length - header : 0;
+        content[1] = starts.relative(*packet.flow, big_endian(frame, upper->offset + 4, 4));
+        content[2] = frame[upper->offset + 13] & 0x07; // FIN, SYN, RST
+    } else if (frame.size() >= upper->offset + 8) {
+        content[1] = big_endian(frame, upper->offset, 2);     // ICMP type and code
+        content[2] = big_endian(frame, upper->offset + 6, 2); // sequence of an echo
+    }
+    return content;
+}
+
+/// What a packet is, apart from its flow: packets pair only within one kind.
+using Kind = std::tuple<Relation, bool>;
+
+struct Group {
+    std::vector<PacketId> a, b;
+};
+
+template <typename Key>
+using Groups = std::map<Key, Group>;
+
+class Aligner {
+public:
+    Aligner(const Trace& a, const Trace& b) : a_(a), b_(b), match_a_(a.packet_count() + 1), paired_b_(b.packet_count() + 1) {}
+
+    std::vector<PacketPair> run(const PacketChoice& of_a, const PacketChoice& of_b)
+    {
+        const auto list_a = chosen(a_, of_a);
+        const auto list_b = chosen(b_, of_b);
+        // First what carries the same, then what remains, by ordinal alone; at last without the flow, for packets whose
+        // addresses were rewritten before one of the traces saw them.
+        by_flow_and_content(list_a, list_b);
+        by_flow(list_a, list_b);
+        by_payload(list_a, list_b);
+        return pairs(list_a, list_b);
+    }
+
+private:
+    static std::vector<PacketId> chosen(const Trace& trace, const PacketChoice& choice)
+    {
+        std::vector<PacketId> list;
+        for (const PacketRecord& packet : trace.packets()) {
+            if (!choice || choice(packet)) {
+                list.push_back(packet.id);
+            }
+        }
+        return list;
+    }
+
+    static Kind kind_of(const PacketRecord& packet) { return {packet.relation, packet.sent_here}; }
+
+    template <typename Key, typename KeyOf>
+    void pair_by(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b, KeyOf key_of)
+    {
+        Groups<Key> groups;
+        TcpStarts starts_a;
+        TcpStarts starts_b;
+        for (const PacketId id : list_a) {
+            const auto key = key_of(a_, a_.packet(id), starts_a); // also of paired ones: sequence numbers start there
+            if (key && match_a_[to_index(id)] == PacketId::none) {
+                groups[*key].a.push_back(id);
+            }
+        }
+        for (const PacketId id : list_b) {
+            const auto key = key_of(b_, b_.packet(id), starts_b);
+            if (key && !paired_b_[to_index(id)]) {
+                groups[*key].b.push_back(id);
+            }
+        }
+        for (const auto& [key, group] : groups) {
+            pair_group(group);
+        }
+    }
+
+    void pair(PacketId a, PacketId b)
+    {
+        match_a_[to_index(a)] = b;
+        paired_b_[to_index(b)] = true;
+    }
+
+    /// By ordinal; where one side has more, those with the same IP id first (two runs of the model share them).
+    void pair_group(const Group& group)
+    {
+        std::vector<PacketId> rest_a = group.a;
+        std::vector<PacketId> rest_b = group.b;
+        if (rest_a.size() != rest_b.size()) {
+            pair_same_ip_id(rest_a, rest_b);
+        }
+        for (std::size_t i = 0; i < std::min(rest_a.size(), rest_b.size()); ++i) {
+            pair(rest_a[i], rest_b[i]);
+        }
+    }
+
+    void pair_same_ip_id(std::vector<PacketId>& rest_a, std::vector<PacketId>& rest_b)
+    {
+        std::multimap<std::uint32_t, PacketId> by_id;
+        for (const PacketId id : rest_b) {
+            if (const auto upper = upper_of(b_.frame(id)); upper && upper->ip_id != 0) {
+                by_id.emplace(upper->ip_id, id);
+            }
+        }
+        std::size_t shared = 0;
+        std::vector<PacketPair> found;
+        for (const PacketId id : rest_a) {
+            const auto upper = upper_of(a_.frame(id));
+            const auto same = upper ? by_id.find(upper->ip_id) : by_id.end();
+            if (same != by_id.end()) {
+                found.push_back({id, same->second});
+                by_id.erase(same);
+                ++shared;
+            }
+        }
+        // A few equal ids are chance (a kernel draws them at random); most of them equal is the same run.
+        if (shared * 2 < std::min(rest_a.size(), rest_b.size()) || shared == 0) {
+            return;
+        }
+        for (const PacketPair& one : found) {
+            pair(one.a, one.b);
+        }
+        std::erase_if(rest_a, [&](PacketId id) { return match_a_[to_index(id)] != PacketId::none; });
+        std::erase_if(rest_b, [&](PacketId id) { return paired_b_[to_index(id)]; });
+    }
+
+    void by_flow_and_content(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
+    {
+        using Key = std::tuple<Kind, FlowKey, Content>;
+        pair_by<Key>(list_a, list_b, [](const Trace& trace, const PacketRecord& packet, TcpStarts& starts) {
+            return packet.flow ? std::optional<Key>({kind_of(packet), *packet.flow, content_of(trace, packet, starts)}) : std::nullopt;
+        });
+    }
+
+    void by_flow(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
+    {
+        using Key = std::tuple<Kind, std::optional<FlowKey>>;
+        pair_by<Key>(list_a, list_b, [](const Trace&, const PacketRecord& packet, TcpStarts&) {
+            return std::optional<Key>({kind_of(packet), packet.flow});
+        });
+    }
+
+    void by_payload(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
+    {
+        using Key = std::tuple<Kind, std::uint8_t, std::int64_t>;
+        pair_by<Key>(list_a, list_b, [](const Trace& trace, const PacketRecord& packet, TcpStarts&) {
+            const std::int64_t index = payload_index(trace.frame(packet.id));
+            return index >= 0 ? std::optional<Key>({kind_of(packet), packet.flow ? packet.flow->protocol : std::uint8_t{0}, index})
+                              : std::nullopt;
+        });
+    }
+
+    std::vector<PacketPair> pairs(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b) const
+    {
+        std::vector<PacketPair> all;
+        for (const PacketId id : list_a) {
+            all.push_back({id, match_a_[to_index(id)]});
+        }
+        for (const PacketId id : list_b) {
+            if (!paired_b_[to_index(id)]) {
+                all.push_back({PacketId::none, id});
+            }
+        }
+        return all;
+    }
+
+    const Trace& a_;
+    const Trace& b_;
+    std::vector<PacketId> match_a_; ///< by PacketId of a
+    std::vector<bool> paired_b_;    ///< by PacketId of b
+};
+
+} // namespace
+
+std::int64_t payload_index(std::span<const std::uint8_t> frame)
+{
+    const auto upper = upper_of(frame);
+    if (!upper || upper->protocol != protocol_udp || frame.size() < upper->offset + 8 + 8) {
+        return -1;
+    }
+    const auto payload = frame.subspan(upper->offset + 8);
+    if (payload[0] != 'P' || payload[1] != 'K' || payload[2] != 'T') {
+        return -1;
+    }
+    std::int64_t index = 0;
+    for (std::size_t i = 3; i < 8; ++i) {
+        if (payload[i] < '0' || payload[i] > '9') {
+            return -1;
+        }
+        index = index * 10 + (payload[i] - '0');
+    }
+    return index;
+}
+
+std::vector<PacketPair> align_packets(const Trace& a, const Trace& b, const PacketChoice& of_a, const PacketChoice& of_b)
+{
+    return Aligner(a, b).run(of_a, of_b);
+}
+
+} // namespace skbscope

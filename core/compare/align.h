@@ -1,0 +1,29 @@
+#pragma once
+// Which packet of one trace is which of the other: by flow and ordinal; what a packet carries (a numbered payload, TCP
+// sequence numbers, an ICMP sequence) and its IP id break ties when one side has more packets than the other.
+
+#include "core/trace/trace.h"
+
+#include <functional>
+#include <vector>
+
+namespace skbscope {
+
+/// Whether a packet takes part in a comparison. Empty: all do.
+using PacketChoice = std::function<bool(const PacketRecord&)>;
+
+/// The same packet in both traces; `none` on the side that lacks it.
+struct PacketPair {
+    PacketId a = PacketId::none;
+    PacketId b = PacketId::none;
+};
+
+/// Pairs in order of birth in a; packets that only b has come last, in order of birth there. Clones (of taps) pair with
+/// clones, fragments and segments with their like, received with received, sent with sent.
+[[nodiscard]] std::vector<PacketPair> align_packets(const Trace& a, const Trace& b, const PacketChoice& of_a = {},
+                                                    const PacketChoice& of_b = {});
+
+/// The number behind "PKT" at the start of a UDP payload; -1 if there is none.
+[[nodiscard]] std::int64_t payload_index(std::span<const std::uint8_t> frame);
+
+} // namespace skbscope

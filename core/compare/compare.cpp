@@ -1,0 +1,317 @@
+#include "core/compare/compare.h"
+
+#include "core/catalog/catalog.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <map>
+
+namespace skbscope {
+
+namespace {
+
+std::string_view without_compiler_suffix(std::string_view name)
+{
+    for (const std::string_view suffix : {".constprop.", ".isra.", ".part."}) {
+        name = name.substr(0, name.find(suffix));
+    }
+    return name;
+}
+
+/// The name both traces use for that function, whichever kernel they are of.
+std::string_view today(const Trace& trace, FunctionId id)
+{
+    if (to_index(id) < Catalog::function_count()) {
+        return Catalog::function(id).name;
+    }
+    return without_compiler_suffix(trace.function_name(id));
+}
+
+bool is_arrived(const PacketRecord& packet)
+{
+    return packet.verdict == Verdict::delivered || packet.verdict == Verdict::forwarded;
+}
+
+/// Whether a kernel tells reasons at all (since 5.17).
+bool tells_reasons(const Trace& trace)
+{
+    return trace.info.kernel >= KernelVersion::v6_1;
+}
+
+/// An observed end that was not seen proves nothing against a packet still alive, and the other way round.
+bool same_verdict(const PacketRecord& a, const PacketRecord& b)
+{
+    return a.verdict == b.verdict;
+}
+
+bool same_reason(const Trace& trace_a, const PacketRecord& a, const Trace& trace_b, const PacketRecord& b)
+{
+    if (!same_verdict(a, b)) {
+        return false;
+    }
+    if (a.verdict != Verdict::dropped || !tells_reasons(trace_a) || !tells_reasons(trace_b)) {
+        return true;
+    }
+    return a.reason == b.reason;
+}
+
+/// Keeps own calls, calls that enclose one, and interrupts.
+std::vector<bool> counted_steps(const Trace& trace, const Journey& journey)
+{
+    std::vector<bool> counted(journey.steps.size());
+    std::map<std::uint32_t, std::vector<std::size_t>> open; // by lane: shared calls not yet left, outermost first
+    for (std::size_t i = 0; i < journey.steps.size(); ++i) {
+        const Event& event = trace[journey.steps[i].ordinal];
+        auto& lane = open[event.cpu * 4U + static_cast<std::uint32_t>(event.context())];
+        std::erase_if(lane, [&](std::size_t outer) {
+            const Event& call = trace[journey.steps[outer].ordinal];
+            return call.depth >= event.depth || call.end() <= event.time();
+        });
+        if (event.packet_id() == journey.packet || event.context() == Context::hardirq) {
+            counted[i] = true;
+            for (const std::size_t outer : lane) {
+                counted[outer] = true;
+            }
+        }
+        lane.push_back(i);
+    }
+    return counted;
+}
+
+Segment& segment_for(std::vector<Segment>& segments, const Event& event)
+{
+    const TaskId task = event.context() == Context::process ? event.task_id() : TaskId::none;
+    const auto same = std::ranges::find_if(segments, [&](const Segment& segment) {
+        return segment.context == event.context() && segment.cpu == event.cpu_id() && segment.task == task;
+    });
+    if (same != segments.end()) {
+        return *same;
+    }
+    return segments.emplace_back(Segment{event.context(), event.cpu_id(), task, {}});
+}
+
+std::vector<const Segment*> of_context(const std::vector<Segment>& segments, Context context)
+{
+    std::vector<const Segment*> list;
+    for (const Segment& segment : segments) {
+        if (segment.context == context) {
+            list.push_back(&segment);
+        }
+    }
+    return list;
+}
+
+std::optional<StepDifference> difference_in(const Segment* a, const Segment* b, Context context, std::size_t ordinal)
+{
+    static const std::vector<ComparedStep> no_steps;
+    const auto& steps_a = a == nullptr ? no_steps : a->steps;
+    const auto& steps_b = b == nullptr ? no_steps : b->steps;
+    for (std::size_t i = 0; i < std::max(steps_a.size(), steps_b.size()); ++i) {
+        const std::string_view in_a = i < steps_a.size() ? steps_a[i].function : std::string_view();
+        const std::string_view in_b = i < steps_b.size() ? steps_b[i].function : std::string_view();
+        if (in_a != in_b) {
+            return StepDifference{context, ordinal, i, std::string(in_a), std::string(in_b)};
+        }
+    }
+    return std::nullopt;
+}
+
+using CounterMoves = std::map<std::string, std::int64_t>;
+
+CounterMoves counter_moves(const Trace& trace)
+{
+    CounterMoves moves;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        if (trace[i].event_kind() == EventKind::counter) {
+            const CounterChange& change = trace.counter_changes()[trace[i].arg];
+            const CounterRecord& counter = trace.counter(change.counter);
+            const std::string host =
+                trace.hosts().size() > 1 ? trace.hosts()[to_index(counter.host)].name + "/" : std::string();
+            moves[host + counter.name] += static_cast<std::int64_t>(change.after - change.before);
+        }
+    }
+    return moves;
+}
+
+std::vector<CounterComparison> compare_counters(const Trace& a, const Trace& b)
+{
+    const CounterMoves moves_a = counter_moves(a);
+    const CounterMoves moves_b = counter_moves(b);
+    std::vector<CounterComparison> differing;
+    if (moves_a.empty() || moves_b.empty()) {
+        return differing; // a recording without counters says nothing about them
+    }
+    for (const auto& [name, by] : moves_a) {
+        const auto other = moves_b.find(name);
+        const std::int64_t by_b = other == moves_b.end() ? 0 : other->second;
+        if (by != by_b) {
+            differing.push_back({name, by, by_b});
+        }
+    }
+    for (const auto& [name, by] : moves_b) {
+        if (by != 0 && !moves_a.contains(name)) {
+            differing.push_back({name, 0, by});
+        }
+    }
+    return differing;
+}
+
+std::vector<ArrivalDifference> compare_arrivals(const Trace& a, const Trace& b, const std::vector<PacketPair>& pairs)
+{
+    struct Seen {
+        std::size_t count = 0;
+        ArrivalDifference difference;
+    };
+    std::map<FlowKey, Seen> flows;
+    for (const PacketPair& pair : pairs) {
+        const PacketRecord* in_a = pair.a == PacketId::none ? nullptr : &a.packet(pair.a);
+        const PacketRecord* in_b = pair.b == PacketId::none ? nullptr : &b.packet(pair.b);
+        const PacketRecord& any = in_a != nullptr ? *in_a : *in_b;
+        if (!any.flow || any.relation != Relation::none) {
+            continue;
+        }
+        Seen& seen = flows[*any.flow];
+        const bool arrived_a = in_a != nullptr && is_arrived(*in_a);
+        const bool arrived_b = in_b != nullptr && is_arrived(*in_b);
+        if (arrived_a != arrived_b) {
+            (arrived_a ? seen.difference.only_in_a : seen.difference.only_in_b).push_back(seen.count);
+        }
+        ++seen.count;
+    }
+    std::vector<ArrivalDifference> differing;
+    for (auto& [flow, seen] : flows) {
+        if (!seen.difference.only_in_a.empty() || !seen.difference.only_in_b.empty()) {
+            seen.difference.flow = flow;
+            differing.push_back(std::move(seen.difference));
+        }
+    }
+    return differing;
+}
+
+} // namespace
+
+std::string StepDifference::text() const
+{
+    const auto name = [](const std::string& function) { return function.empty() ? std::string("(nothing)") : function; };
+    return fmt::format("{}: {} | {}", to_string(context), name(in_a), name(in_b));
+}
+
+std::size_t Comparison::same_verdict() const
+{
+    return static_cast<std::size_t>(std::ranges::count(packets, true, &PacketComparison::same_verdict));
+}
+std::size_t Comparison::same_reason() const
+{
+    return static_cast<std::size_t>(std::ranges::count(packets, true, &PacketComparison::same_reason));
+}
+std::size_t Comparison::same_functions() const
+{
+    return static_cast<std::size_t>(std::ranges::count(packets, true, &PacketComparison::same_functions));
+}
+bool Comparison::same() const
+{
+    return only_in_a.empty() && only_in_b.empty() && counters.empty() &&
+           std::ranges::all_of(packets, [](const PacketComparison& packet) { return packet.same(); });
+}
+
+std::set<std::string, std::less<>> visible_functions(const Trace& trace)
+{
+    std::set<std::string, std::less<>> names;
+    std::vector<bool> seen;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        const Event& event = trace[i];
+        // A tracepoint shows that its function ran at this place, never all of its calls.
+        if (!event.is_call() || (trace.info.observed && (event.via() & ~via_tracepoint) == 0)) {
+            continue;
+        }
+        if (event.function >= seen.size()) {
+            seen.resize(event.function + std::size_t{1});
+        }
+        if (!seen[event.function]) {
+            seen[event.function] = true;
+            names.emplace(today(trace, event.function_id()));
+        }
+    }
+    return names;
+}
+
+std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, const std::set<std::string, std::less<>>& functions)
+{
+    std::vector<Segment> segments;
+    const std::vector<bool> counted = counted_steps(trace, journey);
+    for (std::size_t i = 0; i < journey.steps.size(); ++i) {
+        const Event& event = trace[journey.steps[i].ordinal];
+        const std::string_view name = today(trace, event.function_id());
+        if (counted[i] && functions.contains(name)) {
+            segment_for(segments, event).steps.push_back({journey.steps[i].ordinal, name});
+        }
+    }
+    return segments;
+}
+
+std::optional<StepDifference> first_difference(const std::vector<Segment>& a, const std::vector<Segment>& b)
+{
+    // Contexts in the order in which the longer side shows them first: the earliest difference is the one to look at.
+    std::vector<Context> contexts;
+    for (const auto* side : {&a, &b}) {
+        for (const Segment& segment : *side) {
+            if (std::ranges::find(contexts, segment.context) == contexts.end()) {
+                contexts.push_back(segment.context);
+            }
+        }
+    }
+    for (const Context context : contexts) {
+        const auto list_a = of_context(a, context);
+        const auto list_b = of_context(b, context);
+        for (std::size_t i = 0; i < std::max(list_a.size(), list_b.size()); ++i) {
+            if (auto difference = difference_in(i < list_a.size() ? list_a[i] : nullptr, i < list_b.size() ? list_b[i] : nullptr,
+                                                context, i)) {
+                return difference;
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const Trace& b, const JourneyIndex& journeys_b,
+                          const CompareOptions& options)
+{
+    Comparison comparison;
+    auto functions = options.functions;
+    if (functions.empty()) {
+        functions = visible_functions(a);
+        auto of_b = visible_functions(b);
+        // Two runs of the model show all they call; a recording only what its tracer was asked for.
+        if (a.info.observed && b.info.observed) {
+            std::erase_if(functions, [&](const std::string& name) { return !of_b.contains(name); });
+        } else if (b.info.observed) {
+            functions = std::move(of_b);
+        } else if (!a.info.observed) {
+            functions.merge(of_b);
+        }
+    }
+    const auto pairs = align_packets(a, b, options.of_a, options.of_b);
+    for (const PacketPair& pair : pairs) {
+        if (pair.a == PacketId::none) {
+            comparison.only_in_b.push_back(pair.b);
+            continue;
+        }
+        if (pair.b == PacketId::none) {
+            comparison.only_in_a.push_back(pair.a);
+            continue;
+        }
+        PacketComparison one;
+        one.pair = pair;
+        one.same_verdict = same_verdict(a.packet(pair.a), b.packet(pair.b));
+        one.same_reason = same_reason(a, a.packet(pair.a), b, b.packet(pair.b));
+        one.first = first_difference(segments_of(a, journeys_a.journey(pair.a), functions),
+                                     segments_of(b, journeys_b.journey(pair.b), functions));
+        one.same_functions = !one.first;
+        comparison.packets.push_back(std::move(one));
+    }
+    comparison.counters = compare_counters(a, b);
+    comparison.arrivals = compare_arrivals(a, b, pairs);
+    return comparison;
+}
+
+} // namespace skbscope
