@@ -56,7 +56,7 @@ void answer(Kernel& k, const ArpView& request, DeviceIndex device, PacketId pack
     const MacAddress asker = request.sender_mac();
     const std::uint32_t asker_address = request.sender_address();
     const std::uint32_t target = request.target_address();
-    neigh_event_ns(k, asker, asker_address, device, packet);
+    neigh_event_ns(k, asker, IpAddress::v4(asker_address), device, packet);
     ArpFields reply;
     reply.operation = proto::arpop_reply;
     reply.sender_mac = k.device(device).mac;
@@ -88,12 +88,13 @@ void arp_process(Kernel& k, SkbIndex skb)
         k.skb(skb).dst.input == Destination::Input::local_deliver) {
         answer(k, *arp, device, packet);
     } else {
-        const std::int32_t known = __neigh_lookup(k, arp->sender_address(), device, false, packet);
+        const std::int32_t known = __neigh_lookup(k, IpAddress::v4(arp->sender_address()), device, false, packet);
         if (known != nothing) {
             const bool proves = !request && k.skb(skb).pkt_type == PktType::host;
             const SimTime updated = k.w.neighbours[static_cast<std::size_t>(known)].updated;
-            neigh_update(k, known, arp->sender_mac(), proves ? Nud::reachable : Nud::stale,
-                         k.cpu().now > updated + locktime, packet);
+            const MacAddress lladdr = arp->sender_mac();
+            neigh_update(k, known, &lladdr, proves ? Nud::reachable : Nud::stale,
+                         k.cpu().now > updated + locktime ? NEIGH_UPDATE_F_OVERRIDE : 0, packet);
         }
     }
     k.verdict(packet, Verdict::consumed, fn::arp_process);
@@ -125,7 +126,7 @@ void arp_solicit(Kernel& k, std::int32_t index, SkbIndex skb)
     const NetDevice& device = k.device(neighbour.device);
     ArpFields request;
     request.sender_mac = device.mac;
-    request.target_address = neighbour.address;
+    request.target_address = neighbour.address.v4_host_order();
     if (skb != nothing) {
         const auto ip = Ipv4View::checked(skb_network(k, skb));
         request.sender_address = ip ? ip->saddr() : 0;

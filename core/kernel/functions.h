@@ -122,9 +122,21 @@ AddressType inet_addr_type(Kernel& k, NetIndex net, std::uint32_t address);
 std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t next_hop);
 int neigh_output(Kernel& k, std::int32_t neighbour, SkbIndex skb);
 void neigh_timer_handler(Kernel& k, std::int32_t neighbour, std::uint64_t generation);
-std::int32_t __neigh_lookup(Kernel& k, std::uint32_t address, DeviceIndex device, bool create, PacketId packet);
-void neigh_update(Kernel& k, std::int32_t neighbour, const MacAddress& lladdr, Nud state, bool override_address, PacketId cause);
-std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, std::uint32_t address, DeviceIndex device, PacketId packet);
+/// The neighbours of either family are in one table; the address says which.
+std::int32_t __neigh_lookup(Kernel& k, const IpAddress& address, DeviceIndex device, bool create, PacketId packet);
+std::int32_t neigh_lookup(Kernel& k, const IpAddress& address, DeviceIndex device, PacketId packet);
+/// The lookup that the output path does inline, without a call; nothing: not there.
+std::int32_t neigh_lookup_noref(Kernel& k, const IpAddress& address, DeviceIndex device);
+std::int32_t __neigh_create(Kernel& k, const IpAddress& address, DeviceIndex device, PacketId packet);
+/// include/net/neighbour.h: NEIGH_UPDATE_F_…
+inline constexpr std::uint32_t NEIGH_UPDATE_F_OVERRIDE = 0x1;
+inline constexpr std::uint32_t NEIGH_UPDATE_F_WEAK_OVERRIDE = 0x2;
+inline constexpr std::uint32_t NEIGH_UPDATE_F_OVERRIDE_ISROUTER = 0x4;
+inline constexpr std::uint32_t NEIGH_UPDATE_F_ISROUTER = 0x40;
+inline constexpr std::uint32_t NEIGH_UPDATE_F_ADMIN = 0x80;
+/// `lladdr` nullptr: none was given, the known one stays.
+void neigh_update(Kernel& k, std::int32_t neighbour, const MacAddress* lladdr, Nud state, std::uint32_t flags, PacketId cause);
+std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, const IpAddress& address, DeviceIndex device, PacketId packet);
 void arp_rcv(Kernel& k, SkbIndex skb);
 void arp_solicit(Kernel& k, std::int32_t neighbour, SkbIndex skb);
 

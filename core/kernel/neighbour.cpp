@@ -21,33 +21,9 @@ Neighbour& entry(Kernel& k, std::int32_t index)
     return k.w.neighbours[static_cast<std::size_t>(index)];
 }
 
-std::int32_t find(Kernel& k, std::uint32_t address, DeviceIndex device)
-{
-    const auto& table = k.w.neighbours;
-    const auto found = std::ranges::find_if(
-        table, [&](const Neighbour& n) { return n.address == address && n.device == device; });
-    return found == table.end() ? nothing : static_cast<std::int32_t>(found - table.begin());
-}
-
 void arm_timer(Kernel& k, std::int32_t index, Duration after)
 {
     entry(k, index).timer = mod_timer(k, TimerKind::neighbour, k.cpu_row, index, k.cpu().now + after);
-}
-
-std::int32_t __neigh_create(Kernel& k, std::uint32_t address, DeviceIndex device, PacketId packet)
-{
-    Call call(k, fn::__neigh_create, packet);
-    Call inner(k, fn::___neigh_create, packet);
-    Neighbour neighbour;
-    neighbour.address = address;
-    neighbour.device = device;
-    neighbour.updated = k.cpu().now;
-    neighbour.queue = k.trace.add_queue({"arp_queue " + IpAddress::v4(address).text(), QueueKind::arp_queue, k.host().id,
-                                         Catalog::room_of(fn::neigh_resolve_output),
-                                         static_cast<std::uint64_t>(k.net(k.dev_net(device)).sysctl.unres_qlen_bytes), QueueUnit::bytes,
-                                         "net.ipv4.neigh.default.unres_qlen_bytes"});
-    k.w.neighbours.push_back(std::move(neighbour));
-    return static_cast<std::int32_t>(k.w.neighbours.size() - 1);
 }
 
 void neigh_probe(Kernel& k, std::int32_t index)
@@ -100,7 +76,9 @@ int __neigh_event_send(Kernel& k, std::int32_t index, SkbIndex skb)
             neighbour.arp_queue.pop_front();
             k.dequeue(neighbour.queue, k.skb(oldest).packet, fn::__neigh_event_send);
             add_bytes(k, neighbour, -static_cast<std::int64_t>(k.skb(oldest).truesize));
-            k.count(k.dev_net(neighbour.device), Mib::arp_cache_unresolved_discards, k.skb(oldest).packet);
+            k.count(k.dev_net(neighbour.device),
+                    neighbour.address.v6 ? Mib::ndisc_cache_unresolved_discards : Mib::arp_cache_unresolved_discards,
+                    k.skb(oldest).packet);
             kfree_skb_reason(k, oldest, drop::NEIGH_QUEUEFULL, fn::__neigh_event_send);
         }
         neighbour.arp_queue.push_back(skb);
@@ -176,11 +154,43 @@ void neigh_invalidate(Kernel& k, std::int32_t index)
 
 } // namespace
 
-std::int32_t __neigh_lookup(Kernel& k, std::uint32_t address, DeviceIndex device, bool create, PacketId packet)
+std::int32_t neigh_lookup_noref(Kernel& k, const IpAddress& address, DeviceIndex device)
+{
+    const auto& table = k.w.neighbours;
+    const auto found = std::ranges::find_if(
+        table, [&](const Neighbour& n) { return n.device == device && n.address == address; });
+    return found == table.end() ? nothing : static_cast<std::int32_t>(found - table.begin());
+}
+
+std::int32_t neigh_lookup(Kernel& k, const IpAddress& address, DeviceIndex device, PacketId packet)
+{
+    Call call(k, fn::neigh_lookup, packet);
+    return neigh_lookup_noref(k, address, device);
+}
+
+std::int32_t __neigh_lookup(Kernel& k, const IpAddress& address, DeviceIndex device, bool create, PacketId packet)
 {
     Call call(k, fn::__neigh_lookup, packet);
-    const std::int32_t found = find(k, address, device);
+    const std::int32_t found = neigh_lookup(k, address, device, packet);
     return found != nothing || !create ? found : __neigh_create(k, address, device, packet);
+}
+
+std::int32_t __neigh_create(Kernel& k, const IpAddress& address, DeviceIndex device, PacketId packet)
+{
+    Call call(k, fn::__neigh_create, packet);
+    Call inner(k, fn::___neigh_create, packet);
+    const Sysctls& sysctl = k.net(k.dev_net(device)).sysctl;
+    Neighbour neighbour;
+    neighbour.address = address;
+    neighbour.device = device;
+    neighbour.updated = neighbour.used = k.cpu().now;
+    neighbour.queue = k.trace.add_queue({"arp_queue " + address.text(), QueueKind::arp_queue, k.host_of(k.device(device)).id,
+                                         Catalog::room_of(fn::neigh_resolve_output),
+                                         static_cast<std::uint64_t>(sysctl.unres_qlen_bytes), QueueUnit::bytes,
+                                         address.v6 ? "net.ipv6.neigh.default.unres_qlen_bytes"
+                                                    : "net.ipv4.neigh.default.unres_qlen_bytes"});
+    k.w.neighbours.push_back(std::move(neighbour));
+    return static_cast<std::int32_t>(k.w.neighbours.size() - 1);
 }
 
 std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t next_hop)
@@ -194,12 +204,12 @@ std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::u
         if (k.device(device).kind == DeviceKind::loopback) {
             next_hop = 0;
         }
-        found = find(k, next_hop, device);
+        found = neigh_lookup_noref(k, IpAddress::v4(next_hop), device);
     }
     if (found == nothing) {
-        found = __neigh_create(k, next_hop, device, k.skb(skb).packet);
+        found = __neigh_create(k, IpAddress::v4(next_hop), device, k.skb(skb).packet);
         if (k.device(device).kind == DeviceKind::loopback) {
-            entry(k, found).state = Nud::reachable; // NUD_NOARP: nothing to resolve
+            entry(k, found).state = Nud::noarp; // nothing to resolve
         }
     }
     return found;
@@ -215,44 +225,20 @@ int neigh_output(Kernel& k, std::int32_t index, SkbIndex skb)
     return neigh_resolve_output(k, index, skb);
 }
 
-std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, std::uint32_t address, DeviceIndex device, PacketId packet)
+std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, const IpAddress& address, DeviceIndex device, PacketId packet)
 {
     Call call(k, fn::neigh_event_ns, packet);
     const std::int32_t index = __neigh_lookup(k, address, device, true, packet);
-    neigh_update(k, index, lladdr, Nud::stale, true, packet);
+    neigh_update(k, index, &lladdr, Nud::stale, NEIGH_UPDATE_F_OVERRIDE, packet);
     return index;
 }
 
-void neigh_update(Kernel& k, std::int32_t index, const MacAddress& lladdr, Nud state, bool override_address, PacketId cause)
+namespace {
+
+/// What waited leaves now, in the context that received the answer.
+void send_waiting(Kernel& k, std::int32_t index)
 {
-    Call call(k, fn::neigh_update, cause);
-    Call inner(k, fn::__neigh_update, cause);
-    Neighbour& neighbour = entry(k, index);
-    const Nud before = neighbour.state;
-    const bool other_address = neighbour.lladdr != lladdr;
-    if (nud_valid(before) && other_address && !override_address) {
-        return; // the known address stays
-    }
-    if (nud_valid(before) && !other_address && state == Nud::stale && nud_connected(before)) {
-        state = before; // net/core/neighbour.c: STALE does not undo CONNECTED for the same address
-    }
-    if (state != before || other_address) {
-        neighbour.updated = k.cpu().now;
-    }
-    neighbour.lladdr = lladdr;
-    neighbour.state = state;
-    if (state == before) {
-        return;
-    }
-    neighbour.timer = 0;
-    if (state == Nud::reachable) {
-        arm_timer(k, index, reachable_time);
-    }
-    if (nud_valid(before)) {
-        return;
-    }
-    // What waited leaves now, in the softirq that received the answer.
-    while (!entry(k, index).arp_queue.empty()) {
+    while (nud_valid(entry(k, index).state) && !entry(k, index).arp_queue.empty()) {
         const SkbIndex skb = entry(k, index).arp_queue.front();
         entry(k, index).arp_queue.pop_front();
         k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from);
@@ -262,40 +248,142 @@ void neigh_update(Kernel& k, std::int32_t index, const MacAddress& lladdr, Nud s
     }
 }
 
-void neigh_timer_handler(Kernel& k, std::int32_t index, std::uint64_t generation)
+void change_state(Kernel& k, std::int32_t index, Nud state)
 {
     Neighbour& neighbour = entry(k, index);
-    if (neighbour.timer != generation) {
+    neighbour.timer = 0; // neigh_del_timer()
+    if (state == Nud::probe) {
+        neighbour.probes = 0;
+    }
+    if (nud_in_timer(state)) {
+        arm_timer(k, index, state == Nud::reachable ? reachable_time : Duration{0});
+    }
+    neighbour.state = state;
+}
+
+void __neigh_update(Kernel& k, std::int32_t index, const MacAddress* lladdr, Nud state, std::uint32_t flags, PacketId cause)
+{
+    Call call(k, fn::__neigh_update, cause);
+    Neighbour& neighbour = entry(k, index);
+    const Nud old = neighbour.state;
+    if ((flags & NEIGH_UPDATE_F_ADMIN) == 0 && (old == Nud::noarp || old == Nud::permanent)) {
+        return;
+    }
+    if (!nud_valid(state)) {
+        neighbour.timer = 0;
+        neighbour.state = state;
+        if ((old == Nud::incomplete || old == Nud::probe) && state == Nud::failed) {
+            neigh_invalidate(k, index);
+        }
+        return;
+    }
+    if (lladdr == nullptr && !nud_valid(old)) {
+        return; // nothing is known, nothing was said
+    }
+    bool changed = lladdr != nullptr && (!nud_valid(old) || *lladdr != neighbour.lladdr);
+    bool update_isrouter = (flags & NEIGH_UPDATE_F_OVERRIDE_ISROUTER) != 0;
+    if (nud_connected(state)) {
+        neighbour.is_confirmed = true;
+        neighbour.confirmed = k.cpu().now;
+    }
+    const auto set_router = [&] {
+        if (update_isrouter) {
+            entry(k, index).is_router = (flags & NEIGH_UPDATE_F_ISROUTER) != 0;
+        }
+    };
+    if (nud_valid(old)) {
+        if (changed && (flags & NEIGH_UPDATE_F_OVERRIDE) == 0) {
+            update_isrouter = false;
+            if ((flags & NEIGH_UPDATE_F_WEAK_OVERRIDE) == 0 || !nud_connected(old)) {
+                return; // the known address stays
+            }
+            changed = false;
+            state = Nud::stale;
+        } else if (!changed && state == Nud::stale && (flags & NEIGH_UPDATE_F_ADMIN) == 0) {
+            state = old; // STALE does not undo what is known of the same address
+        }
+    }
+    if (state != old || changed) {
+        neighbour.updated = k.cpu().now;
+    }
+    if (state != old) {
+        change_state(k, index, state);
+    }
+    if (changed) {
+        neighbour.lladdr = *lladdr;
+        if (!nud_connected(state)) {
+            neighbour.is_confirmed = false; // the kernel says: twice the reachable time ago
+        }
+    }
+    if (state != old && !nud_valid(old)) {
+        send_waiting(k, index);
+    }
+    set_router();
+}
+
+} // namespace
+
+void neigh_update(Kernel& k, std::int32_t index, const MacAddress* lladdr, Nud state, std::uint32_t flags, PacketId cause)
+{
+    Call call(k, fn::neigh_update, cause);
+    __neigh_update(k, index, lladdr, state, flags, cause);
+}
+
+namespace {
+
+bool confirmed_within(const Neighbour& neighbour, Duration age, SimTime now)
+{
+    return neighbour.is_confirmed && now <= neighbour.confirmed + age;
+}
+
+} // namespace
+
+void neigh_timer_handler(Kernel& k, std::int32_t index, std::uint64_t generation)
+{
+    if (entry(k, index).timer != generation) {
         return; // armed again or deleted meanwhile
     }
     Call call(k, fn::neigh_timer_handler);
+    Neighbour& neighbour = entry(k, index);
     neighbour.timer = 0;
-    switch (neighbour.state) {
-    case Nud::reachable:
-        if (k.cpu().now < neighbour.used + delay_probe_time) {
+    const SimTime now = k.cpu().now;
+    SimTime next = now + retrans_time;
+    if (neighbour.state == Nud::reachable) {
+        if (confirmed_within(neighbour, reachable_time, now)) {
+            next = neighbour.confirmed + reachable_time;
+        } else if (now <= neighbour.used + delay_probe_time) {
             neighbour.state = Nud::delay;
-            arm_timer(k, index, delay_probe_time);
+            neighbour.updated = now;
+            next = now + delay_probe_time;
         } else {
             neighbour.state = Nud::stale;
+            neighbour.updated = now;
         }
-        return;
-    case Nud::delay:
-        neighbour.state = Nud::probe;
-        neighbour.probes = 0;
-        break;
-    case Nud::incomplete:
-    case Nud::probe: break;
-    default: return;
+    } else if (neighbour.state == Nud::delay) {
+        neighbour.updated = now;
+        if (confirmed_within(neighbour, delay_probe_time, now)) {
+            neighbour.state = Nud::reachable;
+            next = neighbour.confirmed + reachable_time;
+        } else {
+            neighbour.state = Nud::probe;
+            neighbour.probes = 0;
+        }
     }
+    const bool probing = neighbour.state == Nud::incomplete || neighbour.state == Nud::probe;
     const std::uint32_t most = neighbour.state == Nud::probe ? ucast_probes : ucast_probes + mcast_probes;
-    if (neighbour.probes >= most) {
+    if (probing && neighbour.probes >= most) {
         neighbour.state = Nud::failed;
-        neighbour.updated = k.cpu().now;
+        neighbour.updated = now;
         neigh_invalidate(k, index);
         return;
     }
-    arm_timer(k, index, retrans_time);
-    neigh_probe(k, index);
+    if (nud_in_timer(neighbour.state)) {
+        constexpr Duration soonest{10'000'000}; // HZ / 100
+        arm_timer(k, index, std::max(next - now, soonest));
+    }
+    if (probing) {
+        neigh_probe(k, index);
+    }
 }
 
 } // namespace skbscope::kernel

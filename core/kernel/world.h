@@ -6,6 +6,7 @@
 #include "core/kernel/costs.h"
 #include "core/kernel/mib.h"
 #include "core/kernel/skb_head.h"
+#include "core/packet/ip_address.h"
 #include "core/packet/mac.h"
 #include "core/trace/trace.h"
 
@@ -161,15 +162,25 @@ struct Napi {
 // ---- neighbours, routes, sockets -------------------------------------------------------------------------------------------
 
 /// include/uapi/linux/neighbour.h
-enum class Nud : std::uint8_t { none, incomplete = 0x01, reachable = 0x02, stale = 0x04, delay = 0x08, probe = 0x10, failed = 0x20 };
-[[nodiscard]] constexpr bool nud_connected(Nud state) { return state == Nud::reachable; }
-[[nodiscard]] constexpr bool nud_valid(Nud state)
-{
-    return state == Nud::reachable || state == Nud::stale || state == Nud::delay || state == Nud::probe;
-}
+enum class Nud : std::uint8_t {
+    none,
+    incomplete = 0x01,
+    reachable = 0x02,
+    stale = 0x04,
+    delay = 0x08,
+    probe = 0x10,
+    failed = 0x20,
+    noarp = 0x40,
+    permanent = 0x80,
+};
+/// include/net/neighbour.h: NUD_CONNECTED, NUD_VALID, NUD_IN_TIMER.
+[[nodiscard]] constexpr bool nud_connected(Nud state) { return (static_cast<unsigned>(state) & 0xc2u) != 0; }
+[[nodiscard]] constexpr bool nud_valid(Nud state) { return (static_cast<unsigned>(state) & 0xdeu) != 0; }
+[[nodiscard]] constexpr bool nud_in_timer(Nud state) { return (static_cast<unsigned>(state) & 0x1bu) != 0; }
 
+/// An entry of arp_tbl or, where its address is of IPv6, of nd_tbl.
 struct Neighbour {
-    std::uint32_t address = 0;
+    IpAddress address;
     DeviceIndex device = nothing;
     Nud state = Nud::none;
     MacAddress lladdr;
@@ -178,7 +189,9 @@ struct Neighbour {
     std::uint32_t arp_queue_bytes = 0; ///< truesize
     std::uint32_t probes = 0;
     std::uint64_t timer = 0; ///< generation of its armed timer; 0: none
-    SimTime updated, used;
+    SimTime updated, used, confirmed;
+    bool is_confirmed = false; ///< it has shown, at `confirmed`, that it is there
+    bool is_router = false; ///< NTF_ROUTER
     QueueId queue{};
 };
 
@@ -445,7 +458,7 @@ struct World {
     Costs costs;
     std::vector<Host> hosts;
     std::vector<Net> nets;
-    std::deque<Neighbour> neighbours; ///< arp_tbl; a deque: rows keep their address while others are added
+    std::deque<Neighbour> neighbours; ///< arp_tbl and nd_tbl; a deque: rows keep their address while others are added
     std::vector<Cpu> cpus;
     std::vector<Task> tasks;
     std::vector<NetDevice> devices;

@@ -252,7 +252,7 @@ private:
     void add_neighbour(const ScenarioNeighbour& from)
     {
         Neighbour neighbour;
-        neighbour.address = from.address;
+        neighbour.address = IpAddress::v4(from.address);
         neighbour.device = device_row(from.device);
         neighbour.state = Nud::reachable;
         neighbour.lladdr = from.mac;
