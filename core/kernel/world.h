@@ -6,6 +6,7 @@
 #include "core/kernel/costs.h"
 #include "core/kernel/mib.h"
 #include "core/kernel/skb_head.h"
+#include "core/kernel/tcp.h"
 #include "core/packet/ip_address.h"
 #include "core/packet/mac.h"
 #include "core/trace/trace.h"
@@ -71,7 +72,17 @@ struct SkBuff {
     SimTime visible_from;      ///< when it was put where it is: a CPU whose clock is behind must not see it earlier
     bool in_use = false;
     bool mine = false;         ///< PacketRecord::sent_here
+    /// skb->destructor: how `sk` gets its bytes back.
+    enum class Destructor : std::uint8_t { sock_wfree, tcp_wfree, __sock_wfree, sock_rfree } destructor = Destructor::sock_wfree;
+    std::uint16_t gso_size = 0, gso_segs = 0; ///< payload bytes of one packet on the wire; 0: it is one
+    std::uint8_t gso_type = 0;  ///< SKB_GSO_TCPV4 = 1
+    std::uint8_t nr_frags = 0;  ///< page fragments that data_len is made of
+    bool head_frag = false;     ///< the head is a page fragment: another skb can take it over
+    std::uint32_t alloc_cpu = 0; ///< row of World::cpus
+    TcpCb tcp;                  ///< TCP_SKB_CB
 };
+/// include/linux/skbuff.h
+inline constexpr std::uint8_t SKB_GSO_TCPV4 = 1;
 
 // ---- devices ------------------------------------------------------------------------------------------------------------
 
@@ -209,6 +220,7 @@ enum class SocketKind : std::uint8_t { udp, tcp, raw, packet, ping };
 struct Socket {
     SocketKind kind = SocketKind::udp;
     bool inet6 = false;
+    std::int32_t tcp = nothing; ///< of a TCP socket: row of World::tcp.socks
     std::uint32_t host = 0;
     NetIndex net = 0;
     std::uint32_t rcv_saddr = 0; ///< 0: any
@@ -322,6 +334,8 @@ struct Cpu {
     std::deque<SkbIndex> input_pkt_queue;
     NapiIndex backlog = nothing;
     QueueId backlog_queue{};
+    std::deque<SocketIndex> tsq_tasklet; ///< TCP sockets whose packets have left the device (tcp_tasklet_func)
+    std::deque<SkbIndex> defer_list;     ///< read by other CPUs, to be freed by this one, which allocated them
     std::deque<DeviceIndex> output_queue; ///< qdiscs to restart in net_tx_action
     std::deque<PendingIrq> pending_irqs;
     std::deque<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
@@ -416,7 +430,24 @@ struct WireFlow {
     Duration gap;
 };
 
-struct Sysctls {
+/// net.ipv4.tcp_*, with the kernel's defaults (net/ipv4/tcp_ipv4.c: tcp_sk_init; net/ipv4/tcp.c: tcp_init).
+struct TcpSysctls {
+    std::int64_t tcp_timestamps = 1, tcp_sack = 1, tcp_dsack = 1, tcp_window_scaling = 1;
+    std::int64_t somaxconn = 4096, tcp_max_syn_backlog = 128, tcp_syncookies = 1, tcp_abort_on_overflow = 0;
+    std::int64_t tcp_syn_retries = 6, tcp_synack_retries = 5, tcp_retries1 = 3, tcp_retries2 = 15, tcp_orphan_retries = 0;
+    std::int64_t tcp_fin_timeout = 60; ///< seconds
+    std::int64_t tcp_rmem_min = 4096, tcp_rmem_default = 131072, tcp_rmem_max = 6291456;
+    std::int64_t tcp_wmem_min = 4096, tcp_wmem_default = 16384, tcp_wmem_max = 4194304;
+    std::int64_t tcp_limit_output_bytes = 1048576, tcp_min_tso_segs = 2, tcp_tso_win_divisor = 3, tcp_tso_rtt_log = 9;
+    std::int64_t tcp_autocorking = 1, tcp_slow_start_after_idle = 1, tcp_moderate_rcvbuf = 1, tcp_adv_win_scale = 1, tcp_app_win = 31;
+    std::int64_t tcp_recovery = 1, tcp_early_retrans = 3, tcp_reordering = 3, tcp_frto = 2;
+    std::int64_t tcp_pacing_ss_ratio = 200, tcp_pacing_ca_ratio = 120; ///< percent
+    std::int64_t tcp_invalid_ratelimit = 500; ///< milliseconds
+    std::int64_t tcp_rfc1337 = 0, tcp_early_demux = 1, tcp_comp_sack_nr = 44, tcp_base_mss = 1024, tcp_min_snd_mss = 48;
+    std::int64_t skb_defer_max = 64; ///< net.core.skb_defer_max
+};
+
+struct Sysctls : TcpSysctls {
     std::int64_t netdev_max_backlog = 1000;
     std::int64_t netdev_budget = 300;
     std::int64_t netdev_budget_usecs = 8000;
@@ -463,7 +494,9 @@ struct World {
     std::vector<Task> tasks;
     std::vector<NetDevice> devices;
     std::vector<Napi> napis;
-    std::vector<Socket> sockets;
+    std::deque<Socket> sockets; ///< a deque: rows keep their address while others are added
+    std::vector<SocketIndex> free_sockets; ///< rows of closed TCP sockets
+    TcpTables tcp;
     std::deque<SkBuff> skbs; ///< a deque: rows keep their address while others are added
     std::vector<SkbIndex> free_skbs;
     std::vector<Station> stations;
