@@ -40,6 +40,7 @@ struct ManifestSend {
 struct ManifestReceive {
     std::string key;
     ManifestEndpoint bound;
+    std::optional<ManifestEndpoint> seen_from; ///< the sender as the reader saw it, behind address translation
     std::uint64_t received = 0;
     std::uint32_t rcvbuf = 0; ///< as getsockopt() reports it
     std::vector<std::int64_t> indices;

@@ -109,10 +109,11 @@ public:
     {
         const auto list_a = chosen(a_, of_a);
         const auto list_b = chosen(b_, of_b);
-        // First what carries the same, then what remains, by ordinal alone; at last without the flow, for packets whose
-        // addresses were rewritten before one of the traces saw them.
+        // By ordinal where both sides have as many packets of a flow; else first what carries the same, then what remains,
+        // by ordinal; at last without the flow, for packets whose addresses were rewritten before a trace saw them.
+        by_flow(list_a, list_b, true);
         by_flow_and_content(list_a, list_b);
-        by_flow(list_a, list_b);
+        by_flow(list_a, list_b, false);
         by_payload(list_a, list_b);
         return pairs(list_a, list_b);
     }
@@ -150,6 +151,9 @@ private:
             }
         }
         for (const auto& [key, group] : groups) {
+            if (only_equal_ && group.a.size() != group.b.size()) {
+                continue;
+            }
             pair_group(group);
         }
     }
@@ -211,12 +215,14 @@ private:
         });
     }
 
-    void by_flow(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
+    void by_flow(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b, bool only_equal)
     {
+        only_equal_ = only_equal;
         using Key = std::tuple<Kind, std::optional<FlowKey>>;
         pair_by<Key>(list_a, list_b, [](const Trace&, const PacketRecord& packet, TcpStarts&) {
             return std::optional<Key>({kind_of(packet), packet.flow});
         });
+        only_equal_ = false;
     }
 
     void by_payload(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
@@ -247,6 +253,7 @@ private:
     const Trace& b_;
     std::vector<PacketId> match_a_; ///< by PacketId of a
     std::vector<bool> paired_b_;    ///< by PacketId of b
+    bool only_equal_ = false;       ///< leave groups alone in which one side has more
 };
 
 } // namespace

@@ -1,0 +1,320 @@
+#include "capture/fidelity/fidelity.h"
+
+#include "capture/function_kinds.h"
+#include "core/catalog/catalog.h"
+#include "core/scenario/model_source.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace skbscope {
+
+namespace {
+
+constexpr std::uint8_t protocol_icmp = 1;
+constexpr std::uint8_t protocol_tcp = 6;
+constexpr std::uint8_t protocol_udp = 17;
+constexpr std::uint8_t protocol_icmpv6 = 58;
+constexpr const char* traced_net = "root";
+constexpr std::uint64_t slack_ns = 20'000'000; // a packet still under way when its phase was called over
+
+/// Traffic that a phase made, as flows of its packets wherever they are seen: address translation shows them with other
+/// addresses on the way.
+bool is_of(const ManifestPhase& phase, const FlowKey& flow)
+{
+    if (flow.protocol == protocol_udp) {
+        for (const ManifestSend& send : phase.sends) {
+            const bool from = flow.source == send.from.address && flow.source_port == send.from.port;
+            const bool to = flow.destination == send.to.address && flow.destination_port == send.to.port;
+            if (from && to) {
+                return true;
+            }
+            for (const ManifestReceive& receive : phase.receives) {
+                const bool seen_from = receive.seen_from && flow.source == receive.seen_from->address && flow.source_port == receive.seen_from->port;
+                if ((seen_from && to) || (from && flow.destination_port == receive.bound.port)) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+    if (phase.stream && flow.protocol == protocol_tcp) {
+        const auto is = [&](const ManifestEndpoint& a, const ManifestEndpoint& b) {
+            return flow.source == a.address && flow.source_port == a.port && flow.destination == b.address && flow.destination_port == b.port;
+        };
+        return is(phase.stream->client, phase.stream->server) || is(phase.stream->server, phase.stream->client);
+    }
+    return !phase.output.empty() && (flow.protocol == protocol_icmp || flow.protocol == protocol_icmpv6);
+}
+
+/// Hand-made frames: whatever the traced device received then, neighbour discovery and multicast chatter apart.
+bool is_frame_of(const ManifestPhase& phase, const PacketRecord& packet)
+{
+    return phase.frames > 0 && (!packet.flow || packet.flow->protocol == protocol_udp || (packet.flow->protocol != protocol_icmpv6 && packet.flow->ethertype == 0x0800));
+}
+
+using Counters = std::map<std::string, std::map<std::string, std::int64_t>>; // net -> name -> moved by
+
+Counters moved(const Trace& trace)
+{
+    Counters counters;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        if (trace[i].event_kind() != EventKind::counter) {
+            continue;
+        }
+        const CounterChange& change = trace.counter_changes()[trace[i].arg];
+        const CounterRecord& counter = trace.counter(change.counter);
+        std::string net = trace.hosts()[to_index(counter.host)].name;
+        std::string name = counter.name;
+        if (const std::size_t colon = name.find(": "); colon != std::string::npos) {
+            net = name.substr(0, colon);
+            name = name.substr(colon + 2);
+        }
+        counters[net][name] += static_cast<std::int64_t>(change.after - change.before);
+    }
+    return counters;
+}
+
+/// Verdict and reason in one word, to compare outcomes where single packets cannot be.
+std::string outcome(const PacketRecord& packet)
+{
+    return packet.verdict == Verdict::dropped ? std::string("dropped ") + std::string(Catalog::drop_reason(packet.reason).name)
+                                              : std::string(to_string(packet.verdict));
+}
+
+} // namespace
+
+Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::path& folder)
+{
+    auto manifest = read_manifest(folder);
+    if (!manifest) {
+        return tl::unexpected(manifest.error());
+    }
+    auto imported = import_trace_dat((folder / "trace.dat").string());
+    if (!imported) {
+        return tl::unexpected(imported.error());
+    }
+    std::unique_ptr<FidelityRun> run(new FidelityRun);
+    run->manifest_ = std::move(*manifest);
+    run->recorded_ = std::move(imported->trace);
+    for (const std::string& name : run->manifest_.functions) {
+        const std::string bare(without_suffix(name));
+        const FunctionId id = Catalog::find_function(bare);
+        run->functions_.insert(id == FunctionId::none ? bare : std::string(Catalog::function(id).name));
+    }
+    run->recorded_journeys_.emplace(run->recorded_);
+    run->recorded_journeys_->update();
+    auto rebuilt = rebuild_scenario(run->manifest_);
+    if (!rebuilt) {
+        if (rebuilt.error().kind != ErrorKind::unsupported) {
+            return tl::unexpected(rebuilt.error());
+        }
+        run->refused_ = rebuilt.error().what;
+        return run;
+    }
+    run->rebuilt_ = std::move(*rebuilt);
+    ModelSource model(run->rebuilt_->scenario);
+    model.run_to_end(run->rebuilt_->end + Duration{static_cast<std::int64_t>(slack_ns)});
+    run->model_ = model.take_trace();
+    run->model_journeys_.emplace(run->model_);
+    run->model_journeys_->update();
+    return run;
+}
+
+PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
+{
+    const Trace& trace = of_model ? model_ : recorded_;
+    const std::uint64_t shift = of_model ? rebuilt_->base : 0;
+    const ManifestPhase& wanted = manifest_.phases[phase];
+    return [&trace, &wanted, shift, of_model](const PacketRecord& packet) {
+        const std::uint64_t birth = packet.birth.ns + shift;
+        if (birth < wanted.begin || birth > wanted.end + slack_ns || packet.relation == Relation::clone) {
+            return false;
+        }
+        if (of_model && trace.hosts()[to_index(packet.host)].name != traced_net) {
+            return false;
+        }
+        return packet.flow && is_of(wanted, *packet.flow) ? true : is_frame_of(wanted, packet);
+    };
+}
+
+Comparison FidelityRun::compare_phase(std::size_t phase) const
+{
+    CompareOptions options;
+    options.functions = functions_;
+    options.of_a = choice(phase, true);
+    options.of_b = choice(phase, false);
+    return compare_traces(model_, *model_journeys_, recorded_, *recorded_journeys_, options);
+}
+
+std::string FidelityRun::side_by_side(PacketPair pair) const
+{
+    return skbscope::side_by_side(model_, *model_journeys_, recorded_, *recorded_journeys_, pair, functions_);
+}
+
+FidelityRow FidelityRun::row(std::size_t phase) const
+{
+    FidelityRow row;
+    row.folder = manifest_.folder.string();
+    row.kernel = manifest_.kernel;
+    row.scenario = manifest_.scenario;
+    row.phase = manifest_.phases[phase].name;
+    row.hangs_on_speed = hangs_on_speed(manifest_.phases[phase]);
+    const auto wanted = choice(phase, false);
+    row.packets = static_cast<std::size_t>(std::ranges::count_if(recorded_.packets(), wanted));
+    row.refused = refused_;
+    if (rebuilt_ && rebuilt_->refused.contains(phase)) {
+        row.refused = rebuilt_->refused.at(phase);
+    }
+    if (!row.refused.empty()) {
+        row.first_difference = row.refused;
+        return row;
+    }
+    if (row.hangs_on_speed) {
+        compare_outcomes(row, phase);
+        return row;
+    }
+    const Comparison comparison = compare_phase(phase);
+    row.same_verdict = comparison.same_verdict();
+    row.same_reason = comparison.same_reason();
+    row.same_functions = comparison.same_functions();
+    const auto first = std::ranges::find_if(comparison.packets, [](const PacketComparison& packet) { return !packet.same(); });
+    if (first != comparison.packets.end()) {
+        const PacketRecord& a = model_.packet(first->pair.a);
+        const PacketRecord& b = recorded_.packet(first->pair.b);
+        row.first_difference = first->same_reason ? first->first->text() : fmt::format("{} | {}", outcome(a), outcome(b));
+    } else if (!comparison.only_in_a.empty() || !comparison.only_in_b.empty()) {
+        row.first_difference = fmt::format("{} packets only in the model, {} only in the recording", comparison.only_in_a.size(), comparison.only_in_b.size());
+    }
+    return row;
+}
+
+/// How many packets met which end is a matter of the CPU's speed here; which ends there are is not, nor the way to each.
+void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
+{
+    std::map<std::string, std::vector<PacketId>> of_model;
+    std::map<std::string, std::vector<PacketId>> of_recording;
+    const auto in_model = choice(phase, true);
+    const auto in_recording = choice(phase, false);
+    for (const PacketRecord& packet : model_.packets()) {
+        if (in_model(packet)) {
+            of_model[outcome(packet)].push_back(packet.id);
+        }
+    }
+    for (const PacketRecord& packet : recorded_.packets()) {
+        if (in_recording(packet)) {
+            of_recording[outcome(packet)].push_back(packet.id);
+        }
+    }
+    for (const auto& [end, packets] : of_recording) {
+        const auto same = of_model.find(end);
+        if (same == of_model.end()) {
+            row.first_difference = fmt::format("no packet of the model is {}", end);
+            continue;
+        }
+        row.same_verdict += packets.size();
+        row.same_reason += packets.size();
+        // Any of the model's ways to this end will do: which packet found what queue at what length is chance.
+        std::vector<std::vector<Segment>> ways;
+        for (const PacketId id : same->second) {
+            auto way = segments_of(model_, model_journeys_->journey(id), functions_);
+            if (std::ranges::none_of(ways, [&](const auto& known) { return !first_difference(known, way); })) {
+                ways.push_back(std::move(way));
+            }
+        }
+        for (const PacketId id : packets) {
+            const auto way = segments_of(recorded_, recorded_journeys_->journey(id), functions_);
+            if (std::ranges::any_of(ways, [&](const auto& known) { return !first_difference(known, way); })) {
+                ++row.same_functions;
+            } else if (row.first_difference.empty() && !ways.empty()) {
+                row.first_difference = first_difference(ways.front(), way)->text();
+            }
+        }
+    }
+    for (const auto& [end, packets] : of_model) {
+        if (!of_recording.contains(end)) {
+            row.first_difference = fmt::format("{} packets of the model are {}, none of the recording", packets.size(), end);
+        }
+    }
+}
+
+FolderFidelity FidelityRun::result() const
+{
+    FolderFidelity result;
+    for (std::size_t phase = 0; phase < manifest_.phases.size(); ++phase) {
+        result.rows.push_back(row(phase));
+    }
+    if (!rebuilt_) {
+        return result;
+    }
+    result.notes = rebuilt_->notes;
+    Counters of_model = moved(model_);
+    for (const auto& [net, recorded] : manifest_.counters) {
+        auto& model = of_model[net];
+        for (const auto& [name, by] : recorded) {
+            const std::int64_t in_model = model[name];
+            result.counters_compared += by != 0 || in_model != 0 ? 1 : 0;
+            if (in_model != by) {
+                result.counters.push_back({net, name, in_model, by});
+            }
+        }
+    }
+    return result;
+}
+
+Result<FolderFidelity> fidelity_of(const std::filesystem::path& folder)
+{
+    auto run = FidelityRun::open(folder);
+    if (!run) {
+        return tl::unexpected(run.error());
+    }
+    return (*run)->result();
+}
+
+std::string fidelity_to_json(const std::vector<FolderFidelity>& folders)
+{
+    nlohmann::json rows = nlohmann::json::array();
+    for (const FolderFidelity& folder : folders) {
+        nlohmann::json counters = nlohmann::json::array();
+        for (const FidelityCounter& counter : folder.counters) {
+            counters.push_back({{"net", counter.net}, {"name", counter.name}, {"model", counter.model}, {"recorded", counter.recorded}});
+        }
+        for (const FidelityRow& row : folder.rows) {
+            rows.push_back({{"dir", row.folder},
+                            {"kernel", row.kernel},
+                            {"scenario", row.scenario},
+                            {"phase", row.phase},
+                            {"packets", row.packets},
+                            {"same_verdict", row.same_verdict},
+                            {"same_reason", row.same_reason},
+                            {"same_functions", row.same_functions},
+                            {"first_difference", row.first_difference.empty() ? nlohmann::json() : nlohmann::json(row.first_difference)},
+                            {"compared_by", row.hangs_on_speed ? "outcomes" : "packets"},
+                            {"refused", row.refused.empty() ? nlohmann::json() : nlohmann::json(row.refused)},
+                            {"counters_differing", counters}});
+        }
+    }
+    return rows.dump(2) + "\n";
+}
+
+std::string fidelity_to_text(const std::vector<FolderFidelity>& folders)
+{
+    std::string text = fmt::format("{:<22} {:<26} {:<22} {:>7} {:>7} {:>7} {:>9}  {}\n", "kernel", "folder", "phase", "packets",
+                                   "verdict", "reason", "functions", "first difference: model | recording");
+    for (const FolderFidelity& folder : folders) {
+        for (const FidelityRow& row : folder.rows) {
+            text += fmt::format("{:<22} {:<26} {:<22} {:>7} {:>7} {:>7} {:>9}  {}{}\n", row.kernel,
+                                std::filesystem::path(row.folder).filename().string(), row.phase + (row.hangs_on_speed ? " *" : ""),
+                                row.packets, row.same_verdict, row.same_reason, row.same_functions,
+                                row.refused.empty() ? "" : "not run: ", row.first_difference);
+        }
+        for (const FidelityCounter& counter : folder.counters) {
+            text += fmt::format("{:<22} {:<26} counter {}{}: {} | {}\n", "", "", counter.net == traced_net ? "" : counter.net + ": ",
+                                counter.name, counter.model, counter.recorded);
+        }
+    }
+    return text + "* depends on the speed of the recorded CPU: compared by outcomes, not packet by packet\n";
+}
+
+} // namespace skbscope

@@ -1,0 +1,78 @@
+#pragma once
+// The model held against recordings of real kernels: rebuild a folder's scenario, run it, import the recording, compare
+// the test packets of each phase.
+
+#include "capture/fidelity/manifest.h"
+#include "capture/fidelity/rebuild.h"
+#include "capture/import.h"
+#include "core/compare/compare.h"
+
+#include <memory>
+
+namespace skbscope {
+
+/// One phase of a recorded folder. A is the model, B the recording.
+struct FidelityRow {
+    std::string folder, kernel, scenario, phase;
+    std::size_t packets = 0; ///< test packets of the phase in the recording
+    std::size_t same_verdict = 0, same_reason = 0, same_functions = 0;
+    bool hangs_on_speed = false; ///< compared by outcomes, not packet by packet
+    std::string first_difference; ///< empty: none
+    std::string refused;          ///< why the model could not run it; empty: it ran
+};
+
+struct FidelityCounter {
+    std::string net, name;
+    std::int64_t model = 0, recorded = 0;
+};
+
+struct FolderFidelity {
+    std::vector<FidelityRow> rows;
+    std::vector<FidelityCounter> counters; ///< that moved differently over the whole recording
+    std::size_t counters_compared = 0;     ///< that moved on either side
+    std::vector<std::string> notes;
+};
+
+/// A folder with both its traces in memory, for looking at what differs.
+class FidelityRun {
+public:
+    /// Errors: those of read_manifest() and import_trace_dat(). A scenario that the model cannot express is no error: its
+    /// rows say so.
+    [[nodiscard]] static Result<std::unique_ptr<FidelityRun>> open(const std::filesystem::path& folder);
+
+    [[nodiscard]] FolderFidelity result() const;
+    [[nodiscard]] const Manifest& manifest() const { return manifest_; }
+    /// Null if the model could not run it.
+    [[nodiscard]] const Rebuilt* rebuilt() const { return rebuilt_ ? &*rebuilt_ : nullptr; }
+    [[nodiscard]] const Trace& model() const { return model_; }
+    [[nodiscard]] const Trace& recorded() const { return recorded_; }
+    [[nodiscard]] Comparison compare_phase(std::size_t phase) const;
+    /// Both journeys of a pair in two columns.
+    [[nodiscard]] std::string side_by_side(PacketPair pair) const;
+    /// What the recording's tracer was asked for and the kernel has.
+    [[nodiscard]] const std::set<std::string, std::less<>>& functions() const { return functions_; }
+
+private:
+    FidelityRun() = default;
+    [[nodiscard]] FidelityRow row(std::size_t phase) const;
+    void compare_outcomes(FidelityRow& row, std::size_t phase) const;
+    /// The test packets of a phase in one of the traces.
+    [[nodiscard]] PacketChoice choice(std::size_t phase, bool of_model) const;
+
+    Manifest manifest_;
+    std::optional<Rebuilt> rebuilt_;
+    std::string refused_;
+    Trace model_, recorded_;
+    std::optional<JourneyIndex> model_journeys_, recorded_journeys_;
+    std::set<std::string, std::less<>> functions_;
+};
+
+/// Opens and compares.
+[[nodiscard]] Result<FolderFidelity> fidelity_of(const std::filesystem::path& folder);
+
+/// JSON as the command prints it: a row for each phase.
+[[nodiscard]] std::string fidelity_to_json(const std::vector<FolderFidelity>& folders);
+/// A table for a terminal.
+[[nodiscard]] std::string fidelity_to_text(const std::vector<FolderFidelity>& folders);
+
+} // namespace skbscope

@@ -1,0 +1,118 @@
+// Holds the model against recorded folders and prints the table, and on demand the scenario that was rebuilt and the two
+// journeys of a packet side by side: for working on the model without the program. Not a test.
+
+#include "capture/fidelity/fidelity.h"
+
+#include <cstdlib>
+#include <fmt/format.h>
+#include <string_view>
+
+using namespace skbscope;
+
+namespace {
+
+constexpr const char* usage = "usage: show_fidelity [options] DIR…\n"
+                              "  --scenario     the rebuilt scenario as text\n"
+                              "  --pairs        one line a test packet: ids, verdicts, first difference\n"
+                              "  --diff [N]     both journeys of the N-th differing packet of each phase (default 1)\n"
+                              "  --packet N     both journeys of the N-th test packet of each phase, also if they agree\n"
+                              "  --phase NAME   only that phase\n"
+                              "  --counters     counters that moved differently\n"
+                              "  --notes        settings that could not be taken over\n";
+
+struct Wishes {
+    bool scenario = false, pairs = false, counters = false, notes = false;
+    int diff = 0, packet = 0;
+    std::string phase;
+    std::vector<std::string> folders;
+};
+
+void show_phase(const FidelityRun& run, std::size_t phase, const Wishes& wishes)
+{
+    const Comparison comparison = run.compare_phase(phase);
+    int differing = 0;
+    int number = 0;
+    for (const PacketComparison& packet : comparison.packets) {
+        ++number;
+        if (wishes.pairs) {
+            const PacketRecord& a = run.model().packet(packet.pair.a);
+            const PacketRecord& b = run.recorded().packet(packet.pair.b);
+            fmt::print("  {:>4}  model #{} {} | recorded #{} {}  {}{}\n", number, to_index(packet.pair.a), to_string(a.verdict),
+                       to_index(packet.pair.b), to_string(b.verdict), packet.same_reason ? "" : "FATE ",
+                       packet.first ? packet.first->text() : "same");
+        }
+        if ((!packet.same() && ++differing == wishes.diff) || number == wishes.packet) {
+            fmt::print("\n--- {}: test packet {}, A the model, B the recording\n{}\n", run.manifest().phases[phase].name, number,
+                       run.side_by_side(packet.pair));
+        }
+    }
+    for (const PacketId id : comparison.only_in_a) {
+        fmt::print("  only in the model: #{} {}\n", to_index(id), run.model().packet(id).flow ? run.model().packet(id).flow->text() : "");
+    }
+    for (const PacketId id : comparison.only_in_b) {
+        fmt::print("  only in the recording: #{} {}\n", to_index(id), run.recorded().packet(id).flow ? run.recorded().packet(id).flow->text() : "");
+    }
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    Wishes wishes;
+    const auto number_behind = [&](int& i) { return i + 1 < argc && std::atoi(argv[i + 1]) > 0 ? std::atoi(argv[++i]) : 1; };
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        if (word == "--scenario") {
+            wishes.scenario = true;
+        } else if (word == "--pairs") {
+            wishes.pairs = true;
+        } else if (word == "--counters") {
+            wishes.counters = true;
+        } else if (word == "--notes") {
+            wishes.notes = true;
+        } else if (word == "--diff") {
+            wishes.diff = number_behind(i);
+        } else if (word == "--packet") {
+            wishes.packet = number_behind(i);
+        } else if (word == "--phase" && i + 1 < argc) {
+            wishes.phase = argv[++i];
+        } else if (word.starts_with("--")) {
+            fmt::print(stderr, "{}", usage);
+            return 2;
+        } else {
+            wishes.folders.emplace_back(word);
+        }
+    }
+    if (wishes.folders.empty()) {
+        fmt::print(stderr, "{}", usage);
+        return 2;
+    }
+    std::vector<FolderFidelity> results;
+    for (const std::string& folder : wishes.folders) {
+        const auto run = FidelityRun::open(folder);
+        if (!run) {
+            fmt::print(stderr, "{}\n", run.error().describe());
+            continue;
+        }
+        FolderFidelity result = (*run)->result();
+        if (wishes.scenario && (*run)->rebuilt() != nullptr) {
+            fmt::print("{}\n", to_text((*run)->rebuilt()->scenario));
+        }
+        for (std::size_t phase = 0; phase < result.rows.size(); ++phase) {
+            if ((wishes.phase.empty() || wishes.phase == result.rows[phase].phase) && result.rows[phase].refused.empty()) {
+                show_phase(**run, phase, wishes);
+            }
+        }
+        if (wishes.notes) {
+            for (const std::string& note : result.notes) {
+                fmt::print("  note: {}\n", note);
+            }
+        }
+        if (!wishes.counters) {
+            result.counters.clear();
+        }
+        results.push_back(std::move(result));
+    }
+    fmt::print("{}", fidelity_to_text(results));
+    return 0;
+}
