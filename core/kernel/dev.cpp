@@ -256,27 +256,48 @@ bool step_process_backlog(Kernel& k, PollRun& poll)
 
 namespace {
 
-/// Who takes the packet, or null: nobody, and it is gone.
-const PacketType* __netif_receive_skb_core(Kernel& k, SkbIndex skb)
+/// Who takes the packet: a protocol, or, if no protocol wants it, the last tap. Neither: nobody, and it is gone.
+struct Taker {
+    const PacketType* type = nullptr;
+    std::int32_t tap = nothing;
+    [[nodiscard]] bool somebody() const { return type != nullptr || tap != nothing; }
+    bool operator==(const Taker&) const = default;
+};
+
+Taker __netif_receive_skb_core(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::__netif_receive_skb_core, skb, k.skb(skb).len);
     k.count_softnet(k.cpu_row, SoftnetStat::processed, k.skb(skb).packet);
     // reset_network_header(): the driver's eth_type_trans() has pulled the Ethernet header off.
     set_network_header(k, skb);
+    const std::int32_t tap = deliver_to_taps(k, skb);
     const PacketType* type = find_packet_type(k.skb(skb).protocol);
+    if (tap != nothing) {
+        if (type == nullptr) {
+            return {nullptr, tap}; // seen by a tap, so it is no drop, whoever else lacks
+        }
+        deliver_skb(k, skb, tap);
+    }
     if (type == nullptr) {
         k.count_device(k.skb(skb).device, DevStat::rx_dropped, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::UNHANDLED_PROTO, fn::__netif_receive_skb_core);
     }
-    return type;
+    return {type, nothing};
 }
 
-void __netif_receive_skb_list_ptype(Kernel& k, SkbList list, const PacketType* type)
+void __netif_receive_skb_list_ptype(Kernel& k, SkbList list, const Taker& taker)
 {
-    if (type == nullptr || list.empty()) {
+    if (!taker.somebody() || list.empty()) {
         return;
     }
     Call call(k, fn::__netif_receive_skb_list_ptype);
+    const PacketType* type = taker.type;
+    if (type == nullptr) {
+        for (const SkbIndex skb : list) {
+            packet_tap(k, skb, taker.tap);
+        }
+        return;
+    }
     if (type->list_func != nullptr) {
         type->list_func(k, std::move(list));
         return;
@@ -289,11 +310,11 @@ void __netif_receive_skb_list_ptype(Kernel& k, SkbList list, const PacketType* t
 void __netif_receive_skb_list_core(Kernel& k, const SkbList& list)
 {
     Call call(k, fn::__netif_receive_skb_list_core);
-    const PacketType* current = nullptr;
+    Taker current;
     SkbList sublist;
     for (const SkbIndex skb : list) {
-        const PacketType* type = __netif_receive_skb_core(k, skb);
-        if (type == nullptr) {
+        const Taker type = __netif_receive_skb_core(k, skb);
+        if (!type.somebody()) {
             continue;
         }
         if (type != current) {
@@ -324,8 +345,11 @@ void __netif_receive_skb(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::__netif_receive_skb, skb);
     Call one(k, fn::__netif_receive_skb_one_core, skb);
-    if (const PacketType* type = __netif_receive_skb_core(k, skb)) {
-        type->func(k, skb);
+    const Taker taker = __netif_receive_skb_core(k, skb);
+    if (taker.type != nullptr) {
+        taker.type->func(k, skb);
+    } else if (taker.tap != nothing) {
+        packet_tap(k, skb, taker.tap);
     }
 }
 
@@ -353,6 +377,9 @@ SkbIndex validate_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
 int xmit_one(Kernel& k, SkbIndex skb, DeviceIndex device)
 {
     Call call(k, fn::xmit_one, skb);
+    if (dev_nit_active(k, device)) {
+        dev_queue_xmit_nit(k, skb, device);
+    }
     Call start(k, fn::netdev_start_xmit, skb);
     Call inner(k, fn::__netdev_start_xmit, skb);
     return k.device(device).kind == DeviceKind::loopback ? loopback_xmit(k, skb, device) : e1000_xmit_frame(k, skb, device);

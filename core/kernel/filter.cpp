@@ -23,7 +23,7 @@ enum : std::uint16_t {
     JA = 0x00, JEQ = 0x10, JGT = 0x20, JGE = 0x30, JSET = 0x40,
     K = 0x00, X = 0x08, A = 0x10, TAX = 0x00, TXA = 0x80,
 };
-constexpr std::uint32_t BPF_MEMWORDS = 16;
+constexpr std::uint32_t scratch_words = 16;
 constexpr std::int32_t SKF_AD_OFF = -0x1000, SKF_NET_OFF = -0x100000, SKF_LL_OFF = -0x200000;
 constexpr std::uint32_t SKF_AD_MAX = 64;
 
@@ -56,7 +56,7 @@ tl::unexpected<Error> bad(std::size_t at, std::string what)
 }
 
 /// check_load_and_stores(): no scratch word is read on any way that has not written it.
-bool scratch_words_written(std::span<const SockFilter> program)
+bool scratch_is_written(std::span<const SockFilter> program)
 {
     std::vector<std::uint16_t> valid_at(program.size(), 0xffff);
     std::uint16_t valid = 0;
@@ -85,7 +85,7 @@ bool scratch_words_written(std::span<const SockFilter> program)
 struct Machine {
     const BpfPacket& packet;
     std::uint32_t a = 0, x = 0;
-    std::array<std::uint32_t, BPF_MEMWORDS> words{};
+    std::array<std::uint32_t, scratch_words> words{};
 
     static std::uint32_t big_endian(const std::uint8_t* at, std::uint32_t bytes)
     {
@@ -258,7 +258,7 @@ Result<void> bpf_check_classic(std::span<const SockFilter> program)
         if (kind == ALU && !source_is_x(in.code) && (op_of(in.code) == LSH || op_of(in.code) == RSH) && in.k >= 32) {
             return bad(pc, "shifts by 32 or more");
         }
-        if ((in.code == (LD | MEM) || in.code == (LDX | MEM) || in.code == ST || in.code == STX) && in.k >= BPF_MEMWORDS) {
+        if ((in.code == (LD | MEM) || in.code == (LDX | MEM) || in.code == ST || in.code == STX) && in.k >= scratch_words) {
             return bad(pc, fmt::format("there is no scratch word {}", in.k));
         }
         if (kind == JMP && (op_of(in.code) == JA ? in.k >= after : in.jt >= after || in.jf >= after)) {
@@ -268,7 +268,7 @@ Result<void> bpf_check_classic(std::span<const SockFilter> program)
     if ((program.back().code & 7) != RET) {
         return bad(program.size() - 1, "the last one does not return");
     }
-    if (!scratch_words_written(program)) {
+    if (!scratch_is_written(program)) {
         return fail(ErrorKind::invalid, "filter", "a scratch word is read before it is written");
     }
     return {};

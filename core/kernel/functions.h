@@ -75,6 +75,8 @@ SkbIndex skb_get(Kernel& k, SkbIndex skb); ///< one reference more
 void set_dst(Kernel& k, SkbIndex skb, const Destination& dst);
 void set_device(Kernel& k, SkbIndex skb, DeviceIndex device);
 void kfree_skb_reason(Kernel& k, SkbIndex skb, DropReasonId reason, FunctionId by);
+/// 6.12: sk_skb_reason_drop() with SKB_CONSUMED, a normal end by the name of a drop.
+void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex skb, FunctionId by);
 void consume_skb(Kernel& k, SkbIndex skb, FunctionId by);
 void napi_consume_skb(Kernel& k, SkbIndex skb, FunctionId by);
 void __consume_stateless_skb(Kernel& k, SkbIndex skb, FunctionId by);
@@ -88,7 +90,11 @@ void keep_frame(Kernel& k, SkbIndex skb);
 SkbIndex sock_alloc_send_skb(Kernel& k, SocketIndex sk, std::uint32_t size, std::uint32_t paged, std::uint64_t call_sequence);
 void sock_def_readable(Kernel& k, SocketIndex sk, PacketId cause);
 void sock_wfree(Kernel& k, SkbIndex skb);
-bool sk_filter_trim_cap(Kernel& k, SocketIndex sk, SkbIndex skb);
+void sock_rfree(Kernel& k, SkbIndex skb);
+void skb_set_owner_r(Kernel& k, SkbIndex skb, SocketIndex sk);
+/// False: the socket's filter refuses the packet. Else it may have cut it to what it keeps, never below `cap` bytes.
+bool sk_filter_trim_cap(Kernel& k, SocketIndex sk, SkbIndex skb, std::uint32_t cap = 1);
+BpfPacket bpf_packet(Kernel& k, SkbIndex skb); ///< what a filter may look at; good until the skb changes
 SocketIndex sys_socket(Kernel& k, SocketKind kind, bool inet6 = false); ///< in the current task's namespace
 int sys_bind(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
 int sys_connect(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
@@ -148,10 +154,21 @@ int udp_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload
 int udp_v4_get_port(Kernel& k, SocketIndex sk, std::uint16_t port);
 
 // net/netfilter/core.c
-enum class Pf : std::uint8_t { ipv4, ipv6 };
-enum class Hook : std::uint8_t { pre_routing, local_in, forward, local_out, post_routing };
 /// 1: go on. 0: somebody took the skb (it is not the caller's any more). Negative errno: dropped (the skb is gone).
 int nf_hook(Kernel& k, Pf family, Hook hook, SkbIndex skb, DeviceIndex in, DeviceIndex out);
+
+// net/packet/af_packet.c
+/// The taps that a received packet passes, in order: those of all devices, then those of its own. All but the last have
+/// got it (by a reference) when it returns; the last is returned, as the kernel hands it over once it knows who else takes
+/// the packet. nothing: no tap.
+std::int32_t deliver_to_taps(Kernel& k, SkbIndex skb);
+void deliver_skb(Kernel& k, SkbIndex skb, std::int32_t tap); ///< with a reference of its own
+void packet_tap(Kernel& k, SkbIndex skb, std::int32_t tap);  ///< pt->func: the skb, or a reference to it, goes to the tap
+bool dev_nit_active(Kernel& k, DeviceIndex device);
+void dev_queue_xmit_nit(Kernel& k, SkbIndex skb, DeviceIndex device);
+void prb_retire_rx_blk_timer_expired(Kernel& k, std::int32_t tap, std::uint64_t generation);
+[[nodiscard]] bool packet_ring_waits(const PacketSock& tap); ///< frames lie in it that its timer must hand over
+void step_packet_reader(Kernel& k, std::int32_t task);
 
 // net/sched/sch_generic.c
 bool sch_direct_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);

@@ -59,6 +59,8 @@ public:
     /// `at`: of the hardware, on no CPU.
     void count_device(DeviceIndex device, DevStat counter, PacketId packet, std::uint64_t by = 1, SimTime at = never);
     void count_softnet(std::uint32_t cpu_row, SoftnetStat counter, PacketId packet, std::uint64_t by = 1);
+    /// A counter that is none of the kernel's tables: a tap's, a rule's. `counter` is named in the trace already.
+    void count_other(CounterId counter, PacketId packet, std::uint64_t before, std::uint64_t after) { counter_changed(counter, host().id, packet, before, after, never); }
     void verdict(PacketId packet, Verdict verdict, FunctionId function);
     void drop(PacketId packet, DropReasonId reason, FunctionId function);
     /// Gives the calls of this system call that came before its packet to the packet (ftrace's reader does the same).

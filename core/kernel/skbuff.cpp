@@ -61,7 +61,7 @@ void skb_release_head_state(Kernel& k, SkbIndex index)
         k.skb(index).dst.valid = false;
     }
     if (k.skb(index).sk != nothing) {
-        sock_wfree(k, index);
+        k.socket(k.skb(index).sk).kind == SocketKind::packet ? sock_rfree(k, index) : sock_wfree(k, index);
     }
 }
 
@@ -286,6 +286,22 @@ void kfree_skb_reason(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId
         skb_release_all(k, index);
         Call memory(k, fn::kfree_skbmem, index);
     }
+    release(k, index);
+}
+
+void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, fn::kfree_skb_reason, index);
+    if (!skb_unref(k, index)) {
+        return;
+    }
+    {
+        Call inner(k, fn::__kfree_skb, index);
+        skb_release_all(k, index);
+        Call memory(k, fn::kfree_skbmem, index);
+    }
+    end_of_life(k, packet, by);
     release(k, index);
 }
 

@@ -46,6 +46,24 @@ void sock_wfree(Kernel& k, SkbIndex skb)
     }
 }
 
+void skb_set_owner_r(Kernel& k, SkbIndex skb, SocketIndex index)
+{
+    Socket& sk = k.socket(index);
+    k.skb(skb).sk = index;
+    k.queue_fill(sk.queue, sk.sk_rmem_alloc, sk.sk_rmem_alloc + k.skb(skb).truesize);
+    sk.sk_rmem_alloc += k.skb(skb).truesize;
+}
+
+void sock_rfree(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::sock_rfree, skb);
+    Socket& sk = k.socket(k.skb(skb).sk);
+    const std::uint32_t left = sk.sk_rmem_alloc - std::min(sk.sk_rmem_alloc, k.skb(skb).truesize);
+    k.queue_fill(sk.queue, sk.sk_rmem_alloc, left);
+    sk.sk_rmem_alloc = left;
+    k.skb(skb).sk = nothing;
+}
+
 void wake_up(Kernel& k, std::int32_t index, PacketId cause)
 {
     if (index == nothing || k.task(index).state != Task::State::sleeping) {
@@ -75,10 +93,36 @@ void sock_def_readable(Kernel& k, SocketIndex index, PacketId cause)
     }
 }
 
-bool sk_filter_trim_cap(Kernel& k, SocketIndex, SkbIndex skb)
+BpfPacket bpf_packet(Kernel& k, SkbIndex index)
+{
+    const SkBuff& skb = k.skb(index);
+    BpfPacket packet;
+    packet.buffer = skb.head.bytes().first(std::min<std::size_t>(skb.tail, skb.head.size()));
+    packet.data = skb.data;
+    packet.len = skb.len;
+    packet.mac_header = skb.mac_header == header_unset ? ~0U : skb.mac_header;
+    packet.network_header = skb.network_header == header_unset ? ~0U : skb.network_header;
+    packet.protocol = skb.protocol;
+    packet.pkt_type = static_cast<std::uint8_t>(skb.pkt_type);
+    packet.ifindex = skb.device == nothing ? 0 : to_index(k.device(skb.device).id);
+    packet.hash = skb.hash;
+    packet.cpu = k.cpu().index;
+    return packet;
+}
+
+bool sk_filter_trim_cap(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t cap)
 {
     Call call(k, fn::sk_filter_trim_cap, skb);
-    return true; // no filter is attached: everything passes, whole
+    const BpfProgram& program = k.socket(index).filter;
+    if (program.empty()) {
+        return true;
+    }
+    const std::uint32_t keep = bpf_prog_run(program, bpf_packet(k, skb));
+    if (keep == 0) {
+        return false;
+    }
+    skb_trim(k, skb, std::max(keep, cap)); // the value is a length: so many bytes are kept, but never less than the header
+    return true;
 }
 
 void sys_setsockopt_rcvbuf(Kernel& k, SocketIndex index, std::int64_t value)

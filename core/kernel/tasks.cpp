@@ -46,6 +46,7 @@ void step_receiver(Kernel& k, std::int32_t index)
         if (const std::int32_t wanted = task.wanted_rcvbuf; wanted >= 0) {
             sys_setsockopt_rcvbuf(k, task.socket, wanted);
         }
+        k.socket(task.socket).filter = task.wanted_filter; // SO_ATTACH_FILTER
         if (sys_bind(k, task.socket, task.bind_address, task.bind_port) != 0) {
             task.state = Task::State::finished; // EADDRINUSE: the scenario's check has said so already
             return;
@@ -140,6 +141,7 @@ void step_task(Kernel& k, std::int32_t index)
         break;
     case Program::udp_receiver: step_receiver(k, index); break;
     case Program::udp_sender: step_sender(k, index); break;
+    case Program::packet_reader: step_packet_reader(k, index); break;
     }
 }
 

@@ -17,6 +17,7 @@ void run_timer(Kernel& k, const ExpiredTimer& timer)
 {
     switch (timer.kind) {
     case TimerKind::neighbour: neigh_timer_handler(k, timer.index, timer.generation); break;
+    case TimerKind::packet_ring: prb_retire_rx_blk_timer_expired(k, timer.index, timer.generation); break;
     case TimerKind::qdisc_watchdog:
     case TimerKind::ip_expire:
     case TimerKind::tcp_write:
@@ -85,6 +86,10 @@ bool is_background(const World& world, const DeviceEvent& event)
     if (event.timer == TimerKind::neighbour) {
         const Neighbour& neighbour = world.neighbours[static_cast<std::size_t>(event.index)];
         return neighbour.timer != event.order || (neighbour.arp_queue.empty() && neighbour.state != Nud::incomplete);
+    }
+    if (event.timer == TimerKind::packet_ring) {
+        const PacketSock& tap = world.packet_socks[static_cast<std::size_t>(event.index)];
+        return tap.ring.timer != event.order || !packet_ring_waits(tap);
     }
     return false;
 }

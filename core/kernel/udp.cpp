@@ -155,7 +155,7 @@ void __udp_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 void udp_queue_rcv_one_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     Call call(k, fn::udp_queue_rcv_one_skb, skb);
-    if (!sk_filter_trim_cap(k, index, skb)) {
+    if (!sk_filter_trim_cap(k, index, skb, udp_header)) {
         kfree_skb_reason(k, skb, drop::SOCKET_FILTER, fn::udp_queue_rcv_one_skb);
         return;
     }

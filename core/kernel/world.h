@@ -4,7 +4,10 @@
 
 #include "core/catalog/ids.h"
 #include "core/kernel/costs.h"
+#include "core/kernel/filter.h"
 #include "core/kernel/mib.h"
+#include "core/kernel/netfilter/rules.h"
+#include "core/kernel/packet_sock.h"
 #include "core/kernel/skb_head.h"
 #include "core/kernel/tcp.h"
 #include "core/packet/ip_address.h"
@@ -155,6 +158,7 @@ struct NetDevice {
     Qdisc qdisc;
     E1000 e1000;
     std::uint32_t irq_cpu = 0; ///< within its host
+    std::vector<std::int32_t> ptype_all; ///< taps of this device: rows of World::packet_socks, the newest first
     std::array<std::uint64_t, device_stat_count> stats{};
     std::array<CounterId, device_stat_count> stat_ids{}; ///< named in the trace at the first change
 };
@@ -234,6 +238,7 @@ struct Socket {
     std::int32_t incoming_cpu = -1;
     std::deque<SkbIndex> receive_queue, reader_queue;
     std::uint32_t sk_drops = 0;
+    BpfProgram filter; ///< SO_ATTACH_FILTER; empty: none
     std::int32_t waiting_task = nothing; ///< blocked in recvmsg or poll
     bool wait_in_poll = false;
     std::int32_t sleeping_sender = nothing; ///< blocked for send buffer
@@ -304,6 +309,7 @@ enum class TimerKind : std::uint8_t {
     tcp_time_wait,  ///< index: a time-wait socket
     conntrack,      ///< index: a conntrack entry
     coalesce,       ///< hard; index: device
+    packet_ring,    ///< index: World::packet_socks
 };
 
 struct ExpiredTimer {
@@ -343,7 +349,7 @@ struct Cpu {
     std::array<std::uint64_t, softnet_stat_count> softnet{};
 };
 
-enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender };
+enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader };
 
 struct Task {
     std::string name;
@@ -364,6 +370,7 @@ struct Task {
     Duration work_per_datagram;           ///< what the application does with one
     Duration work_left;                   ///< of the datagram in hand
     std::uint64_t received = 0;
+    std::int32_t packet_sock = nothing; ///< of a packet_reader
 
     // sender
     std::uint32_t destination = 0;
@@ -377,6 +384,7 @@ struct Task {
     std::vector<SimTime> send_times; ///< when to send each datagram; empty: by gap
     std::uint64_t ordinal = 0; ///< of the next datagram, in its payload
 
+    BpfProgram wanted_filter; ///< setsockopt(SO_ATTACH_FILTER); empty: none
     std::int32_t wanted_rcvbuf = -1; ///< setsockopt(SO_RCVBUF), value as given; -1: none
     std::uint32_t bind_address = 0;
     std::uint16_t bind_port = 0;
@@ -479,6 +487,7 @@ struct Host {
     HostId id{};
     NetIndex init_net = 0;
     std::uint32_t first_cpu = 0, cpus = 1;
+    std::vector<std::int32_t> ptype_all; ///< taps of all devices: rows of World::packet_socks, the newest first
     std::array<CounterId, softnet_stat_count> softnet_ids{};
 };
 
@@ -495,6 +504,7 @@ struct World {
     std::vector<NetDevice> devices;
     std::vector<Napi> napis;
     std::deque<Socket> sockets; ///< a deque: rows keep their address while others are added
+    std::vector<PacketSock> packet_socks;
     std::vector<SocketIndex> free_sockets; ///< rows of closed TCP sockets
     TcpTables tcp;
     std::deque<SkBuff> skbs; ///< a deque: rows keep their address while others are added

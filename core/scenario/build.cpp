@@ -109,6 +109,9 @@ private:
         for (const ScenarioReceiver& receiver : from.receivers) {
             add_receiver(receiver);
         }
+        for (const ScenarioTap& tap : from.taps) { // before the traffic: a tap that starts at 0 sees all of it
+            add_tap(tap);
+        }
         for (const ScenarioSender& sender : from.senders) {
             add_sender(sender);
         }
@@ -288,10 +291,53 @@ private:
         task.bind_port = from.port;
         task.use_poll = from.poll;
         task.work_per_datagram = from.work;
+        if (!from.filter.empty()) {
+            task.wanted_filter = *compile_filter(from.filter, from.filter_keep, FilterBase::network_header);
+        }
         task.next_send = SimTime{} + from.start;
         // getsockopt() reports twice what setsockopt() was given.
         task.wanted_rcvbuf = from.rcvbuf == 0 ? -1 : static_cast<std::int32_t>(from.rcvbuf / 2);
         start(std::move(task));
+    }
+
+    void add_tap(const ScenarioTap& from)
+    {
+        PacketSock tap;
+        tap.host = host_row_;
+        tap.net = net_row_;
+        tap.device = from.device.empty() ? nothing : device_row(from.device);
+        tap.tp_version = static_cast<std::uint8_t>(from.mmap ? from.version : 0);
+        // No expression and a snaplen above every frame: libpcap attaches no program at all.
+        if (!from.filter.empty() || from.snaplen < 65535) {
+            tap.filter = *compile_filter(from.filter, from.snaplen); // accepted when the scenario was read
+        }
+        size_ring(tap.ring, from, tap.device);
+        tap.rcvbuf = from.rcvbuf == 0 ? -1 : static_cast<std::int64_t>(from.rcvbuf);
+        tap.opens = SimTime{} + from.start;
+        tap.closes = from.stop > Duration{} ? SimTime{} + from.stop : never;
+        Task task = task_on(from.name, from.cpu);
+        task.program = Program::packet_reader;
+        task.packet_sock = static_cast<std::int32_t>(world_.packet_socks.size());
+        task.work_per_datagram = from.work;
+        world_.packet_socks.push_back(std::move(tap));
+        start(std::move(task));
+    }
+
+    /// As libpcap lays its rings out: V2 in slots for the longest frame, V3 in blocks of 256 KiB.
+    void size_ring(PacketRing& ring, const ScenarioTap& from, DeviceIndex device)
+    {
+        constexpr std::uint32_t v2_header = 64, page = 4096, link_header_and_fcs = 18, v3_block = 262144;
+        const std::uint32_t mtu = device == nothing ? 65536 : world_.devices[static_cast<std::size_t>(device)].mtu;
+        ring.frame_size = (v2_header + std::min(from.snaplen, mtu + link_header_and_fcs) + 15) & ~15U;
+        std::uint32_t block = page;
+        while (block < ring.frame_size) {
+            block *= 2;
+        }
+        const std::uint32_t in_block = block / ring.frame_size;
+        ring.frame_nr = std::max(from.buffer / ring.frame_size / in_block, 1U) * in_block;
+        ring.block_size = v3_block;
+        ring.block_nr = std::max(from.buffer / v3_block, 1U);
+        ring.retire = Duration{1'000'000'000}; // tcpdump's pcap_set_timeout()
     }
 
     void add_sender(const ScenarioSender& from)

@@ -90,6 +90,8 @@ void emit(YAML::Emitter& out, const ScenarioReceiver& receiver)
     if (receiver.work != usual.work) {
         put(out, "work", with_unit(receiver.work));
     }
+    put_unless(out, "filter", receiver.filter, usual.filter);
+    put_unless(out, "filter_keep", receiver.filter_keep, usual.filter_keep);
     if (receiver.start != usual.start) {
         put(out, "start", with_unit(receiver.start));
     }
@@ -109,6 +111,29 @@ void emit_traffic(YAML::Emitter& out, const Traffic& traffic, const Traffic& usu
     if (traffic.start != usual.start) {
         put(out, "start", with_unit(traffic.start));
     }
+}
+
+void emit(YAML::Emitter& out, const ScenarioTap& tap)
+{
+    const ScenarioTap usual;
+    out << YAML::BeginMap;
+    put_unless(out, "name", tap.name, usual.name);
+    put_unless(out, "device", tap.device, usual.device);
+    if (!tap.mmap) {
+        put(out, "kind", std::string("packet"));
+    }
+    put_unless(out, "version", tap.version, usual.version);
+    put_unless(out, "filter", tap.filter, usual.filter);
+    put_unless(out, "snaplen", tap.snaplen, usual.snaplen);
+    put_unless(out, "buffer", tap.buffer, usual.buffer);
+    put_unless(out, "rcvbuf", tap.rcvbuf, usual.rcvbuf);
+    put_unless(out, "cpu", tap.cpu, usual.cpu);
+    for (const auto& [key, value, normal] : {std::tuple{"start", tap.start, usual.start}, std::tuple{"stop", tap.stop, usual.stop}, std::tuple{"work", tap.work, usual.work}}) {
+        if (value != normal) {
+            put(out, key, with_unit(value));
+        }
+    }
+    out << YAML::EndMap;
 }
 
 void emit(YAML::Emitter& out, const ScenarioSender& sender)
@@ -176,6 +201,7 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
         out << YAML::EndMap;
     });
     emit_list(out, "receivers", host.receivers, [&](const auto& receiver) { emit(out, receiver); });
+    emit_list(out, "taps", host.taps, [&](const auto& tap) { emit(out, tap); });
     emit_list(out, "senders", host.senders, [&](const auto& sender) { emit(out, sender); });
     out << YAML::EndMap;
 }

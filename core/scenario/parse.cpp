@@ -2,6 +2,7 @@
 
 #include "core/scenario/scenario.h"
 #include "core/scenario/sysctls.h"
+#include "core/scenario/parse_parts.h"
 #include "core/scenario/yaml_reader.h"
 
 #include <algorithm>
@@ -97,6 +98,8 @@ ScenarioReceiver read_receiver(const YAML::Node& node, const ScenarioHost& host)
                  receiver.poll = text == "poll";
              })
         .key("work", [&](const YAML::Node& n) { receiver.work = duration(n, "work"); })
+        .key("filter_keep", [&](const YAML::Node& n) { receiver.filter_keep = static_cast<std::uint32_t>(integer(n, "filter_keep", 1, 262144)); })
+        .key("filter", [&](const YAML::Node& n) { receiver.filter = filter_text(n, receiver.filter_keep, kernel::FilterBase::network_header); })
         .key("start", [&](const YAML::Node& n) { receiver.start = duration(n, "start"); })
         .done();
     return receiver;
@@ -222,6 +225,7 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                      host.receivers.push_back(receiver);
                  });
              })
+        .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }); })
         .key("senders", [&](const YAML::Node& n) { each(n, "senders", [&](const YAML::Node& s) { host.senders.push_back(read_sender(s, host)); }); })
         .done();
     // Fragmentation is not modelled yet: a datagram must fit its device.

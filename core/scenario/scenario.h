@@ -63,6 +63,8 @@ struct ScenarioReceiver {
     std::uint32_t cpu = 0;
     bool poll = true;            ///< waits in poll() and then calls recvfrom(); else sleeps inside recvfrom()
     Duration work;               ///< what it does with each datagram
+    std::string filter;          ///< SO_ATTACH_FILTER, in tcpdump's language; empty: none
+    std::uint32_t filter_keep = 262144; ///< bytes from the UDP header on that a match keeps
     Duration start;              ///< the socket is open from the beginning, but nobody reads before this
     bool operator==(const ScenarioReceiver&) const = default;
 };
@@ -82,6 +84,22 @@ struct ScenarioSender {
     bool operator==(const ScenarioSender&) const = default;
 };
 
+/// A packet socket with the program that reads it, as tcpdump is one.
+struct ScenarioTap {
+    std::string name = "tcpdump";
+    std::string device;          ///< empty: all devices of the namespace
+    bool mmap = true;            ///< mapped ring (tpacket_rcv); else a receive queue (packet_rcv)
+    std::uint32_t version = 3;   ///< of the ring: 2 or 3
+    std::string filter;          ///< tcpdump's language; empty: everything
+    std::uint32_t snaplen = 262144; ///< 1 … 262144 bytes of a frame are kept
+    std::uint32_t buffer = 2 << 20; ///< bytes of the ring, 64 KiB … 1 GiB
+    std::uint32_t rcvbuf = 0;    ///< of the receive queue, as getsockopt() reports it; 0: net.core.rmem_default
+    std::uint32_t cpu = 0;
+    Duration start, stop;        ///< when it is opened and closed; stop 0: never
+    Duration work{2'000};        ///< of the program with each frame
+    bool operator==(const ScenarioTap&) const = default;
+};
+
 struct ScenarioHost {
     std::string name = "host";
     /// Not a machine of its own but a network namespace on that host (which stands before it): same kernel, same CPUs.
@@ -93,6 +111,7 @@ struct ScenarioHost {
     std::vector<ScenarioNeighbour> neighbours;
     std::vector<ScenarioReceiver> receivers;
     std::vector<ScenarioSender> senders;
+    std::vector<ScenarioTap> taps;
     bool operator==(const ScenarioHost&) const = default;
 };
 

@@ -1,0 +1,14 @@
+#pragma once
+// The parts of a scenario that are read in files of their own. Each throws yaml::Complaint, which parse_scenario() catches.
+
+#include "core/kernel/filter.h"
+#include "core/scenario/yaml_reader.h"
+
+namespace skbscope {
+
+/// parse_taps.cpp. `host`: as read so far, with its devices and CPUs.
+[[nodiscard]] ScenarioTap read_tap(const YAML::Node& node, const ScenarioHost& host);
+/// A filter in tcpdump's language that libpcap's compiler accepts.
+[[nodiscard]] std::string filter_text(const YAML::Node& node, std::uint32_t keep, kernel::FilterBase base);
+
+} // namespace skbscope
