@@ -1,6 +1,5 @@
 #include "capture/fidelity/fidelity.h"
 
-#include "capture/function_kinds.h"
 #include "core/catalog/catalog.h"
 #include "core/scenario/model_source.h"
 
@@ -54,6 +53,15 @@ bool is_frame_of(const ManifestPhase& phase, const PacketRecord& packet)
     return phase.frames > 0 && (!packet.flow || packet.flow->protocol == protocol_udp || (packet.flow->protocol != protocol_icmpv6 && packet.flow->ethertype == 0x0800));
 }
 
+/// Born right behind one of the phase's send calls.
+bool is_sent_with(const ManifestPhase& phase, const PacketRecord& packet)
+{
+    constexpr std::uint64_t soon_ns = 5'000'000;
+    return std::ranges::any_of(phase.sends, [&](const ManifestSend& send) {
+        return std::ranges::any_of(send.stamps, [&](std::uint64_t stamp) { return packet.birth.ns >= stamp && packet.birth.ns < stamp + soon_ns; });
+    });
+}
+
 using Counters = std::map<std::string, std::map<std::string, std::int64_t>>; // net -> name -> moved by
 
 Counters moved(const Trace& trace)
@@ -98,11 +106,7 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     std::unique_ptr<FidelityRun> run(new FidelityRun);
     run->manifest_ = std::move(*manifest);
     run->recorded_ = std::move(imported->trace);
-    for (const std::string& name : run->manifest_.functions) {
-        const std::string bare(without_suffix(name));
-        const FunctionId id = Catalog::find_function(bare);
-        run->functions_.insert(id == FunctionId::none ? bare : std::string(Catalog::function(id).name));
-    }
+    run->visible_ = visible_to(run->manifest_.functions, run->manifest_.graph_functions, kernel_version_of(run->manifest_.kernel));
     run->recorded_journeys_.emplace(run->recorded_);
     run->recorded_journeys_->update();
     auto rebuilt = rebuild_scenario(run->manifest_);
@@ -135,14 +139,17 @@ PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
         if (of_model && trace.hosts()[to_index(packet.host)].name != traced_net) {
             return false;
         }
-        return packet.flow && is_of(wanted, *packet.flow) ? true : is_frame_of(wanted, packet);
+        if (!packet.flow && packet.sent_here && is_sent_with(wanted, packet)) {
+            return true; // nothing of it was captured or named: a graph of the send call alone
+        }
+        return (packet.flow && is_of(wanted, *packet.flow)) || is_frame_of(wanted, packet);
     };
 }
 
 Comparison FidelityRun::compare_phase(std::size_t phase) const
 {
     CompareOptions options;
-    options.functions = functions_;
+    options.visible = visible_;
     options.of_a = choice(phase, true);
     options.of_b = choice(phase, false);
     return compare_traces(model_, *model_journeys_, recorded_, *recorded_journeys_, options);
@@ -150,7 +157,7 @@ Comparison FidelityRun::compare_phase(std::size_t phase) const
 
 std::string FidelityRun::side_by_side(PacketPair pair) const
 {
-    return skbscope::side_by_side(model_, *model_journeys_, recorded_, *recorded_journeys_, pair, functions_);
+    return skbscope::side_by_side(model_, *model_journeys_, recorded_, *recorded_journeys_, pair, visible_);
 }
 
 FidelityRow FidelityRun::row(std::size_t phase) const
@@ -218,13 +225,13 @@ void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
         // Any of the model's ways to this end will do: which packet found what queue at what length is chance.
         std::vector<std::vector<Segment>> ways;
         for (const PacketId id : same->second) {
-            auto way = segments_of(model_, model_journeys_->journey(id), functions_);
+            auto way = segments_of(model_, model_journeys_->journey(id), visible_);
             if (std::ranges::none_of(ways, [&](const auto& known) { return !first_difference(known, way); })) {
                 ways.push_back(std::move(way));
             }
         }
         for (const PacketId id : packets) {
-            const auto way = segments_of(recorded_, recorded_journeys_->journey(id), functions_);
+            const auto way = segments_of(recorded_, recorded_journeys_->journey(id), visible_);
             if (std::ranges::any_of(ways, [&](const auto& known) { return !first_difference(known, way); })) {
                 ++row.same_functions;
             } else if (row.first_difference.empty() && !ways.empty()) {

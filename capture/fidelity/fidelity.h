@@ -49,8 +49,6 @@ public:
     [[nodiscard]] Comparison compare_phase(std::size_t phase) const;
     /// Both journeys of a pair in two columns.
     [[nodiscard]] std::string side_by_side(PacketPair pair) const;
-    /// What the recording's tracer was asked for and the kernel has.
-    [[nodiscard]] const std::set<std::string, std::less<>>& functions() const { return functions_; }
 
 private:
     FidelityRun() = default;
@@ -64,7 +62,7 @@ private:
     std::string refused_;
     Trace model_, recorded_;
     std::optional<JourneyIndex> model_journeys_, recorded_journeys_;
-    std::set<std::string, std::less<>> functions_;
+    VisibleFunctions visible_; ///< to the recording's tracer
 };
 
 /// Opens and compares.

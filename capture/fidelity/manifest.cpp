@@ -476,7 +476,7 @@ void take_neighbours(Manifest& manifest, const Node& root)
     }
 }
 
-std::vector<std::string> functions_of(const Node& root)
+std::vector<std::string> functions_of(const Node& root, const char* key)
 {
     std::set<std::string> absent;
     if (const auto list = root.find("functions_absent_in_this_kernel")) {
@@ -485,12 +485,10 @@ std::vector<std::string> functions_of(const Node& root)
         }
     }
     std::vector<std::string> present;
-    for (const char* key : {"functions", "graph_functions"}) {
-        if (const auto list = root.find(key)) {
-            for (const Node& name : list->items()) {
-                if (!absent.contains(name.text())) {
-                    present.push_back(name.text());
-                }
+    if (const auto list = root.find(key)) {
+        for (const Node& name : list->items()) {
+            if (!absent.contains(name.text())) {
+                present.push_back(name.text());
             }
         }
     }
@@ -506,9 +504,12 @@ Manifest manifest_of(const json& document, const std::filesystem::path& folder)
     manifest.kernel = root.at("kernel").text();
     manifest.nic = text_or(root, "nic");
     manifest.tracer = text_or(root, "tracer", "function");
-    manifest.graph = manifest.tracer == "function_graph";
     manifest.cpus = static_cast<std::uint32_t>(root.at("cpus").number(1, 4096));
-    manifest.functions = functions_of(root);
+    manifest.functions = functions_of(root, "functions");
+    manifest.graph_functions = functions_of(root, "graph_functions");
+    if (manifest.functions.empty() && manifest.graph_functions.empty()) {
+        complain("functions", "names no function that the kernel has");
+    }
     const Node recording = root.at("recording");
     manifest.begin = recording.at("begin").number(0, longest_clock);
     manifest.end = recording.at("end").number(manifest.begin, longest_clock);

@@ -100,7 +100,7 @@ struct Manifest {
     std::string scenario, kernel, nic, tracer;
     std::uint32_t cpus = 1;
     std::vector<std::string> functions; ///< that the tracer was asked for and this kernel has
-    bool graph = false;                 ///< function_graph
+    std::vector<std::string> graph_functions; ///< with function_graph: the roots
     std::uint64_t begin = 0, end = 0;   ///< of the recording, trace clock, ns
     std::vector<ManifestPhase> phases;
     std::vector<ManifestLink> links;

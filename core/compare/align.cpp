@@ -115,6 +115,7 @@ public:
         by_flow_and_content(list_a, list_b);
         by_flow(list_a, list_b, false);
         by_payload(list_a, list_b);
+        by_order(list_a, list_b);
         return pairs(list_a, list_b);
     }
 
@@ -233,6 +234,24 @@ private:
             return index >= 0 ? std::optional<Key>({kind_of(packet), packet.flow ? packet.flow->protocol : std::uint8_t{0}, index})
                               : std::nullopt;
         });
+    }
+
+    /// Packets of which one side knows no addresses at all.
+    void by_order(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
+    {
+        for (const PacketId a : list_a) {
+            if (match_a_[to_index(a)] != PacketId::none) {
+                continue;
+            }
+            const PacketRecord& in_a = a_.packet(a);
+            const auto like = std::ranges::find_if(list_b, [&](PacketId b) {
+                const PacketRecord& in_b = b_.packet(b);
+                return !paired_b_[to_index(b)] && (!in_a.flow || !in_b.flow) && kind_of(in_a) == kind_of(in_b);
+            });
+            if (like != list_b.end()) {
+                pair(a, *like);
+            }
+        }
     }
 
     std::vector<PacketPair> pairs(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b) const

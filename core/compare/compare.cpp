@@ -18,13 +18,39 @@ std::string_view without_compiler_suffix(std::string_view name)
     return name;
 }
 
+/// The same function under the names of several kernels; the first is used for all.
+std::string_view one_name(std::string_view name)
+{
+    static constexpr std::pair<std::string_view, std::string_view> renamed[] = {
+        {"kfree_skb", "kfree_skb_reason"},                  // up to 5.16
+        {"sk_skb_reason_drop", "kfree_skb_reason"},         // since 6.11
+        {"napi_alloc_skb", "__napi_alloc_skb"},             // since 6.9 out of line under this name
+        {"free_old_xmit", "free_old_xmit_skbs"},            // virtio_net
+        {"sock_queue_rcv_skb", "sock_queue_rcv_skb_reason"} // up to 5.18
+    };
+    const auto found = std::ranges::find(renamed, name, &std::pair<std::string_view, std::string_view>::first);
+    return found == std::end(renamed) ? name : found->second;
+}
+
 /// The name both traces use for that function, whichever kernel they are of.
 std::string_view today(const Trace& trace, FunctionId id)
 {
     if (to_index(id) < Catalog::function_count()) {
-        return Catalog::function(id).name;
+        return one_name(Catalog::function(id).name);
     }
-    return without_compiler_suffix(trace.function_name(id));
+    return one_name(without_compiler_suffix(trace.function_name(id)));
+}
+
+/// Functions that have a symbol, but that the compiler inlines into this caller, which stands in the same file. (Seen on
+/// Debian's 5.10, 6.1 and 6.12: wherever the caller ran, the function never showed below it.)
+bool is_inlined(std::string_view caller, std::string_view function)
+{
+    static const std::set<std::pair<std::string_view, std::string_view>> inlined = {
+        {"ip_send_skb", "ip_local_out"},
+        {"ip_route_output_flow", "ip_route_output_key_hash"},
+        {"ip_route_input_noref", "ip_route_input_rcu"},
+    };
+    return inlined.contains({caller, function});
 }
 
 bool is_arrived(const PacketRecord& packet)
@@ -214,9 +240,39 @@ bool Comparison::same() const
            std::ranges::all_of(packets, [](const PacketComparison& packet) { return packet.same(); });
 }
 
-std::set<std::string, std::less<>> visible_functions(const Trace& trace)
+VisibleFunctions visible_to(std::span<const std::string> filter, std::span<const std::string> roots, KernelVersion version)
 {
-    std::set<std::string, std::less<>> names;
+    VisibleFunctions visible;
+    visible.with_inlining = true;
+    const auto add = [](FunctionNames& names, std::string_view symbol) {
+        // The compiler split it: the symbol is the rare part, the rest is inlined.
+        if (symbol.find(".part.") == std::string_view::npos) {
+            const std::string_view bare = without_compiler_suffix(symbol);
+            const FunctionId id = Catalog::find_function(bare);
+            names.emplace(one_name(id == FunctionId::none ? bare : Catalog::function(id).name));
+        }
+    };
+    for (const std::string& symbol : filter) {
+        add(visible.functions, symbol);
+    }
+    if (roots.empty()) {
+        return visible;
+    }
+    for (const std::string& symbol : roots) {
+        add(visible.roots, symbol);
+    }
+    // Below its roots a graph shows every call of the kernel; those that the catalog knows can be compared.
+    for (const Function& function : Catalog::functions()) {
+        if (function.traceable[static_cast<std::size_t>(version)]) {
+            add(visible.functions, function.symbol[static_cast<std::size_t>(version)]);
+        }
+    }
+    return visible;
+}
+
+FunctionNames visible_functions(const Trace& trace)
+{
+    FunctionNames names;
     std::vector<bool> seen;
     for (std::size_t i = 0; i < trace.size(); ++i) {
         const Event& event = trace[i];
@@ -235,14 +291,28 @@ std::set<std::string, std::less<>> visible_functions(const Trace& trace)
     return names;
 }
 
-std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, const std::set<std::string, std::less<>>& functions)
+std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, const VisibleFunctions& visible)
 {
     std::vector<Segment> segments;
     const std::vector<bool> counted = counted_steps(trace, journey);
+    struct Open {
+        std::uint8_t depth;
+        std::string_view name;
+        bool below_root;
+    };
+    std::map<std::uint32_t, std::vector<Open>> lanes; // open calls, outermost first
     for (std::size_t i = 0; i < journey.steps.size(); ++i) {
         const Event& event = trace[journey.steps[i].ordinal];
         const std::string_view name = today(trace, event.function_id());
-        if (counted[i] && functions.contains(name)) {
+        auto& lane = lanes[event.cpu * 4U + static_cast<std::uint32_t>(event.context())];
+        while (!lane.empty() && lane.back().depth >= event.depth) {
+            lane.pop_back();
+        }
+        const std::string_view caller = lane.empty() ? std::string_view() : lane.back().name;
+        const bool below_root = visible.roots.empty() || visible.roots.contains(name) || (!lane.empty() && lane.back().below_root);
+        lane.push_back({event.depth, name, below_root});
+        const bool hidden = !trace.info.observed && visible.with_inlining && is_inlined(caller, name);
+        if (counted[i] && below_root && !hidden && visible.functions.contains(name)) {
             segment_for(segments, event).steps.push_back({journey.steps[i].ordinal, name});
         }
     }
@@ -277,17 +347,18 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
                           const CompareOptions& options)
 {
     Comparison comparison;
-    auto functions = options.functions;
-    if (functions.empty()) {
-        functions = visible_functions(a);
-        auto of_b = visible_functions(b);
+    VisibleFunctions visible = options.visible;
+    if (visible.functions.empty()) {
+        visible.functions = visible_functions(a);
+        FunctionNames of_b = visible_functions(b);
+        visible.with_inlining = a.info.observed != b.info.observed;
         // Two runs of the model show all they call; a recording only what its tracer was asked for.
         if (a.info.observed && b.info.observed) {
-            std::erase_if(functions, [&](const std::string& name) { return !of_b.contains(name); });
+            std::erase_if(visible.functions, [&](const std::string& name) { return !of_b.contains(name); });
         } else if (b.info.observed) {
-            functions = std::move(of_b);
+            visible.functions = std::move(of_b);
         } else if (!a.info.observed) {
-            functions.merge(of_b);
+            visible.functions.merge(of_b);
         }
     }
     const auto pairs = align_packets(a, b, options.of_a, options.of_b);
@@ -304,8 +375,8 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
         one.pair = pair;
         one.same_verdict = same_verdict(a.packet(pair.a), b.packet(pair.b));
         one.same_reason = same_reason(a, a.packet(pair.a), b, b.packet(pair.b));
-        one.first = first_difference(segments_of(a, journeys_a.journey(pair.a), functions),
-                                     segments_of(b, journeys_b.journey(pair.b), functions));
+        one.first = first_difference(segments_of(a, journeys_a.journey(pair.a), visible),
+                                     segments_of(b, journeys_b.journey(pair.b), visible));
         one.same_functions = !one.first;
         comparison.packets.push_back(std::move(one));
     }

@@ -13,10 +13,23 @@
 
 namespace skbscope {
 
+/// Names without compiler suffix, one for all kernels that call the function differently.
+using FunctionNames = std::set<std::string, std::less<>>;
+
+/// What a tracer can show.
+struct VisibleFunctions {
+    FunctionNames functions;
+    FunctionNames roots;        ///< function_graph: only these and what they call; empty: all
+    bool with_inlining = false; ///< calls that compilers inline do not count in a model
+};
+
+/// Of a tracer that was asked for these symbols of its kernel; `roots` those of function_graph, which shows every call
+/// below them.
+[[nodiscard]] VisibleFunctions visible_to(std::span<const std::string> filter, std::span<const std::string> roots, KernelVersion version);
+
 struct CompareOptions {
-    /// Functions that count, as today's catalog names them, without compiler suffix. Empty: those that both traces can
-    /// show, see visible_functions().
-    std::set<std::string, std::less<>> functions;
+    /// Functions that count. None named: those that both traces can show, see visible_functions().
+    VisibleFunctions visible;
     PacketChoice of_a, of_b;
 };
 
@@ -80,12 +93,12 @@ struct Comparison {
 };
 
 /// Functions that the trace can show: a model all that it ever calls, an observed one what its tracers showed.
-[[nodiscard]] std::set<std::string, std::less<>> visible_functions(const Trace& trace);
+[[nodiscard]] FunctionNames visible_functions(const Trace& trace);
 
 /// A packet's calls, cut into segments by order of their first call. Of the shared calls those count that enclose a call
 /// of the packet, and the interrupt that led to its poll.
 [[nodiscard]] std::vector<Segment> segments_of(const Trace& trace, const Journey& journey,
-                                               const std::set<std::string, std::less<>>& functions);
+                                               const VisibleFunctions& visible);
 
 /// Segments are matched by context and order of appearance: CPU numbers do not count, roles do.
 [[nodiscard]] std::optional<StepDifference> first_difference(const std::vector<Segment>& a, const std::vector<Segment>& b);
@@ -101,6 +114,6 @@ struct Comparison {
 /// The two journeys of one packet in two columns, segment by segment; differing lines are marked.
 [[nodiscard]] std::string side_by_side(const Trace& a, const JourneyIndex& journeys_a, const Trace& b,
                                        const JourneyIndex& journeys_b, PacketPair pair,
-                                       const std::set<std::string, std::less<>>& functions);
+                                       const VisibleFunctions& visible);
 
 } // namespace skbscope

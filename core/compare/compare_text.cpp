@@ -186,10 +186,10 @@ std::string comparison_to_json(const Comparison& comparison, const Trace& a, con
 }
 
 std::string side_by_side(const Trace& a, const JourneyIndex& journeys_a, const Trace& b, const JourneyIndex& journeys_b,
-                         PacketPair pair, const std::set<std::string, std::less<>>& functions)
+                         PacketPair pair, const VisibleFunctions& visible)
 {
-    const auto segments_a = segments_of(a, journeys_a.journey(pair.a), functions);
-    const auto segments_b = segments_of(b, journeys_b.journey(pair.b), functions);
+    const auto segments_a = segments_of(a, journeys_a.journey(pair.a), visible);
+    const auto segments_b = segments_of(b, journeys_b.journey(pair.b), visible);
     static const std::vector<ComparedStep> no_steps;
     std::string text = fmt::format("A packet {}: {}    B packet {}: {}\n", to_index(pair.a),
                                    pair.a == PacketId::none ? "absent" : fate(a.packet(pair.a)), to_index(pair.b),
