@@ -9,50 +9,20 @@ namespace skbscope::kernel {
 
 // ---- calls and events ----------------------------------------------------------------------------------------------------
 
-OpenHandle Kernel::open(FunctionId function, PacketId packet, std::uint32_t arg)
-{
-    if (cpu().context != Context::hardirq) {
-        take_interrupts();
-    }
-    Cpu& on = cpu();
-    Event event;
-    event.time_ns = on.now.ns;
-    event.packet = to_index(packet);
-    event.task = on.task == nothing ? 0 : to_index(task(on.task).id);
-    event.arg = arg;
-    event.function = static_cast<std::uint16_t>(function);
-    event.cpu = static_cast<std::uint16_t>(on.id);
-    event.kind = static_cast<std::uint8_t>(EventKind::call);
-    event.flags = Event::make_flags(on.context);
-    event.depth = on.depth[static_cast<std::size_t>(on.context)]++;
-    event.host = static_cast<std::uint8_t>(host().id);
-    on.lane.events.push_back(event);
-    const OpenHandle handle{on.lane.base + on.lane.events.size() - 1, on.now, on.context};
-    on.now += w.costs.of(function);
-    return handle;
-}
-
-void Kernel::close(const OpenHandle& call)
+void Kernel::close_merged(const OpenHandle& call)
 {
     Cpu& on = cpu();
-    --on.depth[static_cast<std::size_t>(call.context)];
-    const auto elapsed = static_cast<std::uint64_t>((on.now - call.start).ns);
-    const auto duration = static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, Event::unknown_duration - 1));
-    if (call.sequence >= on.lane.base) {
-        on.lane.events[call.sequence - on.lane.base].duration_ns = duration;
-        return;
-    }
     const auto out = on.lane.open_ordinals.find(call.sequence);
     if (out == on.lane.open_ordinals.end()) {
         return;
     }
-    Event& record = trace.mutable_event(out->second);
-    record.duration_ns = duration;
-    Event exit = record;
+    Event& opened = trace.mutable_event(out->second);
+    opened.duration_ns = duration_since(call.start);
+    Event exit = opened;
     exit.time_ns = on.now.ns;
     exit.kind = static_cast<std::uint8_t>(EventKind::exit);
     exit.arg = static_cast<std::uint32_t>(out->second);
-    on.lane.events.push_back(exit);
+    on.lane.push() = exit;
     on.lane.open_ordinals.erase(out);
 }
 
@@ -62,22 +32,6 @@ void Kernel::close_all(std::vector<OpenHandle>& calls)
         close(calls.back());
         calls.pop_back();
     }
-}
-
-void Kernel::emit(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
-{
-    Cpu& on = cpu();
-    Event event;
-    event.time_ns = on.now.ns;
-    event.packet = to_index(packet);
-    event.task = on.task == nothing ? 0 : to_index(task(on.task).id);
-    event.arg = arg;
-    event.function = static_cast<std::uint16_t>(function);
-    event.cpu = static_cast<std::uint16_t>(on.id);
-    event.kind = static_cast<std::uint8_t>(kind);
-    event.flags = Event::make_flags(on.context);
-    event.host = static_cast<std::uint8_t>(host().id);
-    on.lane.events.push_back(event);
 }
 
 void Kernel::emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg)
@@ -95,22 +49,10 @@ void Kernel::emit_hardware(EventKind kind, SimTime at, const NetDevice& device, 
 
 void Kernel::put_hardware(const Event& event)
 {
-    // A CPU that is a little ahead may have told the hardware something already: keep the lane in order of time.
-    auto& events = w.hardware.events;
-    auto place = events.end();
-    while (place != events.begin() && std::prev(place)->time_ns > event.time_ns) {
-        --place;
+    // A CPU that is a little ahead may have told the hardware something already: the lane stays in order of time.
+    if (trace.recording()) {
+        w.hardware.insert_in_order(event);
     }
-    events.insert(place, event);
-}
-
-void Kernel::field(SkbIndex skb_index, SkbField field, std::uint64_t before, std::uint64_t after)
-{
-    if (before == after) {
-        return;
-    }
-    emit(EventKind::field, skb(skb_index).packet, FunctionId::none,
-         trace.add_field_change({field, 0, 0, before, after}));
 }
 
 void Kernel::enqueue(QueueId queue, PacketId packet, FunctionId function)
@@ -133,6 +75,9 @@ void Kernel::queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after
 
 void Kernel::counter_changed(CounterId counter, HostId host_id, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at)
 {
+    if (!trace.recording()) {
+        return;
+    }
     const std::uint32_t row = trace.add_counter_change({counter, before, after});
     if (at == never) {
         emit(EventKind::counter, packet, FunctionId::none, row);
@@ -224,8 +169,8 @@ void Kernel::attribute_since(std::uint64_t sequence, PacketId packet)
             event.packet = to_index(packet);
         }
     };
-    for (std::uint64_t at = std::max(sequence, lane.base); at < lane.base + lane.events.size(); ++at) {
-        give(lane.events[at - lane.base]);
+    for (std::uint64_t at = std::max(sequence, lane.first_sequence()); at < lane.next_sequence(); ++at) {
+        give(lane.at(at));
     }
 }
 
@@ -253,6 +198,7 @@ void Kernel::schedule(DeviceEvent event)
     event.order = w.next_order++;
     w.events.push_back(std::move(event));
     std::ranges::push_heap(w.events, later);
+    w.next_event = w.events.front().at;
 }
 
 void Kernel::run_hardware(SimTime t)
@@ -261,6 +207,7 @@ void Kernel::run_hardware(SimTime t)
         std::ranges::pop_heap(w.events, later);
         DeviceEvent event = std::move(w.events.back());
         w.events.pop_back();
+        w.next_event = w.events.empty() ? never : w.events.front().at;
         const std::uint32_t mine = cpu_row;
         happen(*this, std::move(event));
         cpu_row = mine;
@@ -334,6 +281,7 @@ void switch_to(Kernel& k, std::int32_t next)
         k.task(cpu.task).depth = cpu.depth[0];
     }
     cpu.task = next;
+    cpu.task_id = next == nothing ? 0 : to_index(k.task(next).id);
     cpu.depth[0] = next == nothing ? std::uint8_t{0} : k.task(next).depth;
     if (next != nothing) {
         cpu.now += context_switch_cost;
@@ -388,23 +336,37 @@ void Kernel::merge(SimTime horizon)
     for (Cpu& cpu : w.cpus) {
         lanes.push_back(&cpu.lane);
     }
+    const auto head = [&](const Lane* lane) { return lane->empty() ? ~std::uint64_t{0} : lane->front().time_ns; };
     for (;;) {
-        Lane* first = nullptr;
-        for (Lane* lane : lanes) {
-            if (!lane->events.empty() && (first == nullptr || lane->events.front().time_ns < first->events.front().time_ns)) {
-                first = lane;
+        // The earliest lane goes out up to where the next one begins; at the same time, the one that stands first.
+        std::size_t first = 0;
+        for (std::size_t row = 1; row < lanes.size(); ++row) {
+            first = head(lanes[row]) < head(lanes[first]) ? row : first;
+        }
+        std::uint64_t limit = horizon.ns; // only what lies before
+        for (std::size_t row = 0; row < lanes.size(); ++row) {
+            if (row != first) {
+                const std::uint64_t other = head(lanes[row]);
+                limit = std::min(limit, row > first && other != ~std::uint64_t{0} ? other + 1 : other);
             }
         }
-        if (first == nullptr || first->events.front().time() >= horizon) {
+        Lane& lane = *lanes[first];
+        const std::uint64_t sequence = lane.first_sequence();
+        std::size_t count = 0;
+        for (const Event& event : lane.waiting()) {
+            if (event.time_ns >= limit) {
+                break;
+            }
+            if (!event.has_end() && event.is_call()) {
+                lane.open_ordinals.emplace(sequence + count, trace.size());
+            }
+            trace.append(event);
+            ++count;
+        }
+        if (count == 0) {
             return;
         }
-        const Event& event = first->events.front();
-        if (event.is_call() && !event.has_end()) {
-            first->open_ordinals.emplace(first->base, trace.size());
-        }
-        trace.append(event);
-        first->events.pop_front();
-        ++first->base;
+        lane.take(count);
     }
 }
 

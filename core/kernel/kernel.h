@@ -6,6 +6,7 @@
 #include "core/catalog/drop_ids.h"
 #include "core/kernel/world.h"
 
+#include <algorithm>
 #include <span>
 #include <string_view>
 
@@ -40,17 +41,60 @@ public:
     // ---- calls -----------------------------------------------------------------------------------------------------
     /// Records the entry of a function on this CPU, lets it cost its time and, being a function boundary, lets a
     /// hard interrupt in.
-    OpenHandle open(FunctionId function, PacketId packet, std::uint32_t arg = 0);
+    OpenHandle open(FunctionId function, PacketId packet, std::uint32_t arg = 0)
+    {
+        Cpu& on = cpu();
+        if (on.context != Context::hardirq && (w.next_event <= on.now || !on.pending_irqs.empty())) [[unlikely]] {
+            take_interrupts();
+        }
+        const std::uint8_t depth = on.depth[static_cast<std::size_t>(on.context)]++;
+        OpenHandle handle{0, on.now, on.context};
+        if (trace.recording()) {
+            handle.sequence = on.lane.next_sequence();
+            Event& event = record(EventKind::call, packet, function, arg);
+            event.depth = depth;
+        }
+        on.now += w.costs.of(function);
+        return handle;
+    }
     /// Records its return: fills the duration, or writes an exit record if the call's has left the lane.
-    void close(const OpenHandle& call);
+    void close(const OpenHandle& call)
+    {
+        Cpu& on = cpu();
+        --on.depth[static_cast<std::size_t>(call.context)];
+        if (!trace.recording()) {
+            return;
+        }
+        if (!on.lane.holds(call.sequence)) {
+            close_merged(call);
+            return;
+        }
+        on.lane.at(call.sequence).duration_ns = duration_since(call.start);
+    }
     void close_all(std::vector<OpenHandle>& calls); ///< innermost first
     void spend(Duration time) { cpu().now += time; }
 
     // ---- events ----------------------------------------------------------------------------------------------------
-    void emit(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg = 0);
+    void emit(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg = 0)
+    {
+        if (trace.recording()) {
+            record(kind, packet, function, arg);
+        }
+    }
+    void emit_wakeup(TaskId woken, PacketId cause)
+    {
+        if (trace.recording()) {
+            record(EventKind::wakeup, cause, FunctionId::none, 0).task = to_index(woken);
+        }
+    }
     /// Of the hardware: at a time, on no CPU (the record bears the CPU that its interrupt goes to).
     void emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg);
-    void field(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
+    void field(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after)
+    {
+        if (before != after && trace.recording()) {
+            emit(EventKind::field, this->skb(skb).packet, FunctionId::none, trace.add_field_change({field, 0, 0, before, after}));
+        }
+    }
     void enqueue(QueueId queue, PacketId packet, FunctionId function);
     void dequeue(QueueId queue, PacketId packet, FunctionId function);
     void queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after);
@@ -65,13 +109,13 @@ public:
     void drop(PacketId packet, DropReasonId reason, FunctionId function);
     /// Gives the calls of this system call that came before its packet to the packet (ftrace's reader does the same).
     void attribute_since(std::uint64_t sequence, PacketId packet);
-    [[nodiscard]] std::uint64_t next_sequence() { return cpu().lane.base + cpu().lane.events.size(); }
+    [[nodiscard]] std::uint64_t next_sequence() { return cpu().lane.next_sequence(); }
 
     // ---- hardware --------------------------------------------------------------------------------------------------
     void schedule(DeviceEvent event);
     /// Lets all hardware events up to t happen.
     void run_hardware(SimTime t);
-    [[nodiscard]] SimTime next_hardware_event() const { return w.events.empty() ? never : w.events.front().at; }
+    [[nodiscard]] SimTime next_hardware_event() const { return w.next_event; }
     [[nodiscard]] std::uint64_t random(std::uint64_t below);
 
     // ---- time ------------------------------------------------------------------------------------------------------
@@ -84,6 +128,27 @@ public:
     [[nodiscard]] bool idle();
 
 private:
+    Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
+    {
+        Cpu& on = cpu();
+        Event& event = on.lane.push();
+        event.time_ns = on.now.ns;
+        event.packet = to_index(packet);
+        event.task = on.task_id;
+        event.arg = arg;
+        event.function = static_cast<std::uint16_t>(function);
+        event.cpu = static_cast<std::uint16_t>(on.id);
+        event.kind = static_cast<std::uint8_t>(kind);
+        event.flags = Event::make_flags(on.context);
+        event.host = static_cast<std::uint8_t>(on.host_id);
+        return event;
+    }
+    [[nodiscard]] std::uint32_t duration_since(SimTime start)
+    {
+        const auto elapsed = static_cast<std::uint64_t>((cpu().now - start).ns);
+        return static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, Event::unknown_duration - 1));
+    }
+    void close_merged(const OpenHandle& call); ///< its record has left the lane
     [[nodiscard]] std::int32_t next_cpu();
     void step_cpu(std::uint32_t row);
     void interleave();

@@ -260,10 +260,13 @@ void set_dst(Kernel& k, SkbIndex index, const Destination& dst)
     static constexpr const char* input_names[] = {"", "ip_local_deliver", "ip_forward", "ip_error"};
     SkBuff& skb = k.skb(index);
     skb.dst = dst;
+    if (!k.trace.recording()) {
+        return;
+    }
     const std::string name = dst.input != Destination::Input::none
                                  ? std::string("input ") + input_names[static_cast<std::size_t>(dst.input)]
                                  : "output ip_output via " + (dst.device == nothing ? std::string("?") : k.device(dst.device).name);
-    k.field(index, SkbField::destination, 0, k.trace.add_note(name));
+    k.field(index, SkbField::destination, 0, k.trace.intern_note(name));
 }
 
 void set_device(Kernel& k, SkbIndex index, DeviceIndex device)

@@ -74,14 +74,7 @@ void wake_up(Kernel& k, std::int32_t index, PacketId cause)
     Cpu& target = k.w.cpus[task.cpu];
     kick(target, k.cpu().now + 1_ns);
     target.run_queue.push_back(index);
-    Event& event = k.cpu().lane.events.emplace_back();
-    event.time_ns = k.cpu().now.ns;
-    event.kind = static_cast<std::uint8_t>(EventKind::wakeup);
-    event.packet = to_index(cause);
-    event.task = to_index(task.id);
-    event.cpu = static_cast<std::uint16_t>(k.cpu().id);
-    event.host = static_cast<std::uint8_t>(k.host().id);
-    event.flags = Event::make_flags(k.cpu().context);
+    k.emit_wakeup(task.id, cause);
 }
 
 void sock_def_readable(Kernel& k, SocketIndex index, PacketId cause)

@@ -17,7 +17,9 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -285,11 +287,47 @@ struct SoftirqRun {
     PollRun poll;
 };
 
-/// One record of a lane, before lanes are merged into the trace.
-struct Lane {
-    std::deque<Event> events;
-    std::uint64_t base = 0;                              ///< sequence of events.front()
-    std::map<std::uint64_t, std::uint64_t> open_ordinals; ///< calls that went out with no end yet
+/// What one CPU (or the hardware) has recorded and what has not been merged into the trace yet, in order of time. Records
+/// count up from 0 by sequence.
+class Lane {
+public:
+    [[nodiscard]] bool empty() const { return first_ == events_.size(); }
+    [[nodiscard]] std::uint64_t next_sequence() const { return base_ + events_.size(); }
+    [[nodiscard]] std::uint64_t first_sequence() const { return base_ + first_; }
+    [[nodiscard]] bool holds(std::uint64_t sequence) const { return sequence >= base_ + first_; }
+    [[nodiscard]] Event& at(std::uint64_t sequence) { return events_[sequence - base_]; }
+    [[nodiscard]] const Event& front() const { return events_[first_]; }
+    Event& push() { return events_.emplace_back(); }
+    /// Of the hardware, which may be told of a moment that lies a little behind.
+    void insert_in_order(const Event& event)
+    {
+        auto place = events_.end();
+        while (place != events_.begin() + static_cast<std::ptrdiff_t>(first_) && std::prev(place)->time_ns > event.time_ns) {
+            --place;
+        }
+        events_.insert(place, event);
+    }
+    [[nodiscard]] std::span<const Event> waiting() const { return std::span(events_).subspan(first_); }
+    void take(std::size_t count)
+    {
+        first_ += count;
+        if (first_ == events_.size()) {
+            base_ += first_;
+            events_.clear();
+            first_ = 0;
+        } else if (first_ >= 4096 && first_ * 2 >= events_.size()) {
+            events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(first_));
+            base_ += first_;
+            first_ = 0;
+        }
+    }
+
+    std::map<std::uint64_t, std::uint64_t> open_ordinals; ///< calls that went out with no end yet: sequence, ordinal
+
+private:
+    std::vector<Event> events_;
+    std::size_t first_ = 0;  ///< those before have been merged
+    std::uint64_t base_ = 0; ///< sequence of events_[0]
 };
 
 /// What waits for this CPU to take an interrupt.
@@ -320,11 +358,13 @@ struct ExpiredTimer {
 };
 
 struct Cpu {
+    SimTime now;
+    std::uint32_t task_id = 0; ///< TaskId of the running task, as events bear it
+    CpuId id{};
+    HostId host_id{};
+    Context context = Context::process;
     std::uint32_t host = 0;
     std::uint32_t index = 0; ///< within its host
-    CpuId id{};
-    SimTime now;
-    Context context = Context::process;
     std::uint32_t preempted_by_hardirq = 0; ///< nesting
     std::uint8_t depth[4] = {};
     std::uint8_t softirq_pending = 0;
@@ -513,6 +553,7 @@ struct World {
     std::vector<WireFlow> flows;
     std::vector<DeviceEvent> events; ///< a heap, earliest on top
     std::uint64_t next_order = 1;
+    SimTime next_event = never; ///< of events
     Lane hardware; ///< what the NICs and wires do
     SimTime now;   ///< everything before has been merged into the trace
 };

@@ -133,6 +133,7 @@ private:
     {
         Cpu cpu;
         cpu.host = host_row_;
+        cpu.host_id = current().id;
         cpu.index = index;
         cpu.id = static_cast<CpuId>(world_.cpus.size());
         cpu.backlog = static_cast<NapiIndex>(world_.napis.size());

@@ -32,6 +32,9 @@ public:
     Result<void> act(const std::string& key, SimTime at) override;
     void start_over() override;
 
+    /// Off (before the first step): only counts and sums, keeps no events. See Trace::set_recording().
+    void set_recording(bool on) { trace_.set_recording(on); }
+
     /// Runs until nothing happens by itself any more, or until t.
     void run_to_end(SimTime t = never);
     /// Hands the finished trace over; the source is empty afterwards.

@@ -42,6 +42,8 @@ Trace& Trace::operator=(Trace&& other) noexcept
     std::swap(faults, other.faults);
     std::swap(chunks_, other.chunks_);
     std::swap(chunks_in_use_, other.chunks_in_use_);
+    std::swap(recording_, other.recording_);
+    std::swap(packets_forgotten_, other.packets_forgotten_);
     std::swap(cursor_, other.cursor_);
     std::swap(chunk_end_, other.chunk_end_);
     std::swap(packets_, other.packets_);
@@ -54,6 +56,7 @@ Trace& Trace::operator=(Trace&& other) noexcept
     std::swap(counter_changes_, other.counter_changes_);
     std::swap(queue_changes_, other.queue_changes_);
     std::swap(notes_, other.notes_);
+    std::swap(note_rows_, other.note_rows_);
     std::swap(bytes_, other.bytes_);
     std::swap(own_functions_, other.own_functions_);
     std::swap(own_function_ids_, other.own_function_ids_);
@@ -95,9 +98,27 @@ std::size_t Trace::lower_bound(SimTime t) const
 
 void Trace::clear()
 {
-    auto kept = std::move(chunks_);
-    *this = Trace();
-    chunks_ = std::move(kept);
+    // The memory stays: fresh pages cost more than what is written into them.
+    const auto first_row_only = [](auto& table) { table.resize(1); };
+    info = {};
+    faults.clear();
+    chunks_in_use_ = 0;
+    cursor_ = chunk_end_ = nullptr;
+    packets_forgotten_ = 0;
+    first_row_only(packets_);
+    first_row_only(tasks_);
+    first_row_only(devices_);
+    first_row_only(queues_);
+    first_row_only(counters_);
+    hosts_.clear();
+    first_row_only(field_changes_);
+    first_row_only(counter_changes_);
+    first_row_only(queue_changes_);
+    first_row_only(notes_);
+    note_rows_.clear();
+    bytes_.clear();
+    own_functions_.clear();
+    own_function_ids_.clear();
 }
 
 namespace {
@@ -113,6 +134,12 @@ Id add_row(std::vector<Record>& table, Record&& record)
 
 PacketId Trace::add_packet(PacketRecord record)
 {
+    if (!recording_ && packets_.size() > rows_without_recording) {
+        record.id = static_cast<PacketId>(1 + packets_forgotten_++ % rows_without_recording);
+        PacketRecord& row = packets_[to_index(record.id)];
+        row = std::move(record);
+        return row.id;
+    }
     record.id = static_cast<PacketId>(packets_.size());
     return add_row<PacketId>(packets_, std::move(record));
 }
@@ -122,7 +149,15 @@ DeviceId Trace::add_device(DeviceRecord record) { return add_row<DeviceId>(devic
 QueueId Trace::add_queue(QueueRecord record) { return add_row<QueueId>(queues_, std::move(record)); }
 CounterId Trace::add_counter(CounterRecord record) { return add_row<CounterId>(counters_, std::move(record)); }
 HostId Trace::add_host(HostRecord record) { return add_row<HostId>(hosts_, std::move(record)); }
-std::uint32_t Trace::add_note(std::string text) { return add_row<std::uint32_t>(notes_, std::move(text)); }
+std::uint32_t Trace::add_note(std::string text) { return recording_ ? add_row<std::uint32_t>(notes_, std::move(text)) : 0; }
+std::uint32_t Trace::intern_note(const std::string& text)
+{
+    const auto [entry, is_new] = note_rows_.try_emplace(text, 0);
+    if (is_new) {
+        entry->second = add_note(text);
+    }
+    return entry->second;
+}
 
 DeviceId Trace::find_device(std::string_view name) const
 {
@@ -160,6 +195,9 @@ std::span<const std::uint8_t> Trace::frame(PacketId id) const
 
 void Trace::set_frame(PacketId id, std::span<const std::uint8_t> frame)
 {
+    if (!recording_) {
+        return;
+    }
     PacketRecord& record = mutable_packet(id);
     record.bytes_offset = add_bytes(frame);
     record.captured_length = static_cast<std::uint32_t>(frame.size());

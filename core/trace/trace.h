@@ -151,6 +151,11 @@ public:
     TraceInfo info;
     std::vector<Fault> faults;
 
+    /// Off: the driver runs on and counts, but what happens is not kept, and rows of packets are used again (a packet's
+    /// id then means something only while it lives). For runs of which only the sums are wanted.
+    void set_recording(bool on) { recording_ = on; }
+    [[nodiscard]] bool recording() const { return recording_; }
+
     // ---- events -------------------------------------------------------------------------------------------------
     /// Appends; time must not be before the last event's. The reference is good until the next append.
     Event& append(const Event& event)
@@ -207,6 +212,7 @@ public:
     std::uint32_t add_counter_change(CounterChange change);
     std::uint32_t add_queue_change(QueueChange change);
     std::uint32_t add_note(std::string text);
+    std::uint32_t intern_note(const std::string& text); ///< the row that bears this text already, if one does
     [[nodiscard]] std::span<const FieldChange> field_changes() const { return field_changes_; }
     [[nodiscard]] std::span<const CounterChange> counter_changes() const { return counter_changes_; }
     [[nodiscard]] std::span<const QueueChange> queue_changes() const { return queue_changes_; }
@@ -227,6 +233,8 @@ public:
     [[nodiscard]] std::span<const std::string> own_functions() const { return own_functions_; }
 
 private:
+    static constexpr std::size_t rows_without_recording = 65536; ///< more than can be alive at a time
+
     void grow();
 
     struct FreeChunk {
@@ -234,6 +242,8 @@ private:
     };
     std::vector<std::unique_ptr<Event[], FreeChunk>> chunks_;
     std::size_t chunks_in_use_ = 0;
+    bool recording_ = true;
+    std::uint64_t packets_forgotten_ = 0;
     Event* cursor_ = nullptr;
     Event* chunk_end_ = nullptr;
 
@@ -247,6 +257,7 @@ private:
     std::vector<CounterChange> counter_changes_;
     std::vector<QueueChange> queue_changes_;
     std::vector<std::string> notes_;
+    std::unordered_map<std::string, std::uint32_t> note_rows_; ///< of intern_note()
     std::vector<std::uint8_t> bytes_;
     std::vector<std::string> own_functions_;
     std::unordered_map<std::string, FunctionId> own_function_ids_;
