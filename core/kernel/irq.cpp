@@ -45,7 +45,7 @@ bool ksoftirqd_running(Kernel& k)
 /// off, or ksoftirqd is already at it (that test: 5.10 and 6.1).
 void irq_exit(Kernel& k, Context interrupted)
 {
-    std::vector<OpenHandle> calls{k.open(fn::irq_exit_rcu, PacketId::none), k.open(fn::__irq_exit_rcu, PacketId::none)};
+    OpenCalls calls{k.open(fn::irq_exit_rcu, PacketId::none), k.open(fn::__irq_exit_rcu, PacketId::none)};
     Cpu& cpu = k.cpu();
     const bool in_interrupt = interrupted != Context::process || cpu.in_softirq || cpu.bh_disabled > 0;
     if (in_interrupt || cpu.softirq_pending == 0) {

@@ -26,7 +26,7 @@ void Kernel::close_merged(const OpenHandle& call)
     on.lane.open_ordinals.erase(out);
 }
 
-void Kernel::close_all(std::vector<OpenHandle>& calls)
+void Kernel::close_all(OpenCalls& calls)
 {
     while (!calls.empty()) {
         close(calls.back());

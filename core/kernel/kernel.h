@@ -71,7 +71,7 @@ public:
         }
         on.lane.at(call.sequence).duration_ns = duration_since(call.start);
     }
-    void close_all(std::vector<OpenHandle>& calls); ///< innermost first
+    void close_all(OpenCalls& calls); ///< innermost first
     void spend(Duration time) { cpu().now += time; }
 
     // ---- events ----------------------------------------------------------------------------------------------------

@@ -26,8 +26,16 @@ public:
         }
         return *bytes_;
     }
-    /// So many zero bytes, its own.
-    void assign(std::size_t size) { bytes_ = std::make_shared<std::vector<std::uint8_t>>(size, std::uint8_t{0}); }
+    /// So many zero bytes, its own. Memory that nobody else sees is used again.
+    void assign(std::size_t size)
+    {
+        if (bytes_ && bytes_.use_count() == 1) {
+            bytes_->assign(size, std::uint8_t{0});
+        } else {
+            bytes_ = std::make_shared<std::vector<std::uint8_t>>(size, std::uint8_t{0});
+        }
+    }
+    [[nodiscard]] bool unique() const { return bytes_.use_count() == 1; }
     [[nodiscard]] bool shares_with(const SkbHead& other) const { return bytes_ != nullptr && bytes_ == other.bytes_; }
 
 private:

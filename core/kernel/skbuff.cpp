@@ -43,7 +43,9 @@ void announce(Kernel& k, SkbIndex index)
 void release(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);
+    SkbHead head = skb.head.unique() ? std::move(skb.head) : SkbHead{}; // its memory serves the next one
     skb = SkBuff{};
+    skb.head = std::move(head);
     k.w.free_skbs.push_back(index);
 }
 

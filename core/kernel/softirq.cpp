@@ -118,7 +118,7 @@ void local_bh_enable(Kernel& k)
     if (in_interrupt(cpu) || cpu.softirq_pending == 0) {
         return;
     }
-    std::vector<OpenHandle> calls{k.open(fn::do_softirq, PacketId::none), k.open(fn::__do_softirq, PacketId::none)};
+    OpenCalls calls{k.open(fn::do_softirq, PacketId::none), k.open(fn::__do_softirq, PacketId::none)};
     SoftirqRun run;
     run.from = SoftirqRun::From::local_bh_enable;
     run.outer = std::move(calls);

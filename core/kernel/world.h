@@ -3,6 +3,7 @@
 // never by pointer, so that a copy stands on its own. Seeded and deterministic: same input, same trace.
 
 #include "core/catalog/ids.h"
+#include "core/kernel/containers.h"
 #include "core/kernel/costs.h"
 #include "core/kernel/filter.h"
 #include "core/kernel/mib.h"
@@ -96,8 +97,8 @@ enum class DeviceKind : std::uint8_t { loopback, e1000 };
 /// pfifo_fast (net/sched/sch_generic.c): three bands, strict priority. noqueue: no bands are used.
 struct Qdisc {
     bool noqueue = false;
-    std::deque<SkbIndex> bands[3];
-    std::deque<SkbIndex> requeued; ///< gso_skb: handed back by a busy driver
+    Fifo<SkbIndex> bands[3];
+    Fifo<SkbIndex> requeued; ///< gso_skb: handed back by a busy driver
     std::uint32_t limit = 1000;    ///< dev->tx_queue_len, per band
     bool running = false;
     bool scheduled = false; ///< on the CPU's output_queue
@@ -124,10 +125,10 @@ struct TxSlot {
 struct E1000 {
     std::uint32_t rx_ring_size = 256, tx_ring_size = 256; ///< E1000_DEFAULT_RXD/TXD
     std::uint32_t copybreak = 256;
-    std::deque<RxSlot> rx_filled;      ///< DD set, not yet cleaned
+    Fifo<RxSlot> rx_filled;      ///< DD set, not yet cleaned
     std::uint32_t rx_available = 0;    ///< empty descriptors that the hardware owns
     std::uint32_t rx_to_refill = 0;    ///< cleaned, not yet given back
-    std::deque<TxSlot> tx;             ///< from next_to_clean to next_to_use
+    Fifo<TxSlot> tx;             ///< from next_to_clean to next_to_use
     SimTime tx_wire_free;              ///< the wire is busy until then
     bool interrupts_masked = false;
     bool cause = false;                ///< ICR: something to tell
@@ -202,7 +203,7 @@ struct Neighbour {
     Nud state = Nud::none;
     MacAddress lladdr;
     bool header_cached = false; ///< hh_cache filled
-    std::deque<SkbIndex> arp_queue;
+    Fifo<SkbIndex> arp_queue;
     std::uint32_t arp_queue_bytes = 0; ///< truesize
     std::uint32_t probes = 0;
     std::uint64_t timer = 0; ///< generation of its armed timer; 0: none
@@ -238,7 +239,7 @@ struct Socket {
     std::uint32_t sk_rmem_alloc = 0, sk_wmem_alloc = 0; ///< bytes of truesize
     std::uint32_t forward_deficit = 0;                  ///< struct udp_sock: read, not yet given back
     std::int32_t incoming_cpu = -1;
-    std::deque<SkbIndex> receive_queue, reader_queue;
+    Fifo<SkbIndex> receive_queue, reader_queue;
     std::uint32_t sk_drops = 0;
     BpfProgram filter; ///< SO_ATTACH_FILTER; empty: none
     std::int32_t waiting_task = nothing; ///< blocked in recvmsg or poll
@@ -259,20 +260,23 @@ struct OpenHandle {
     Context context = Context::process;
 };
 
+/// Calls that are open over several quanta, outermost first. The deepest chain is a system call that sleeps.
+using OpenCalls = SmallStack<OpenHandle, 24>;
+
 /// Which of the loops below is at what point. Explicit, not on a C++ stack, so that a World can be copied between quanta.
 struct PollRun {
     NapiIndex napi = nothing;
     std::uint32_t work = 0;
     enum class Phase : std::uint8_t { begin, packets, complete } phase = Phase::begin;
-    std::vector<OpenHandle> calls; ///< napi_poll, __napi_poll, the driver's poll, its receive loop
-    std::deque<SkbIndex> process_queue; ///< of process_backlog
+    OpenCalls calls; ///< napi_poll, __napi_poll, the driver's poll, its receive loop
+    Fifo<SkbIndex> process_queue; ///< of process_backlog
 };
 
 struct NetRxRun {
     std::int32_t budget = 0;
     SimTime time_limit;
-    std::deque<NapiIndex> list, repoll;
-    std::vector<OpenHandle> calls;
+    Fifo<NapiIndex> list, repoll;
+    OpenCalls calls;
 };
 
 /// One run of handle_softirqs (kernel/softirq.c).
@@ -282,7 +286,7 @@ struct SoftirqRun {
     std::uint8_t pending = 0; ///< vectors of this round still to serve
     std::uint32_t rounds_left = 10; ///< MAX_SOFTIRQ_RESTART
     SimTime deadline;               ///< MAX_SOFTIRQ_TIME
-    std::vector<OpenHandle> outer;  ///< irq_exit_rcu … handle_softirqs
+    OpenCalls outer;  ///< irq_exit_rcu … handle_softirqs
     NetRxRun net_rx;
     PollRun poll;
 };
@@ -373,18 +377,18 @@ struct Cpu {
     bool on_cpp_stack = false; ///< a system call of this CPU is being interrupted: it cannot be stepped now
     std::vector<SoftirqRun> softirq; ///< at most one
     std::int32_t task = nothing;     ///< running; nothing: idle
-    std::deque<std::int32_t> run_queue;
+    Fifo<std::int32_t> run_queue;
     SimTime slice_end;
     std::int32_t ksoftirqd = nothing;
-    std::deque<NapiIndex> poll_list;
-    std::deque<SkbIndex> input_pkt_queue;
+    Fifo<NapiIndex> poll_list;
+    Fifo<SkbIndex> input_pkt_queue;
     NapiIndex backlog = nothing;
     QueueId backlog_queue{};
-    std::deque<SocketIndex> tsq_tasklet; ///< TCP sockets whose packets have left the device (tcp_tasklet_func)
-    std::deque<SkbIndex> defer_list;     ///< read by other CPUs, to be freed by this one, which allocated them
-    std::deque<DeviceIndex> output_queue; ///< qdiscs to restart in net_tx_action
-    std::deque<PendingIrq> pending_irqs;
-    std::deque<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
+    Fifo<SocketIndex> tsq_tasklet; ///< TCP sockets whose packets have left the device (tcp_tasklet_func)
+    Fifo<SkbIndex> defer_list;     ///< read by other CPUs, to be freed by this one, which allocated them
+    Fifo<DeviceIndex> output_queue; ///< qdiscs to restart in net_tx_action
+    Fifo<PendingIrq> pending_irqs;
+    Fifo<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
     Lane lane;
     std::array<std::uint64_t, softnet_stat_count> softnet{};
 };
@@ -403,7 +407,7 @@ struct Task {
 
     SocketIndex socket = nothing;
     enum class Stage : std::uint8_t { start, loop, working } stage = Stage::start;
-    std::vector<OpenHandle> calls; ///< of a system call that sleeps
+    OpenCalls calls; ///< of a system call that sleeps
 
     // receiver
     bool use_poll = true;                 ///< waits in poll(), then calls recvfrom(); else sleeps inside recvfrom()

@@ -1,0 +1,127 @@
+#pragma once
+// Two containers for what the model makes and unmakes with every packet: neither allocates while it is empty or small, as
+// std::deque and std::vector do.
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstring>
+#include <initializer_list>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace skbscope::kernel {
+
+/// A queue in one piece of memory: taking from the front is a step of an index. The interface is std::deque's, as far as
+/// queues need it. References are good until the next change.
+template <typename T>
+class Fifo {
+public:
+    using iterator = typename std::vector<T>::iterator;
+    using const_iterator = typename std::vector<T>::const_iterator;
+
+    [[nodiscard]] bool empty() const { return first_ == items_.size(); }
+    [[nodiscard]] std::size_t size() const { return items_.size() - first_; }
+    [[nodiscard]] T& front() { return items_[first_]; }
+    [[nodiscard]] const T& front() const { return items_[first_]; }
+    [[nodiscard]] T& back() { return items_.back(); }
+    [[nodiscard]] const T& back() const { return items_.back(); }
+    [[nodiscard]] T& operator[](std::size_t at) { return items_[first_ + at]; }
+    [[nodiscard]] const T& operator[](std::size_t at) const { return items_[first_ + at]; }
+    [[nodiscard]] iterator begin() { return items_.begin() + static_cast<std::ptrdiff_t>(first_); }
+    [[nodiscard]] iterator end() { return items_.end(); }
+    [[nodiscard]] const_iterator begin() const { return items_.begin() + static_cast<std::ptrdiff_t>(first_); }
+    [[nodiscard]] const_iterator end() const { return items_.end(); }
+
+    void push_back(T item) { items_.push_back(std::move(item)); }
+    void push_front(T item)
+    {
+        if (first_ > 0) {
+            items_[--first_] = std::move(item);
+        } else {
+            items_.insert(items_.begin(), std::move(item));
+        }
+    }
+    void pop_front()
+    {
+        items_[first_] = T{}; // what it held is given back now
+        ++first_;
+        if (first_ == items_.size()) {
+            clear();
+        } else if (first_ >= 32 && first_ * 2 >= items_.size()) {
+            items_.erase(items_.begin(), begin());
+            first_ = 0;
+        }
+    }
+    void pop_back()
+    {
+        items_.pop_back();
+        if (empty()) {
+            clear();
+        }
+    }
+    void clear()
+    {
+        items_.clear();
+        first_ = 0;
+    }
+    iterator insert(const_iterator before, T item) { return items_.insert(before, std::move(item)); }
+    template <typename Iterator>
+    iterator insert(const_iterator before, Iterator from, Iterator to)
+    {
+        return items_.insert(before, from, to);
+    }
+    iterator erase(const_iterator at) { return items_.erase(at); }
+    iterator erase(const_iterator from, const_iterator to) { return items_.erase(from, to); }
+    bool operator==(const Fifo& other) const
+    {
+        return size() == other.size() && std::equal(begin(), end(), other.begin());
+    }
+
+private:
+    std::vector<T> items_;
+    std::size_t first_ = 0;
+};
+
+/// A stack of at most `most` plain things, in place. Only what it holds is copied, the rest of its memory is never touched.
+template <typename T, std::size_t most>
+class SmallStack {
+    static_assert(std::is_trivially_copyable_v<T>);
+
+public:
+    SmallStack() {}
+    SmallStack(std::initializer_list<T> items)
+    {
+        for (const T& item : items) {
+            push_back(item);
+        }
+    }
+    SmallStack(const SmallStack& other) { *this = other; }
+    SmallStack& operator=(const SmallStack& other)
+    {
+        size_ = other.size_;
+        std::memmove(items_, other.items_, size_ * sizeof(T));
+        return *this;
+    }
+    [[nodiscard]] bool empty() const { return size_ == 0; }
+    [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] T& back() { return begin()[size_ - 1]; }
+    [[nodiscard]] T& operator[](std::size_t at) { return begin()[at]; }
+    [[nodiscard]] T* begin() { return reinterpret_cast<T*>(items_); }
+    [[nodiscard]] T* end() { return begin() + size_; }
+    void push_back(const T& item)
+    {
+        assert(size_ < most);
+        new (items_ + size_++ * sizeof(T)) T(item);
+    }
+    void pop_back() { --size_; }
+    void clear() { size_ = 0; }
+
+private:
+    alignas(T) unsigned char items_[most * sizeof(T)];
+    std::size_t size_ = 0;
+};
+
+} // namespace skbscope::kernel
