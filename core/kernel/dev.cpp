@@ -1,7 +1,7 @@
 // net/core/dev.c: the device layer. NAPI scheduling and polling, the backlog, the way up to the protocols, the way down
 // to the driver.
 
-#include "core/kernel/functions.h"
+#include "core/kernel/drivers/driver.h"
 #include "core/packet/protocols.h"
 
 #include <algorithm>
@@ -28,9 +28,6 @@ const PacketType* find_packet_type(std::uint16_t type)
     return found == std::end(packet_types) ? nullptr : found;
 }
 
-constexpr int NETDEV_TX_OK = 0;
-constexpr int NETDEV_TX_BUSY = 16;
-
 } // namespace
 
 // ---- NAPI --------------------------------------------------------------------------------------------------------------------
@@ -51,7 +48,15 @@ void ____napi_schedule(Kernel& k, NapiIndex napi)
 {
     Call call(k, fn::____napi_schedule);
     k.cpu().poll_list.push_back(napi);
-    raise_softirq_irqoff(k, NET_RX_SOFTIRQ);
+    // 6.12: net_rx_action() looks at its list once more before it ends.
+    if (k.profile() == Profile::v6_12 && k.cpu().in_net_rx_action) {
+        return;
+    }
+    if (k.profile() == Profile::v5_10) {
+        __raise_softirq_irqoff(k, NET_RX_SOFTIRQ);
+    } else {
+        raise_softirq_irqoff(k, NET_RX_SOFTIRQ);
+    }
 }
 
 void __napi_schedule(Kernel& k, NapiIndex napi)
@@ -92,35 +97,74 @@ void begin_net_rx_action(Kernel& k, SoftirqRun& run)
     run.net_rx.time_limit = k.cpu().now + Duration{k.core_sysctl().netdev_budget_usecs * 1000};
     run.net_rx.list = std::move(k.cpu().poll_list);
     k.cpu().poll_list.clear();
+    k.cpu().in_net_rx_action = k.profile() == Profile::v6_12;
 }
 
 namespace {
 
+void net_rps_send_ipi(Kernel& k)
+{
+    Call call(k, fn::net_rps_send_ipi);
+    const auto targets = std::move(k.cpu().rps_ipi_list);
+    k.cpu().rps_ipi_list.clear();
+    const SimTime sent = k.cpu().now;
+    for (auto row = targets.rbegin(); row != targets.rend(); ++row) { // the list is a stack
+        Cpu& target = k.w.cpus[*row];
+        kick(target, sent);
+        target.pending_irqs.push_back({PendingIrq::Kind::rps_ipi, target.backlog});
+    }
+}
+
+/// Tells the CPUs whose backlogs this one has filled.
 void net_rps_action_and_irq_enable(Kernel& k)
 {
     Call call(k, fn::net_rps_action_and_irq_enable);
+    if (!k.cpu().rps_ipi_list.empty()) {
+        net_rps_send_ipi(k);
+    }
 }
 
-void end_net_rx_action(Kernel& k, SoftirqRun& run, bool all_done)
+void finish_net_rx_action(Kernel& k, SoftirqRun& run)
 {
-    NetRxRun& rx = run.net_rx;
-    if (!all_done) {
-        auto& poll_list = k.cpu().poll_list;
-        rx.list.insert(rx.list.end(), poll_list.begin(), poll_list.end());
-        rx.list.insert(rx.list.end(), rx.repoll.begin(), rx.repoll.end());
-        poll_list = std::move(rx.list);
-        if (!poll_list.empty()) {
-            __raise_softirq_irqoff(k, NET_RX_SOFTIRQ);
-        }
-        net_rps_action_and_irq_enable(k);
-    }
-    k.close_all(rx.calls);
+    k.close_all(run.net_rx.calls);
     run.phase = SoftirqRun::Phase::pick;
 }
 
-bool step_driver(Kernel& k, PollRun& poll)
+/// What is left is polled in the next round.
+void leave_the_rest(Kernel& k, SoftirqRun& run)
 {
-    return k.napi(poll.napi).device == nothing ? step_process_backlog(k, poll) : step_e1000_clean(k, poll);
+    NetRxRun& rx = run.net_rx;
+    Cpu& cpu = k.cpu();
+    rx.list.insert(rx.list.end(), cpu.poll_list.begin(), cpu.poll_list.end());
+    rx.list.insert(rx.list.end(), rx.repoll.begin(), rx.repoll.end());
+    cpu.poll_list = std::move(rx.list);
+    if (!cpu.poll_list.empty()) {
+        __raise_softirq_irqoff(k, NET_RX_SOFTIRQ);
+    } else {
+        cpu.in_net_rx_action = false;
+    }
+    net_rps_action_and_irq_enable(k);
+    finish_net_rx_action(k, run);
+}
+
+/// The list is empty. 6.12 looks whether somebody scheduled a NAPI meanwhile; the others leave that to the softirq raised then.
+void list_is_done(Kernel& k, SoftirqRun& run)
+{
+    Cpu& cpu = k.cpu();
+    const bool nothing_to_repoll = run.net_rx.repoll.empty();
+    if (k.profile() == Profile::v6_12 && nothing_to_repoll) {
+        if (!cpu.poll_list.empty()) {
+            run.net_rx.list = std::move(cpu.poll_list);
+            cpu.poll_list.clear();
+            return;
+        }
+        cpu.in_net_rx_action = false;
+    }
+    if (nothing_to_repoll && cpu.rps_ipi_list.empty()) {
+        finish_net_rx_action(k, run);
+        return;
+    }
+    leave_the_rest(k, run);
 }
 
 void begin_poll(Kernel& k, SoftirqRun& run)
@@ -128,20 +172,19 @@ void begin_poll(Kernel& k, SoftirqRun& run)
     run.poll = PollRun{};
     run.poll.napi = run.net_rx.list.front();
     run.net_rx.list.pop_front();
-    run.poll.calls = {k.open(fn::napi_poll, PacketId::none), k.open(fn::__napi_poll, PacketId::none)};
-    if (k.napi(run.poll.napi).device == nothing) {
-        begin_process_backlog(k, run.poll);
-    } else {
-        begin_e1000_clean(k, run.poll);
+    run.poll.calls = {k.open(fn::napi_poll, PacketId::none)};
+    if (k.profile() != Profile::v5_10) {
+        run.poll.calls.push_back(k.open(fn::__napi_poll, PacketId::none));
     }
+    napi_ops(k.napi(run.poll.napi).poll).begin(k, run.poll);
     run.phase = SoftirqRun::Phase::poll;
 }
 
 void end_poll(Kernel& k, SoftirqRun& run)
 {
     PollRun& poll = run.poll;
-    const Napi& napi = k.napi(poll.napi);
-    if (poll.work >= napi.weight) {
+    if (poll.work >= k.napi(poll.napi).weight) {
+        napi_gro_flush(k, poll.napi); // HZ < 1000: all of it, not only what is old
         gro_normal_list(k, poll.napi);
         run.net_rx.repoll.push_back(poll.napi);
     }
@@ -150,7 +193,7 @@ void end_poll(Kernel& k, SoftirqRun& run)
     run.phase = SoftirqRun::Phase::net_rx;
     if (run.net_rx.budget <= 0 || k.cpu().now >= run.net_rx.time_limit) {
         k.count_softnet(k.cpu_row, SoftnetStat::time_squeeze, PacketId::none);
-        end_net_rx_action(k, run, false);
+        leave_the_rest(k, run);
     }
 }
 
@@ -159,97 +202,158 @@ void end_poll(Kernel& k, SoftirqRun& run)
 void step_net_rx_action(Kernel& k, SoftirqRun& run)
 {
     if (run.phase == SoftirqRun::Phase::poll) {
-        if (step_driver(k, run.poll)) {
+        if (napi_ops(k.napi(run.poll.napi).poll).step(k, run.poll)) {
             end_poll(k, run);
         }
         return;
     }
     if (run.net_rx.list.empty()) {
-        end_net_rx_action(k, run, run.net_rx.repoll.empty() && k.cpu().poll_list.empty());
+        list_is_done(k, run);
         return;
     }
     begin_poll(k, run);
 }
 
-// ---- the backlog ------------------------------------------------------------------------------------------------------------
+// ---- RPS and the backlog ----------------------------------------------------------------------------------------------------
 
 namespace {
 
-void napi_schedule_rps(Kernel& k, Cpu& target)
+/// The CPU (row) that the RPS map of the receive queue names for this packet's flow, or nothing: stay here.
+std::int32_t get_rps_cpu(Kernel& k, SkbIndex skb)
 {
-    Call call(k, fn::napi_schedule_rps);
-    Napi& napi = k.napi(target.backlog);
-    napi.scheduled = true;
-    ____napi_schedule(k, target.backlog);
+    Call call(k, fn::get_rps_cpu, skb);
+    const NetDevice& device = k.device(k.skb(skb).device);
+    const std::int16_t recorded = k.skb(skb).rx_queue;
+    const std::size_t queue = recorded < 0 ? 0 : static_cast<std::size_t>(recorded);
+    if (queue >= device.rx_queues.size() || device.rx_queues[queue].rps_cpus.empty()) {
+        return nothing;
+    }
+    set_network_header(k, skb);
+    const std::uint64_t hash = skb_get_hash(k, skb);
+    if (hash == 0) {
+        return nothing;
+    }
+    const auto& map = device.rx_queues[queue].rps_cpus;
+    return static_cast<std::int32_t>(k.host_of(device).first_cpu + map[(hash * map.size()) >> 32]); // reciprocal_scale
 }
 
-void enqueue_to_backlog(Kernel& k, SkbIndex skb)
+/// static_branch rps_needed: some receive queue of this host has a map.
+bool rps_needed(Kernel& k)
 {
-    Call call(k, fn::enqueue_to_backlog, skb);
-    Cpu& target = k.cpu(); // without RPS: this CPU
-    const auto length = static_cast<std::int64_t>(target.input_pkt_queue.size());
-    // Compare, then add: a limit of N lets N + 1 packets in (net/core/dev.c: qlen <= max_backlog).
-    if (length > k.core_sysctl().netdev_max_backlog) {
-        k.count_softnet(k.cpu_row, SoftnetStat::dropped, k.skb(skb).packet);
-        k.count_device(k.skb(skb).device, DevStat::rx_dropped, k.skb(skb).packet);
-        kfree_skb_reason(k, skb, drop::CPU_BACKLOG, fn::enqueue_to_backlog);
+    return k.host().rps_needed;
+}
+
+/// The backlog of a CPU has become busy: polled here, or that CPU is told at the end of this net_rx_action.
+void napi_schedule_rps(Kernel& k, std::uint32_t target)
+{
+    Call call(k, fn::napi_schedule_rps);
+    k.napi(k.w.cpus[target].backlog).scheduled = true;
+    if (target == k.cpu_row) {
+        ____napi_schedule(k, k.cpu().backlog);
         return;
     }
+    k.cpu().rps_ipi_list.push_back(target);
+    if (k.profile() != Profile::v6_12 || !k.cpu().in_net_rx_action) {
+        __raise_softirq_irqoff(k, NET_RX_SOFTIRQ);
+    }
+}
+
+/// Of one flow that has filled more than half of what came lately, once the queue is half full.
+bool skb_flow_limit(Kernel& k, SkbIndex skb, std::size_t length)
+{
+    if (static_cast<std::int64_t>(length) < k.core_sysctl().netdev_max_backlog / 2) {
+        return false;
+    }
+    FlowLimit& limit = k.cpu().flow_limit;
+    if (!limit.on()) {
+        return false;
+    }
+    Call call(k, fn::skb_flow_limit, skb);
+    if (!limit.exceeded(skb_get_hash(k, skb))) {
+        return false;
+    }
+    k.count_softnet(k.cpu_row, SoftnetStat::flow_limit_count, k.skb(skb).packet);
+    return true;
+}
+
+int drop_at_backlog(Kernel& k, SkbIndex skb, std::uint32_t target, DropReasonId reason)
+{
+    const PacketId packet = k.skb(skb).packet;
+    k.count_softnet(target, SoftnetStat::dropped, packet);
+    k.count_device(k.skb(skb).device, DevStat::rx_dropped, packet);
+    kfree_skb_reason(k, skb, reason, fn::enqueue_to_backlog);
+    return NET_RX_DROP;
+}
+
+int enqueue_to_backlog(Kernel& k, SkbIndex skb, std::uint32_t target_row)
+{
+    Call call(k, fn::enqueue_to_backlog, skb, static_cast<std::uint32_t>(k.w.cpus[target_row].input_pkt_queue.size()));
+    if (!k.device(k.skb(skb).device).up) {
+        const bool named = k.profile() == Profile::v6_12;
+        return drop_at_backlog(k, skb, target_row, named ? drop::DEV_READY : drop::NOT_SPECIFIED);
+    }
+    const std::size_t length = k.w.cpus[target_row].input_pkt_queue.size();
+    // Compare, then add: a limit of N lets N + 1 packets in (net/core/dev.c: qlen <= max_backlog).
+    if (static_cast<std::int64_t>(length) > k.core_sysctl().netdev_max_backlog || skb_flow_limit(k, skb, length)) {
+        return drop_at_backlog(k, skb, target_row, drop::CPU_BACKLOG);
+    }
+    if (length == 0 && !k.napi(k.w.cpus[target_row].backlog).scheduled) {
+        napi_schedule_rps(k, target_row);
+    }
+    Cpu& target = k.w.cpus[target_row];
     target.input_pkt_queue.push_back(skb);
     k.skb(skb).visible_from = k.cpu().now + 1_ns;
     k.enqueue(target.backlog_queue, k.skb(skb).packet, fn::enqueue_to_backlog);
-    if (length == 0 && !k.napi(target.backlog).scheduled) {
-        napi_schedule_rps(k, target);
-    }
+    return NET_RX_SUCCESS;
 }
 
-void netif_rx_internal(Kernel& k, SkbIndex skb)
+int netif_rx_internal(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::netif_rx_internal, skb);
-    enqueue_to_backlog(k, skb);
+    if (!rps_needed(k)) {
+        return enqueue_to_backlog(k, skb, k.cpu_row);
+    }
+    const std::int32_t target = get_rps_cpu(k, skb);
+    return enqueue_to_backlog(k, skb, target == nothing ? k.cpu_row : static_cast<std::uint32_t>(target));
 }
 
 } // namespace
 
-void __netif_rx(Kernel& k, SkbIndex skb)
+int __netif_rx(Kernel& k, SkbIndex skb)
 {
-    Call call(k, fn::__netif_rx, skb);
-    netif_rx_internal(k, skb);
+    Call call(k, k.profile() == Profile::v5_10 ? fn::netif_rx : fn::__netif_rx, skb);
+    return netif_rx_internal(k, skb);
 }
 
 void begin_process_backlog(Kernel& k, PollRun& poll)
 {
     poll.calls.push_back(k.open(fn::process_backlog, PacketId::none));
+    if (!k.cpu().rps_ipi_list.empty()) {
+        net_rps_action_and_irq_enable(k); // better told now than at the end of net_rx_action
+    }
+    k.napi(poll.napi).weight = static_cast<std::uint32_t>(k.core_sysctl().dev_weight);
     poll.phase = PollRun::Phase::packets;
 }
 
+/// One packet of the private queue; when that is empty, it takes over what has come meanwhile.
 bool step_process_backlog(Kernel& k, PollRun& poll)
 {
     Cpu& cpu = k.cpu();
-    Napi& napi = k.napi(poll.napi);
-    const auto quota = static_cast<std::uint32_t>(k.core_sysctl().dev_weight);
-    if (poll.process_queue.empty()) {
-        if (cpu.input_pkt_queue.empty() || poll.work >= quota) {
-            if (poll.work < quota) {
-                napi.scheduled = false; // the backlog's NAPI has no owner lock: written plainly
-            }
+    if (cpu.process_queue.empty()) {
+        if (cpu.input_pkt_queue.empty()) {
+            k.napi(poll.napi).scheduled = false; // the backlog's NAPI has no owner lock: written plainly
             return true;
         }
-        poll.process_queue = std::move(cpu.input_pkt_queue);
+        cpu.process_queue = std::move(cpu.input_pkt_queue);
         cpu.input_pkt_queue.clear();
     }
-    const SkbIndex skb = poll.process_queue.front();
-    poll.process_queue.pop_front();
+    const SkbIndex skb = cpu.process_queue.front();
+    cpu.process_queue.pop_front();
     cpu.now = std::max(cpu.now, k.skb(skb).visible_from);
     k.dequeue(cpu.backlog_queue, k.skb(skb).packet, fn::process_backlog);
     __netif_receive_skb(k, skb);
     ++poll.work;
-    if (poll.work >= quota && !poll.process_queue.empty()) {
-        // The rest goes back in front, still in order.
-        cpu.input_pkt_queue.insert(cpu.input_pkt_queue.begin(), poll.process_queue.begin(), poll.process_queue.end());
-        poll.process_queue.clear();
-    }
-    return poll.work >= quota;
+    return poll.work >= k.napi(poll.napi).weight;
 }
 
 // ---- receive: up to the protocols --------------------------------------------------------------------------------------------
@@ -338,7 +442,21 @@ void __netif_receive_skb_list(Kernel& k, const SkbList& list)
 void netif_receive_skb_list_internal(Kernel& k, SkbList list)
 {
     Call call(k, fn::netif_receive_skb_list_internal);
-    __netif_receive_skb_list(k, list);
+    if (rps_needed(k)) {
+        SkbList here;
+        for (const SkbIndex skb : list) {
+            const std::int32_t target = get_rps_cpu(k, skb);
+            if (target == nothing) {
+                here.push_back(skb);
+            } else {
+                enqueue_to_backlog(k, skb, static_cast<std::uint32_t>(target));
+            }
+        }
+        list = std::move(here);
+    }
+    if (!list.empty()) {
+        __netif_receive_skb_list(k, list);
+    }
 }
 
 void __netif_receive_skb(Kernel& k, SkbIndex skb)
@@ -382,7 +500,7 @@ int xmit_one(Kernel& k, SkbIndex skb, DeviceIndex device)
     }
     Call start(k, fn::netdev_start_xmit, skb);
     Call inner(k, fn::__netdev_start_xmit, skb);
-    return k.device(device).kind == DeviceKind::loopback ? loopback_xmit(k, skb, device) : e1000_xmit_frame(k, skb, device);
+    return netdev_ops(k.device(device).kind).ndo_start_xmit(k, skb, device);
 }
 
 void netdev_core_pick_tx(Kernel& k, SkbIndex skb)
@@ -465,16 +583,75 @@ void __netif_schedule(Kernel& k, DeviceIndex device)
     raise_softirq_irqoff(k, NET_TX_SOFTIRQ);
 }
 
-void netif_wake_queue(Kernel& k, DeviceIndex device)
+bool netif_xmit_stopped(Kernel& k, DeviceIndex device, std::uint32_t queue)
 {
-    Call call(k, fn::netif_wake_queue);
-    k.device(device).e1000.stopped = false;
-    __netif_schedule(k, device);
+    return k.device(device).tx_queues[queue].stopped();
+}
+
+void netif_tx_stop_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, PacketId packet)
+{
+    k.device(device).tx_queues[queue].drv_xoff = true;
+    k.count_device(device, DevStat::tx_stopped, packet);
+}
+
+void netif_tx_wake_queue(Kernel& k, DeviceIndex device, std::uint32_t queue)
+{
+    Call call(k, fn::netif_tx_wake_queue);
+    NetdevQueue& txq = k.device(device).tx_queues[queue];
+    if (txq.drv_xoff) {
+        txq.drv_xoff = false;
+        __netif_schedule(k, device);
+    }
+}
+
+namespace {
+
+void netif_schedule_queue(Kernel& k, DeviceIndex device, std::uint32_t queue)
+{
+    Call call(k, fn::netif_schedule_queue);
+    if (!netif_xmit_stopped(k, device, queue)) {
+        __netif_schedule(k, device);
+    }
+}
+
+} // namespace
+
+void netdev_tx_sent_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, std::uint32_t bytes, PacketId packet)
+{
+    Call call(k, fn::netdev_sent_queue, packet);
+    NetdevQueue& txq = k.device(device).tx_queues[queue];
+    txq.dql.queued(bytes);
+    if (txq.dql.avail() < 0) {
+        txq.stack_xoff = true; // BQL: enough bytes lie in the ring
+    }
+}
+
+void netdev_tx_completed_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, std::uint32_t, std::uint32_t bytes)
+{
+    Call call(k, fn::netdev_completed_queue);
+    if (bytes == 0) {
+        return;
+    }
+    NetdevQueue& txq = k.device(device).tx_queues[queue];
+    {
+        Call limit(k, fn::dql_completed);
+        txq.dql.completed(std::min(bytes, txq.dql.in_flight()), k.cpu().now);
+    }
+    if (txq.dql.avail() < 0 || !txq.stack_xoff) {
+        return;
+    }
+    txq.stack_xoff = false;
+    netif_schedule_queue(k, device, queue);
 }
 
 void net_tx_action(Kernel& k)
 {
     Call call(k, fn::net_tx_action);
+    const auto completed = std::move(k.cpu().completion_queue);
+    k.cpu().completion_queue.clear();
+    for (const SkbIndex skb : completed) {
+        __kfree_skb(k, skb, fn::net_tx_action);
+    }
     auto devices = std::move(k.cpu().output_queue);
     k.cpu().output_queue.clear();
     for (const DeviceIndex device : devices) {

@@ -40,17 +40,35 @@ void step_net_rx_action(Kernel& k, SoftirqRun& run); ///< sets run.phase to pick
 void net_tx_action(Kernel& k);
 void netif_receive_skb_list_internal(Kernel& k, SkbList list);
 void __netif_receive_skb(Kernel& k, SkbIndex skb);
-void __netif_rx(Kernel& k, SkbIndex skb);
+/// NET_RX_SUCCESS (0), or NET_RX_DROP (1) with the skb gone. netif_rx() in 5.10.
+int __netif_rx(Kernel& k, SkbIndex skb);
 int dev_queue_xmit(Kernel& k, SkbIndex skb);
 /// 0 NETDEV_TX_OK (the skb is the driver's), 16 NETDEV_TX_BUSY.
 int dev_hard_start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
-void netif_wake_queue(Kernel& k, DeviceIndex device);
+void netif_tx_stop_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, PacketId packet);
+void netif_tx_wake_queue(Kernel& k, DeviceIndex device, std::uint32_t queue);
+void netdev_tx_sent_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, std::uint32_t bytes, PacketId packet);
+void netdev_tx_completed_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, std::uint32_t packets, std::uint32_t bytes);
+/// netif_xmit_frozen_or_stopped(): the driver or BQL holds the queue back; a qdisc keeps its packets.
+[[nodiscard]] bool netif_xmit_stopped(Kernel& k, DeviceIndex device, std::uint32_t queue = 0);
 void __netif_schedule(Kernel& k, DeviceIndex device);
 SkbIndex validate_xmit_skb_list(Kernel& k, SkbIndex skb, DeviceIndex device);
 
+// net/core/flow_dissector.c
+/// Computes it where nobody has (skb_get_hash); 0: nothing that has a flow.
+std::uint32_t skb_get_hash(Kernel& k, SkbIndex skb);
+
 // net/core/gro.c
+/// A bucket of held skbs. A protocol's gro_receive looks for its flow in it, sets same_flow, flush and flush_id, and
+/// returns the held skb that is to be completed now, or nothing.
+using GroList = std::vector<SkbIndex>;
+/// Appends the bytes of `skb` from its GRO offset on to the held `p`. 0, or a negative errno: it does not fit.
+int skb_gro_receive(Kernel& k, SkbIndex p, SkbIndex skb);
+/// The packet's bytes from the GRO offset on.
+[[nodiscard]] std::span<const std::uint8_t> skb_gro_data(Kernel& k, SkbIndex skb);
 void napi_gro_receive(Kernel& k, NapiIndex napi, SkbIndex skb);
 void gro_normal_list(Kernel& k, NapiIndex napi);
+void napi_gro_flush(Kernel& k, NapiIndex napi); ///< completes all that is held
 
 // net/core/skbuff.c
 SkbIndex new_skb(Kernel& k, PacketId packet, std::uint32_t buffer_size, std::uint32_t truesize);
@@ -73,12 +91,23 @@ void set_transport_header(Kernel& k, SkbIndex skb, std::uint32_t behind_network)
 [[nodiscard]] std::span<std::uint8_t> skb_network_writable(Kernel& k, SkbIndex skb);
 SkbIndex skb_get(Kernel& k, SkbIndex skb); ///< one reference more
 void set_dst(Kernel& k, SkbIndex skb, const Destination& dst);
+void skb_dst_drop(Kernel& k, SkbIndex skb);
+/// Into another device, perhaps of another namespace: what belongs to the old place goes.
+void skb_scrub_packet(Kernel& k, SkbIndex skb);
 void set_device(Kernel& k, SkbIndex skb, DeviceIndex device);
 void kfree_skb_reason(Kernel& k, SkbIndex skb, DropReasonId reason, FunctionId by);
 /// 6.12: sk_skb_reason_drop() with SKB_CONSUMED, a normal end by the name of a drop.
 void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex skb, FunctionId by);
 void consume_skb(Kernel& k, SkbIndex skb, FunctionId by);
-void napi_consume_skb(Kernel& k, SkbIndex skb, FunctionId by);
+void __kfree_skb(Kernel& k, SkbIndex skb, FunctionId by); ///< a normal end, without a look at the references
+/// `budget` 0: not in a NAPI poll, so it ends in consume_skb, or is left to NET_TX in a hard interrupt.
+void napi_consume_skb(Kernel& k, SkbIndex skb, FunctionId by, int budget = 64);
+/// Its data belongs to another packet now. `shell_left`: the empty sk_buff is freed; else it hangs on in a frag_list.
+void skb_merged(Kernel& k, SkbIndex skb, FunctionId by, bool shell_left);
+/// A normal end from any context; a hard interrupt leaves it to NET_TX.
+void dev_consume_skb_any(Kernel& k, SkbIndex skb, FunctionId by);
+/// What 5.10's drivers end sent packets with: it looks like a drop (kfree_skb) and is none.
+void dev_kfree_skb_any(Kernel& k, SkbIndex skb, FunctionId by);
 void __consume_stateless_skb(Kernel& k, SkbIndex skb, FunctionId by);
 void skb_orphan(Kernel& k, SkbIndex skb);
 /// The checksum that the stack had left to the device, in software.
@@ -180,12 +209,6 @@ bool pfifo_fast_enqueue(Kernel& k, SkbIndex skb, DeviceIndex device);
 std::uint16_t eth_type_trans(Kernel& k, SkbIndex skb, DeviceIndex device);
 void eth_header(Kernel& k, SkbIndex skb, const MacAddress& destination, const MacAddress& source, std::uint16_t type);
 
-// drivers/net/ethernet/intel/e1000/e1000_main.c, drivers/net/loopback.c
-void e1000_intr(Kernel& k, DeviceIndex device);
-void begin_e1000_clean(Kernel& k, PollRun& poll);
-bool step_e1000_clean(Kernel& k, PollRun& poll); ///< true when the poll is over
-int e1000_xmit_frame(Kernel& k, SkbIndex skb, DeviceIndex device);
-int loopback_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
 void begin_process_backlog(Kernel& k, PollRun& poll);
 bool step_process_backlog(Kernel& k, PollRun& poll);
 
@@ -196,8 +219,4 @@ void step_task(Kernel& k, std::int32_t task);
 [[nodiscard]] bool has_work(const Cpu& cpu); ///< it would do something now
 void kick(Cpu& cpu, SimTime at);             ///< an idle CPU gets to do something: its clock goes on to there
 void happen(Kernel& k, DeviceEvent event);
-void frame_arrives(Kernel& k, DeviceIndex device, PacketId packet, std::vector<std::uint8_t> frame, SimTime at);
-void e1000_raise_interrupt(Kernel& k, DeviceIndex device, SimTime at);
-void transmit_on_wire(Kernel& k, DeviceIndex device, std::span<const std::uint8_t> frame, SimTime leaves_at);
-
 } // namespace skbscope::kernel

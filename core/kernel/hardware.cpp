@@ -1,7 +1,8 @@
 // The world outside the CPUs: wires, stations, the NIC's own work by DMA, timers that fire.
 
-#include "core/kernel/functions.h"
+#include "core/kernel/drivers/driver.h"
 #include "core/packet/build.h"
+#include "core/packet/checksum.h"
 #include "core/packet/views.h"
 
 #include <algorithm>
@@ -23,14 +24,12 @@ void kick(Cpu& cpu, SimTime at)
 
 namespace {
 
-constexpr Duration propagation{500};   // about 100 m of cable
 constexpr std::uint32_t wire_overhead = 24; // preamble 8, FCS 4, gap 12 bytes
-constexpr std::uint32_t eth_zlen = 60;  // include/uapi/linux/if_ether.h: ETH_ZLEN
 
 Duration serialization(const NetDevice& device, std::size_t frame_bytes)
 {
-    const std::uint64_t bits = (std::max<std::uint64_t>(frame_bytes, eth_zlen) + wire_overhead) * 8;
-    return {static_cast<std::int64_t>(bits * 1'000'000'000ULL / device.e1000.bits_per_second)};
+    const std::uint64_t bits = (std::max<std::uint64_t>(frame_bytes, ETH_ZLEN) + wire_overhead) * 8;
+    return {static_cast<std::int64_t>(bits * 1'000'000'000ULL / device.link.bits_per_second)};
 }
 
 PacketId new_packet(Kernel& k, const NetDevice& device, std::span<const std::uint8_t> frame, std::uint32_t wire_length,
@@ -47,16 +46,29 @@ PacketId new_packet(Kernel& k, const NetDevice& device, std::span<const std::uin
     return packet;
 }
 
+/// The wire loses some, by the World's own dice.
+bool wire_loses(Kernel& k, Link& link)
+{
+    if (link.loss_ppm == 0 || k.random(1'000'000) >= link.loss_ppm) {
+        return false;
+    }
+    ++link.lost;
+    return true;
+}
+
 /// A frame leaves the far end towards the device: it is born as this host's packet when its first bit is on the wire.
 void put_on_wire(Kernel& k, DeviceIndex to, std::vector<std::uint8_t> frame, std::uint32_t wire_length, SimTime leaves)
 {
     NetDevice& device = k.device(to);
+    if (wire_loses(k, device.link)) {
+        return; // this host never hears of it
+    }
     const PacketId packet = new_packet(k, device, frame, wire_length, leaves);
     k.emit_hardware(EventKind::birth, leaves, device, packet, to_index(device.id));
-    k.emit_hardware(EventKind::enqueue, leaves, device, packet, to_index(device.e1000.wire_queue));
+    k.emit_hardware(EventKind::enqueue, leaves, device, packet, to_index(device.link.wire_queue));
     DeviceEvent arrival;
     arrival.kind = DeviceEvent::Kind::frame_arrives;
-    arrival.at = leaves + serialization(device, std::max<std::size_t>(wire_length, frame.size())) + propagation;
+    arrival.at = leaves + serialization(device, std::max<std::size_t>(wire_length, frame.size())) + device.link.delay;
     arrival.index = to;
     arrival.packet = packet;
     arrival.frame = std::move(frame);
@@ -148,21 +160,9 @@ void station_receives(Kernel& k, std::int32_t index, std::span<const std::uint8_
     answer.at = at + station.reply_delay;
     answer.index = index;
     answer.frame = build_arp_frame(reply);
-    answer.frame.resize(std::max<std::size_t>(answer.frame.size(), eth_zlen));
+    answer.frame.resize(std::max<std::size_t>(answer.frame.size(), ETH_ZLEN));
     answer.wire_length = static_cast<std::uint32_t>(answer.frame.size());
     k.schedule(std::move(answer));
-}
-
-/// The NIC has sent the oldest frame of its TX ring: it sets DD and asks for an interrupt.
-void transmission_done(Kernel& k, DeviceIndex index, SimTime at)
-{
-    E1000& nic = k.device(index).e1000;
-    for (TxSlot& slot : nic.tx) {
-        if (!slot.done && slot.done_at <= at) {
-            slot.done = true;
-        }
-    }
-    e1000_raise_interrupt(k, index, at);
 }
 
 void task_wakes(Kernel& k, std::int32_t index, SimTime at)
@@ -177,6 +177,13 @@ void task_wakes(Kernel& k, std::int32_t index, SimTime at)
     cpu.run_queue.push_back(index);
 }
 
+void frame_arrives(Kernel& k, DeviceEvent event)
+{
+    const NetDevice& device = k.device(event.index);
+    k.emit_hardware(EventKind::dequeue, event.at, device, event.packet, to_index(device.link.wire_queue));
+    netdev_ops(device.kind).frame_arrives(k, event.index, event.packet, std::move(event.frame), event.at);
+}
+
 } // namespace
 
 void happen(Kernel& k, DeviceEvent event)
@@ -189,71 +196,100 @@ void happen(Kernel& k, DeviceEvent event)
     case DeviceEvent::Kind::frame_enters_wire:
         put_on_wire(k, event.index, std::move(event.frame), event.wire_length, event.at);
         break;
-    case DeviceEvent::Kind::frame_arrives: frame_arrives(k, event.index, event.packet, std::move(event.frame), event.at); break;
-    case DeviceEvent::Kind::tx_done: transmission_done(k, event.index, event.at); break;
+    case DeviceEvent::Kind::frame_arrives: frame_arrives(k, std::move(event)); break;
+    case DeviceEvent::Kind::tx_done:
+        netdev_ops(k.device(event.index).kind).transmitted(k, event.index, static_cast<std::uint32_t>(event.argument), event.at);
+        break;
+    case DeviceEvent::Kind::throttle_over:
+        netdev_ops(k.device(event.index).kind).throttle_over(k, event.index, static_cast<std::uint32_t>(event.argument), event.at);
+        break;
     case DeviceEvent::Kind::task_wakes: task_wakes(k, event.index, event.at); break;
     case DeviceEvent::Kind::timer: timer_expires(k, event); break;
     }
 }
 
-void frame_arrives(Kernel& k, DeviceIndex index, PacketId packet, std::vector<std::uint8_t> frame, SimTime at)
+void hardware_drops(Kernel& k, DeviceIndex index, PacketId packet, DevStat counter, SimTime at)
 {
-    NetDevice& device = k.device(index);
-    E1000& nic = device.e1000;
-    k.emit_hardware(EventKind::dequeue, at, device, packet, to_index(nic.wire_queue));
-    if (nic.rx_available == 0) {
-        // No descriptor: the NIC discards the frame itself. There is no skb and no reason, only a counter.
-        PacketRecord& record = k.trace.mutable_packet(packet);
-        record.verdict = Verdict::dropped;
-        record.reason = drop::RX_RING_FULL;
-        record.death = at;
-        k.count_device(index, DevStat::rx_missed_errors, packet, 1, at);
-        k.emit_hardware(EventKind::drop, at, device, packet, to_index(drop::RX_RING_FULL));
-        return;
+    PacketRecord& record = k.trace.mutable_packet(packet);
+    record.verdict = Verdict::dropped;
+    record.reason = drop::RX_RING_FULL;
+    record.death = at;
+    if (counter != DevStat::count) {
+        k.count_device(index, counter, packet, 1, at);
     }
-    --nic.rx_available;
-    nic.rx_filled.push_back({packet, std::move(frame), at});
-    k.emit_hardware(EventKind::enqueue, at, device, packet, to_index(nic.rx_queue));
-    e1000_raise_interrupt(k, index, at);
+    k.emit_hardware(EventKind::drop, at, k.device(index), packet, to_index(drop::RX_RING_FULL));
 }
 
-void e1000_raise_interrupt(Kernel& k, DeviceIndex index, SimTime at)
+void deliver_interrupt(Kernel& k, DeviceIndex index, std::uint32_t vector, std::uint32_t irq_cpu, SimTime at)
 {
-    NetDevice& device = k.device(index);
-    E1000& nic = device.e1000;
-    nic.cause = true;
-    if (nic.interrupts_masked || nic.line_asserted) {
-        return;
-    }
-    nic.line_asserted = true;
+    const NetDevice& device = k.device(index);
     k.emit_hardware(EventKind::irq_raise, at, device, PacketId::none, to_index(device.id));
-    Cpu& cpu = k.w.cpus[k.host_of(device).first_cpu + device.irq_cpu];
+    Cpu& cpu = k.w.cpus[k.host_of(device).first_cpu + irq_cpu];
     kick(cpu, at);
-    cpu.pending_irqs.push_back({PendingIrq::Kind::device, index});
+    cpu.pending_irqs.push_back({PendingIrq::Kind::device, index, vector});
 }
 
-void transmit_on_wire(Kernel& k, DeviceIndex index, std::span<const std::uint8_t> frame, SimTime leaves_at)
+SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std::span<const std::uint8_t> frame, SimTime leaves_at)
 {
     NetDevice& device = k.device(index);
-    E1000& nic = device.e1000;
-    const SimTime leaves = std::max(leaves_at, nic.tx_wire_free);
-    nic.tx_wire_free = leaves + serialization(device, frame.size());
-    if (nic.station != nothing) {
-        station_receives(k, nic.station, frame, nic.tx_wire_free + propagation);
-    } else if (nic.peer_device != nothing) {
+    Link& link = device.link;
+    const SimTime leaves = std::max(leaves_at, link.tx_wire_free);
+    const SimTime gone = leaves + serialization(device, frame.size());
+    link.tx_wire_free = gone;
+    if (link.station != nothing) {
+        if (!wire_loses(k, link)) {
+            station_receives(k, link.station, frame, gone + link.delay);
+        }
+    } else if (link.peer_device != nothing) {
         DeviceEvent enters;
         enters.kind = DeviceEvent::Kind::frame_enters_wire;
         enters.at = leaves;
-        enters.index = nic.peer_device;
+        enters.index = link.peer_device;
         enters.frame.assign(frame.begin(), frame.end());
         enters.wire_length = static_cast<std::uint32_t>(frame.size());
         k.schedule(std::move(enters));
     }
     DeviceEvent done;
     done.kind = DeviceEvent::Kind::tx_done;
-    done.at = nic.tx_wire_free;
+    done.at = gone;
     done.index = index;
+    done.argument = queue;
     k.schedule(std::move(done));
+    return gone;
+}
+
+std::vector<std::uint8_t> frame_on_wire(Kernel& k, SkbIndex skb)
+{
+    const auto data = skb_data(k, skb);
+    std::vector<std::uint8_t> frame(data.begin(), data.end());
+    if (k.skb(skb).ip_summed != IpSummed::partial) {
+        return frame;
+    }
+    const auto ip = Ipv4View::checked(std::span<const std::uint8_t>(frame).subspan(ETH_HLEN));
+    if (!ip || ip->protocol() != proto::ipproto_udp) {
+        return frame;
+    }
+    const auto segment = std::span(frame).subspan(ETH_HLEN + ip->header_length(), ip->total_length() - ip->header_length());
+    if (const auto udp = MutableUdpView::checked(segment)) {
+        udp->set_checksum(0);
+        const std::uint16_t sum = transport_checksum(ip->source(), ip->destination(), proto::ipproto_udp, segment);
+        udp->set_checksum(sum == 0 ? 0xffff : sum);
+    }
+    return frame;
+}
+
+void record_sent_frame(Kernel& k, SkbIndex skb, DeviceIndex device, std::span<const std::uint8_t> frame)
+{
+    const PacketId packet = k.skb(skb).packet;
+    PacketRecord& record = k.trace.mutable_packet(packet);
+    record.length = static_cast<std::uint32_t>(frame.size());
+    if (record.device == DeviceId{}) {
+        record.device = k.device(device).id;
+    }
+    k.trace.set_frame(packet, frame);
+    if (const auto flow = flow_of_frame(frame)) {
+        k.trace.mutable_packet(packet).flow = flow;
+    }
 }
 
 } // namespace skbscope::kernel

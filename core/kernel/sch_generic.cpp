@@ -43,7 +43,7 @@ SkbIndex take(Qdisc& q)
 SkbIndex dequeue_skb(Kernel& k, DeviceIndex device)
 {
     Qdisc& q = k.device(device).qdisc;
-    if (k.device(device).e1000.stopped) {
+    if (netif_xmit_stopped(k, device)) {
         Call call(k, fn::dequeue_skb);
         return nothing; // the driver has no room: the queue keeps its packets
     }
@@ -87,7 +87,7 @@ bool sch_direct_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
     Call call(k, fn::sch_direct_xmit, packet);
     skb = validate_xmit_skb_list(k, skb, device);
     int result = NETDEV_TX_BUSY;
-    if (!k.device(device).e1000.stopped) {
+    if (!netif_xmit_stopped(k, device)) {
         result = dev_hard_start_xmit(k, skb, device);
     }
     if (result == NETDEV_TX_BUSY) {

@@ -58,10 +58,7 @@ bool skb_unref(Kernel& k, SkbIndex index)
 void skb_release_head_state(Kernel& k, SkbIndex index)
 {
     Call call(k, fn::skb_release_head_state, index);
-    if (k.skb(index).dst.valid) {
-        Call drop_dst(k, fn::skb_dst_drop, index);
-        k.skb(index).dst.valid = false;
-    }
+    skb_dst_drop(k, index);
     if (k.skb(index).sk != nothing) {
         k.socket(k.skb(index).sk).kind == SocketKind::packet ? sock_rfree(k, index) : sock_wfree(k, index);
     }
@@ -110,13 +107,36 @@ SkbIndex __alloc_skb(Kernel& k, PacketId packet, std::uint32_t size)
     return new_skb(k, packet, object - sizeof_skb_shared_info, object + sizeof_sk_buff);
 }
 
+namespace {
+
+/// The small heads of receive: 5.10 takes them from kmalloc(), later kernels from a cache of 1 KiB fragments.
+SkbIndex napi_small_head(Kernel& k, PacketId packet, std::uint32_t wanted)
+{
+    if (k.profile() == Profile::v5_10) {
+        return __alloc_skb(k, packet, wanted);
+    }
+    const SkbIndex skb = new_skb(k, packet, 1024 - sizeof_skb_shared_info, 1024 + sizeof_sk_buff);
+    k.skb(skb).head_frag = true;
+    return skb;
+}
+
+} // namespace
+
 SkbIndex __napi_alloc_skb(Kernel& k, PacketId packet, std::uint32_t size, DeviceIndex device)
 {
-    Call call(k, fn::__napi_alloc_skb, packet);
-    // With the small page frag cache (4 KiB pages) every head up to 704 bytes comes from a 1 KiB fragment.
+    Call call(k, k.profile() == Profile::v6_12 ? fn::napi_alloc_skb : fn::__napi_alloc_skb, packet);
+    constexpr std::uint32_t page = 4096;
     const std::uint32_t wanted = size + NET_SKB_PAD;
-    const std::uint32_t object = wanted <= 1024 - sizeof_skb_shared_info ? 1024 : align64(wanted) + sizeof_skb_shared_info;
-    const SkbIndex index = new_skb(k, packet, object - sizeof_skb_shared_info, object + sizeof_sk_buff);
+    SkbIndex index = nothing;
+    if (wanted <= 1024 - sizeof_skb_shared_info) {
+        index = napi_small_head(k, packet, wanted);
+    } else if (wanted > page - sizeof_skb_shared_info) {
+        index = __alloc_skb(k, packet, wanted);
+    } else {
+        const std::uint32_t object = align64(wanted) + sizeof_skb_shared_info;
+        index = new_skb(k, packet, object - sizeof_skb_shared_info, object + sizeof_sk_buff);
+        k.skb(index).head_frag = true;
+    }
     skb_reserve(k, index, NET_SKB_PAD);
     set_device(k, index, device);
     return index;
@@ -124,8 +144,10 @@ SkbIndex __napi_alloc_skb(Kernel& k, PacketId packet, std::uint32_t size, Device
 
 SkbIndex napi_build_skb(Kernel& k, PacketId packet, std::uint32_t frag_size)
 {
-    Call call(k, fn::napi_build_skb, packet);
-    return new_skb(k, packet, frag_size - sizeof_skb_shared_info, frag_size + sizeof_sk_buff);
+    Call call(k, k.profile() == Profile::v5_10 ? fn::build_skb : fn::napi_build_skb, packet);
+    const SkbIndex skb = new_skb(k, packet, frag_size - sizeof_skb_shared_info, frag_size + sizeof_sk_buff);
+    k.skb(skb).head_frag = true;
+    return skb;
 }
 
 SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
@@ -271,6 +293,24 @@ void set_dst(Kernel& k, SkbIndex index, const Destination& dst)
     k.field(index, SkbField::destination, 0, k.trace.intern_note(name));
 }
 
+void skb_dst_drop(Kernel& k, SkbIndex index)
+{
+    if (!k.skb(index).dst.valid) {
+        return;
+    }
+    Call call(k, fn::skb_dst_drop, index);
+    k.skb(index).dst = Destination{};
+}
+
+void skb_scrub_packet(Kernel& k, SkbIndex index)
+{
+    SkBuff& skb = k.skb(index);
+    skb.pkt_type = PktType::host;
+    skb.rx_queue = -1;
+    skb.demuxed = nothing;
+    skb_dst_drop(k, index);
+}
+
 void set_device(Kernel& k, SkbIndex index, DeviceIndex device)
 {
     SkBuff& skb = k.skb(index);
@@ -310,6 +350,18 @@ void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex index, FunctionId by)
     release(k, index);
 }
 
+void __kfree_skb(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    {
+        Call call(k, fn::__kfree_skb, packet);
+        skb_release_all(k, index);
+        Call memory(k, fn::kfree_skbmem, packet);
+    }
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
 void consume_skb(Kernel& k, SkbIndex index, FunctionId by)
 {
     const PacketId packet = k.skb(index).packet;
@@ -326,13 +378,64 @@ void consume_skb(Kernel& k, SkbIndex index, FunctionId by)
     release(k, index);
 }
 
-void napi_consume_skb(Kernel& k, SkbIndex index, FunctionId by)
+void napi_consume_skb(Kernel& k, SkbIndex index, FunctionId by, int budget)
 {
     const PacketId packet = k.skb(index).packet;
-    Call call(k, fn::napi_consume_skb, index);
+    Call call(k, fn::napi_consume_skb, packet);
+    if (budget == 0) {
+        dev_consume_skb_any(k, index, by);
+        return;
+    }
+    if (!skb_unref(k, index)) {
+        return;
+    }
     skb_release_all(k, index);
     end_of_life(k, packet, by);
     release(k, index);
+}
+
+namespace {
+
+FunctionId any_context_free(Profile profile)
+{
+    return profile == Profile::v6_12 ? fn::dev_kfree_skb_any_reason : fn::__dev_kfree_skb_any;
+}
+
+} // namespace
+
+void dev_consume_skb_any(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, any_context_free(k.profile()), packet);
+    if (k.cpu().context != Context::hardirq) {
+        consume_skb(k, index, by);
+        return;
+    }
+    // Freeing may call into the network code: not from a hard interrupt. NET_TX does it.
+    Call later(k, k.profile() == Profile::v6_12 ? fn::dev_kfree_skb_irq_reason : fn::__dev_kfree_skb_irq, packet);
+    k.cpu().completion_queue.push_back(index);
+    raise_softirq_irqoff(k, NET_TX_SOFTIRQ);
+}
+
+void skb_merged(Kernel& k, SkbIndex index, FunctionId by, bool shell_left)
+{
+    const PacketId packet = k.skb(index).packet;
+    k.verdict(packet, Verdict::merged, by);
+    if (shell_left) {
+        skb_release_all(k, index);
+    }
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
+void dev_kfree_skb_any(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, any_context_free(k.profile()), packet);
+    Call kfree(k, k.profile() == Profile::v5_10 ? fn::kfree_skb : fn::kfree_skb_reason, packet);
+    if (skb_unref(k, index)) {
+        __kfree_skb(k, index, by);
+    }
 }
 
 void __consume_stateless_skb(Kernel& k, SkbIndex index, FunctionId by)

@@ -8,6 +8,7 @@
 #include "core/kernel/filter.h"
 #include "core/kernel/mib.h"
 #include "core/kernel/netfilter/rules.h"
+#include "core/kernel/nic.h"
 #include "core/kernel/packet_sock.h"
 #include "core/kernel/skb_head.h"
 #include "core/kernel/tcp.h"
@@ -55,6 +56,20 @@ struct Destination {
     bool valid = false;
 };
 
+/// struct napi_gro_cb: what GRO knows of an skb while it looks at it or holds it.
+struct GroCb {
+    std::uint32_t data_offset = 0; ///< of the header that the next callback looks at, from skb->data
+    std::uint64_t age = 0;         ///< jiffy in which it was held
+    std::uint16_t count = 0;       ///< segments merged in it
+    std::uint16_t flush_id = 0;    ///< IP id does not follow: what tcp_gro_receive() tests
+    std::uint8_t last_frags = 0;   ///< fragments of the last skb of a held packet's chain
+    bool flush = false;            ///< not to be merged, hand it up
+    bool same_flow = false;
+    bool is_atomic = true;         ///< DF is set
+    bool csum_valid = false;       ///< its checksum has been verified
+    bool free = false;             ///< its data has moved: the shell is left to free
+};
+
 /// struct sk_buff, with the buffer it owns.
 struct SkBuff {
     PacketId packet = PacketId::none;
@@ -70,7 +85,10 @@ struct SkBuff {
     IpSummed ip_summed = IpSummed::none;
     bool checksum_verified = false; ///< csum_valid: software has looked at it
     DeviceIndex device = nothing;
-    std::uint32_t hash = 0;
+    std::uint32_t hash = 0;          ///< flow hash; 0: not computed yet
+    std::uint16_t queue_mapping = 0; ///< transmit queue
+    std::int16_t rx_queue = -1;      ///< receive queue it came in by; -1: not recorded
+    GroCb gro;
     std::uint8_t priority = 0;
     Destination dst;
     SocketIndex sk = nothing;  ///< whose send buffer it is charged to
@@ -92,7 +110,7 @@ inline constexpr std::uint8_t SKB_GSO_TCPV4 = 1;
 
 // ---- devices ------------------------------------------------------------------------------------------------------------
 
-enum class DeviceKind : std::uint8_t { loopback, e1000 };
+enum class DeviceKind : std::uint8_t { loopback, e1000, e1000e, virtio_net, veth };
 
 /// pfifo_fast (net/sched/sch_generic.c): three bands, strict priority. noqueue: no bands are used.
 struct Qdisc {
@@ -107,21 +125,7 @@ struct Qdisc {
     std::size_t length() const { return bands[0].size() + bands[1].size() + bands[2].size() + requeued.size(); }
 };
 
-/// A frame lying in a receive descriptor.
-struct RxSlot {
-    PacketId packet = PacketId::none;
-    std::vector<std::uint8_t> frame;
-    SimTime visible_from;
-};
-
-struct TxSlot {
-    SkbIndex skb = nothing; ///< the last descriptor of a packet owns its skb
-    bool done = false;      ///< DD: the hardware has sent it
-    bool context = false;   ///< a context descriptor (checksum offload)
-    SimTime done_at = never;
-};
-
-/// drivers/net/ethernet/intel/e1000: what of the hardware and its driver's private data matters here.
+/// drivers/net/ethernet/intel/e1000 and e1000e: what of the hardware and its driver's private data matters here.
 struct E1000 {
     std::uint32_t rx_ring_size = 256, tx_ring_size = 256; ///< E1000_DEFAULT_RXD/TXD
     std::uint32_t copybreak = 256;
@@ -129,18 +133,18 @@ struct E1000 {
     std::uint32_t rx_available = 0;    ///< empty descriptors that the hardware owns
     std::uint32_t rx_to_refill = 0;    ///< cleaned, not yet given back
     Fifo<TxSlot> tx;             ///< from next_to_clean to next_to_use
-    SimTime tx_wire_free;              ///< the wire is busy until then
-    bool interrupts_masked = false;
+    bool interrupts_masked = false;    ///< IMC; of e1000e with MSI-X: the receive vector
     bool cause = false;                ///< ICR: something to tell
     bool line_asserted = false;        ///< delivered to the CPU, not handled yet
+    bool tx_interrupt_masked = false;  ///< e1000e: the transmit vector …
+    bool tx_cause = false;             ///< … has something to tell …
+    bool tx_line_asserted = false;     ///< … and was delivered
     NapiIndex napi = nothing;
-    std::uint64_t bits_per_second = 1'000'000'000;
     bool rx_checksum = true;           ///< the hardware checks TCP and UDP checksums
-    bool promiscuous = false;          ///< frames for others come up, too
-    bool stopped = false;              ///< netif_stop_queue
-    QueueId rx_queue{}, tx_queue{}, wire_queue{};
-    std::int32_t peer_device = nothing; ///< the wire's other end: a device, or
-    std::int32_t station = nothing;     ///< … a station
+    std::uint64_t coalesce_usecs = 0;  ///< ethtool -C rx-usecs: least time between two interrupts; 0: none
+    SimTime next_interrupt;            ///< not before …
+    bool throttle_armed = false;       ///< … and the hardware will try then
+    QueueId rx_queue{}, tx_queue{};
 };
 
 struct InterfaceAddress {
@@ -158,8 +162,16 @@ struct NetDevice {
     std::uint32_t mtu = 1500;
     std::vector<InterfaceAddress> addresses;
     bool tx_checksum = true; ///< NETIF_F_HW_CSUM or IP_CSUM
+    bool up = true;          ///< IFF_UP
+    bool gro = true;         ///< NETIF_F_GRO (ethtool -K gro)
+    bool promiscuous = false; ///< frames for others come up, too
     Qdisc qdisc;
-    E1000 e1000;
+    std::vector<NetdevQueue> tx_queues{1}; ///< real_num_tx_queues of them
+    std::vector<NetdevRxQueue> rx_queues{1};
+    Link link;               ///< of devices with a wire
+    E1000 e1000;             ///< of e1000 and e1000e
+    VirtioNet virtio;        ///< of virtio_net
+    DeviceIndex veth_peer = nothing;
     std::uint32_t irq_cpu = 0; ///< within its host
     std::vector<std::int32_t> ptype_all; ///< taps of this device: rows of World::packet_socks, the newest first
     std::array<std::uint64_t, device_stat_count> stats{};
@@ -168,12 +180,17 @@ struct NetDevice {
 
 /// struct napi_struct. The backlog of a CPU is one of them.
 struct Napi {
+    /// napi->poll
+    enum class Poll : std::uint8_t { process_backlog, e1000_clean, e1000e_poll, virtnet_poll, virtnet_poll_tx } poll = Poll::process_backlog;
     DeviceIndex device = nothing; ///< nothing: a backlog
+    std::uint32_t queue = 0;      ///< of the device: which pair
     std::uint32_t cpu = 0;        ///< of a backlog
     bool scheduled = false;       ///< NAPI_STATE_SCHED
     bool missed = false;          ///< NAPI_STATE_MISSED
     std::uint32_t weight = 64;    ///< NAPI_POLL_WEIGHT
+    std::vector<SkbIndex> gro_hash[8]; ///< held skbs by flow hash (GRO_HASH_BUCKETS), the youngest first
     std::vector<SkbIndex> rx_list; ///< GRO_NORMAL skbs, waiting for their batch
+    std::uint32_t rx_count = 0;    ///< segments in it
     QueueId rx_list_queue{};
 };
 
@@ -269,7 +286,6 @@ struct PollRun {
     std::uint32_t work = 0;
     enum class Phase : std::uint8_t { begin, packets, complete } phase = Phase::begin;
     OpenCalls calls; ///< napi_poll, __napi_poll, the driver's poll, its receive loop
-    Fifo<SkbIndex> process_queue; ///< of process_backlog
 };
 
 struct NetRxRun {
@@ -338,6 +354,7 @@ private:
 struct PendingIrq {
     enum class Kind : std::uint8_t { device, timer, rps_ipi } kind = Kind::device;
     std::int32_t index = nothing; ///< of a device: its row; of an RPS IPI: the backlog's napi
+    std::uint32_t vector = 0;     ///< of a device: which of its interrupts (MSI-X)
 };
 
 /// Handlers in timer.cpp. Those marked hard run in the timer interrupt itself (hrtimers), the others in TIMER_SOFTIRQ.
@@ -381,12 +398,16 @@ struct Cpu {
     SimTime slice_end;
     std::int32_t ksoftirqd = nothing;
     Fifo<NapiIndex> poll_list;
-    Fifo<SkbIndex> input_pkt_queue;
+    Fifo<SkbIndex> input_pkt_queue, process_queue;
+    std::vector<std::uint32_t> rps_ipi_list; ///< CPUs (rows) whose backlog this one has scheduled and not yet told
+    FlowLimit flow_limit;
+    bool in_net_rx_action = false;           ///< 6.12: a NAPI scheduled meanwhile needs no softirq raised
     NapiIndex backlog = nothing;
     QueueId backlog_queue{};
     Fifo<SocketIndex> tsq_tasklet; ///< TCP sockets whose packets have left the device (tcp_tasklet_func)
     Fifo<SkbIndex> defer_list;     ///< read by other CPUs, to be freed by this one, which allocated them
     Fifo<DeviceIndex> output_queue; ///< qdiscs to restart in net_tx_action
+    std::vector<SkbIndex> completion_queue; ///< sent skbs that a hard interrupt gave back, freed in net_tx_action
     Fifo<PendingIrq> pending_irqs;
     Fifo<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
     Lane lane;
@@ -456,7 +477,8 @@ struct DeviceEvent {
         frame_leaves,        ///< index: station; the frame
         frame_enters_wire,   ///< index: device at the far end; the frame, whose turn on the wire it is
         frame_arrives,       ///< index: device; the frame, and its packet
-        tx_done,             ///< index: device
+        tx_done,             ///< index: device; argument: its queue
+        throttle_over,       ///< index: device; argument: its interrupt
         task_wakes,          ///< index: task
         timer,               ///< timer, index, argument; cpu: where; generation: order
     } kind{};
@@ -532,6 +554,7 @@ struct Host {
     NetIndex init_net = 0;
     std::uint32_t first_cpu = 0, cpus = 1;
     std::vector<std::int32_t> ptype_all; ///< taps of all devices: rows of World::packet_socks, the newest first
+    bool rps_needed = false; ///< some receive queue has an RPS map
     std::array<CounterId, softnet_stat_count> softnet_ids{};
 };
 
