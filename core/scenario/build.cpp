@@ -2,7 +2,7 @@
 
 #include "core/catalog/catalog.h"
 #include "core/catalog/stage_ids.h"
-#include "core/kernel/functions.h"
+#include "core/kernel/drivers/driver.h"
 #include "core/scenario/model_source.h"
 #include "core/scenario/sysctls.h"
 
@@ -168,7 +168,7 @@ private:
         DeviceRecord record;
         record.name = device.name;
         record.host = current().id;
-        record.driver = device.kind == DeviceKind::loopback ? "loopback" : "e1000";
+        record.driver = netdev_ops(device.kind).driver;
         record.mac = device.mac.bytes;
         record.mtu = device.mtu;
         device.id = trace_.add_device(record);
@@ -211,29 +211,95 @@ private:
         device.irq_cpu = from.irq_cpu;
         device.qdisc.limit = from.txqueuelen;
         device.qdisc.queue = add_queue(from.name + " pfifo_fast", QueueKind::qdisc, room(stage::qdisc), from.txqueuelen, from.name + ".txqueuelen");
+        device.kind = kind_of(from.driver);
+        device.gro = from.gro;
+        device.promiscuous = from.promiscuous;
+        for (const ScenarioAddress& address : from.addresses) {
+            device.addresses.push_back({address.address, address.prefix});
+        }
+        device.link.bits_per_second = from.rate;
+        device.link.delay = from.delay;
+        device.link.loss_ppm = from.loss_ppm;
+        const auto row = static_cast<DeviceIndex>(world_.devices.size());
+        if (device.kind == DeviceKind::veth) {
+            device.qdisc.noqueue = true;
+        } else {
+            device.link.wire_queue = add_queue(from.name + " wire", QueueKind::wire, room(stage::nic_rx_ring), 0, "");
+        }
+        if (device.kind == DeviceKind::virtio_net) {
+            furnish_virtio(device, from, row);
+        } else if (device.kind != DeviceKind::veth) {
+            furnish_e1000(device, from, row);
+        }
+        set_rps(device, from.rps_cpus);
+        put(std::move(device));
+        for (const ScenarioAddress& address : from.addresses) {
+            add_address(row, address);
+        }
+    }
+
+    static DeviceKind kind_of(const std::string& driver)
+    {
+        for (const DeviceKind kind : {DeviceKind::e1000, DeviceKind::e1000e, DeviceKind::virtio_net, DeviceKind::veth}) {
+            if (netdev_ops(kind).driver == driver) {
+                return kind;
+            }
+        }
+        return DeviceKind::e1000;
+    }
+
+    NapiIndex add_napi(Napi::Poll poll, DeviceIndex device, std::uint32_t queue, const std::string& name)
+    {
+        Napi napi;
+        napi.poll = poll;
+        napi.device = device;
+        napi.queue = queue;
+        if (!name.empty()) {
+            napi.rx_list_queue = add_queue(name, QueueKind::gro_list, room(stage::gro),
+                                           static_cast<std::uint64_t>(net().sysctl.gro_normal_batch), "net.core.gro_normal_batch");
+        }
+        world_.napis.push_back(std::move(napi));
+        return static_cast<NapiIndex>(world_.napis.size() - 1);
+    }
+
+    void furnish_e1000(NetDevice& device, const ScenarioDevice& from, DeviceIndex row)
+    {
         E1000& nic = device.e1000;
         nic.rx_ring_size = from.rx_ring;
         nic.tx_ring_size = from.tx_ring;
         nic.rx_available = from.rx_ring - 1; // E1000_DESC_UNUSED: one always stays empty
         nic.copybreak = from.copybreak;
-        nic.bits_per_second = from.rate;
         nic.rx_checksum = from.rx_checksum;
-        nic.promiscuous = from.promiscuous;
+        nic.coalesce_usecs = from.rx_usecs;
         nic.rx_queue = add_queue(from.name + " RX ring", QueueKind::rx_ring, room(stage::nic_rx_ring), from.rx_ring, from.name + ".rx_ring");
         nic.tx_queue = add_queue(from.name + " TX ring", QueueKind::tx_ring, room(stage::nic_tx_ring), from.tx_ring, from.name + ".tx_ring");
-        nic.wire_queue = add_queue(from.name + " wire", QueueKind::wire, room(stage::nic_rx_ring), 0, "");
-        nic.napi = static_cast<NapiIndex>(world_.napis.size());
-        Napi napi;
-        napi.rx_list_queue = add_queue(from.name + " rx_list", QueueKind::gro_list, room(stage::gro),
-                                       static_cast<std::uint64_t>(net().sysctl.gro_normal_batch), "net.core.gro_normal_batch");
-        for (const ScenarioAddress& address : from.addresses) {
-            device.addresses.push_back({address.address, address.prefix});
+        nic.napi = add_napi(device.kind == DeviceKind::e1000 ? Napi::Poll::e1000_clean : Napi::Poll::e1000e_poll, row, 0, from.name + " rx_list");
+    }
+
+    void furnish_virtio(NetDevice& device, const ScenarioDevice& from, DeviceIndex row)
+    {
+        virtnet_probe(device, from.queues, from.rx_ring, from.tx_ring);
+        device.virtio.rx_checksum = from.rx_checksum;
+        for (std::uint32_t queue = 0; queue < from.queues; ++queue) {
+            VirtioPair& pair = device.virtio.pairs[queue];
+            const std::string which = from.queues == 1 ? "" : fmt::format(" {}", queue);
+            pair.irq_cpu = (from.irq_cpu + queue) % current().cpus;
+            pair.rx.queue = add_queue(from.name + " RX ring" + which, QueueKind::rx_ring, room(stage::nic_rx_ring), from.rx_ring, from.name + ".rx_ring");
+            pair.tx.queue = add_queue(from.name + " TX ring" + which, QueueKind::tx_ring, room(stage::nic_tx_ring), from.tx_ring, from.name + ".tx_ring");
+            pair.rx.napi = add_napi(Napi::Poll::virtnet_poll, row, queue, from.name + " rx_list" + which);
+            pair.tx.napi = add_napi(Napi::Poll::virtnet_poll_tx, row, queue, "");
         }
-        const DeviceIndex row = put(std::move(device));
-        napi.device = row;
-        world_.napis.push_back(napi);
-        for (const ScenarioAddress& address : from.addresses) {
-            add_address(row, address);
+    }
+
+    void set_rps(NetDevice& device, const std::vector<std::uint64_t>& masks)
+    {
+        for (std::size_t queue = 0; queue < masks.size() && queue < device.rx_queues.size(); ++queue) {
+            for (std::uint16_t cpu = 0; cpu < current().cpus; ++cpu) {
+                if (((masks[queue] >> cpu) & 1) != 0) {
+                    device.rx_queues[queue].rps_cpus.push_back(cpu);
+                    current().rps_needed = true;
+                }
+            }
         }
     }
 
@@ -375,18 +441,24 @@ private:
 
     void connect_link(DeviceIndex row, const std::string& link)
     {
-        E1000& nic = world_.devices[static_cast<std::size_t>(row)].e1000;
+        NetDevice& mine = world_.devices[static_cast<std::size_t>(row)];
         for (std::size_t station = 0; station < world_.stations.size(); ++station) {
-            if (world_.stations[station].name == link) {
-                nic.station = static_cast<std::int32_t>(station);
+            if (world_.stations[station].name == link && mine.kind != DeviceKind::veth) {
+                mine.link.station = static_cast<std::int32_t>(station);
                 world_.stations[station].device = row;
             }
         }
         for (std::size_t other = 0; other < world_.devices.size(); ++other) {
-            const NetDevice& device = world_.devices[other];
-            if (net_names_[device.net] + "." + device.name == link) {
-                nic.peer_device = static_cast<DeviceIndex>(other);
-                world_.devices[other].e1000.peer_device = row; // a cable has two ends
+            NetDevice& device = world_.devices[other];
+            if (net_names_[device.net] + "." + device.name != link) {
+                continue;
+            }
+            if (mine.kind == DeviceKind::veth) {
+                mine.veth_peer = static_cast<DeviceIndex>(other);
+                device.veth_peer = row;
+            } else {
+                mine.link.peer_device = static_cast<DeviceIndex>(other);
+                device.link.peer_device = row; // a cable has two ends
             }
         }
     }

@@ -69,7 +69,23 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     put_unless(out, "tx_checksum", device.tx_checksum, usual.tx_checksum);
     put_unless(out, "promiscuous", device.promiscuous, usual.promiscuous);
     put_unless(out, "irq_cpu", device.irq_cpu, usual.irq_cpu);
-    put_unless(out, "link", device.link, usual.link);
+    put_unless(out, "queues", device.queues, usual.queues);
+    put_unless(out, "rx_usecs", device.rx_usecs, usual.rx_usecs);
+    put_unless(out, "gro", device.gro, usual.gro);
+    if (device.delay != usual.delay) {
+        put(out, "delay", fmt::format("{}ns", device.delay.ns));
+    }
+    if (device.loss_ppm != 0) {
+        put(out, "loss", fmt::format("{}.{:04}%", device.loss_ppm / 10'000, device.loss_ppm % 10'000));
+    }
+    if (!device.rps_cpus.empty()) {
+        out << YAML::Key << "rps_cpus" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+        for (const std::uint64_t mask : device.rps_cpus) {
+            out << fmt::format("{:x}", mask);
+        }
+        out << YAML::EndSeq;
+    }
+    put_unless(out, device.driver == "veth" ? "peer" : "link", device.link, usual.link);
     out << YAML::EndMap;
 }
 

@@ -105,7 +105,7 @@ std::vector<Knob> ModelSource::knobs() const
         }
     }
     for (const NetDevice& device : world_.devices) {
-        if (device.kind == DeviceKind::e1000) {
+        if (device.kind == DeviceKind::e1000 || device.kind == DeviceKind::e1000e) {
             device_knob(device, ".rx_ring", "RX ring", "Descriptors that the NIC can fill before the driver empties them.", device.e1000.rx_ring_size);
             device_knob(device, ".tx_ring", "TX ring", "Descriptors for frames that the NIC has not sent yet; with checksum offload a datagram takes two.", device.e1000.tx_ring_size);
         }
@@ -235,6 +235,9 @@ void ModelSource::apply(const Command& command)
         }
     }
     for (NetDevice& device : world_.devices) {
+        if (device.kind != DeviceKind::e1000 && device.kind != DeviceKind::e1000e) {
+            continue; // the rings of the others have the size that they were made with
+        }
         if (device.name + ".rx_ring" == command.key || device.name + ".tx_ring" == command.key) {
             resize_ring(k, device, command.key.ends_with(".rx_ring"), static_cast<std::uint32_t>(command.value));
         }

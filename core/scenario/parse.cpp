@@ -22,6 +22,49 @@ constexpr std::size_t largest_file = 1 << 20; // a scenario is a page, not a boo
 
 using namespace yaml;
 
+/// A mask as sysfs shows it ("3", "ff", "1,00000000"), for all receive queues or, in a list, for each of them.
+std::vector<std::uint64_t> read_rps_cpus(const YAML::Node& node, std::uint32_t queues, std::uint32_t cpus)
+{
+    const auto mask = [&](const YAML::Node& n) {
+        std::string text = scalar(n, "rps_cpus");
+        std::erase(text, ',');
+        std::uint64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+        const bool too_many = cpus < 64 && (value >> cpus) != 0;
+        if (text.empty() || error != std::errc{} || end != text.data() + text.size() || too_many) {
+            complain(n, fmt::format("rps_cpus must be a hexadecimal mask of the host's {} CPUs, not '{}'", cpus, scalar(n, "rps_cpus")), "such as 2: CPU 1");
+        }
+        return value;
+    };
+    if (!node.IsSequence()) {
+        return std::vector<std::uint64_t>(queues, mask(node));
+    }
+    if (node.size() > queues) {
+        complain(node, fmt::format("{} masks for {} receive queues", node.size(), queues));
+    }
+    std::vector<std::uint64_t> masks;
+    for (const YAML::Node& one : node) {
+        masks.push_back(mask(one));
+    }
+    masks.resize(queues, 0);
+    return masks;
+}
+
+/// "0.5%" or "0.5": percent. In frames of a million.
+std::uint32_t read_loss(const YAML::Node& node)
+{
+    std::string text = scalar(node, "loss");
+    if (text.ends_with('%')) {
+        text.pop_back();
+    }
+    char* end = nullptr;
+    const double percent = std::strtod(text.c_str(), &end);
+    if (end == text.c_str() || *end != '\0' || !(percent >= 0 && percent <= 100)) {
+        complain(node, fmt::format("loss must be a share such as 0.5%, not '{}'", scalar(node, "loss")), "0% … 100%");
+    }
+    return static_cast<std::uint32_t>(percent * 10'000 + 0.5);
+}
+
 ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
 {
     ScenarioDevice device;
@@ -38,8 +81,9 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
         .key("driver",
              [&](const YAML::Node& n) {
                  device.driver = scalar(n, "driver");
-                 if (device.driver != "e1000") {
-                     complain(n, fmt::format("driver '{}' is not modelled", device.driver), "e1000; every host has lo by itself");
+                 constexpr std::string_view drivers[] = {"e1000", "e1000e", "virtio_net", "veth"};
+                 if (std::ranges::find(drivers, device.driver) == std::end(drivers)) {
+                     complain(n, fmt::format("driver '{}' is not modelled", device.driver), "e1000, e1000e, virtio_net or veth; every host has lo by itself");
                  }
              })
         .key("mac", [&](const YAML::Node& n) { device.mac = mac(n), has_mac = true; })
@@ -58,7 +102,26 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
         .key("tx_checksum", [&](const YAML::Node& n) { device.tx_checksum = boolean(n, "tx_checksum"); })
         .key("promiscuous", [&](const YAML::Node& n) { device.promiscuous = boolean(n, "promiscuous"); })
         .key("irq_cpu", [&](const YAML::Node& n) { device.irq_cpu = static_cast<std::uint32_t>(integer(n, "irq_cpu", 0, host.cpus - 1)); })
+        .key("queues",
+             [&](const YAML::Node& n) {
+                 device.queues = static_cast<std::uint32_t>(integer(n, "queues", 1, 16));
+                 if (device.queues > 1 && device.driver != "virtio_net") {
+                     complain(n, fmt::format("{} has one pair of queues", device.driver), "virtio_net can have several");
+                 }
+             })
+        .key("rx_usecs", [&](const YAML::Node& n) { device.rx_usecs = static_cast<std::uint32_t>(integer(n, "rx_usecs", 0, 100000)); })
+        .key("gro", [&](const YAML::Node& n) { device.gro = boolean(n, "gro"); })
+        .key("rps_cpus", [&](const YAML::Node& n) { device.rps_cpus = read_rps_cpus(n, device.queues, host.cpus); })
+        .key("delay", [&](const YAML::Node& n) { device.delay = duration(n, "delay"); })
+        .key("loss", [&](const YAML::Node& n) { device.loss_ppm = read_loss(n); })
         .key("link", [&](const YAML::Node& n) { device.link = name_of(n, "link"); })
+        .key("peer",
+             [&](const YAML::Node& n) {
+                 device.link = name_of(n, "peer");
+                 if (device.driver != "veth") {
+                     complain(n, fmt::format("{} has no peer", device.driver), "a veth has; other devices have a link");
+                 }
+             })
         .done();
     if (!has_mac) {
         // Locally administered, from the names: the same in every run.
@@ -269,6 +332,32 @@ ScenarioStation read_station(const YAML::Node& node)
     return station;
 }
 
+/// The machine that a host of the scenario is, or is a namespace of.
+const std::string& machine_of(const ScenarioHost& host)
+{
+    return host.namespace_of.empty() ? host.name : host.namespace_of;
+}
+
+/// A veth's peer is another veth of the same machine, and that one's peer, if it names one, is this.
+void check_veth(const YAML::Node& at, const Scenario& scenario, std::size_t h, std::size_t d)
+{
+    const ScenarioHost& mine = scenario.hosts[h];
+    const std::string name = mine.name + "." + mine.devices[d].name;
+    const std::string& peer = mine.devices[d].link;
+    for (const ScenarioHost& host : scenario.hosts) {
+        for (const ScenarioDevice& device : host.devices) {
+            if (host.name + "." + device.name != peer || name == peer) {
+                continue;
+            }
+            if (device.driver != "veth" || machine_of(host) != machine_of(mine) || (!device.link.empty() && device.link != name)) {
+                complain(at, fmt::format("'{}' cannot be the peer of '{}'", peer, name), "two veths of one machine name each other");
+            }
+            return;
+        }
+    }
+    complain(at, fmt::format("peer '{}' is not there", peer), "name another veth as host.device");
+}
+
 void check_links(const YAML::Node& root, const Scenario& scenario)
 {
     std::set<std::string> ends;
@@ -278,11 +367,17 @@ void check_links(const YAML::Node& root, const Scenario& scenario)
             if (link.empty()) {
                 continue;
             }
-            const YAML::Node at = root["hosts"][h]["devices"][d]["link"];
+            const bool veth = scenario.hosts[h].devices[d].driver == "veth";
+            const YAML::Node device_node = root["hosts"][h]["devices"][d];
+            const YAML::Node at = device_node["peer"] ? device_node["peer"] : device_node["link"];
+            if (veth) {
+                check_veth(at, scenario, h, d);
+                continue;
+            }
             bool found = std::ranges::find(scenario.stations, link, &ScenarioStation::name) != scenario.stations.end();
             for (const ScenarioHost& host : scenario.hosts) {
                 for (const ScenarioDevice& device : host.devices) {
-                    found = found || host.name + "." + device.name == link;
+                    found = found || (device.driver != "veth" && host.name + "." + device.name == link);
                 }
             }
             if (!found || link == scenario.hosts[h].name + "." + scenario.hosts[h].devices[d].name) {

@@ -24,7 +24,7 @@ struct ScenarioAddress {
 /// An Ethernet device of a host. Ranges are those of the e1000 driver (drivers/net/ethernet/intel/e1000/e1000.h).
 struct ScenarioDevice {
     std::string name = "eth0";
-    std::string driver = "e1000";
+    std::string driver = "e1000"; ///< e1000, e1000e, virtio_net or veth
     MacAddress mac;
     std::vector<ScenarioAddress> addresses;
     std::uint32_t mtu = 1500;            ///< 576 … 1500 bytes
@@ -37,7 +37,13 @@ struct ScenarioDevice {
     bool tx_checksum = true;
     bool promiscuous = false;
     std::uint32_t irq_cpu = 0; ///< within the host
-    std::string link;          ///< a station's name, or "host.device"; empty: no cable
+    std::uint32_t queues = 1;  ///< 1 … 16 pairs of queues; more than one: virtio_net only
+    std::uint32_t rx_usecs = 0; ///< 0 … 100000: least time between two interrupts (e1000, e1000e); 0: each frame asks for one
+    bool gro = true;
+    std::vector<std::uint64_t> rps_cpus; ///< CPU mask of each receive queue, as in rps_cpus; none or 0: RPS is off
+    Duration delay{500};       ///< of the cable, one way
+    std::uint32_t loss_ppm = 0; ///< 0 … 1000000: frames of a million that the cable loses, towards this device
+    std::string link;          ///< a station's name, or "host.device" (veth: its peer); empty: no cable
     bool operator==(const ScenarioDevice&) const = default;
 };
 

@@ -11,7 +11,7 @@ using test::ModelRun;
 using test::send_scenario;
 
 const std::vector<std::string> interrupt_and_softirq = {
-    "handle_edge_irq", "handle_irq_event", "handle_irq_event_percpu", "__handle_irq_event_percpu", "e1000_intr",
+    "handle_fasteoi_irq", "handle_irq_event", "handle_irq_event_percpu", "__handle_irq_event_percpu", "e1000_intr",
     "napi_schedule_prep", "__napi_schedule", "____napi_schedule", "raise_softirq_irqoff", "__raise_softirq_irqoff",
     "irq_exit_rcu", "__irq_exit_rcu", "invoke_softirq", "__do_softirq", "handle_softirqs", "net_rx_action", "napi_poll",
     "__napi_poll", "e1000_clean", "e1000_clean_tx_irq"};
@@ -59,7 +59,7 @@ TEST(ReceivePath, JourneyOfABurstsLastDatagramHoldsItsOwnPollOnly)
     EXPECT_EQ(std::ranges::count(path, "net_rx_action"), 1);
     EXPECT_EQ(std::ranges::count(path, "e1000_clean"), 1);
     EXPECT_EQ(std::ranges::count(path, "e1000_clean_tx_irq"), 1);
-    EXPECT_EQ(std::ranges::count(path, "handle_edge_irq"), 1);
+    EXPECT_EQ(std::ranges::count(path, "handle_fasteoi_irq"), 1);
     EXPECT_EQ(first_missing(path, joined({receive_upwards, application_reads})), "udp_v4_early_demux") << "it used the route hint instead";
 }
 
@@ -85,11 +85,18 @@ TEST(ReceivePath, ReaderAsleepInRecvfromWaitsForMorePackets)
 
 TEST(ReceivePath, UncheckedDatagramIsSummedWhileItIsCopied)
 {
-    const ModelRun run(receive_scenario("count: 1, size: 200", "", "", "rx_checksum: false"));
+    const ModelRun run(receive_scenario("count: 1, size: 200", "", "", "rx_checksum: false, gro: false"));
     EXPECT_TRUE(run.calls(1, "skb_copy_and_csum_datagram_msg"));
     // Up to 76 bytes are summed at once in __udp4_lib_rcv.
-    const ModelRun small(receive_scenario("count: 1, size: 68", "", "", "rx_checksum: false"));
+    const ModelRun small(receive_scenario("count: 1, size: 68", "", "", "rx_checksum: false, gro: false"));
     EXPECT_TRUE(small.calls(1, "copy_linear_skb"));
+}
+
+TEST(ReceivePath, GroHasSummedWhatTheNicDidNotSoRecvmsgOnlyCopies)
+{
+    const ModelRun run(receive_scenario("count: 1, size: 200", "", "", "rx_checksum: false"));
+    EXPECT_FALSE(run.calls(1, "skb_copy_and_csum_datagram_msg"));
+    EXPECT_TRUE(run.calls(1, "copy_linear_skb"));
 }
 
 TEST(ReceivePath, LaterPacketsOfAListReuseTheRouteHint)
@@ -136,12 +143,20 @@ const std::vector<std::string> completion = {
 
 TEST(SendPath, WarmNeighbourFollowsTheSourceFromSendtoToCompletion)
 {
-    const ModelRun run(send_scenario());
+    const ModelRun run(send_scenario("count: 3, gap: 200us"));
     const auto wanted = joined({send_downwards, {"neigh_output", "neigh_hh_output"}, device_and_driver, {"e1000_intr"}, completion});
-    EXPECT_EQ(first_missing(run.path(1), wanted), "");
-    EXPECT_FALSE(run.calls(1, "__neigh_create"));
-    EXPECT_FALSE(run.calls(1, "dev_qdisc_enqueue")) << "an empty pfifo_fast is bypassed";
-    EXPECT_FALSE(run.calls(1, "net_tx_action")) << "completion runs in NET_RX";
+    EXPECT_EQ(first_missing(run.path(3), wanted), "");
+    EXPECT_FALSE(run.calls(3, "__neigh_create"));
+    EXPECT_FALSE(run.calls(3, "dev_qdisc_enqueue")) << "an empty pfifo_fast is bypassed";
+    EXPECT_FALSE(run.calls(3, "net_tx_action")) << "completion runs in NET_RX";
+}
+
+TEST(SendPath, VeryFirstPacketGoesOverTheByteLimitOfBqlAndItsCompletionSchedulesTheQueue)
+{
+    const ModelRun run(send_scenario("count: 2, gap: 200us"));
+    EXPECT_TRUE(run.calls(1, "netif_schedule_queue")) << "the limit begins at 0";
+    EXPECT_TRUE(run.calls(1, "net_tx_action"));
+    EXPECT_FALSE(run.calls(2, "netif_schedule_queue")) << "it has learned what one packet needs";
 }
 
 TEST(SendPath, ColdNeighbourParksTheDatagramUntilTheReplyReleasesIt)

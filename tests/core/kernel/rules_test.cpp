@@ -169,11 +169,21 @@ TEST(Softirq, QuietTrafficNeverWakesKsoftirqd)
 
 TEST(TxRing, FullRingStopsTheQueueAndTheQdiscKeepsThePackets)
 {
-    const ModelRun run(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "tx_ring: 48, rate: 10mbit"));
-    EXPECT_GT(run.calls_anywhere(fn::__e1000_maybe_stop_tx), 0U);
+    const ModelRun run(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "driver: virtio_net, tx_ring: 64, rate: 10mbit"));
+    EXPECT_GT(run.counter("eth0.tx_stopped"), 0U);
     EXPECT_GT(run.calls_anywhere(fn::dev_qdisc_enqueue), 0U);
     EXPECT_GT(run.calls_anywhere(fn::net_tx_action), 0U) << "the woken queue runs in NET_TX";
     EXPECT_EQ(run.count(Verdict::sent), 200U);
+}
+
+TEST(Bql, HoldsTheE1000BackLongBeforeItsRingIsFull)
+{
+    const ModelRun run(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "rate: 10mbit"));
+    EXPECT_EQ(run.calls_anywhere(fn::__e1000_maybe_stop_tx), 0U);
+    EXPECT_GT(run.calls_anywhere(fn::netif_schedule_queue), 0U);
+    EXPECT_GT(run.calls_anywhere(fn::dev_qdisc_enqueue), 0U);
+    EXPECT_EQ(run.count(Verdict::sent), 200U);
+    EXPECT_LT(run.world().devices[1].tx_queues[0].dql.limit, 20000U) << "a dozen full frames, not the ring's 256";
 }
 
 TEST(Qdisc, FullBandDropsWithQdiscDropAndSendtoDoesNotNotice)
