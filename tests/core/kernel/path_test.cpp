@@ -154,9 +154,8 @@ TEST(SendPath, WarmNeighbourFollowsTheSourceFromSendtoToCompletion)
 TEST(SendPath, VeryFirstPacketGoesOverTheByteLimitOfBqlAndItsCompletionSchedulesTheQueue)
 {
     const ModelRun run(send_scenario("count: 2, gap: 200us"));
-    EXPECT_TRUE(run.calls(1, "netif_schedule_queue")) << "the limit begins at 0";
-    EXPECT_TRUE(run.calls(1, "net_tx_action"));
-    EXPECT_FALSE(run.calls(2, "netif_schedule_queue")) << "it has learned what one packet needs";
+    EXPECT_TRUE(run.calls(1, "net_tx_action")) << "the limit begins at 0";
+    EXPECT_EQ(run.calls_anywhere(fn::netif_schedule_queue), 1U) << "then it has learned what one packet needs";
 }
 
 TEST(SendPath, ColdNeighbourParksTheDatagramUntilTheReplyReleasesIt)
