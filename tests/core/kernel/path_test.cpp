@@ -54,7 +54,7 @@ TEST(ReceivePath, SmallDatagramFollowsTheSourceFromInterruptToRecvmsg)
 
 TEST(ReceivePath, JourneyOfABurstsLastDatagramHoldsItsOwnPollOnly)
 {
-    const ModelRun run(receive_scenario("count: 64, gap: 2us"));
+    const ModelRun run("cost_scale: 5\n" + receive_scenario("count: 64, gap: 2us"));
     const auto path = run.path(64);
     EXPECT_EQ(std::ranges::count(path, "net_rx_action"), 1);
     EXPECT_EQ(std::ranges::count(path, "e1000_clean"), 1);
@@ -113,7 +113,7 @@ TEST(ReceivePath, LaterPacketsOfAListReuseTheRouteHint)
 
 TEST(ReceivePath, GroComesBeforeTheListGoesUp)
 {
-    const ModelRun run(receive_scenario("count: 3, gap: 0us"));
+    const ModelRun run("cost_scale: 5\n" + receive_scenario("count: 3, gap: 0us"));
     // All napi_gro_receive of a batch, then all __netif_receive_skb_core.
     std::vector<std::string> order;
     for (std::size_t at = 0; at < run.trace().size(); ++at) {

@@ -146,7 +146,7 @@ TEST(Napi, PollStopsAtItsWeightAndIsPolledAgain)
 
 TEST(NetRx, SpentBudgetCountsATimeSqueezeAndRaisesTheSoftirqAgain)
 {
-    const ModelRun run(receive_scenario("count: 200, gap: 0us", "", "    sysctls: {net.core.netdev_budget: 4}\n"));
+    const ModelRun run("cost_scale: 5\n" + receive_scenario("count: 200, gap: 0us", "", "    sysctls: {net.core.netdev_budget: 4}\n"));
     EXPECT_GT(run.counter("softnet_stat.time_squeeze"), 0U);
     EXPECT_EQ(run.count(Verdict::delivered) + run.count(Verdict::dropped), 200U);
 }
