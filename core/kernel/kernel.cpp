@@ -9,21 +9,34 @@ namespace skbscope::kernel {
 
 // ---- calls and events ----------------------------------------------------------------------------------------------------
 
-void Kernel::close_merged(const OpenHandle& call)
+void Kernel::close_late(const OpenHandle& call)
 {
-    Cpu& on = cpu();
-    const auto out = on.lane.open_ordinals.find(call.sequence);
-    if (out == on.lane.open_ordinals.end()) {
+    // Whoever watched between the two quanta saw the call without its end. The exit hangs on the quanta alone, not on when
+    // the lanes were merged: a run comes out the same however it was stepped.
+    Lane& lane = cpu().lane;
+    const std::uint32_t duration = duration_since(call.start);
+    if (lane.holds(call.sequence)) {
+        lane.at(call.sequence).duration_ns = duration;
+        lane.crossed.push_back(call.sequence);
+    } else if (const auto out = lane.open_ordinals.find(call.sequence); out != lane.open_ordinals.end()) {
+        trace.mutable_event(out->second).duration_ns = duration;
+    } else {
         return;
     }
-    Event& opened = trace.mutable_event(out->second);
-    opened.duration_ns = duration_since(call.start);
-    Event exit = opened;
-    exit.time_ns = on.now.ns;
+    Event& exit = record(EventKind::exit, PacketId::none, FunctionId::none, static_cast<std::uint32_t>(call.sequence));
+    exit.duration_ns = duration;
+}
+
+/// Fills in an exit, the record with that sequence, from its call, which has gone out before it.
+void Kernel::complete_exit(Lane& lane, std::uint64_t sequence, Event& exit)
+{
+    const auto out = lane.open_ordinals.find(sequence - static_cast<std::uint32_t>(static_cast<std::uint32_t>(sequence) - exit.arg));
+    const std::uint64_t at = exit.time_ns;
+    exit = trace[out->second];
+    exit.time_ns = at;
     exit.kind = static_cast<std::uint8_t>(EventKind::exit);
     exit.arg = static_cast<std::uint32_t>(out->second);
-    on.lane.push() = exit;
-    on.lane.open_ordinals.erase(out);
+    lane.open_ordinals.erase(out);
 }
 
 void Kernel::close_all(OpenCalls& calls)
@@ -169,7 +182,7 @@ void Kernel::attribute_since(std::uint64_t sequence, PacketId packet)
             event.packet = to_index(packet);
         }
     };
-    for (std::uint64_t at = std::max(sequence, lane.first_sequence()); at < lane.next_sequence(); ++at) {
+    for (std::uint64_t at = std::max(sequence, lane.quantum); at < lane.next_sequence(); ++at) {
         give(lane.at(at));
     }
 }
@@ -317,6 +330,7 @@ bool pick_task(Kernel& k)
 void Kernel::step_cpu(std::uint32_t row)
 {
     cpu_row = row;
+    cpu().lane.quantum = next_sequence();
     take_interrupts();
     if (!cpu().softirq.empty()) {
         step_softirq(*this);
@@ -357,10 +371,13 @@ void Kernel::merge(SimTime horizon)
             if (event.time_ns >= limit) {
                 break;
             }
-            if (!event.has_end() && event.is_call()) {
+            if (event.is_call() && (!event.has_end() || (!lane.crossed.empty() && std::erase(lane.crossed, sequence + count) > 0))) {
                 lane.open_ordinals.emplace(sequence + count, trace.size());
             }
-            trace.append(event);
+            Event& out = trace.append(event);
+            if (event.event_kind() == EventKind::exit) {
+                complete_exit(lane, sequence + count, out);
+            }
             ++count;
         }
         if (count == 0) {
@@ -393,6 +410,12 @@ void Kernel::run_until(SimTime t)
             step_cpu(static_cast<std::uint32_t>(row));
         }
     }
+}
+
+SimTime Kernel::next_time()
+{
+    const std::int32_t row = next_cpu();
+    return std::min(row == nothing ? never : w.cpus[static_cast<std::size_t>(row)].now, w.next_event);
 }
 
 bool Kernel::idle()

@@ -57,7 +57,7 @@ public:
         on.now += w.costs.of(function);
         return handle;
     }
-    /// Records its return: fills the duration, or writes an exit record if the call's has left the lane.
+    /// Records its return: fills the duration, and writes an exit record if the call began in an earlier quantum.
     void close(const OpenHandle& call)
     {
         Cpu& on = cpu();
@@ -65,8 +65,8 @@ public:
         if (!trace.recording()) {
             return;
         }
-        if (!on.lane.holds(call.sequence)) {
-            close_merged(call);
+        if (call.sequence < on.lane.quantum) {
+            close_late(call);
             return;
         }
         on.lane.at(call.sequence).duration_ns = duration_since(call.start);
@@ -116,6 +116,8 @@ public:
     /// Lets all hardware events up to t happen.
     void run_hardware(SimTime t);
     [[nodiscard]] SimTime next_hardware_event() const { return w.next_event; }
+    /// When the next thing happens by itself; `never`: nothing will.
+    [[nodiscard]] SimTime next_time();
     [[nodiscard]] std::uint64_t random(std::uint64_t below);
 
     // ---- time ------------------------------------------------------------------------------------------------------
@@ -148,12 +150,13 @@ private:
         const auto elapsed = static_cast<std::uint64_t>((cpu().now - start).ns);
         return static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, Event::unknown_duration - 1));
     }
-    void close_merged(const OpenHandle& call); ///< its record has left the lane
+    void close_late(const OpenHandle& call); ///< in a later quantum than it began
     [[nodiscard]] std::int32_t next_cpu();
     void step_cpu(std::uint32_t row);
     void interleave();
     void take_interrupts();
     void merge(SimTime horizon);
+    void complete_exit(Lane& lane, std::uint64_t sequence, Event& exit);
     void put_hardware(const Event& event);
     void counter_changed(CounterId counter, HostId host, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at);
 };

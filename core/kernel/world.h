@@ -342,7 +342,9 @@ public:
         }
     }
 
-    std::map<std::uint64_t, std::uint64_t> open_ordinals; ///< calls that went out with no end yet: sequence, ordinal
+    std::uint64_t quantum = 0;                            ///< sequence of the first record of the current quantum
+    std::vector<std::uint64_t> crossed;                   ///< closed here, but in a later quantum: their exits must find them
+    std::map<std::uint64_t, std::uint64_t> open_ordinals; ///< calls that went out and whose exits have not: sequence, ordinal
 
 private:
     std::vector<Event> events_;

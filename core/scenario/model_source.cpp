@@ -39,20 +39,46 @@ void ModelSource::build()
         event.wire_length = frame.wire_length;
         k.schedule(std::move(event));
     }
-    looked_at_ = SimTime{};
+    line_.snapshots.clear();
+    line_.looked_at = SimTime{};
 }
 
 void ModelSource::advance_to(SimTime t)
 {
-    if (t > looked_at_) {
-        Kernel(world_, trace_).run_until(t);
-        looked_at_ = t;
+    constexpr Duration stride{100'000}; // how often to look whether it is time for a snapshot
+    while (line_.looked_at < t) {
+        SimTime stop = t;
+        if (keeps_snapshots_ && trace_.recording()) {
+            // Where nothing happens for a while, one stride takes us over it.
+            const SimTime next = Kernel(world_, trace_).next_time();
+            stop = std::min(t, next == never ? never : std::max(line_.looked_at, next) + stride);
+        }
+        Kernel(world_, trace_).run_until(stop);
+        line_.looked_at = stop;
+        const std::size_t before = line_.snapshots.empty() ? 0 : line_.snapshots.back()->mark.events;
+        if (keeps_snapshots_ && trace_.recording() && trace_.size() >= before + line_.snapshot_events) {
+            take_snapshot();
+        }
     }
+}
+
+void ModelSource::take_snapshot()
+{
+    if (line_.snapshots.size() == most_snapshots) {
+        // Every second one goes, and half as many come from now on: any run of any length keeps at most so many.
+        std::vector<std::shared_ptr<const Snapshot>> kept;
+        for (std::size_t row = 1; row < line_.snapshots.size(); row += 2) {
+            kept.push_back(std::move(line_.snapshots[row]));
+        }
+        line_.snapshots = std::move(kept);
+        line_.snapshot_events *= 2;
+    }
+    line_.snapshots.push_back(std::make_shared<const Snapshot>(Snapshot{line_.looked_at, world_, trace_.mark(), line_.commands.size()}));
 }
 
 SimTime ModelSource::known_until() const
 {
-    return exhausted() ? std::max(looked_at_ == never ? SimTime{} : looked_at_, trace_.end_time()) : looked_at_;
+    return exhausted() ? std::max(line_.looked_at == never ? SimTime{} : line_.looked_at, trace_.end_time()) : line_.looked_at;
 }
 
 bool ModelSource::exhausted() const
@@ -64,8 +90,8 @@ bool ModelSource::exhausted() const
 void ModelSource::run_to_end(SimTime t)
 {
     constexpr Duration stride{1'000'000};
-    while (!exhausted() && looked_at_ < t) {
-        SimTime next = looked_at_ + stride;
+    while (!exhausted() && line_.looked_at < t) {
+        SimTime next = line_.looked_at + stride;
         if (!world_.events.empty() && std::ranges::none_of(world_.cpus, [](const Cpu& cpu) { return has_work(cpu); })) {
             next = std::max(next, world_.events.front().at);
         }
@@ -73,18 +99,20 @@ void ModelSource::run_to_end(SimTime t)
     }
     if (exhausted()) {
         // What the CPUs did last lies a little behind the last look.
-        SimTime last = looked_at_;
+        SimTime last = line_.looked_at;
         for (const Cpu& cpu : world_.cpus) {
             last = std::max(last, cpu.now);
         }
         Kernel(world_, trace_).run_until(std::min(last, t));
-        looked_at_ = std::max(looked_at_, std::min(last, t));
+        line_.looked_at = std::max(line_.looked_at, std::min(last, t));
     }
 }
 
 void ModelSource::start_over()
 {
-    commands_.clear();
+    line_ = {};
+    stored_.clear();
+    chosen_ = 0;
     ++generation_;
     build();
 }
@@ -134,42 +162,146 @@ std::vector<Action> ModelSource::actions() const
 
 void ModelSource::rewind_to(SimTime at)
 {
-    // A run is cheap and always the same: what a person did before that moment is done again.
-    std::vector<Command> kept;
-    std::ranges::copy_if(commands_, std::back_inserter(kept), [&](const Command& c) { return c.at <= at; });
-    commands_ = std::move(kept);
     ++generation_;
-    build();
-    for (const Command& command : commands_) {
-        advance_to(command.at);
-        apply(command);
+    std::erase_if(line_.commands, [&](const Command& c) { return c.at > at; });
+    while (!line_.snapshots.empty() && line_.snapshots.back()->at > at) {
+        line_.snapshots.pop_back();
+    }
+    std::size_t done = 0;
+    if (line_.snapshots.empty()) {
+        build();
+    } else {
+        const Snapshot& from = *line_.snapshots.back();
+        world_ = from.world;
+        trace_.rewind(from.mark);
+        line_.looked_at = from.at;
+        done = from.commands;
+    }
+    // What a person did since then is done again: a run is always the same.
+    const std::vector<Command> commands = line_.commands;
+    line_.commands.resize(done);
+    for (; done < commands.size(); ++done) {
+        advance_to(commands[done].at);
+        line_.commands.push_back(commands[done]);
+        apply(commands[done]);
     }
     advance_to(at);
 }
 
 Result<void> ModelSource::take(Command command)
 {
-    if (command.at < looked_at_) {
+    if (command.at < line_.looked_at) {
         rewind_to(command.at);
     } else {
         advance_to(command.at);
     }
-    commands_.push_back(command);
+    line_.commands.push_back(command);
     apply(command);
     return {};
 }
 
-Result<void> ModelSource::set_knob(const std::string& key, std::int64_t value, SimTime at)
+Result<void> ModelSource::check(const std::string& key, std::int64_t value) const
 {
     const auto all = knobs();
     const auto knob = std::ranges::find(all, key, &Knob::key);
     if (knob == all.end()) {
         return fail(ErrorKind::invalid, key, "there is no such setting here");
     }
-    if (value < knob->minimum || value > std::max(knob->maximum, knob->value)) {
+    // A knob's slider ends where it stops being useful; the setting itself takes what the kernel takes.
+    const SysctlRow* row = find_sysctl(key);
+    const std::int64_t maximum = row != nullptr ? row->maximum : std::max(knob->maximum, knob->value);
+    if (value < knob->minimum || value > maximum) {
         return fail(ErrorKind::invalid, key, fmt::format("{} is out of range", value),
-                    fmt::format("allowed: {} … {}", knob->minimum, knob->maximum));
+                    fmt::format("allowed: {} … {}", knob->minimum, maximum));
     }
+    return {};
+}
+
+Result<void> ModelSource::set_knob(const std::string& key, std::int64_t value, SimTime at)
+{
+    if (auto checked = check(key, value); !checked) {
+        return checked;
+    }
+    return take({at, key, value, false});
+}
+
+// ---- branches -------------------------------------------------------------------------------------------------------------
+
+std::vector<Branch> ModelSource::branches() const
+{
+    std::vector<Branch> all;
+    for (std::size_t index = 0; index < std::max<std::size_t>(stored_.size(), 1); ++index) {
+        const Line& line = index == chosen_ ? line_ : stored_[index]->line;
+        all.push_back({line.title, line.parted});
+    }
+    return all;
+}
+
+const Trace& ModelSource::branch_trace(std::size_t index) const
+{
+    return index == chosen_ ? trace_ : stored_[index]->trace;
+}
+
+void ModelSource::store_line()
+{
+    stored_.resize(std::max<std::size_t>(stored_.size(), 1));
+    stored_[chosen_] = std::make_unique<Stored>();
+    std::swap(stored_[chosen_]->line, line_);
+    std::swap(stored_[chosen_]->world, world_);
+    std::swap(stored_[chosen_]->trace, trace_);
+}
+
+void ModelSource::choose_branch(std::size_t index)
+{
+    if (index == chosen_ || index >= stored_.size()) {
+        return;
+    }
+    store_line();
+    const std::unique_ptr<Stored> chosen = std::move(stored_[index]);
+    line_ = std::move(chosen->line);
+    world_ = std::move(chosen->world);
+    trace_ = std::move(chosen->trace);
+    chosen_ = index;
+    ++generation_;
+}
+
+void ModelSource::make_room()
+{
+    while (stored_.size() > most_branches) {
+        const std::size_t oldest = chosen_ == 1 ? 2 : 1;
+        stored_.erase(stored_.begin() + static_cast<std::ptrdiff_t>(oldest));
+        chosen_ -= oldest < chosen_ ? 1 : 0;
+    }
+}
+
+Result<void> ModelSource::branch(const std::string& key, std::int64_t value, SimTime at)
+{
+    if (auto checked = check(key, value); !checked) {
+        return checked;
+    }
+    const auto title = fmt::format("{} = {} at {} ms", key, value, static_cast<double>(at.ns) / 1e6);
+    if (chosen_ != 0 && at == line_.parted && key == line_.parted_by) {
+        // The same knob at the same place: it is this branch that changes.
+        std::erase_if(line_.commands, [&](const Command& c) { return c.at > at; });
+        const auto last = std::ranges::find(line_.commands.rbegin(), line_.commands.rend(), key, &Command::key);
+        if (last != line_.commands.rend()) {
+            line_.commands.erase(std::next(last).base());
+        }
+        line_.title = title;
+        rewind_to(at);
+        return take({at, key, value, false});
+    }
+    store_line();
+    const Stored& from = *stored_[chosen_];
+    line_ = from.line;
+    world_ = from.world;
+    trace_ = from.trace.copy();
+    line_.title = title;
+    line_.parted = at;
+    line_.parted_by = key;
+    chosen_ = stored_.size();
+    stored_.emplace_back();
+    make_room();
     return take({at, key, value, false});
 }
 

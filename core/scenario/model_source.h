@@ -5,6 +5,8 @@
 #include "core/scenario/scenario.h"
 #include "core/trace/source.h"
 
+#include <memory>
+
 namespace skbscope {
 
 /// A frame for the modelled host's wire, at a time.
@@ -31,10 +33,24 @@ public:
     Result<void> set_knob(const std::string& key, std::int64_t value, SimTime at) override;
     Result<void> act(const std::string& key, SimTime at) override;
     void start_over() override;
+    [[nodiscard]] std::vector<Branch> branches() const override;
+    [[nodiscard]] std::size_t chosen_branch() const override { return chosen_; }
+    Result<void> branch(const std::string& key, std::int64_t value, SimTime at) override;
+    void choose_branch(std::size_t index) override;
+    [[nodiscard]] const Trace& branch_trace(std::size_t index) const override;
+    /// Lines that are kept at most; the oldest that is neither the main line nor chosen gives way.
+    static constexpr std::size_t most_branches = 8;
 
     /// Off (before the first step): only counts and sums, keeps no events. See Trace::set_recording().
     void set_recording(bool on) { trace_.set_recording(on); }
 
+    /// Takes the world and the trace back to `at`, or forward: as if it had been run only so far. What a person did
+    /// after it is forgotten.
+    void rewind_to(SimTime at);
+    /// False: no more snapshots are taken, a rewind runs again from the start or from the last one. For runs that never
+    /// look back. They are taken by default.
+    void keep_snapshots(bool keep) { keeps_snapshots_ = keep; }
+    [[nodiscard]] std::size_t snapshots() const { return line_.snapshots.size(); }
     /// Runs until nothing happens by itself any more, or until t.
     void run_to_end(SimTime t = never);
     /// Hands the finished trace over; the source is empty afterwards.
@@ -50,19 +66,48 @@ private:
         std::int64_t value = 0; ///< of a knob
         bool is_action = false;
     };
+    /// The world between two quanta, and how far the trace was then.
+    struct Snapshot {
+        SimTime at;
+        kernel::World world;
+        TraceMark mark;
+        std::size_t commands = 0;
+    };
+    /// One run. Its trace and world lie in trace_ and world_ while it is the chosen one.
+    struct Line {
+        std::string title = "main";
+        SimTime parted;      ///< where it left another line
+        std::string parted_by; ///< the knob
+        std::vector<Command> commands;
+        std::vector<std::shared_ptr<const Snapshot>> snapshots; ///< in order of time, at most most_snapshots
+        std::size_t snapshot_events = 4096; ///< that lie between two of them at least
+        SimTime looked_at;
+    };
+    struct Stored {
+        Line line;
+        kernel::World world;
+        Trace trace;
+    };
+    static constexpr std::size_t most_snapshots = 64;
+
     void build();
-    void rewind_to(SimTime at);
     void apply(const Command& command);
     Result<void> take(Command command);
+    [[nodiscard]] Result<void> check(const std::string& key, std::int64_t value) const;
     void send(std::uint64_t count, SimTime at);
+    void take_snapshot();
+    void store_line();
+    void make_room();
 
     Scenario scenario_;
     std::vector<ReplayFrame> frames_;
     kernel::World world_;
     Trace trace_;
-    std::vector<Command> commands_;
-    SimTime looked_at_;
+    Line line_;
+    std::vector<std::unique_ptr<Stored>> stored_; ///< by branch; null: the chosen one
+    std::size_t chosen_ = 0;
     std::uint64_t generation_ = 0;
+    bool keeps_snapshots_ = true;
 };
 
 /// The world of a scenario, at time 0, with its hosts, queues and tasks declared in the trace.

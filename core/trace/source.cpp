@@ -12,6 +12,13 @@ Result<void> Source::act(const std::string& key, SimTime)
     return fail(ErrorKind::unsupported, key, "this source only plays back", "open a scenario instead");
 }
 
+Result<void> Source::branch(const std::string& key, std::int64_t value, SimTime at)
+{
+    return set_knob(key, value, at);
+}
+
+void Source::choose_branch(std::size_t) {}
+
 TraceSource::TraceSource(std::string title, Trace trace) : title_(std::move(title)), trace_(std::move(trace)) {}
 
 } // namespace skbscope

@@ -27,6 +27,12 @@ struct Action {
     std::string text;
 };
 
+/// One of several runs that share their beginning: where somebody turned a knob in the past, the run as it was is kept.
+struct Branch {
+    std::string title; ///< "main", "net.core.netdev_max_backlog = 10 at 1.250 ms"
+    SimTime at;        ///< where it left the line that it came from; 0 of the main line
+};
+
 class Source {
 public:
     enum class Kind { model, recording, live };
@@ -51,6 +57,19 @@ public:
     /// Changes the knob at time `at`: what lies behind it is run again.
     virtual Result<void> set_knob(const std::string& key, std::int64_t value, SimTime at);
     virtual Result<void> act(const std::string& key, SimTime at);
+
+    // ---- what-if: lines that part at some moment. trace(), advance_to(), set_knob() … speak of the chosen one ----------
+    /// The main line first, then in order of making. Empty: this source has no branches.
+    [[nodiscard]] virtual std::vector<Branch> branches() const { return {}; }
+    [[nodiscard]] virtual std::size_t chosen_branch() const { return 0; }
+    /// As set_knob(), but the run so far is kept: a new branch parts from it at `at` and is chosen. Turning the same knob
+    /// of a branch again at the moment where it parted changes that branch.
+    virtual Result<void> branch(const std::string& key, std::int64_t value, SimTime at);
+    /// Precondition: index < branches().size(). generation() changes.
+    virtual void choose_branch(std::size_t index);
+    /// The trace of a branch, as far as it has run; good until anything is done to the source.
+    [[nodiscard]] virtual const Trace& branch_trace(std::size_t) const { return trace(); }
+
     /// Back to the start, as it was opened; knobs keep nothing.
     virtual void start_over() {}
     /// Stops a live source for good; others: nothing.

@@ -60,6 +60,9 @@ Trace& Trace::operator=(Trace&& other) noexcept
     std::swap(bytes_, other.bytes_);
     std::swap(own_functions_, other.own_functions_);
     std::swap(own_function_ids_, other.own_function_ids_);
+    std::swap(marked_, other.marked_);
+    std::swap(old_events_, other.old_events_);
+    std::swap(old_packets_, other.old_packets_);
     return *this;
 }
 
@@ -119,6 +122,81 @@ void Trace::clear()
     bytes_.clear();
     own_functions_.clear();
     own_function_ids_.clear();
+}
+
+TraceMark Trace::mark()
+{
+    marked_ = {size(), packets_.size(), tasks_.size(), devices_.size(), queues_.size(), counters_.size(), hosts_.size(),
+               field_changes_.size(), counter_changes_.size(), queue_changes_.size(), notes_.size(), bytes_.size(),
+               own_functions_.size(), old_events_.size(), old_packets_.size()};
+    return marked_;
+}
+
+void Trace::rewind(const TraceMark& mark)
+{
+    assert(mark.events <= size() && mark.packets <= packets_.size());
+    for (std::size_t row = old_events_.size(); row-- > mark.old_events;) {
+        const auto& [ordinal, event] = old_events_[row];
+        chunks_[ordinal / chunk_events][ordinal % chunk_events] = event;
+    }
+    for (std::size_t row = old_packets_.size(); row-- > mark.old_packets;) {
+        packets_[to_index(old_packets_[row].id)] = old_packets_[row];
+    }
+    old_events_.resize(mark.old_events);
+    old_packets_.resize(mark.old_packets);
+    chunks_in_use_ = (mark.events + chunk_events - 1) / chunk_events;
+    if (chunks_in_use_ == 0) {
+        cursor_ = chunk_end_ = nullptr;
+    } else {
+        chunk_end_ = chunks_[chunks_in_use_ - 1].get() + chunk_events;
+        cursor_ = chunk_end_ - (chunks_in_use_ * chunk_events - mark.events);
+    }
+    packets_.resize(mark.packets);
+    tasks_.resize(mark.tasks);
+    devices_.resize(mark.devices);
+    queues_.resize(mark.queues);
+    counters_.resize(mark.counters);
+    hosts_.resize(mark.hosts);
+    field_changes_.resize(mark.field_changes);
+    counter_changes_.resize(mark.counter_changes);
+    queue_changes_.resize(mark.queue_changes);
+    notes_.resize(mark.notes);
+    bytes_.resize(mark.bytes);
+    while (own_functions_.size() > mark.own_functions) {
+        own_function_ids_.erase(own_functions_.back());
+        own_functions_.pop_back();
+    }
+    marked_ = mark;
+}
+
+Trace Trace::copy() const
+{
+    Trace to;
+    to.info = info;
+    to.faults = faults;
+    for (std::size_t chunk = 0; chunk < chunks_in_use_; ++chunk) {
+        to.grow();
+        const std::size_t used = std::min(chunk_events, size() - chunk * chunk_events);
+        std::copy_n(chunks_[chunk].get(), used, to.cursor_);
+        to.cursor_ += used;
+    }
+    to.packets_ = packets_;
+    to.tasks_ = tasks_;
+    to.devices_ = devices_;
+    to.queues_ = queues_;
+    to.counters_ = counters_;
+    to.hosts_ = hosts_;
+    to.field_changes_ = field_changes_;
+    to.counter_changes_ = counter_changes_;
+    to.queue_changes_ = queue_changes_;
+    to.notes_ = notes_;
+    to.bytes_ = bytes_;
+    to.own_functions_ = own_functions_;
+    to.own_function_ids_ = own_function_ids_;
+    to.marked_ = marked_;
+    to.old_events_ = old_events_;
+    to.old_packets_ = old_packets_;
+    return to;
 }
 
 namespace {

@@ -137,6 +137,13 @@ struct TraceInfo {
     std::string scenario;         ///< of a model: the scenario's text, so that a recording can be run again
 };
 
+/// How far a trace had grown: a place that rewind() comes back to.
+struct TraceMark {
+    std::size_t events = 0, packets = 0, tasks = 0, devices = 0, queues = 0, counters = 0, hosts = 0;
+    std::size_t field_changes = 0, counter_changes = 0, queue_changes = 0, notes = 0, bytes = 0, own_functions = 0;
+    std::size_t old_events = 0, old_packets = 0; ///< rows of what was kept of changes to earlier rows
+};
+
 class Trace {
 public:
     static constexpr std::size_t chunk_events = 65536; ///< 2 MiB a chunk: one huge page
@@ -175,18 +182,40 @@ public:
     {
         return chunks_[ordinal / chunk_events][ordinal % chunk_events];
     }
-    [[nodiscard]] Event& mutable_event(std::size_t ordinal) { return chunks_[ordinal / chunk_events][ordinal % chunk_events]; }
+    [[nodiscard]] Event& mutable_event(std::size_t ordinal)
+    {
+        Event& event = chunks_[ordinal / chunk_events][ordinal % chunk_events];
+        if (ordinal < marked_.events) [[unlikely]] {
+            old_events_.emplace_back(ordinal, event);
+        }
+        return event;
+    }
     /// Ordinal of the first event at or after t; size() if none.
     [[nodiscard]] std::size_t lower_bound(SimTime t) const;
     [[nodiscard]] SimTime begin_time() const { return empty() ? SimTime{} : (*this)[0].time(); }
     [[nodiscard]] SimTime end_time() const { return empty() ? SimTime{} : (*this)[size() - 1].time(); }
     /// Forgets events and tables; keeps the chunks for reuse.
     void clear();
+    /// From here on, rows that are there already are kept as they are before they change, so that rewind() can bring them
+    /// back. Costs nothing that grows with the trace.
+    [[nodiscard]] TraceMark mark();
+    /// The trace as it was at that mark of its own, to the byte. Marks made after it are no longer good. `info` and
+    /// `faults` stay.
+    void rewind(const TraceMark& mark);
+    /// A copy of everything, marks included. Costs what a copy of the memory costs.
+    [[nodiscard]] Trace copy() const;
 
     // ---- tables: ids are rows; row 0 is "none" (of tasks: the idle task) ----------------------------------------------
     PacketId add_packet(PacketRecord record); ///< sets record.id
     [[nodiscard]] const PacketRecord& packet(PacketId id) const { return packets_[to_index(id)]; }
-    [[nodiscard]] PacketRecord& mutable_packet(PacketId id) { return packets_[to_index(id)]; }
+    [[nodiscard]] PacketRecord& mutable_packet(PacketId id)
+    {
+        PacketRecord& record = packets_[to_index(id)];
+        if (to_index(id) < marked_.packets) [[unlikely]] {
+            old_packets_.push_back(record);
+        }
+        return record;
+    }
     [[nodiscard]] bool has_packet(PacketId id) const { return to_index(id) != 0 && to_index(id) < packets_.size(); }
     [[nodiscard]] std::size_t packet_count() const { return packets_.size() - 1; }
     /// Packets 1 … packet_count(), in order of birth.
@@ -261,6 +290,10 @@ private:
     std::vector<std::uint8_t> bytes_;
     std::vector<std::string> own_functions_;
     std::unordered_map<std::string, FunctionId> own_function_ids_;
+
+    TraceMark marked_; ///< the last mark
+    std::vector<std::pair<std::size_t, Event>> old_events_; ///< as they were before a change behind a mark, oldest first
+    std::vector<PacketRecord> old_packets_;
 };
 
 [[nodiscard]] std::string_view to_string(Verdict verdict);
