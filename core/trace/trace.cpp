@@ -162,6 +162,7 @@ void Trace::rewind(const TraceMark& mark)
     queue_changes_.resize(mark.queue_changes);
     notes_.resize(mark.notes);
     bytes_.resize(mark.bytes);
+    std::erase_if(note_rows_, [&](const auto& entry) { return entry.second >= mark.notes; });
     while (own_functions_.size() > mark.own_functions) {
         own_function_ids_.erase(own_functions_.back());
         own_functions_.pop_back();
@@ -193,6 +194,9 @@ Trace Trace::copy() const
     to.bytes_ = bytes_;
     to.own_functions_ = own_functions_;
     to.own_function_ids_ = own_function_ids_;
+    to.note_rows_ = note_rows_;
+    to.recording_ = recording_;
+    to.packets_forgotten_ = packets_forgotten_;
     to.marked_ = marked_;
     to.old_events_ = old_events_;
     to.old_packets_ = old_packets_;
