@@ -540,7 +540,11 @@ Manifest manifest_of(const json& document, const std::filesystem::path& folder)
     }
     if (const auto pcaps = root.find("pcaps")) {
         for (const Node& pcap : pcaps->items()) {
-            manifest.tapped.push_back(pcap.at("dev").text());
+            ManifestCapture capture{pcap.at("dev").text(), 262144};
+            if (const auto snaplen = pcap.find("snaplen")) {
+                capture.snaplen = static_cast<std::uint32_t>(snaplen->number(1, 262144));
+            }
+            manifest.captures.push_back(std::move(capture));
         }
     }
     return manifest;

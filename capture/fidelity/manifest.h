@@ -95,6 +95,12 @@ struct ManifestNeighbour {
     bool permanent = false;
 };
 
+/// A capture that ran beside the recording.
+struct ManifestCapture {
+    std::string device;
+    std::uint32_t snaplen = 262144;
+};
+
 struct Manifest {
     std::filesystem::path folder;
     std::string scenario, kernel, nic, tracer;
@@ -107,7 +113,7 @@ struct Manifest {
     std::vector<ManifestNeighbour> neighbours; ///< before the first phase
     std::map<std::string, std::string> settings; ///< "net.core.netdev_max_backlog" -> "1000"; device settings as "eth0.rps_cpus"
     std::map<std::string, std::string> params;
-    std::vector<std::string> tapped; ///< devices on which tcpdump ran
+    std::vector<ManifestCapture> captures; ///< by tcpdump
     /// Moved by: net -> "Ip.InReceives" -> difference.
     std::map<std::string, std::map<std::string, std::int64_t>> counters;
 };

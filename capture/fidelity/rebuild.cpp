@@ -72,6 +72,7 @@ public:
             }
         }
         add_senders();
+        add_taps();
         return std::move(out_);
     }
 
@@ -380,6 +381,55 @@ private:
             sender.cpu = net == traced_net ? application_cpu : 0;
             host(net).senders.push_back(std::move(sender));
         }
+    }
+
+    enum class Tap { none, tcpdump, raw_socket };
+
+    /// tcpdump runs all the time, unless a phase is about who listens.
+    static Tap tap_of(const ManifestPhase& phase)
+    {
+        if (phase.raw_reader) {
+            return Tap::raw_socket;
+        }
+        return phase.description.find("no packet socket") != std::string::npos ? Tap::none : Tap::tcpdump;
+    }
+
+    void add_taps()
+    {
+        const Tap usual = tap_of(manifest_.phases.front());
+        const bool always = std::ranges::all_of(manifest_.phases, [&](const ManifestPhase& phase) { return tap_of(phase) == usual; });
+        for (const ManifestCapture& capture : manifest_.captures) {
+            const auto link = std::ranges::find(manifest_.links, capture.device, &ManifestLink::name);
+            if (link == manifest_.links.end()) {
+                continue;
+            }
+            if (always) {
+                add_tap(*link, capture, usual, Duration{}, Duration{});
+                continue;
+            }
+            for (std::size_t i = 0; i < manifest_.phases.size(); ++i) {
+                const std::uint64_t begin = manifest_.phases[i].begin;
+                const std::uint64_t end = i + 1 < manifest_.phases.size() ? manifest_.phases[i + 1].begin : manifest_.phases[i].end;
+                add_tap(*link, capture, tap_of(manifest_.phases[i]), Duration{static_cast<std::int64_t>(begin - out_.base)},
+                        Duration{static_cast<std::int64_t>(end - out_.base)});
+            }
+        }
+    }
+
+    void add_tap(const ManifestLink& link, const ManifestCapture& capture, Tap kind, Duration start, Duration stop)
+    {
+        if (kind == Tap::none) {
+            return;
+        }
+        ScenarioTap tap;
+        tap.name = kind == Tap::tcpdump ? "tcpdump" : "raw-reader";
+        tap.device = link.name;
+        tap.mmap = kind == Tap::tcpdump;
+        tap.version = 2; // the recordings wake tcpdump with every frame: its immediate mode
+        tap.snaplen = capture.snaplen;
+        tap.start = start;
+        tap.stop = stop;
+        host(link.net).taps.push_back(std::move(tap));
     }
 
     struct Flow {
