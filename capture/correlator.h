@@ -150,6 +150,7 @@ private:
     std::unordered_map<std::string, Symbol> symbol_by_name_;
     std::unordered_map<std::uint64_t, Symbol> symbol_by_address_, symbol_by_call_site_;
     std::set<Symbol> seen_callers_;
+    bool gro_results_seen_ = false; ///< napi_gro_receive_exit and its like were recorded
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
     bool next_by_jump_ = false;        ///< of the call that place() made room for

@@ -64,6 +64,10 @@ void Correlator::on_graph_exit(const RawRecord& record, const Decoder& decoder)
         Event& event = book_.item(frame.item);
         event.duration_ns =
             static_cast<std::uint32_t>(std::min<std::uint64_t>(to - from, Event::unknown_duration - 1));
+        // Without GRO's own events, what it was given goes up (a merged one is never received and stays unbound).
+        if (frame.kind == Kind::gro_receive && !gro_results_seen_ && frame.packet != 0) {
+            lane.handed_up.push_back(book_.resolve(frame.packet));
+        }
         pop_to(lane, i);
         if (lane.stack.empty()) {
             lane.clones.clear();
@@ -221,6 +225,7 @@ void Correlator::on_gro_entry(const RawRecord& record, const Decoder& decoder)
 void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
+    gro_results_seen_ = true;
     const Frame* call = open_call(lane, {"napi_gro_receive", "napi_gro_frags", "gro_receive_skb"});
     if (call == nullptr || call->packet == 0) {
         return;
@@ -279,6 +284,12 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
         if (!again) {
             book_.end_unseen(
                 former, lane.stack[frame].item); // a packet is received once: the address has a new owner
+        }
+    }
+    if (is_core && !gro_results_seen_ && lane.stack[frame].packet == 0 && book_.living(address) == 0) {
+        // Nothing has named its sk_buff before: it is the next of those that GRO handed up.
+        if (Frame* list = find_host(lane, {Kind::list_internal})) {
+            lane.stack[frame].packet = next_living(list->batch().listed);
         }
     }
     const Slot slot = prove(lane, record, frame, address, Evidence::receive);

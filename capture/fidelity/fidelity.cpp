@@ -56,8 +56,15 @@ bool is_frame_of(const ManifestPhase& phase, const PacketRecord& packet)
 /// Born right behind one of the phase's send calls.
 bool is_sent_with(const ManifestPhase& phase, const PacketRecord& packet)
 {
-    constexpr std::uint64_t soon_ns = 5'000'000;
+    constexpr std::uint64_t soon_ns = 25'000'000; // an emulated NIC takes milliseconds; gaps between datagrams are longer
     return std::ranges::any_of(phase.sends, [&](const ManifestSend& send) {
+        constexpr std::uint32_t headers = 42; // Ethernet, IPv4, UDP
+        if (!send.tool.empty()) {
+            return packet.length == send.frame_size && !packet.sent_here;
+        }
+        if (packet.length != send.size + headers && !(packet.length == 0 && packet.sent_here)) {
+            return false;
+        }
         return std::ranges::any_of(send.stamps, [&](std::uint64_t stamp) { return packet.birth.ns >= stamp && packet.birth.ns < stamp + soon_ns; });
     });
 }
@@ -139,8 +146,8 @@ PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
         if (of_model && trace.hosts()[to_index(packet.host)].name != traced_net) {
             return false;
         }
-        if (!packet.flow && packet.sent_here && is_sent_with(wanted, packet)) {
-            return true; // nothing of it was captured or named: a graph of the send call alone
+        if (!packet.flow && is_sent_with(wanted, packet)) {
+            return true; // nothing of it was captured or named: no tcpdump ran, or only the send call was traced
         }
         return (packet.flow && is_of(wanted, *packet.flow)) || is_frame_of(wanted, packet);
     };

@@ -149,6 +149,13 @@ private:
         }
         device.rx_checksum = offload(link, "rx-checksumming", true);
         device.tx_checksum = offload(link, "tx-checksumming", true);
+        device.gro = offload(link, "generic-receive-offload", true);
+        if (const auto mask = manifest_.settings.find(link.name + ".rps_cpus"); mask != manifest_.settings.end()) {
+            const std::uint64_t cpus = std::strtoull(mask->second.c_str(), nullptr, 16);
+            if (cpus != 0) {
+                device.rps_cpus.assign(1, cpus);
+            }
+        }
         device.irq_cpu = link.net == traced_net ? irq_cpu(link) : 0;
         return device;
     }
@@ -338,9 +345,6 @@ private:
         if (send.from.address.v6 || send.to.address.v6) {
             refuse("the model has no IPv6");
         }
-        if (!send.tool.empty()) {
-            refuse(fmt::format("the model has no {}", send.tool));
-        }
         if (send.ttl) {
             refuse("the model's senders set no TTL");
         }
@@ -357,7 +361,10 @@ private:
             })) {
             refuse("the model does not forward");
         }
-        Flow& flow = flows_[{link->net, send.from.port, send.to.address.v4_host_order(), send.to.port, send.size}];
+        // What a packet generator puts on the wire looks to the receiver like datagrams of that size.
+        constexpr std::uint32_t headers = 14 + 20 + 8;
+        const std::uint32_t size = send.tool.empty() ? send.size : std::max(send.frame_size, headers) - headers;
+        Flow& flow = flows_[{link->net, send.from.port, send.to.address.v4_host_order(), send.to.port, size}];
         for (std::uint64_t i = 0; i < send.count; ++i) {
             const std::uint64_t at = i < send.stamps.size() ? send.stamps[i] : phase.begin + 10'000'000 + i * send.gap_ns;
             flow.times.push_back(Duration{static_cast<std::int64_t>(at - std::min(at, out_.base))});

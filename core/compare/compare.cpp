@@ -308,7 +308,9 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
         while (!lane.empty() && lane.back().depth >= event.depth) {
             lane.pop_back();
         }
-        const std::string_view caller = lane.empty() ? std::string_view() : lane.back().name;
+        // Inlining shows against the caller that can be seen: between them may stand functions that exist in the source only.
+        const auto seen = std::ranges::find_if(lane.rbegin(), lane.rend(), [&](const Open& open) { return visible.functions.contains(open.name); });
+        const std::string_view caller = seen == lane.rend() ? std::string_view() : seen->name;
         const bool below_root = visible.roots.empty() || visible.roots.contains(name) || (!lane.empty() && lane.back().below_root);
         lane.push_back({event.depth, name, below_root});
         const bool hidden = !trace.info.observed && visible.with_inlining && is_inlined(caller, name);

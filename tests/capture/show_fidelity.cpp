@@ -3,8 +3,12 @@
 
 #include "capture/fidelity/fidelity.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fmt/format.h>
+#include <map>
+#include <set>
+#include <sstream>
 #include <string_view>
 
 using namespace skbscope;
@@ -13,6 +17,7 @@ namespace {
 
 constexpr const char* usage = "usage: show_fidelity [options] DIR…\n"
                               "  --scenario     the rebuilt scenario as text\n"
+                              "  --sum          functions that stand on one side only, with the number of packets\n"
                               "  --pairs        one line a test packet: ids, verdicts, first difference\n"
                               "  --diff [N]     both journeys of the N-th differing packet of each phase (default 1)\n"
                               "  --packet N     both journeys of the N-th test packet of each phase, also if they agree\n"
@@ -21,11 +26,37 @@ constexpr const char* usage = "usage: show_fidelity [options] DIR…\n"
                               "  --notes        settings that could not be taken over\n";
 
 struct Wishes {
-    bool scenario = false, pairs = false, counters = false, notes = false;
+    bool sum = false, scenario = false, pairs = false, counters = false, notes = false;
     int diff = 0, packet = 0;
     std::string phase;
     std::vector<std::string> folders;
 };
+
+/// Which functions stand on one side only, and in how many packets.
+void show_sum(const FidelityRun& run, std::size_t phase, const Comparison& comparison)
+{
+    std::map<std::string, int> lines;
+    for (const PacketComparison& packet : comparison.packets) {
+        std::istringstream text(packet.same_functions ? std::string() : run.side_by_side(packet.pair));
+        std::set<std::string> once;
+        std::string context;
+        for (std::string line; std::getline(text, line);) {
+            if (line.starts_with("  ── ")) {
+                context = line.substr(9, line.find(' ', 9) - 9);
+            } else if (line.starts_with("  < ") || line.starts_with("  > ")) {
+                const std::size_t name = line.find_first_not_of(' ', 4);
+                once.insert(fmt::format("{} {} {}", context, line.substr(2, 1), line.substr(name, line.find(' ', name) - name)));
+            }
+        }
+        for (const std::string& line : once) {
+            ++lines[line];
+        }
+    }
+    fmt::print("--- {} {}\n", run.manifest().folder.filename().string(), run.manifest().phases[phase].name);
+    for (const auto& [line, packets] : lines) {
+        fmt::print("    {:>4} {}\n", packets, line);
+    }
+}
 
 void show_phase(const FidelityRun& run, std::size_t phase, const Wishes& wishes)
 {
@@ -46,11 +77,22 @@ void show_phase(const FidelityRun& run, std::size_t phase, const Wishes& wishes)
                        run.side_by_side(packet.pair));
         }
     }
-    for (const PacketId id : comparison.only_in_a) {
-        fmt::print("  only in the model: #{} {}\n", to_index(id), run.model().packet(id).flow ? run.model().packet(id).flow->text() : "");
+    if (wishes.sum) {
+        show_sum(run, phase, comparison);
     }
-    for (const PacketId id : comparison.only_in_b) {
-        fmt::print("  only in the recording: #{} {}\n", to_index(id), run.recorded().packet(id).flow ? run.recorded().packet(id).flow->text() : "");
+    const auto lonely = [](const std::vector<PacketId>& ids, const Trace& trace, const char* side) {
+        constexpr std::size_t most = 3;
+        for (std::size_t i = 0; i < std::min(ids.size(), most); ++i) {
+            const PacketRecord& packet = trace.packet(ids[i]);
+            fmt::print("  only in the {}: #{} {} {}\n", side, to_index(ids[i]), to_string(packet.verdict), packet.flow ? packet.flow->text() : "");
+        }
+        if (ids.size() > most) {
+            fmt::print("  … and {} more only in the {}\n", ids.size() - most, side);
+        }
+    };
+    if (!run.manifest().phases.empty() && !hangs_on_speed(run.manifest().phases[phase])) {
+        lonely(comparison.only_in_a, run.model(), "model");
+        lonely(comparison.only_in_b, run.recorded(), "recording");
     }
 }
 
@@ -62,7 +104,9 @@ int main(int argc, char** argv)
     const auto number_behind = [&](int& i) { return i + 1 < argc && std::atoi(argv[i + 1]) > 0 ? std::atoi(argv[++i]) : 1; };
     for (int i = 1; i < argc; ++i) {
         const std::string_view word = argv[i];
-        if (word == "--scenario") {
+        if (word == "--sum") {
+            wishes.sum = true;
+        } else if (word == "--scenario") {
             wishes.scenario = true;
         } else if (word == "--pairs") {
             wishes.pairs = true;
