@@ -224,7 +224,7 @@ private:
         if (device.kind == DeviceKind::veth) {
             device.qdisc.noqueue = true;
         } else {
-            device.link.wire_queue = add_queue(from.name + " wire", QueueKind::wire, room(stage::nic_rx_ring), 0, "");
+            device.link.wire_queue = add_queue(from.name + " wire", QueueKind::wire, Catalog::find_room("wire"), 0, "");
         }
         if (device.kind == DeviceKind::virtio_net) {
             furnish_virtio(device, from, row);
