@@ -2,6 +2,7 @@
 // to the driver.
 
 #include "core/kernel/drivers/driver.h"
+#include "core/kernel/sch.h"
 #include "core/packet/protocols.h"
 
 #include <algorithm>
@@ -509,45 +510,68 @@ void netdev_core_pick_tx(Kernel& k, SkbIndex skb)
     // One queue: dev->real_num_tx_queues == 1, netdev_pick_tx() is not asked.
 }
 
-int __dev_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
+int dev_qdisc_enqueue(Kernel& k, SkbIndex skb, QdiscIndex q, SkbList& to_free)
 {
-    Call call(k, fn::__dev_xmit_skb, skb);
-    Qdisc& q = k.device(device).qdisc;
-    // pfifo_fast is TCQ_F_NOLOCK | TCQ_F_CAN_BYPASS: an empty one is not entered at all.
-    if (q.length() == 0 && !q.running) {
-        q.running = true;
-        const bool go_on = sch_direct_xmit(k, skb, device);
-        if (go_on && q.length() > 0) {
-            __qdisc_run(k, device);
-        }
-        q.running = false;
-        return NETDEV_TX_OK;
+    Call call(k, fn::dev_qdisc_enqueue, skb);
+    return qdisc_ops(qdisc(k, q).kind).enqueue(k, skb, q, to_free) & NET_XMIT_MASK;
+}
+
+/// An empty qdisc that allows it is not entered at all. False: it must be.
+bool bypass_qdisc(Kernel& k, SkbIndex skb, QdiscIndex q)
+{
+    const bool empty = qdisc(k, q).nolock ? nolock_qdisc_is_empty(qdisc(k, q)) : qdisc(k, q).qlen == 0;
+    if (!qdisc(k, q).can_bypass || !empty || qdisc(k, q).running) {
+        return false;
     }
-    bool queued = false;
-    {
-        Call enqueue(k, fn::dev_qdisc_enqueue, skb);
-        queued = pfifo_fast_enqueue(k, skb, device);
+    qdisc(k, q).running = true;
+    qdisc_bstats_update(k, q, skb);
+    if (sch_direct_xmit(k, {skb}, q, true) && (!qdisc(k, q).nolock || !nolock_qdisc_is_empty(qdisc(k, q)))) {
+        __qdisc_run(k, q);
     }
-    qdisc_run(k, device);
-    if (!queued) {
-        kfree_skb_reason(k, skb, drop::QDISC_DROP, fn::__dev_xmit_skb);
-        return 1; // NET_XMIT_DROP
+    qdisc_run_end(k, q);
+    return true;
+}
+
+int __dev_xmit_skb(Kernel& k, SkbIndex skb, QdiscIndex q)
+{
+    const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::__dev_xmit_skb, packet);
+    k.skb(skb).qdisc_pkt_len = k.skb(skb).len;
+    if (bypass_qdisc(k, skb, q)) {
+        return NET_XMIT_SUCCESS;
     }
-    return NETDEV_TX_OK;
+    SkbList to_free;
+    const int result = dev_qdisc_enqueue(k, skb, q, to_free);
+    qdisc_run(k, q);
+    free_dropped(k, to_free, fn::__dev_xmit_skb);
+    return result;
 }
 
 } // namespace
 
-SkbIndex validate_xmit_skb_list(Kernel& k, SkbIndex skb, DeviceIndex device)
+SkbList validate_xmit_skb_list(Kernel& k, SkbList list, DeviceIndex device)
 {
-    Call call(k, fn::validate_xmit_skb_list, skb);
-    return validate_xmit_skb(k, skb, device);
+    Call call(k, fn::validate_xmit_skb_list, k.skb(list.front()).packet);
+    for (SkbIndex& skb : list) {
+        skb = validate_xmit_skb(k, skb, device);
+    }
+    return list;
 }
 
-int dev_hard_start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
+int dev_hard_start_xmit(Kernel& k, SkbList& list, DeviceIndex device, std::uint32_t tx_queue)
 {
-    Call call(k, fn::dev_hard_start_xmit, skb);
-    return xmit_one(k, skb, device);
+    Call call(k, fn::dev_hard_start_xmit, k.skb(list.front()).packet);
+    while (!list.empty()) {
+        const int result = xmit_one(k, list.front(), device);
+        if (!dev_xmit_complete(result)) {
+            return result;
+        }
+        list.erase(list.begin());
+        if (!list.empty() && netdev_get_tx_queue(k, device, tx_queue).drv_xoff) {
+            return NETDEV_TX_BUSY;
+        }
+    }
+    return NETDEV_TX_OK;
 }
 
 int dev_queue_xmit(Kernel& k, SkbIndex skb)
@@ -560,27 +584,54 @@ int dev_queue_xmit(Kernel& k, SkbIndex skb)
     local_bh_disable(k);
     netdev_core_pick_tx(k, skb);
     int result = NETDEV_TX_OK;
-    if (k.device(device).qdisc.noqueue) {
-        skb = validate_xmit_skb(k, skb, device);
-        result = dev_hard_start_xmit(k, skb, device);
+    const std::uint32_t tx_queue = k.skb(skb).queue_mapping;
+    const QdiscIndex q = qdisc_of(k, device, tx_queue);
+    if (qdisc(k, q).kind != QdiscKind::noqueue) {
+        result = __dev_xmit_skb(k, skb, q);
     } else {
-        result = __dev_xmit_skb(k, skb, device);
+        SkbList list{validate_xmit_skb(k, skb, device)};
+        result = dev_hard_start_xmit(k, list, device, tx_queue);
     }
     local_bh_enable(k);
     return result;
 }
 
-void __netif_schedule(Kernel& k, DeviceIndex device)
+namespace {
+
+void __netif_reschedule(Kernel& k, QdiscIndex q)
 {
-    Qdisc& q = k.device(device).qdisc;
-    if (q.scheduled) {
-        return; // __QDISC_STATE_SCHED was set already
-    }
-    q.scheduled = true;
-    Call call(k, fn::__netif_schedule);
-    Call inner(k, fn::__netif_reschedule);
-    k.cpu().output_queue.push_back(device);
+    qdisc(k, q).scheduled = true;
+    Call call(k, fn::__netif_reschedule);
+    k.cpu().output_queue.push_back(q);
     raise_softirq_irqoff(k, NET_TX_SOFTIRQ);
+}
+
+/// __netif_schedule() as its own file calls it: a call on 5.10, inlined by the compiler later.
+void schedule_from_dev(Kernel& k, QdiscIndex q)
+{
+    if (k.profile() == Profile::v5_10) {
+        __netif_schedule(k, q);
+    } else if (!qdisc(k, q).scheduled) {
+        __netif_reschedule(k, q);
+    }
+}
+
+void netif_schedule_queue(Kernel& k, DeviceIndex device, std::uint32_t queue)
+{
+    Call call(k, fn::netif_schedule_queue);
+    if (!netif_xmit_stopped(k, device, queue)) {
+        schedule_from_dev(k, qdisc_of(k, device, queue));
+    }
+}
+
+} // namespace
+
+void __netif_schedule(Kernel& k, QdiscIndex q)
+{
+    Call call(k, fn::__netif_schedule);
+    if (!qdisc(k, q).scheduled) { // else __QDISC_STATE_SCHED was set already
+        __netif_reschedule(k, q);
+    }
 }
 
 bool netif_xmit_stopped(Kernel& k, DeviceIndex device, std::uint32_t queue)
@@ -600,21 +651,9 @@ void netif_tx_wake_queue(Kernel& k, DeviceIndex device, std::uint32_t queue)
     NetdevQueue& txq = k.device(device).tx_queues[queue];
     if (txq.drv_xoff) {
         txq.drv_xoff = false;
-        __netif_schedule(k, device);
+        schedule_from_dev(k, txq.qdisc);
     }
 }
-
-namespace {
-
-void netif_schedule_queue(Kernel& k, DeviceIndex device, std::uint32_t queue)
-{
-    Call call(k, fn::netif_schedule_queue);
-    if (!netif_xmit_stopped(k, device, queue)) {
-        __netif_schedule(k, device);
-    }
-}
-
-} // namespace
 
 void netdev_tx_sent_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, std::uint32_t bytes, PacketId packet)
 {
@@ -652,11 +691,13 @@ void net_tx_action(Kernel& k)
     for (const SkbIndex skb : completed) {
         __kfree_skb(k, skb, fn::net_tx_action);
     }
-    auto devices = std::move(k.cpu().output_queue);
+    const auto qdiscs = std::move(k.cpu().output_queue);
     k.cpu().output_queue.clear();
-    for (const DeviceIndex device : devices) {
-        k.device(device).qdisc.scheduled = false;
-        qdisc_run(k, device);
+    for (const QdiscIndex q : qdiscs) {
+        qdisc(k, q).scheduled = false;
+        if (!qdisc(k, q).deactivated) {
+            qdisc_run(k, q);
+        }
     }
 }
 

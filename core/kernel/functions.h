@@ -29,6 +29,9 @@ void run_timer_softirq(Kernel& k);
 /// A timer that nobody waits for (an entry that only ages, a deleted one): it does not keep a run going.
 [[nodiscard]] bool is_background(const World& world, const DeviceEvent& event);
 
+// include/linux/netdevice.h: what enqueueing, and some drivers, answer
+inline constexpr int NET_XMIT_SUCCESS = 0, NET_XMIT_DROP = 1, NET_XMIT_CN = 2, NET_XMIT_MASK = 0x0f;
+
 // net/core/dev.c
 void rps_trigger_softirq(Kernel& k, NapiIndex backlog);
 bool napi_schedule_prep(Kernel& k, NapiIndex napi);
@@ -44,15 +47,16 @@ void __netif_receive_skb(Kernel& k, SkbIndex skb);
 int __netif_rx(Kernel& k, SkbIndex skb);
 int dev_queue_xmit(Kernel& k, SkbIndex skb);
 /// 0 NETDEV_TX_OK (the skb is the driver's), 16 NETDEV_TX_BUSY.
-int dev_hard_start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
+/// Takes what it sends off the front of the list; what is left at NETDEV_TX_BUSY is the caller's still.
+int dev_hard_start_xmit(Kernel& k, SkbList& list, DeviceIndex device, std::uint32_t tx_queue);
 void netif_tx_stop_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, PacketId packet);
 void netif_tx_wake_queue(Kernel& k, DeviceIndex device, std::uint32_t queue);
 void netdev_tx_sent_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, std::uint32_t bytes, PacketId packet);
 void netdev_tx_completed_queue(Kernel& k, DeviceIndex device, std::uint32_t queue, std::uint32_t packets, std::uint32_t bytes);
 /// netif_xmit_frozen_or_stopped(): the driver or BQL holds the queue back; a qdisc keeps its packets.
 [[nodiscard]] bool netif_xmit_stopped(Kernel& k, DeviceIndex device, std::uint32_t queue = 0);
-void __netif_schedule(Kernel& k, DeviceIndex device);
-SkbIndex validate_xmit_skb_list(Kernel& k, SkbIndex skb, DeviceIndex device);
+void __netif_schedule(Kernel& k, QdiscIndex qdisc);
+SkbList validate_xmit_skb_list(Kernel& k, SkbList list, DeviceIndex device);
 
 // net/core/flow_dissector.c
 /// Computes it where nobody has (skb_get_hash); 0: nothing that has a flow.
@@ -199,11 +203,11 @@ void prb_retire_rx_blk_timer_expired(Kernel& k, std::int32_t tap, std::uint64_t 
 [[nodiscard]] bool packet_ring_waits(const PacketSock& tap); ///< frames lie in it that its timer must hand over
 void step_packet_reader(Kernel& k, std::int32_t task);
 
-// net/sched/sch_generic.c
-bool sch_direct_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
-void __qdisc_run(Kernel& k, DeviceIndex device);
-void qdisc_run(Kernel& k, DeviceIndex device);
-bool pfifo_fast_enqueue(Kernel& k, SkbIndex skb, DeviceIndex device);
+// net/sched/sch_generic.c (the disciplines themselves: core/kernel/sch.h)
+/// False: the driver is busy, and what it did not take has gone back into the queue.
+bool sch_direct_xmit(Kernel& k, SkbList list, QdiscIndex qdisc, bool validate);
+void __qdisc_run(Kernel& k, QdiscIndex qdisc);
+void qdisc_run(Kernel& k, QdiscIndex qdisc);
 
 // net/ethernet/eth.c
 std::uint16_t eth_type_trans(Kernel& k, SkbIndex skb, DeviceIndex device);

@@ -25,6 +25,7 @@ struct Link {
 
 /// struct netdev_queue: one way out to the driver.
 struct NetdevQueue {
+    std::int32_t qdisc = -1; ///< row of World::qdiscs: what packets for it go into
     bool drv_xoff = false;   ///< __QUEUE_STATE_DRV_XOFF: the driver has stopped it
     bool stack_xoff = false; ///< __QUEUE_STATE_STACK_XOFF: BQL has
     Dql dql;

@@ -1,6 +1,7 @@
 // What runs on top of the modelled kernel: an application that receives, one that sends, and ksoftirqd.
 
 #include "core/kernel/functions.h"
+#include "core/kernel/tasks.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +12,8 @@ namespace {
 
 constexpr Duration user_slice{2'000}; // how far an application computes before the CPU looks up
 constexpr int EAGAIN_ = -11;
+
+} // namespace
 
 void sleep(Kernel& k, std::int32_t index)
 {
@@ -37,6 +40,8 @@ void compute(Kernel& k, Task& task)
     task.work_left = task.work_left - (until - k.cpu().now);
     k.cpu().now = std::max(until, k.cpu().now + 1_ns);
 }
+
+namespace {
 
 void step_receiver(Kernel& k, std::int32_t index)
 {
@@ -139,6 +144,7 @@ void step_task(Kernel& k, std::int32_t index)
             run_ksoftirqd(k);
         }
         break;
+    case Program::tc: step_tc(k, index); break;
     case Program::udp_receiver: step_receiver(k, index); break;
     case Program::udp_sender: step_sender(k, index); break;
     case Program::packet_reader: step_packet_reader(k, index); break;

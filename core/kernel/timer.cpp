@@ -2,6 +2,7 @@
 // stopped by forgetting its generation: its handler finds that it is not the remembered one.
 
 #include "core/kernel/functions.h"
+#include "core/kernel/sch.h"
 
 namespace skbscope::kernel {
 
@@ -18,7 +19,7 @@ void run_timer(Kernel& k, const ExpiredTimer& timer)
     switch (timer.kind) {
     case TimerKind::neighbour: neigh_timer_handler(k, timer.index, timer.generation); break;
     case TimerKind::packet_ring: prb_retire_rx_blk_timer_expired(k, timer.index, timer.generation); break;
-    case TimerKind::qdisc_watchdog:
+    case TimerKind::qdisc_watchdog: qdisc_watchdog(k, timer.index, timer.generation); break;
     case TimerKind::ip_expire:
     case TimerKind::tcp_write:
     case TimerKind::tcp_delack:

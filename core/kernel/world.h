@@ -10,6 +10,7 @@
 #include "core/kernel/netfilter/rules.h"
 #include "core/kernel/nic.h"
 #include "core/kernel/packet_sock.h"
+#include "core/kernel/qdisc.h"
 #include "core/kernel/skb_head.h"
 #include "core/kernel/tcp.h"
 #include "core/packet/ip_address.h"
@@ -90,6 +91,8 @@ struct SkBuff {
     std::int16_t rx_queue = -1;      ///< receive queue it came in by; -1: not recorded
     GroCb gro;
     std::uint8_t priority = 0;
+    std::uint32_t qdisc_pkt_len = 0;      ///< qdisc_skb_cb: bytes that a qdisc counts it for
+    std::uint32_t codel_enqueue_time = 0; ///< codel_skb_cb
     Destination dst;
     SocketIndex sk = nothing;  ///< whose send buffer it is charged to
     SocketIndex demuxed = nothing; ///< skb->sk as early demux left it
@@ -111,19 +114,6 @@ inline constexpr std::uint8_t SKB_GSO_TCPV4 = 1;
 // ---- devices ------------------------------------------------------------------------------------------------------------
 
 enum class DeviceKind : std::uint8_t { loopback, e1000, e1000e, virtio_net, veth };
-
-/// pfifo_fast (net/sched/sch_generic.c): three bands, strict priority. noqueue: no bands are used.
-struct Qdisc {
-    bool noqueue = false;
-    Fifo<SkbIndex> bands[3];
-    Fifo<SkbIndex> requeued; ///< gso_skb: handed back by a busy driver
-    std::uint32_t limit = 1000;    ///< dev->tx_queue_len, per band
-    bool running = false;
-    bool scheduled = false; ///< on the CPU's output_queue
-    QueueId queue{};
-    std::uint64_t drops = 0, requeues = 0, packets = 0, bytes = 0;
-    std::size_t length() const { return bands[0].size() + bands[1].size() + bands[2].size() + requeued.size(); }
-};
 
 /// drivers/net/ethernet/intel/e1000 and e1000e: what of the hardware and its driver's private data matters here.
 struct E1000 {
@@ -165,7 +155,8 @@ struct NetDevice {
     bool up = true;          ///< IFF_UP
     bool gro = true;         ///< NETIF_F_GRO (ethtool -K gro)
     bool promiscuous = false; ///< frames for others come up, too
-    Qdisc qdisc;
+    std::uint32_t tx_queue_len = 1000; ///< packets: what pfifo, bfifo and pfifo_fast take for their limit
+    QdiscIndex qdisc = nothing;        ///< the root: a queue's own, or mq above them
     std::vector<NetdevQueue> tx_queues{1}; ///< real_num_tx_queues of them
     std::vector<NetdevRxQueue> rx_queues{1};
     Link link;               ///< of devices with a wire
@@ -362,7 +353,7 @@ struct PendingIrq {
 /// Handlers in timer.cpp. Those marked hard run in the timer interrupt itself (hrtimers), the others in TIMER_SOFTIRQ.
 enum class TimerKind : std::uint8_t {
     neighbour,      ///< index: World::neighbours
-    qdisc_watchdog, ///< hard; index: device
+    qdisc_watchdog, ///< hard; index: qdisc
     ip_expire,      ///< index: a reassembly queue
     tcp_write,      ///< index: socket
     tcp_delack,     ///< index: socket
@@ -408,7 +399,7 @@ struct Cpu {
     QueueId backlog_queue{};
     Fifo<SocketIndex> tsq_tasklet; ///< TCP sockets whose packets have left the device (tcp_tasklet_func)
     Fifo<SkbIndex> defer_list;     ///< read by other CPUs, to be freed by this one, which allocated them
-    Fifo<DeviceIndex> output_queue; ///< qdiscs to restart in net_tx_action
+    Fifo<QdiscIndex> output_queue; ///< qdiscs to restart in net_tx_action
     std::vector<SkbIndex> completion_queue; ///< sent skbs that a hard interrupt gave back, freed in net_tx_action
     Fifo<PendingIrq> pending_irqs;
     Fifo<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
@@ -416,7 +407,7 @@ struct Cpu {
     std::array<std::uint64_t, softnet_stat_count> softnet{};
 };
 
-enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader };
+enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader, tc };
 
 struct Task {
     std::string name;
@@ -571,6 +562,8 @@ struct World {
     std::vector<Cpu> cpus;
     std::vector<Task> tasks;
     std::vector<NetDevice> devices;
+    std::vector<Qdisc> qdiscs; ///< those taken off keep their row
+    std::vector<QdiscChange> qdisc_changes; ///< of a task that runs tc: Task::socket is its row
     std::vector<Napi> napis;
     std::deque<Socket> sockets; ///< a deque: rows keep their address while others are added
     std::vector<PacketSock> packet_socks;

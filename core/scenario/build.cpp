@@ -3,6 +3,7 @@
 #include "core/catalog/catalog.h"
 #include "core/catalog/stage_ids.h"
 #include "core/kernel/drivers/driver.h"
+#include "core/kernel/sch.h"
 #include "core/scenario/model_source.h"
 #include "core/scenario/sysctls.h"
 
@@ -36,6 +37,7 @@ public:
         for (const ScenarioHost& host : scenario_.hosts) {
             add_host(host);
         }
+        attach_all_qdiscs();
         connect_links();
         start_flows();
         return std::move(world_);
@@ -194,7 +196,6 @@ private:
         lo.name = "lo";
         lo.kind = DeviceKind::loopback;
         lo.mtu = 65536;
-        lo.qdisc.noqueue = true;
         lo.addresses.push_back({0x7f000001, 8});
         const DeviceIndex row = put(std::move(lo));
         net().loopback = row;
@@ -209,8 +210,7 @@ private:
         device.mtu = from.mtu;
         device.tx_checksum = from.tx_checksum;
         device.irq_cpu = from.irq_cpu;
-        device.qdisc.limit = from.txqueuelen;
-        device.qdisc.queue = add_queue(from.name + " pfifo_fast", QueueKind::qdisc, room(stage::qdisc), from.txqueuelen, from.name + ".txqueuelen");
+        device.tx_queue_len = from.txqueuelen;
         device.kind = kind_of(from.driver);
         device.gro = from.gro;
         device.promiscuous = from.promiscuous;
@@ -221,9 +221,7 @@ private:
         device.link.delay = from.delay;
         device.link.loss_ppm = from.loss_ppm;
         const auto row = static_cast<DeviceIndex>(world_.devices.size());
-        if (device.kind == DeviceKind::veth) {
-            device.qdisc.noqueue = true;
-        } else {
+        if (device.kind != DeviceKind::veth) {
             device.link.wire_queue = add_queue(from.name + " wire", QueueKind::wire, Catalog::find_room("wire"), 0, "");
         }
         if (device.kind == DeviceKind::virtio_net) {
@@ -427,6 +425,56 @@ private:
         }
         start(std::move(task));
     }
+
+    /// Every device's qdisc: its own, or the host's default; devices without a queue have none.
+    void attach_all_qdiscs()
+    {
+        for (NetIndex row = 0; row < scenario_.hosts.size(); ++row) {
+            const ScenarioHost& from = scenario_.hosts[row];
+            net_row_ = row;
+            host_row_ = world_.nets[row].host;
+            for (std::size_t device = 0; device < world_.devices.size(); ++device) {
+                if (world_.devices[device].net == row) {
+                    attach_qdiscs(world_, trace_, static_cast<DeviceIndex>(device), qdisc_for(from, world_.devices[device]));
+                }
+            }
+            for (const ScenarioTc& change : from.tc) {
+                Task task = task_on("tc", change.cpu);
+                task.program = Program::tc;
+                task.socket = static_cast<SocketIndex>(world_.qdisc_changes.size());
+                world_.qdisc_changes.push_back({SimTime{} + change.at, device_row(change.device), change.qdisc});
+                start(std::move(task));
+            }
+        }
+    }
+
+    QdiscSpec qdisc_for(const ScenarioHost& host, const NetDevice& device)
+    {
+        QdiscSpec spec;
+        spec.kind = QdiscKind::noqueue; // IFF_NO_QUEUE
+        const auto found = std::ranges::find(host.devices, device.name, &ScenarioDevice::name);
+        if (found == host.devices.end()) {
+            return spec;
+        }
+        if (found->qdisc) {
+            return *found->qdisc;
+        }
+        if (!has_queue(device.kind)) {
+            return spec;
+        }
+        // Debian's kernels: pfifo_fast on 5.10, fq_codel (CONFIG_DEFAULT_NET_SCH) since.
+        spec.kind = world_.profile == Profile::v5_10 ? QdiscKind::pfifo_fast : QdiscKind::fq_codel;
+        if (host.default_qdisc == "pfifo_fast") {
+            spec.kind = QdiscKind::pfifo_fast;
+        } else if (host.default_qdisc == "pfifo") {
+            spec.kind = QdiscKind::pfifo;
+        } else if (host.default_qdisc == "fq_codel") {
+            spec.kind = QdiscKind::fq_codel;
+        }
+        return spec;
+    }
+
+    static bool has_queue(DeviceKind kind) { return kind != DeviceKind::loopback && kind != DeviceKind::veth; }
 
     void connect_links()
     {

@@ -1,5 +1,6 @@
 // Scenario -> YAML, in the order in which a person would write it; defaults are left out.
 
+#include "core/scenario/qdisc_keys.h"
 #include "core/scenario/scenario.h"
 
 #include <fmt/format.h>
@@ -64,6 +65,10 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     put_unless(out, "tx_ring", device.tx_ring, usual.tx_ring);
     put_unless(out, "copybreak", device.copybreak, usual.copybreak);
     put_unless(out, "txqueuelen", device.txqueuelen, usual.txqueuelen);
+    if (device.qdisc) {
+        out << YAML::Key << "qdisc" << YAML::Value;
+        emit_qdisc(out, *device.qdisc);
+    }
     put_unless(out, "rate", device.rate, usual.rate);
     put_unless(out, "rx_checksum", device.rx_checksum, usual.rx_checksum);
     put_unless(out, "tx_checksum", device.tx_checksum, usual.tx_checksum);
@@ -218,6 +223,8 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
     });
     emit_list(out, "receivers", host.receivers, [&](const auto& receiver) { emit(out, receiver); });
     emit_list(out, "taps", host.taps, [&](const auto& tap) { emit(out, tap); });
+    put_unless(out, "default_qdisc", host.default_qdisc, std::string());
+    emit_list(out, "tc", host.tc, [&](const auto& change) { emit_tc(out, change); });
     emit_list(out, "senders", host.senders, [&](const auto& sender) { emit(out, sender); });
     out << YAML::EndMap;
 }

@@ -1,6 +1,7 @@
 // YAML -> Scenario. Every complaint carries line and column.
 
 #include "core/scenario/scenario.h"
+#include "core/scenario/qdisc_keys.h"
 #include "core/scenario/sysctls.h"
 #include "core/scenario/parse_parts.h"
 #include "core/scenario/yaml_reader.h"
@@ -97,6 +98,7 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
         .key("tx_ring", [&](const YAML::Node& n) { device.tx_ring = ring(n, "tx_ring"); })
         .key("copybreak", [&](const YAML::Node& n) { device.copybreak = static_cast<std::uint32_t>(integer(n, "copybreak", 0, 1522)); })
         .key("txqueuelen", [&](const YAML::Node& n) { device.txqueuelen = static_cast<std::uint32_t>(integer(n, "txqueuelen", 1, 1000000)); })
+        .key("qdisc", [&](const YAML::Node& n) { device.qdisc = read_qdisc(n, device.mtu); })
         .key("rate", [&](const YAML::Node& n) { device.rate = rate(n); })
         .key("rx_checksum", [&](const YAML::Node& n) { device.rx_checksum = boolean(n, "rx_checksum"); })
         .key("tx_checksum", [&](const YAML::Node& n) { device.tx_checksum = boolean(n, "tx_checksum"); })
@@ -289,6 +291,14 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                  });
              })
         .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }); })
+        .key("default_qdisc",
+             [&](const YAML::Node& n) {
+                 host.default_qdisc = scalar(n, "default_qdisc");
+                 if (host.default_qdisc != "pfifo_fast" && host.default_qdisc != "fq_codel" && host.default_qdisc != "pfifo") {
+                     complain(n, fmt::format("default_qdisc is '{}'", host.default_qdisc), "pfifo_fast, fq_codel or pfifo");
+                 }
+             })
+        .key("tc", [&](const YAML::Node& n) { each(n, "tc", [&](const YAML::Node& t) { host.tc.push_back(read_tc(t, host)); }); })
         .key("senders", [&](const YAML::Node& n) { each(n, "senders", [&](const YAML::Node& s) { host.senders.push_back(read_sender(s, host)); }); })
         .done();
     // Fragmentation is not modelled yet: a datagram must fit its device.

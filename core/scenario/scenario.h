@@ -2,6 +2,7 @@
 // A scenario: hosts, links, settings, traffic, as a value. It runs the model. Its text form is YAML
 // (docs/scenario-format.md); every key that it does not know is an error, with line and column.
 
+#include "core/kernel/qdisc.h"
 #include "core/packet/flow.h"
 #include "core/packet/mac.h"
 #include "core/result.h"
@@ -9,6 +10,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +34,7 @@ struct ScenarioDevice {
     std::uint32_t tx_ring = 256;         ///< 48 … 4096 descriptors, a multiple of 8
     std::uint32_t copybreak = 256;       ///< 0 … 1522 bytes; a frame up to this is copied into a small sk_buff
     std::uint32_t txqueuelen = 1000;     ///< 1 … 1000000 packets a band of pfifo_fast
+    std::optional<kernel::QdiscSpec> qdisc; ///< at the root; none: the host's default
     std::uint64_t rate = 1'000'000'000;  ///< bits a second, 1000 … 10^12
     bool rx_checksum = true;
     bool tx_checksum = true;
@@ -106,6 +109,15 @@ struct ScenarioTap {
     bool operator==(const ScenarioTap&) const = default;
 };
 
+/// `tc qdisc replace dev DEVICE root …` at a time.
+struct ScenarioTc {
+    Duration at;
+    std::string device;
+    kernel::QdiscSpec qdisc;
+    std::uint32_t cpu = 0; ///< on which tc runs
+    bool operator==(const ScenarioTc&) const = default;
+};
+
 struct ScenarioHost {
     std::string name = "host";
     /// Not a machine of its own but a network namespace on that host (which stands before it): same kernel, same CPUs.
@@ -118,6 +130,8 @@ struct ScenarioHost {
     std::vector<ScenarioReceiver> receivers;
     std::vector<ScenarioSender> senders;
     std::vector<ScenarioTap> taps;
+    std::vector<ScenarioTc> tc;
+    std::string default_qdisc; ///< net.core.default_qdisc; empty: as the distribution of that kernel has it
     bool operator==(const ScenarioHost&) const = default;
 };
 

@@ -8,7 +8,7 @@ namespace skbscope::kernel {
 
 inline constexpr int NETDEV_TX_OK = 0;
 inline constexpr int NETDEV_TX_BUSY = 16;
-inline constexpr int NET_XMIT_DROP = 1;
+
 inline constexpr int NET_RX_SUCCESS = 0;
 inline constexpr int NET_RX_DROP = 1;
 inline constexpr std::uint32_t ETH_HLEN = 14, ETH_ZLEN = 60, ETH_FCS_LEN = 4;

@@ -147,7 +147,7 @@ TEST(SendPath, WarmNeighbourFollowsTheSourceFromSendtoToCompletion)
     const auto wanted = joined({send_downwards, {"neigh_output", "neigh_hh_output"}, device_and_driver, {"e1000_intr"}, completion});
     EXPECT_EQ(first_missing(run.path(3), wanted), "");
     EXPECT_FALSE(run.calls(3, "__neigh_create"));
-    EXPECT_FALSE(run.calls(3, "dev_qdisc_enqueue")) << "an empty pfifo_fast is bypassed";
+    EXPECT_FALSE(run.calls(3, "dev_qdisc_enqueue")) << "an empty fq_codel is bypassed";
     EXPECT_FALSE(run.calls(3, "net_tx_action")) << "completion runs in NET_RX";
 }
 

@@ -169,7 +169,7 @@ TEST(Softirq, QuietTrafficNeverWakesKsoftirqd)
 
 TEST(TxRing, FullRingStopsTheQueueAndTheQdiscKeepsThePackets)
 {
-    const ModelRun run(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "driver: virtio_net, tx_ring: 64, rate: 10mbit"));
+    const ModelRun run(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "driver: virtio_net, tx_ring: 64, rate: 10mbit, qdisc: pfifo_fast"));
     EXPECT_GT(run.counter("eth0.tx_stopped"), 0U);
     EXPECT_GT(run.calls_anywhere(fn::dev_qdisc_enqueue), 0U);
     EXPECT_GT(run.calls_anywhere(fn::net_tx_action), 0U) << "the woken queue runs in NET_TX";
@@ -178,7 +178,7 @@ TEST(TxRing, FullRingStopsTheQueueAndTheQdiscKeepsThePackets)
 
 TEST(Bql, HoldsTheE1000BackLongBeforeItsRingIsFull)
 {
-    const ModelRun run(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "rate: 10mbit"));
+    const ModelRun run(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "rate: 10mbit, qdisc: pfifo_fast"));
     EXPECT_EQ(run.calls_anywhere(fn::__e1000_maybe_stop_tx), 0U);
     EXPECT_GT(run.calls_anywhere(fn::netif_schedule_queue), 0U);
     EXPECT_GT(run.calls_anywhere(fn::dev_qdisc_enqueue), 0U);
@@ -188,7 +188,7 @@ TEST(Bql, HoldsTheE1000BackLongBeforeItsRingIsFull)
 
 TEST(Qdisc, FullBandDropsWithQdiscDropAndSendtoDoesNotNotice)
 {
-    const ModelRun run(send_scenario("count: 100, gap: 0us, size: 1000", true, true, "tx_ring: 48, txqueuelen: 5, rate: 10mbit"));
+    const ModelRun run(send_scenario("count: 100, gap: 0us, size: 1000", true, true, "tx_ring: 48, txqueuelen: 5, rate: 10mbit, qdisc: pfifo_fast"));
     EXPECT_GT(run.drops(drop::QDISC_DROP), 0U);
     EXPECT_EQ(run.drops(drop::QDISC_DROP) + run.count(Verdict::sent), 100U);
     EXPECT_EQ(run.counter("Udp.SndbufErrors"), run.drops(drop::QDISC_DROP)) << "net/ipv4/udp.c: ENOBUFS becomes a counter";

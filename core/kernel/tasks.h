@@ -1,0 +1,15 @@
+#pragma once
+// What the modelled applications share: sleeping, computing, and the step of each kind (tasks_<kind>.cpp).
+
+#include "core/kernel/functions.h"
+
+namespace skbscope::kernel {
+
+void sleep(Kernel& k, std::int32_t task); ///< until wake_up()
+void wake_at(Kernel& k, std::int32_t task, SimTime at); ///< sleeps until then
+/// The application computes (Task::work_left); interrupts find it at every slice.
+void compute(Kernel& k, Task& task);
+
+void step_tc(Kernel& k, std::int32_t task);
+
+} // namespace skbscope::kernel
