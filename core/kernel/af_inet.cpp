@@ -32,7 +32,11 @@ int inet_autobind(Kernel& k, SocketIndex sk)
 int inet_send_prepare(Kernel& k, SocketIndex sk)
 {
     Call call(k, fn::inet_send_prepare);
-    return k.socket(sk).num == 0 ? inet_autobind(k, sk) : 0;
+    const Socket& socket = k.socket(sk);
+    if (socket.num != 0 || socket.kind == SocketKind::raw) {
+        return 0;
+    }
+    return socket.kind == SocketKind::ping ? ping_get_port(k, sk, 0) : inet_autobind(k, sk);
 }
 
 int inet_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address,
@@ -42,7 +46,11 @@ int inet_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payloa
     if (const int error = inet_send_prepare(k, sk); error != 0) {
         return error;
     }
-    return udp_sendmsg(k, sk, payload, address, port, call_sequence);
+    switch (k.socket(sk).kind) {
+    case SocketKind::raw: return raw_sendmsg(k, sk, payload, address, call_sequence);
+    case SocketKind::ping: return ping_v4_sendmsg(k, sk, payload, address, call_sequence);
+    default: return udp_sendmsg(k, sk, payload, address, port, call_sequence);
+    }
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 
 #include "core/kernel/kernel.h"
 
+#include <optional>
 #include <vector>
 
 namespace skbscope::kernel {
@@ -112,6 +113,10 @@ void skb_merged(Kernel& k, SkbIndex skb, FunctionId by, bool shell_left);
 void dev_consume_skb_any(Kernel& k, SkbIndex skb, FunctionId by);
 /// What 5.10's drivers end sent packets with: it looks like a drop (kfree_skb) and is none.
 void dev_kfree_skb_any(Kernel& k, SkbIndex skb, FunctionId by);
+/// The skb's contents now belong to another one; only its shell is freed.
+void kfree_skb_partial(Kernel& k, SkbIndex skb, FunctionId by);
+/// `skb` keeps its place and its packet, and takes over the contents of `from` (which stays, sharing them).
+void skb_morph(Kernel& k, SkbIndex skb, SkbIndex from);
 void __consume_stateless_skb(Kernel& k, SkbIndex skb, FunctionId by);
 void skb_orphan(Kernel& k, SkbIndex skb);
 /// The checksum that the stack had left to the device, in software.
@@ -137,25 +142,162 @@ int __sys_sendto(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payloa
 /// Takes one datagram or, with `may_block`, leaves the task asleep inside the call (then false).
 bool __sys_recvfrom(Kernel& k, std::int32_t task, bool may_block);
 void wake_up(Kernel& k, std::int32_t task, PacketId cause);
+/// recvmsg() on a raw or ping socket: the message; or -EAGAIN, the task asleep inside the call; or the socket's error.
+std::optional<std::vector<std::uint8_t>> __sys_recvmsg(Kernel& k, std::int32_t task, int& error);
 void wakeup_softirqd(Kernel& k);
 
 // net/ipv4/ip_input.c
 void ip_rcv(Kernel& k, SkbIndex skb);
 void ip_list_rcv(Kernel& k, SkbList list);
-bool ip_local_deliver(Kernel& k, SkbIndex skb);
+void ip_local_deliver(Kernel& k, SkbIndex skb);
+void ip_local_deliver_finish(Kernel& k, SkbIndex skb); ///< what LOCAL_IN goes on with
+void ip_rcv_finish(Kernel& k, SkbIndex skb);           ///< what PRE_ROUTING goes on with
+void ip_protocol_deliver_rcu(Kernel& k, SkbIndex skb, std::uint8_t protocol);
+void dst_input(Kernel& k, SkbIndex skb);               ///< what routing chose for a received packet
 
-// net/ipv4/ip_output.c
+/// struct net_protocol: who takes an IP protocol, and who hears of its ICMP errors. The handler returns 0, or minus the
+/// protocol to go on with. The error handler gets the ICMP packet with data at the IP header it quotes.
+struct NetProtocol {
+    std::uint8_t protocol;
+    int (*handler)(Kernel&, SkbIndex);
+    void (*err_handler)(Kernel&, SkbIndex, std::uint32_t info);
+    bool no_policy;
+    bool icmp_strict_tag_validation;
+};
+[[nodiscard]] const NetProtocol* inet_protos(std::uint8_t protocol); ///< null: nobody
+
+// net/ipv4/ip_forward.c, net/ipv4/ip_options.c
+void ip_forward(Kernel& k, SkbIndex skb);
+void ip_forward_finish(Kernel& k, SkbIndex skb); ///< what FORWARD goes on with
+/// False: the options are bad; `pointer` says at which byte of the header.
+bool __ip_options_compile(Kernel& k, SkbIndex skb, std::uint8_t& pointer);
+bool ip_options_compile(Kernel& k, SkbIndex skb);
+bool ip_options_rcv_srr(Kernel& k, SkbIndex skb, DeviceIndex device);
+void ip_forward_options(Kernel& k, SkbIndex skb);
+/// The options that an answer carries back (bytes behind the header, padded to four). False: there is no answer to make.
+bool ip_options_echo(Kernel& k, SkbIndex skb, std::vector<std::uint8_t>& options);
+
+// net/ipv4/ip_output.c. Errors are negative errno; the skb is gone in any case.
+int dst_output(Kernel& k, SkbIndex skb); ///< what LOCAL_OUT goes on with
 int ip_output(Kernel& k, SkbIndex skb);
-SkbIndex ip_make_skb(Kernel& k, SocketIndex sk, const Destination& route, std::uint32_t source, std::uint32_t destination,
-                     std::span<const std::uint8_t> payload, std::uint64_t call_sequence);
-int ip_send_skb(Kernel& k, SkbIndex skb);
+int ip_mc_output(Kernel& k, SkbIndex skb);
+int ip_finish_output(Kernel& k, SkbIndex skb); ///< what POST_ROUTING goes on with
+int ip_finish_output2(Kernel& k, SkbIndex skb);
+int __ip_local_out(Kernel& k, SkbIndex skb); ///< 1: go on with dst_output()
+int ip_local_out(Kernel& k, SkbIndex skb);
+int ip_send_skb(Kernel& k, NetIndex net, SkbIndex skb);
+/// struct flowi4. The lookup fills in what the caller left open (saddr, oif).
+struct Flowi4 {
+    NetIndex net = 0;
+    std::uint32_t daddr = 0, saddr = 0; ///< host order; saddr 0: to be chosen
+    DeviceIndex oif = nothing;
+    std::uint8_t tos = 0, proto = 0;
+    bool any_source = false; ///< FLOWI_FLAG_ANYSRC
+    bool known_nh = false;   ///< FLOWI_FLAG_KNOWN_NH: of IP_HDRINCL
+    std::uint16_t sport = 0, dport = 0;
+    std::uint8_t icmp_type = 0, icmp_code = 0;
+};
+/// A transport's segment gets its IP header and leaves (TCP). The socket is connected; its cached route is used or made.
+int ip_queue_xmit(Kernel& k, SocketIndex sk, SkbIndex skb);
+int __ip_queue_xmit(Kernel& k, SocketIndex sk, SkbIndex skb, std::uint8_t tos);
+/// A segment that already has its route (SYN-ACK).
+int ip_build_and_send_pkt(Kernel& k, SkbIndex skb, SocketIndex sk, std::uint32_t saddr, std::uint32_t daddr, std::uint8_t tos);
+/// struct ipcm_cookie: what a message says of its own way.
+struct IpcmCookie {
+    std::uint8_t ttl = 0;
+    std::int16_t tos = -1;
+    std::uint16_t gso_size = 0;
+    std::uint32_t address = 0;         ///< where the options say that it goes
+    std::vector<std::uint8_t> options; ///< padded to four
+};
+/// Where a datagram's bytes come from: copies `length` bytes from `offset` on to `to`. `from` is the caller's.
+struct GetFrag {
+    void (*copy)(Kernel&, const void* from, std::uint8_t* to, std::size_t offset, std::size_t length, SkbIndex skb) = nullptr;
+    const void* from = nullptr;
+};
+GetFrag ip_generic_getfrag(const std::span<const std::uint8_t>& payload); ///< from user space; the span must outlive the call
+inline constexpr unsigned MSG_DONTWAIT = 0x40, MSG_MORE = 0x8000;
+int ip_setup_cork(Kernel& k, SocketIndex sk, IpCork& cork, const IpcmCookie& ipc, const Destination& route);
+/// `length` counts the transport header too, of which the first piece leaves `transhdrlen` bytes free.
+int __ip_append_data(Kernel& k, SocketIndex sk, IpCork& cork, const GetFrag& getfrag, std::uint32_t length, std::uint32_t transhdrlen,
+                     unsigned flags);
+/// All pieces of the cork as one skb (nothing: there are none); the cork is empty afterwards.
+SkbIndex __ip_make_skb(Kernel& k, SocketIndex sk, IpCork& cork, const Flowi4& fl4);
+int ip_append_data(Kernel& k, SocketIndex sk, const Flowi4& fl4, const GetFrag& getfrag, std::uint32_t length, std::uint32_t transhdrlen,
+                   const IpcmCookie& ipc, const Destination& route, unsigned flags, std::uint64_t call_sequence);
+int ip_push_pending_frames(Kernel& k, SocketIndex sk, const Flowi4& fl4);
+void ip_flush_pending_frames(Kernel& k, IpCork& cork);
+/// One datagram in one go (UDP without cork). nothing: `error` says why.
+SkbIndex ip_make_skb(Kernel& k, SocketIndex sk, const Flowi4& fl4, const GetFrag& getfrag, std::uint32_t length, std::uint32_t transhdrlen,
+                     const IpcmCookie& ipc, const Destination& route, unsigned flags, std::uint64_t call_sequence, int& error);
 
-// net/ipv4/route.c, net/ipv4/fib_frontend.c, net/ipv4/fib_semantics.c
-/// The route of a received packet; false: no route, or the source is impossible (the reason says which).
-bool ip_route_input_noref(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uint32_t saddr, DropReasonId& reason);
+// net/ipv4/ip_fragment.c
+int ip_do_fragment(Kernel& k, SkbIndex skb, int (*output)(Kernel&, SkbIndex));
+/// 0: the skb is a whole datagram now. Negative errno: it waits for the rest, or is gone.
+int ip_defrag(Kernel& k, SkbIndex skb, std::uint32_t user);
+void ip_expire(Kernel& k, std::int32_t queue, std::uint64_t generation);
+/// All bytes from the network header on, those of further pieces (frag_list) too.
+[[nodiscard]] std::vector<std::uint8_t> skb_linear_copy(Kernel& k, SkbIndex skb);
+
+// net/ipv4/fib_trie.c, net/ipv4/fib_frontend.c, net/ipv4/fib_semantics.c, net/ipv4/devinet.c
+FibResult fib_lookup(Kernel& k, NetIndex net, std::uint32_t address, DeviceIndex oif, PacketId packet);
+/// 1: the source is on link; 0: through a gateway; -EINVAL: impossible; -EXDEV: the reverse path says no.
+int fib_validate_source(Kernel& k, SkbIndex skb, std::uint32_t src, DeviceIndex oif, DeviceIndex device);
+[[nodiscard]] bool __ip_dev_find(Kernel& k, NetIndex net, std::uint32_t address, PacketId packet);
+[[nodiscard]] bool inet_lookup_ifaddr_rcu(Kernel& k, NetIndex net, std::uint32_t address);
+RouteType inet_addr_type_dev_table(Kernel& k, NetIndex net, std::uint32_t address, PacketId packet);
+/// host_scope: addresses of lo will do, too.
+[[nodiscard]] std::uint32_t inet_select_addr(Kernel& k, DeviceIndex device, std::uint32_t destination, bool host_scope);
+[[nodiscard]] bool inet_addr_onlink(Kernel& k, DeviceIndex device, std::uint32_t a, std::uint32_t b);
+[[nodiscard]] std::uint32_t fib_result_prefsrc(Kernel& k, const FibResult& result);
+std::uint32_t fib_compute_spec_dst(Kernel& k, SkbIndex skb);
+// include/linux/inetdevice.h: IN_DEV_*; of the device and of "all"
+[[nodiscard]] std::int32_t in_dev_max_conf(Kernel& k, DeviceIndex device, DevConf which);
+[[nodiscard]] bool in_dev_or_conf(Kernel& k, DeviceIndex device, DevConf which);
+[[nodiscard]] bool in_dev_and_conf(Kernel& k, DeviceIndex device, DevConf which);
+[[nodiscard]] bool in_dev_forward(Kernel& k, DeviceIndex device);
+
+// net/ipv4/igmp.c: groups as far as delivery needs them
+[[nodiscard]] bool ip_check_mc_rcu(Kernel& k, DeviceIndex device, std::uint32_t group, PacketId packet);
+int ip_mc_join_group(Kernel& k, SocketIndex sk, std::uint32_t group, DeviceIndex device);
+
+// net/ipv4/route.c, net/ipv4/inetpeer.c
+/// 0, with the route set; or -EINVAL (martian), -EXDEV (reverse path), which the caller drops.
+int ip_route_input_noref(Kernel& k, SkbIndex skb, std::uint32_t daddr, std::uint32_t saddr, DeviceIndex device);
+int ip_route_use_hint(Kernel& k, SkbIndex skb, std::uint32_t saddr, DeviceIndex device, SkbIndex hint);
+/// Not valid: `error` of the result is the positive errno.
+Destination ip_route_output_key_hash(Kernel& k, Flowi4& fl4, PacketId packet = PacketId::none);
+Destination ip_route_output_flow(Kernel& k, Flowi4& fl4, PacketId packet = PacketId::none);
 Destination ip_route_output_flow(Kernel& k, NetIndex net, std::uint32_t daddr, std::uint32_t saddr, PacketId packet = PacketId::none);
-enum class AddressType : std::uint8_t { unicast, local, broadcast, multicast, none };
-AddressType inet_addr_type(Kernel& k, NetIndex net, std::uint32_t address);
+[[nodiscard]] std::uint32_t dst_mtu(Kernel& k, const Destination& dst);
+void ip_error(Kernel& k, SkbIndex skb);
+void ip_rt_send_redirect(Kernel& k, SkbIndex skb);
+InetPeer& inet_getpeer_v4(Kernel& k, NetIndex net, std::uint32_t address);
+bool inet_peer_xrlim_allow(Kernel& k, InetPeer& peer, std::int64_t timeout);
+
+// net/ipv4/icmp.c
+int icmp_rcv(Kernel& k, SkbIndex skb);
+void icmp_err(Kernel& k, SkbIndex skb, std::uint32_t info);
+/// An error about that packet goes back to its sender, if the rules and rate limits let it. The skb stays the caller's.
+void icmp_send(Kernel& k, SkbIndex skb, std::uint8_t type, std::uint8_t code, std::uint32_t info);
+/// icmp_err_convert[]: what an unreachable of that code means to a socket.
+struct IcmpErrno {
+    int number;
+    bool fatal;
+};
+[[nodiscard]] IcmpErrno icmp_err_convert(std::uint8_t code);
+
+// net/ipv4/raw.c, net/ipv4/ping.c
+bool raw_local_deliver(Kernel& k, SkbIndex skb, std::uint8_t protocol); ///< true: some raw socket wanted it
+void raw_icmp_error(Kernel& k, SkbIndex skb, std::uint8_t protocol, std::uint32_t info);
+int raw_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address, std::uint64_t call_sequence);
+int ping_v4_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> message, std::uint32_t address, std::uint64_t call_sequence);
+bool ping_rcv(Kernel& k, SkbIndex skb, DropReasonId& reason); ///< true: a ping socket took a clone
+void ping_err(Kernel& k, SkbIndex skb, std::uint32_t info);
+int ping_get_port(Kernel& k, SocketIndex sk, std::uint16_t identifier);
+/// Queues it to a raw or ping socket; false: no room, the skb is the caller's and the reason says why.
+bool sock_queue_rcv_skb_reason(Kernel& k, SocketIndex sk, SkbIndex skb, DropReasonId& reason);
+void sock_rfree(Kernel& k, SkbIndex skb);
 
 // net/core/neighbour.c, net/ipv4/arp.c
 std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t next_hop);
@@ -178,9 +320,13 @@ void neigh_update(Kernel& k, std::int32_t neighbour, const MacAddress* lladdr, N
 std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, const IpAddress& address, DeviceIndex device, PacketId packet);
 void arp_rcv(Kernel& k, SkbIndex skb);
 void arp_solicit(Kernel& k, std::int32_t neighbour, SkbIndex skb);
+void arp_constructor(Kernel& k, std::int32_t neighbour, PacketId packet); ///< of a new entry: some need no question
+void arp_error_report(Kernel& k, std::int32_t neighbour, SkbIndex skb);   ///< nobody answered: the waiting skb ends
+void arp_announce_address(Kernel& k, DeviceIndex device, std::uint32_t address); ///< gratuitous ARP (arp_notify)
 
 // net/ipv4/udp.c, net/ipv4/udp_offload.c, net/ipv4/raw.c, net/ipv4/icmp.c
-void udp_rcv(Kernel& k, SkbIndex skb);
+int udp_rcv(Kernel& k, SkbIndex skb);
+void udp_err(Kernel& k, SkbIndex skb, std::uint32_t info);
 bool udp_v4_early_demux(Kernel& k, SkbIndex skb);
 int udp_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address, std::uint16_t port,
                 std::uint64_t call_sequence);
@@ -223,4 +369,6 @@ void step_task(Kernel& k, std::int32_t task);
 [[nodiscard]] bool has_work(const Cpu& cpu); ///< it would do something now
 void kick(Cpu& cpu, SimTime at);             ///< an idle CPU gets to do something: its clock goes on to there
 void happen(Kernel& k, DeviceEvent event);
+/// What a station answers to an echo request; empty: nothing.
+[[nodiscard]] std::vector<std::uint8_t> station_echo_reply(const Station& station, std::span<const std::uint8_t> frame);
 } // namespace skbscope::kernel

@@ -141,6 +141,16 @@ void station_receives(Kernel& k, std::int32_t index, std::span<const std::uint8_
 {
     Station& station = k.w.stations[static_cast<std::size_t>(index)];
     ++station.frames_seen;
+    if (std::vector<std::uint8_t> echo = station_echo_reply(station, frame); !echo.empty()) {
+        DeviceEvent leaves;
+        leaves.kind = DeviceEvent::Kind::frame_leaves;
+        leaves.at = at + station.reply_delay;
+        leaves.index = index;
+        leaves.wire_length = static_cast<std::uint32_t>(echo.size());
+        leaves.frame = std::move(echo);
+        k.schedule(std::move(leaves));
+        return;
+    }
     const auto ethernet = EthernetView::checked(frame);
     if (!ethernet || ethernet->ethertype() != proto::eth_p_arp || !station.answers_arp) {
         return;

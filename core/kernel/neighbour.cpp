@@ -10,11 +10,26 @@ namespace skbscope::kernel {
 
 namespace {
 
-// net/ipv4/arp.c: arp_tbl.parms
-constexpr Duration reachable_time{30'000'000'000};
-constexpr Duration retrans_time{1'000'000'000};
-constexpr Duration delay_probe_time{5'000'000'000};
-constexpr std::uint32_t ucast_probes = 3, mcast_probes = 3;
+/// struct neigh_parms, of arp_tbl or nd_tbl.
+struct Parms {
+    Duration reachable_time, retrans_time, delay_probe_time;
+    std::uint32_t ucast_probes, mcast_probes, app_probes;
+};
+
+Parms parms_of(Kernel& k, const Neighbour& neighbour)
+{
+    constexpr std::int64_t ms = 1'000'000;
+    if (neighbour.address.v6) {
+        return {Duration{30'000 * ms}, Duration{1'000 * ms}, Duration{5'000 * ms}, 3, 3, 0}; // net/ipv6/ndisc.c: nd_tbl
+    }
+    const Sysctls& s = k.net(k.dev_net(neighbour.device)).sysctl;
+    return {Duration{s.neigh_base_reachable_time_ms * ms},
+            Duration{s.neigh_retrans_time_ms * ms},
+            Duration{s.neigh_delay_first_probe_time * 1000 * ms},
+            static_cast<std::uint32_t>(s.neigh_ucast_solicit),
+            static_cast<std::uint32_t>(s.neigh_mcast_solicit),
+            static_cast<std::uint32_t>(s.neigh_app_solicit)};
+}
 
 Neighbour& entry(Kernel& k, std::int32_t index)
 {
@@ -58,16 +73,24 @@ int __neigh_event_send(Kernel& k, std::int32_t index, SkbIndex skb)
     bool immediate_probe = false;
     int result = 0;
     Neighbour& neighbour = entry(k, index);
+    const Parms parms = parms_of(k, neighbour);
     if (neighbour.state == Nud::none || neighbour.state == Nud::failed) {
-        neighbour.probes = ucast_probes;
+        if (parms.mcast_probes + parms.app_probes == 0) {
+            neighbour.state = Nud::failed;
+            neighbour.updated = k.cpu().now;
+            kfree_skb_reason(k, skb, drop::NEIGH_FAILED, fn::__neigh_event_send);
+            local_bh_enable(k);
+            return 1;
+        }
+        neighbour.probes = parms.ucast_probes;
         neighbour.state = Nud::incomplete;
         neighbour.updated = k.cpu().now;
-        arm_timer(k, index, retrans_time);
+        arm_timer(k, index, std::max(parms.retrans_time, Duration{10'000'000}));
         immediate_probe = true;
     } else if (neighbour.state == Nud::stale) {
         neighbour.state = Nud::delay;
         neighbour.updated = k.cpu().now;
-        arm_timer(k, index, delay_probe_time);
+        arm_timer(k, index, parms.delay_probe_time);
     }
     if (neighbour.state == Nud::incomplete) {
         while (neighbour.arp_queue_bytes + k.skb(skb).truesize > k.net(k.dev_net(neighbour.device)).sysctl.unres_qlen_bytes &&
@@ -142,11 +165,18 @@ int neigh_hh_output(Kernel& k, std::int32_t index, SkbIndex skb)
 void neigh_invalidate(Kernel& k, std::int32_t index)
 {
     Call call(k, fn::neigh_invalidate);
+    if (!entry(k, index).address.v6) {
+        k.count(k.dev_net(entry(k, index).device), Mib::arp_cache_res_failed, PacketId::none);
+    }
     while (!entry(k, index).arp_queue.empty()) {
         const SkbIndex skb = entry(k, index).arp_queue.front();
         entry(k, index).arp_queue.pop_front();
         k.dequeue(entry(k, index).queue, k.skb(skb).packet, fn::neigh_invalidate);
         add_bytes(k, entry(k, index), -static_cast<std::int64_t>(k.skb(skb).truesize));
+        if (!entry(k, index).address.v6) {
+            arp_error_report(k, index, skb);
+            continue;
+        }
         Call error(k, fn::arp_error_report, skb);
         kfree_skb_reason(k, skb, drop::NEIGH_FAILED, fn::arp_error_report);
     }
@@ -175,22 +205,87 @@ std::int32_t __neigh_lookup(Kernel& k, const IpAddress& address, DeviceIndex dev
     return found != nothing || !create ? found : __neigh_create(k, address, device, packet);
 }
 
+namespace {
+
+/// neigh_forced_gc(): entries that nobody uses and that are failed, need no question or have not changed for five seconds.
+std::size_t neigh_forced_gc(Kernel& k, NetIndex net, std::size_t most)
+{
+    Call call(k, fn::neigh_forced_gc);
+    k.count(net, Mib::arp_cache_forced_gc_runs, PacketId::none);
+    std::size_t gone = 0;
+    for (Neighbour& neighbour : k.w.neighbours) {
+        if (gone >= most) {
+            break;
+        }
+        const bool held = neighbour.device == nothing || neighbour.address.v6 || neighbour.timer != 0 || !neighbour.arp_queue.empty() ||
+                          neighbour.state == Nud::permanent;
+        const bool old = neighbour.updated + Duration{5'000'000'000} < k.cpu().now;
+        if (!held && (neighbour.state == Nud::failed || neighbour.state == Nud::noarp || old)) {
+            neighbour.device = nothing;
+            neighbour.state = Nud::none;
+            ++gone;
+        }
+    }
+    return gone;
+}
+
+/// neigh_alloc(): false: the table is full (net.ipv4.neigh.default.gc_thresh3).
+bool has_room(Kernel& k, NetIndex net, PacketId packet)
+{
+    const Sysctls& sysctl = k.net(net).sysctl;
+    const auto entries = static_cast<std::int64_t>(std::ranges::count_if(
+        k.w.neighbours, [](const Neighbour& n) { return n.device != nothing && !n.address.v6 && n.state != Nud::permanent; }));
+    SimTime& last_flush = k.net(net).ipv4.neigh_last_flush;
+    const bool full = entries >= sysctl.neigh_gc_thresh3;
+    if (!full && (entries < sysctl.neigh_gc_thresh2 || k.cpu().now <= last_flush + Duration{5'000'000'000})) {
+        return true;
+    }
+    last_flush = k.cpu().now;
+    const auto above = static_cast<std::size_t>(std::max<std::int64_t>(entries - sysctl.neigh_gc_thresh2, 1));
+    if (neigh_forced_gc(k, net, above) == 0 && full) {
+        k.count(net, Mib::arp_cache_table_fulls, packet);
+        return false;
+    }
+    return true;
+}
+
+std::int32_t free_row(Kernel& k)
+{
+    for (std::size_t row = 0; row < k.w.neighbours.size(); ++row) {
+        if (k.w.neighbours[row].device == nothing) {
+            return static_cast<std::int32_t>(row);
+        }
+    }
+    k.w.neighbours.emplace_back();
+    return static_cast<std::int32_t>(k.w.neighbours.size() - 1);
+}
+
+} // namespace
+
 std::int32_t __neigh_create(Kernel& k, const IpAddress& address, DeviceIndex device, PacketId packet)
 {
     Call call(k, fn::__neigh_create, packet);
     Call inner(k, fn::___neigh_create, packet);
-    const Sysctls& sysctl = k.net(k.dev_net(device)).sysctl;
+    const NetIndex net = k.dev_net(device);
+    if (!address.v6 && !has_room(k, net, packet)) {
+        return nothing;
+    }
     Neighbour neighbour;
     neighbour.address = address;
     neighbour.device = device;
     neighbour.updated = neighbour.used = k.cpu().now;
     neighbour.queue = k.trace.add_queue({"arp_queue " + address.text(), QueueKind::arp_queue, k.host_of(k.device(device)).id,
                                          Catalog::room_of(fn::neigh_resolve_output),
-                                         static_cast<std::uint64_t>(sysctl.unres_qlen_bytes), QueueUnit::bytes,
+                                         static_cast<std::uint64_t>(k.net(net).sysctl.unres_qlen_bytes), QueueUnit::bytes,
                                          address.v6 ? "net.ipv6.neigh.default.unres_qlen_bytes"
                                                     : "net.ipv4.neigh.default.unres_qlen_bytes"});
-    k.w.neighbours.push_back(std::move(neighbour));
-    return static_cast<std::int32_t>(k.w.neighbours.size() - 1);
+    const std::int32_t row = free_row(k);
+    entry(k, row) = std::move(neighbour);
+    if (!address.v6) {
+        k.count(net, Mib::arp_cache_allocs, packet);
+        arp_constructor(k, row, packet);
+    }
+    return row;
 }
 
 std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t next_hop)
@@ -200,19 +295,13 @@ std::int32_t ip_neigh_for_gw(Kernel& k, SkbIndex skb, DeviceIndex device, std::u
     std::int32_t found = nothing;
     {
         Call lookup(k, fn::__ipv4_neigh_lookup_noref, skb);
-        // On loopback every address shares the NOARP entry of 0.0.0.0 (net/ipv4/arp.c: arp_mc_map and neigh key).
+        // include/net/arp.h: on loopback every address shares the entry of 0.0.0.0.
         if (k.device(device).kind == DeviceKind::loopback) {
             next_hop = 0;
         }
         found = neigh_lookup_noref(k, IpAddress::v4(next_hop), device);
     }
-    if (found == nothing) {
-        found = __neigh_create(k, IpAddress::v4(next_hop), device, k.skb(skb).packet);
-        if (k.device(device).kind == DeviceKind::loopback) {
-            entry(k, found).state = Nud::noarp; // nothing to resolve
-        }
-    }
-    return found;
+    return found != nothing ? found : __neigh_create(k, IpAddress::v4(next_hop), device, k.skb(skb).packet);
 }
 
 int neigh_output(Kernel& k, std::int32_t index, SkbIndex skb)
@@ -229,6 +318,9 @@ std::int32_t neigh_event_ns(Kernel& k, const MacAddress& lladdr, const IpAddress
 {
     Call call(k, fn::neigh_event_ns, packet);
     const std::int32_t index = __neigh_lookup(k, address, device, true, packet);
+    if (index == nothing) {
+        return nothing; // the table is full
+    }
     neigh_update(k, index, &lladdr, Nud::stale, NEIGH_UPDATE_F_OVERRIDE, packet);
     return index;
 }
@@ -256,7 +348,7 @@ void change_state(Kernel& k, std::int32_t index, Nud state)
         neighbour.probes = 0;
     }
     if (nud_in_timer(state)) {
-        arm_timer(k, index, state == Nud::reachable ? reachable_time : Duration{0});
+        arm_timer(k, index, state == Nud::reachable ? parms_of(k, neighbour).reachable_time : Duration{0});
     }
     neighbour.state = state;
 }
@@ -346,31 +438,32 @@ void neigh_timer_handler(Kernel& k, std::int32_t index, std::uint64_t generation
     Call call(k, fn::neigh_timer_handler);
     Neighbour& neighbour = entry(k, index);
     neighbour.timer = 0;
+    const Parms parms = parms_of(k, neighbour);
     const SimTime now = k.cpu().now;
-    SimTime next = now + retrans_time;
+    SimTime next = now + parms.retrans_time;
     if (neighbour.state == Nud::reachable) {
-        if (confirmed_within(neighbour, reachable_time, now)) {
-            next = neighbour.confirmed + reachable_time;
-        } else if (now <= neighbour.used + delay_probe_time) {
+        if (confirmed_within(neighbour, parms.reachable_time, now)) {
+            next = neighbour.confirmed + parms.reachable_time;
+        } else if (now <= neighbour.used + parms.delay_probe_time) {
             neighbour.state = Nud::delay;
             neighbour.updated = now;
-            next = now + delay_probe_time;
+            next = now + parms.delay_probe_time;
         } else {
             neighbour.state = Nud::stale;
             neighbour.updated = now;
         }
     } else if (neighbour.state == Nud::delay) {
         neighbour.updated = now;
-        if (confirmed_within(neighbour, delay_probe_time, now)) {
+        if (confirmed_within(neighbour, parms.delay_probe_time, now)) {
             neighbour.state = Nud::reachable;
-            next = neighbour.confirmed + reachable_time;
+            next = neighbour.confirmed + parms.reachable_time;
         } else {
             neighbour.state = Nud::probe;
             neighbour.probes = 0;
         }
     }
     const bool probing = neighbour.state == Nud::incomplete || neighbour.state == Nud::probe;
-    const std::uint32_t most = neighbour.state == Nud::probe ? ucast_probes : ucast_probes + mcast_probes;
+    const std::uint32_t most = parms.ucast_probes + parms.app_probes + (neighbour.state == Nud::probe ? 0 : parms.mcast_probes);
     if (probing && neighbour.probes >= most) {
         neighbour.state = Nud::failed;
         neighbour.updated = now;

@@ -60,13 +60,18 @@ void skb_release_head_state(Kernel& k, SkbIndex index)
     Call call(k, fn::skb_release_head_state, index);
     skb_dst_drop(k, index);
     if (k.skb(index).sk != nothing) {
-        k.socket(k.skb(index).sk).kind == SocketKind::packet ? sock_rfree(k, index) : sock_wfree(k, index);
+        k.skb(index).destructor == SkBuff::Destructor::sock_rfree ? sock_rfree(k, index) : sock_wfree(k, index);
     }
 }
 
 void skb_release_data(Kernel& k, SkbIndex index)
 {
     Call call(k, fn::skb_release_data, index);
+    while (!k.skb(index).frag_list.empty()) { // kfree_skb_list()
+        const SkbIndex piece = k.skb(index).frag_list.back();
+        k.skb(index).frag_list.pop_back();
+        kfree_skb_reason(k, piece, drop::NOT_SPECIFIED, fn::skb_release_data);
+    }
 }
 
 void skb_release_all(Kernel& k, SkbIndex index)
@@ -171,6 +176,7 @@ SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
     clone = k.skb(original);
     clone.packet = packet;
     clone.sk = nothing;
+    clone.frag_list.clear(); // shared in the kernel; they answer to the original
     clone.users = 1;
     announce(k, index);
     return index;
@@ -376,6 +382,29 @@ void consume_skb(Kernel& k, SkbIndex index, FunctionId by)
     }
     end_of_life(k, packet, by);
     release(k, index);
+}
+
+void kfree_skb_partial(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, fn::kfree_skb_partial, index);
+    skb_release_head_state(k, index);
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
+void skb_morph(Kernel& k, SkbIndex index, SkbIndex from)
+{
+    Call call(k, fn::skb_morph, index);
+    skb_release_all(k, index);
+    SkBuff& skb = k.skb(index);
+    const PacketId packet = skb.packet;
+    const std::uint32_t users = skb.users;
+    skb = k.skb(from);
+    skb.packet = packet;
+    skb.users = users;
+    skb.sk = nothing;
+    announce(k, index);
 }
 
 void napi_consume_skb(Kernel& k, SkbIndex index, FunctionId by, int budget)

@@ -92,6 +92,7 @@ void start_sender(Kernel& k, std::int32_t index)
 {
     Task& task = k.task(index);
     task.socket = sys_socket(k, SocketKind::udp);
+    k.socket(task.socket).uc_ttl = task.ttl;
     if (task.bind_port != 0 && sys_bind(k, task.socket, task.bind_address, task.bind_port) != 0) {
         task.state = Task::State::finished;
         return;
@@ -148,6 +149,8 @@ void step_task(Kernel& k, std::int32_t index)
     case Program::udp_receiver: step_receiver(k, index); break;
     case Program::udp_sender: step_sender(k, index); break;
     case Program::packet_reader: step_packet_reader(k, index); break;
+    case Program::ping: step_ping(k, index); break;
+    case Program::frame_sender: step_frame_sender(k, index); break;
     }
 }
 

@@ -10,6 +10,8 @@ void wake_at(Kernel& k, std::int32_t task, SimTime at); ///< sleeps until then
 /// The application computes (Task::work_left); interrupts find it at every slice.
 void compute(Kernel& k, Task& task);
 
+void step_ping(Kernel& k, std::int32_t task);
+void step_frame_sender(Kernel& k, std::int32_t task);
 void step_tc(Kernel& k, std::int32_t task);
 
 } // namespace skbscope::kernel

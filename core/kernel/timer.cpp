@@ -20,7 +20,7 @@ void run_timer(Kernel& k, const ExpiredTimer& timer)
     case TimerKind::neighbour: neigh_timer_handler(k, timer.index, timer.generation); break;
     case TimerKind::packet_ring: prb_retire_rx_blk_timer_expired(k, timer.index, timer.generation); break;
     case TimerKind::qdisc_watchdog: qdisc_watchdog(k, timer.index, timer.generation); break;
-    case TimerKind::ip_expire:
+    case TimerKind::ip_expire: ip_expire(k, timer.index, timer.generation); break;
     case TimerKind::tcp_write:
     case TimerKind::tcp_delack:
     case TimerKind::tcp_keepalive:

@@ -2,6 +2,7 @@
 
 #include "core/kernel/functions.h"
 #include "core/packet/build.h"
+#include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
@@ -16,7 +17,7 @@ constexpr std::uint32_t udp_header = 8;
 constexpr std::uint32_t CHECKSUM_BREAK = 76; // include/linux/skbuff.h: up to here it is summed at once
 constexpr std::uint32_t UDP_HTABLE_SIZE = 256; // include/linux/udp.h: UDP_HTABLE_SIZE_MIN
 
-constexpr int EAGAIN_ = -11, EADDRINUSE_ = -98, ENETUNREACH_ = -101, EMSGSIZE_ = -90, EDESTADDRREQ_ = -89;
+constexpr int EADDRINUSE_ = -98, EMSGSIZE_ = -90, EDESTADDRREQ_ = -89;
 
 // ---- lookup -------------------------------------------------------------------------------------------------------------
 
@@ -216,15 +217,58 @@ void __udp4_lib_rcv(Kernel& k, SkbIndex skb)
         return;
     }
     k.count(k.skb_net(skb), Mib::Udp_NoPorts, k.skb(skb).packet);
+    icmp_send(k, skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
     kfree_skb_reason(k, skb, drop::NO_SOCKET, fn::__udp4_lib_rcv);
 }
 
 } // namespace
 
-void udp_rcv(Kernel& k, SkbIndex skb)
+int udp_rcv(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::udp_rcv, skb);
     __udp4_lib_rcv(k, skb);
+    return 0;
+}
+
+void udp_err(Kernel& k, SkbIndex skb, std::uint32_t)
+{
+    Call call(k, fn::udp_err, skb);
+    Call lib(k, fn::__udp4_lib_err, skb);
+    const auto bytes = skb_data(k, skb); // the quoted IP header
+    const Ipv4View inner = Ipv4View::unchecked(bytes);
+    const UdpView udp = UdpView::unchecked(bytes.subspan(inner.header_length()));
+    const PacketId packet = k.skb(skb).packet;
+    const Tuple tuple{inner.daddr(), inner.saddr(), udp.destination_port(), udp.source_port(), k.skb(skb).device};
+    const SocketIndex index = __udp4_lib_lookup(k, k.skb_net(skb), tuple, packet);
+    if (index == nothing) {
+        k.count(k.skb_net(skb), Mib::Icmp_InErrors, packet);
+        return;
+    }
+    const SkBuff& buff = k.skb(skb);
+    const std::uint8_t type = buff.head.bytes()[buff.transport_header];
+    const std::uint8_t code = buff.head.bytes()[buff.transport_header + 1U];
+    Socket& sk = k.socket(index);
+    IcmpErrno error{EHOSTUNREACH, false};
+    if (type == ICMP_SOURCE_QUENCH || type == ICMP_REDIRECT) {
+        return;
+    }
+    if (type == ICMP_PARAMETERPROB) {
+        error = {EPROTO, true};
+    } else if (type == ICMP_DEST_UNREACH) {
+        if (code == ICMP_FRAG_NEEDED) {
+            if (sk.pmtudisc == IP_PMTUDISC_DONT) {
+                return;
+            }
+            error = {EMSGSIZE, true};
+        } else if (code <= NR_ICMP_UNREACH) {
+            error = icmp_err_convert(code);
+        }
+    }
+    if (!sk.recverr && (!error.fatal || sk.daddr == 0)) {
+        return;
+    }
+    sk.sk_err = error.number;
+    wake_up(k, sk.waiting_task, packet); // sk_error_report()
 }
 
 bool udp_v4_early_demux(Kernel& k, SkbIndex skb)
@@ -383,6 +427,8 @@ int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
     const NetIndex net = k.dev_net(k.skb(skb).dst.device);
     const auto segment = skb_network_writable(k, skb).subspan(20);
     write_udp(segment, {sport, dport});
+    const auto length = static_cast<std::uint16_t>(k.skb(skb).len - 20);
+    store_be16(&segment[4], length); // further pieces (frag_list) count, too
     FlowKey flow;
     flow.source = IpAddress::v4(source);
     flow.destination = IpAddress::v4(destination);
@@ -394,10 +440,13 @@ int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
         udp4_hwcsum(k, skb, source, destination);
     } else {
         Call csum(k, fn::udp_csum, packet);
-        k.spend(k.w.costs.copy(segment.size()));
-        fill_udp_checksum(segment, IpAddress::v4(source), IpAddress::v4(destination));
+        k.spend(k.w.costs.copy(length));
+        std::vector<std::uint8_t> whole = skb_linear_copy(k, skb);
+        const auto all = std::span(whole).subspan(20);
+        fill_udp_checksum(all, IpAddress::v4(source), IpAddress::v4(destination));
+        std::copy_n(all.begin() + 6, 2, segment.begin() + 6);
     }
-    const int error = ip_send_skb(k, skb);
+    const int error = ip_send_skb(k, net, skb);
     if (error == 0) {
         k.count(net, Mib::Udp_OutDatagrams, packet);
     } else {
@@ -422,22 +471,44 @@ int udp_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
     }
     const std::uint32_t destination = connected ? sk.daddr : address;
     const std::uint16_t dport = connected ? sk.dport : port;
+    Flowi4 fl4;
+    fl4.net = sk.net;
+    fl4.daddr = destination;
+    fl4.saddr = sk.rcv_saddr;
+    fl4.oif = sk.bound_device;
+    fl4.tos = sk.tos;
+    fl4.proto = proto::ipproto_udp;
+    fl4.sport = sk.num;
+    fl4.dport = dport;
     Destination route;
     if (connected && sk.cached_route.valid) {
         Call check(k, fn::sk_dst_check);
         route = sk.cached_route;
     } else {
-        route = ip_route_output_flow(k, sk.net, destination, sk.rcv_saddr);
+        route = ip_route_output_flow(k, fl4);
         if (!route.valid) {
-            return ENETUNREACH_;
+            if (route.error == ENETUNREACH) {
+                k.count(sk.net, Mib::Ip_OutNoRoutes, PacketId::none);
+            }
+            return -route.error;
+        }
+        if ((route.flags & RTCF_BROADCAST) != 0 && !sk.broadcast) {
+            return -EACCES;
+        }
+        if (connected) {
+            sk.cached_route = route;
         }
     }
     const std::uint32_t source = sk.rcv_saddr != 0 ? sk.rcv_saddr : route.source;
-    const SkbIndex skb = ip_make_skb(k, index, route, source, destination, payload, call_sequence);
+    fl4.saddr = source;
+    IpcmCookie ipc;
+    ipc.address = destination;
+    int error = 0;
+    const SkbIndex skb = ip_make_skb(k, index, fl4, ip_generic_getfrag(payload), static_cast<std::uint32_t>(payload.size()) + udp_header,
+                                     udp_header, ipc, route, 0, call_sequence, error);
     if (skb == nothing) {
-        return EAGAIN_;
+        return error;
     }
-    k.trace.mutable_packet(k.skb(skb).packet).device = k.device(route.device).id;
     udp_send_skb(k, skb, source, destination, sk.num, dport);
     return static_cast<int>(payload.size());
 }

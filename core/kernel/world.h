@@ -6,6 +6,7 @@
 #include "core/kernel/containers.h"
 #include "core/kernel/costs.h"
 #include "core/kernel/filter.h"
+#include "core/kernel/ipv4.h"
 #include "core/kernel/mib.h"
 #include "core/kernel/netfilter/rules.h"
 #include "core/kernel/nic.h"
@@ -49,7 +50,14 @@ enum class PktType : std::uint8_t { host = 0, broadcast = 1, multicast = 2, othe
 /// Where a routed packet goes: what skb_dst() points to.
 struct Destination {
     enum class Input : std::uint8_t { none, local_deliver, forward, error } input = Input::none;
-    enum class Output : std::uint8_t { none, ip_output } output = Output::none;
+    enum class Output : std::uint8_t { none, ip_output, ip_mc_output, rt_bug } output = Output::none;
+    RouteType type = RouteType::unspec; ///< rt_type
+    std::uint32_t flags = 0;       ///< RTCF_*
+    std::int32_t error = 0;        ///< positive errno: of Input::error, or of a lookup that found nothing (not valid)
+    bool is_input = false;
+    bool uses_gateway = false;
+    std::uint32_t mtu = 0;         ///< of the route; 0: the device's
+    std::uint64_t identity = 0;    ///< which dst_entry this is: equal for two packets that share one
     DeviceIndex device = nothing;  ///< of output
     std::uint32_t gateway = 0;     ///< next hop, host order; 0: the destination itself (on link)
     std::uint32_t source = 0;      ///< preferred source address
@@ -94,6 +102,9 @@ struct SkBuff {
     std::uint32_t qdisc_pkt_len = 0;      ///< qdisc_skb_cb: bytes that a qdisc counts it for
     std::uint32_t codel_enqueue_time = 0; ///< codel_skb_cb
     Destination dst;
+    Ipcb ipcb;
+    bool ignore_df = false;        ///< may be fragmented locally although DF is set
+    std::vector<SkbIndex> frag_list; ///< skb_shinfo()->frag_list: pieces of the same datagram, already cut to size
     SocketIndex sk = nothing;  ///< whose send buffer it is charged to
     SocketIndex demuxed = nothing; ///< skb->sk as early demux left it
     SimTime visible_from;      ///< when it was put where it is: a CPU whose clock is behind must not see it earlier
@@ -151,6 +162,8 @@ struct NetDevice {
     MacAddress mac;
     std::uint32_t mtu = 1500;
     std::vector<InterfaceAddress> addresses;
+    Ipv4DevConf conf = Ipv4DevConf::initial();
+    std::vector<std::uint32_t> mc_list; ///< IPv4 groups joined; 224.0.0.1 always is
     bool tx_checksum = true; ///< NETIF_F_HW_CSUM or IP_CSUM
     bool up = true;          ///< IFF_UP
     bool gro = true;         ///< NETIF_F_GRO (ethtool -K gro)
@@ -224,13 +237,37 @@ struct Neighbour {
 struct Route {
     std::uint32_t prefix = 0;
     std::uint8_t length = 0;
-    enum class Kind : std::uint8_t { unicast, local, broadcast } kind = Kind::unicast;
-    DeviceIndex device = nothing;
+    using Kind = RouteType;
+    RouteType kind = RouteType::unicast;
+    DeviceIndex device = nothing; ///< nothing: of those that refuse (unreachable, blackhole, prohibit, throw)
     std::uint32_t gateway = 0;
-    std::uint32_t source = 0;
+    std::uint32_t source = 0;     ///< preferred source; 0: the device's
+    std::uint32_t metric = 0;     ///< the smaller wins
+    std::uint32_t mtu = 0;        ///< RTAX_MTU; 0: the device's
+};
+
+/// struct fib_result
+struct FibResult {
+    int error = -ENETUNREACH; ///< 0: a way; else a negative errno
+    bool found = false;
+    Route route;
 };
 
 enum class SocketKind : std::uint8_t { udp, tcp, raw, packet, ping };
+
+/// struct inet_cork with sk_write_queue: a datagram that is being put together.
+struct IpCork {
+    Destination dst;
+    std::uint32_t fragsize = 0; ///< MTU it is cut for
+    std::uint32_t length = 0;
+    std::uint16_t gso_size = 0;
+    std::uint8_t ttl = 0;       ///< 0: the socket's
+    std::int16_t tos = -1;      ///< -1: the socket's
+    std::uint32_t address = 0;  ///< the destination as the options mean it
+    std::vector<std::uint8_t> options; ///< padded to four
+    std::deque<SkbIndex> queue;
+    std::uint64_t call_sequence = 0; ///< the system call's first record: its calls belong to the datagram
+};
 
 struct Socket {
     SocketKind kind = SocketKind::udp;
@@ -252,6 +289,19 @@ struct Socket {
     BpfProgram filter; ///< SO_ATTACH_FILTER; empty: none
     std::int32_t waiting_task = nothing; ///< blocked in recvmsg or poll
     bool wait_in_poll = false;
+    std::uint8_t protocol = 0;     ///< of a raw socket
+    bool hashed = true;            ///< false: the kernel's own (ICMP), no packet finds it
+    bool hdrincl = false;          ///< IP_HDRINCL: the application writes the IP header
+    bool recverr = false;          ///< IP_RECVERR
+    bool broadcast = false;        ///< SO_BROADCAST
+    std::uint32_t icmp_filter = 0; ///< ICMP_FILTER: types that do not come up
+    std::uint8_t pmtudisc = IP_PMTUDISC_WANT;
+    std::uint8_t tos = 0;
+    std::int16_t uc_ttl = -1, mc_ttl = 1; ///< IP_TTL (-1: the default), IP_MULTICAST_TTL
+    bool mc_loop = true;
+    std::vector<std::uint32_t> groups; ///< IP_ADD_MEMBERSHIP
+    std::int32_t sk_err = 0;       ///< positive errno that the next call reports
+    IpCork cork;
     std::int32_t sleeping_sender = nothing; ///< blocked for send buffer
     Destination cached_route;               ///< sk_dst_cache of a connected socket
     Destination rx_route;                   ///< sk_rx_dst, for early demux
@@ -397,6 +447,7 @@ struct Cpu {
     bool in_net_rx_action = false;           ///< 6.12: a NAPI scheduled meanwhile needs no softirq raised
     NapiIndex backlog = nothing;
     QueueId backlog_queue{};
+    SocketIndex icmp_sk = nothing; ///< ipv4_icmp_sk: what this CPU sends its ICMP with; made when it first does
     Fifo<SocketIndex> tsq_tasklet; ///< TCP sockets whose packets have left the device (tcp_tasklet_func)
     Fifo<SkbIndex> defer_list;     ///< read by other CPUs, to be freed by this one, which allocated them
     Fifo<QdiscIndex> output_queue; ///< qdiscs to restart in net_tx_action
@@ -407,7 +458,7 @@ struct Cpu {
     std::array<std::uint64_t, softnet_stat_count> softnet{};
 };
 
-enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader, tc };
+enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender };
 
 struct Task {
     std::string name;
@@ -442,6 +493,12 @@ struct Task {
     std::vector<SimTime> send_times; ///< when to send each datagram; empty: by gap
     std::uint64_t ordinal = 0; ///< of the next datagram, in its payload
 
+    std::int16_t ttl = -1;           ///< setsockopt(IP_TTL); -1: the default
+    bool ping_socket = false;        ///< of ping: SOCK_DGRAM, else SOCK_RAW
+    std::uint16_t identifier = 0;    ///< of its echo requests
+    std::vector<std::vector<std::uint8_t>> frames; ///< of a frame_sender
+    DeviceIndex frame_device = nothing;
+
     BpfProgram wanted_filter; ///< setsockopt(SO_ATTACH_FILTER); empty: none
     std::int32_t wanted_rcvbuf = -1; ///< setsockopt(SO_RCVBUF), value as given; -1: none
     std::uint32_t bind_address = 0;
@@ -457,6 +514,7 @@ struct Station {
     MacAddress mac;
     std::uint32_t address = 0;
     bool answers_arp = true;
+    bool answers_ping = true;
     Duration reply_delay{20'000};
     DeviceIndex device = nothing; ///< on the other end of its wire
     SimTime wire_free;
@@ -526,6 +584,20 @@ struct Sysctls : TcpSysctls {
     std::int64_t unres_qlen_bytes = 212992;
     std::int64_t ip_early_demux = 1;
     std::int64_t ip_forward = 0;
+    std::int64_t udp_early_demux = 1, tcp_early_demux = 1;
+    std::int64_t icmp_ratelimit = 1000;  ///< ms of tokens that one error costs its destination
+    std::int64_t icmp_ratemask = 0x1818; ///< types that are limited: 3, 4, 11, 12
+    std::int64_t icmp_msgs_per_sec = 1000, icmp_msgs_burst = 50;
+    std::int64_t icmp_echo_ignore_all = 0, icmp_echo_ignore_broadcasts = 1;
+    std::int64_t icmp_errors_use_inbound_ifaddr = 0, icmp_ignore_bogus_error_responses = 1;
+    std::int64_t ip_no_pmtu_disc = 0, ip_forward_use_pmtu = 0, ip_forward_update_priority = 1;
+    std::int64_t ipfrag_high_thresh = 4194304, ipfrag_low_thresh = 3145728, ipfrag_time = 30, ipfrag_max_dist = 64;
+    std::int64_t ip_nonlocal_bind = 0;
+    // net.ipv4.neigh.default (arp_tbl.parms); times in ms where the kernel has a *_ms file, else in seconds
+    std::int64_t neigh_mcast_solicit = 3, neigh_ucast_solicit = 3, neigh_app_solicit = 0;
+    std::int64_t neigh_retrans_time_ms = 1000, neigh_base_reachable_time_ms = 30000;
+    std::int64_t neigh_delay_first_probe_time = 5, neigh_gc_stale_time = 60, neigh_locktime_jiffies = 250;
+    std::int64_t neigh_gc_thresh1 = 128, neigh_gc_thresh2 = 512, neigh_gc_thresh3 = 1024;
 };
 
 /// struct net: a network namespace. net.core.* settings are the host's and stand in its first net.
@@ -535,6 +607,7 @@ struct Net {
     DeviceIndex loopback = nothing;
     Sysctls sysctl;
     std::vector<Route> fib;
+    Ipv4Net ipv4;
     std::uint16_t ip_id = 1;
     std::array<std::uint64_t, mib_count> mib{};
     std::array<CounterId, mib_count> mib_ids{}; ///< named in the trace at the first change
@@ -559,6 +632,7 @@ struct World {
     std::vector<Host> hosts;
     std::vector<Net> nets;
     std::deque<Neighbour> neighbours; ///< arp_tbl and nd_tbl; a deque: rows keep their address while others are added
+    std::deque<FragQueue> frag_queues; ///< datagrams in reassembly (ip4_frags)
     std::vector<Cpu> cpus;
     std::vector<Task> tasks;
     std::vector<NetDevice> devices;

@@ -52,6 +52,7 @@ private:
             station.mac = from.mac;
             station.address = from.address;
             station.answers_arp = from.answers_arp;
+            station.answers_ping = from.answers_ping;
             station.reply_delay = from.reply_delay;
             world_.stations.push_back(station);
         }
@@ -61,7 +62,9 @@ private:
     {
         Net net;
         for (const auto& [name, value] : from.sysctls) {
-            net.sysctl.*(find_sysctl(name)->member) = value;
+            if (const SysctlRow* row = find_sysctl(name)) { // those of devices follow when there are some
+                net.sysctl.*(row->member) = value;
+            }
         }
         net_row_ = static_cast<NetIndex>(world_.nets.size());
         net_names_.push_back(from.name);
@@ -101,9 +104,13 @@ private:
         for (const ScenarioDevice& device : from.devices) {
             add_device(device);
         }
+        for (const auto& [name, value] : from.sysctls) {
+            if (name == "net.ipv4.ip_forward" || find_dev_conf(name)) {
+                set_sysctl(world_, net_row_, name, value);
+            }
+        }
         for (const ScenarioRoute& route : from.routes) {
-            net().fib.push_back({route.to.address & mask(route.to.prefix), route.to.prefix, Route::Kind::unicast,
-                                     device_row(route.device), route.via, first_address(device_row(route.device))});
+            add_route(route);
         }
         for (const ScenarioNeighbour& neighbour : from.neighbours) {
             add_neighbour(neighbour);
@@ -117,6 +124,65 @@ private:
         for (const ScenarioSender& sender : from.senders) {
             add_sender(sender);
         }
+        for (const ScenarioPing& ping : from.pings) {
+            add_ping(ping);
+        }
+        for (const ScenarioInjector& injector : from.injectors) {
+            add_injector(injector);
+        }
+    }
+
+    void add_route(const ScenarioRoute& from)
+    {
+        static const std::map<std::string, RouteType> types{{"unicast", RouteType::unicast},
+                                                            {"unreachable", RouteType::unreachable},
+                                                            {"blackhole", RouteType::blackhole},
+                                                            {"prohibit", RouteType::prohibit},
+                                                            {"throw", RouteType::throw_}};
+        Route route;
+        route.prefix = from.to.address & mask(from.to.prefix);
+        route.length = from.to.prefix;
+        route.kind = types.at(from.type);
+        route.device = from.device.empty() ? nothing : device_row(from.device);
+        route.gateway = from.via;
+        route.source = from.source != 0 || from.device.empty() ? from.source : first_address(route.device);
+        route.metric = from.metric;
+        route.mtu = from.mtu;
+        net().fib.push_back(route);
+    }
+
+    void set_times(Task& task, const std::vector<Duration>& times, Duration start)
+    {
+        for (const Duration at : times) {
+            task.send_times.push_back(SimTime{} + at);
+        }
+        task.next_send = times.empty() ? SimTime{} + start : task.send_times.front();
+    }
+
+    void add_ping(const ScenarioPing& from)
+    {
+        Task task = task_on(from.name, from.cpu);
+        task.program = Program::ping;
+        task.destination = from.address;
+        task.size = from.size;
+        task.to_send = from.count;
+        task.gap = from.interval;
+        task.ping_socket = !from.raw;
+        task.ttl = from.ttl == 0 ? std::int16_t{-1} : std::int16_t{from.ttl};
+        set_times(task, from.times, from.start);
+        this->start(std::move(task));
+    }
+
+    void add_injector(const ScenarioInjector& from)
+    {
+        Task task = task_on(from.name, from.cpu);
+        task.program = Program::frame_sender;
+        task.frames = from.frames;
+        task.frame_device = device_row(from.device);
+        task.to_send = from.frames.size();
+        task.gap = from.gap;
+        set_times(task, from.times, from.start);
+        this->start(std::move(task));
     }
 
     Host& current() { return world_.hosts[host_row_]; }
@@ -413,6 +479,7 @@ private:
         task.destination_port = from.port;
         task.bind_port = from.from_port;
         task.connect = from.connect;
+        task.ttl = from.ttl == 0 ? std::int16_t{-1} : std::int16_t{from.ttl};
         task.size = from.size;
         task.to_send = from.count;
         task.gap = from.gap;

@@ -157,19 +157,71 @@ void emit(YAML::Emitter& out, const ScenarioTap& tap)
     out << YAML::EndMap;
 }
 
+void emit_times(YAML::Emitter& out, const std::vector<Duration>& times)
+{
+    if (times.empty()) {
+        return;
+    }
+    out << YAML::Key << "times" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+    for (const Duration at : times) {
+        out << with_unit(at);
+    }
+    out << YAML::EndSeq;
+}
+
+void emit(YAML::Emitter& out, const ScenarioPing& ping)
+{
+    const ScenarioPing usual;
+    out << YAML::BeginMap;
+    put_unless(out, "name", ping.name, usual.name);
+    put(out, "to", IpAddress::v4(ping.address).text());
+    put_unless(out, "count", ping.count, usual.count);
+    put_unless(out, "size", ping.size, usual.size);
+    if (ping.interval != usual.interval) {
+        put(out, "interval", with_unit(ping.interval));
+    }
+    if (ping.start != usual.start) {
+        put(out, "start", with_unit(ping.start));
+    }
+    emit_times(out, ping.times);
+    if (!ping.raw) {
+        put(out, "socket", std::string("ping"));
+    }
+    put_unless(out, "ttl", std::uint32_t{ping.ttl}, std::uint32_t{0});
+    put_unless(out, "cpu", ping.cpu, usual.cpu);
+    out << YAML::EndMap;
+}
+
+void emit(YAML::Emitter& out, const ScenarioInjector& injector)
+{
+    const ScenarioInjector usual;
+    out << YAML::BeginMap;
+    put_unless(out, "name", injector.name, usual.name);
+    put(out, "device", injector.device);
+    out << YAML::Key << "frames" << YAML::Value << YAML::BeginSeq;
+    for (const auto& frame : injector.frames) {
+        out << YAML::DoubleQuoted << fmt::format("{:02x}", fmt::join(frame, ""));
+    }
+    out << YAML::EndSeq;
+    if (injector.gap != usual.gap) {
+        put(out, "gap", with_unit(injector.gap));
+    }
+    if (injector.start != usual.start) {
+        put(out, "start", with_unit(injector.start));
+    }
+    emit_times(out, injector.times);
+    put_unless(out, "cpu", injector.cpu, usual.cpu);
+    out << YAML::EndMap;
+}
+
 void emit(YAML::Emitter& out, const ScenarioSender& sender)
 {
     const ScenarioSender usual;
     out << YAML::BeginMap;
     put_unless(out, "name", sender.name, usual.name);
     emit_traffic(out, sender, usual);
-    if (!sender.times.empty()) {
-        out << YAML::Key << "times" << YAML::Value << YAML::Flow << YAML::BeginSeq;
-        for (const Duration at : sender.times) {
-            out << with_unit(at);
-        }
-        out << YAML::EndSeq;
-    }
+    emit_times(out, sender.times);
+    put_unless(out, "ttl", std::uint32_t{sender.ttl}, std::uint32_t{0});
     put_unless(out, "connect", sender.connect, usual.connect);
     put_unless(out, "cpu", sender.cpu, usual.cpu);
     out << YAML::EndMap;
@@ -211,7 +263,13 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
         if (route.via != 0) {
             put(out, "via", IpAddress::v4(route.via).text());
         }
-        put(out, "device", route.device);
+        put_unless(out, "device", route.device, std::string());
+        put_unless(out, "type", route.type, std::string("unicast"));
+        if (route.source != 0) {
+            put(out, "src", IpAddress::v4(route.source).text());
+        }
+        put_unless(out, "metric", route.metric, std::uint32_t{0});
+        put_unless(out, "mtu", route.mtu, std::uint32_t{0});
         out << YAML::EndMap;
     });
     emit_list(out, "neighbours", host.neighbours, [&](const ScenarioNeighbour& neighbour) {
@@ -223,6 +281,8 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
     });
     emit_list(out, "receivers", host.receivers, [&](const auto& receiver) { emit(out, receiver); });
     emit_list(out, "taps", host.taps, [&](const auto& tap) { emit(out, tap); });
+    emit_list(out, "pings", host.pings, [&](const auto& ping) { emit(out, ping); });
+    emit_list(out, "injectors", host.injectors, [&](const auto& injector) { emit(out, injector); });
     put_unless(out, "default_qdisc", host.default_qdisc, std::string());
     emit_list(out, "tc", host.tc, [&](const auto& change) { emit_tc(out, change); });
     emit_list(out, "senders", host.senders, [&](const auto& sender) { emit(out, sender); });
@@ -237,6 +297,7 @@ void emit(YAML::Emitter& out, const ScenarioStation& station)
     put(out, "mac", station.mac.text());
     put(out, "address", IpAddress::v4(station.address).text());
     put_unless(out, "answers_arp", station.answers_arp, usual.answers_arp);
+    put_unless(out, "answers_ping", station.answers_ping, usual.answers_ping);
     if (station.reply_delay != usual.reply_delay) {
         put(out, "reply_delay", with_unit(station.reply_delay));
     }

@@ -351,12 +351,18 @@ void ModelSource::apply(const Command& command)
     if (const SysctlRow* row = find_sysctl(command.key)) {
         for (Net& net : world_.nets) {
             const auto before = static_cast<std::uint64_t>(net.sysctl.*row->member);
-            net.sysctl.*row->member = command.value;
+            set_sysctl(world_, static_cast<NetIndex>(&net - world_.nets.data()), command.key, command.value);
             for (std::size_t queue = 1; queue < trace_.queues().size(); ++queue) {
                 if (trace_.queues()[queue].setting == row->name && trace_.queues()[queue].host == world_.hosts[net.host].id) {
                     announce_limit(k, static_cast<QueueId>(queue), before, static_cast<std::uint64_t>(command.value));
                 }
             }
+        }
+        return;
+    }
+    if (find_dev_conf(command.key)) {
+        for (NetIndex net = 0; net < world_.nets.size(); ++net) {
+            set_sysctl(world_, net, command.key, command.value);
         }
         return;
     }

@@ -193,6 +193,7 @@ ScenarioSender read_sender(const YAML::Node& node, const ScenarioHost& host)
                  });
                  sender.count = sender.times.size();
              })
+        .key("ttl", [&](const YAML::Node& n) { sender.ttl = static_cast<std::uint8_t>(integer(n, "ttl", 1, 255)); })
         .key("cpu", [&](const YAML::Node& n) { sender.cpu = cpu_of(n, host); })
         .done();
     return sender;
@@ -201,12 +202,11 @@ ScenarioSender read_sender(const YAML::Node& node, const ScenarioHost& host)
 void check_sysctl(const YAML::Node& key, const YAML::Node& value, ScenarioHost& host)
 {
     const std::string name = scalar(key, "sysctl");
-    const SysctlRow* row = find_sysctl(name);
-    if (row == nullptr) {
-        const auto known = sysctl_range(name);
-        complain(key, known.error().what, known.error().remedy);
+    const auto range = sysctl_range(name);
+    if (!range) {
+        complain(key, range.error().what, range.error().remedy);
     }
-    host.sysctls[name] = integer(value, name, row->minimum, row->maximum);
+    host.sysctls[name] = integer(value, name, range->minimum, range->maximum);
 }
 
 void check_device_name(const YAML::Node& node, const ScenarioHost& host, const std::string& name)
@@ -256,15 +256,7 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
              })
         .key("routes",
              [&](const YAML::Node& n) {
-                 each(n, "routes", [&](const YAML::Node& r) {
-                     ScenarioRoute route;
-                     Mapping(r, "route")
-                         .required("to", [&](const YAML::Node& t) { route.to = scalar(t, "to") == "default" ? ScenarioAddress{0, 0} : address_with_prefix(t, "to"); })
-                         .key("via", [&](const YAML::Node& v) { route.via = address(v, "via"); })
-                         .required("device", [&](const YAML::Node& d) { route.device = name_of(d, "device"), check_device_name(d, host, route.device); })
-                         .done();
-                     host.routes.push_back(route);
-                 });
+                 each(n, "routes", [&](const YAML::Node& r) { host.routes.push_back(read_route(r, host)); });
              })
         .key("neighbours",
              [&](const YAML::Node& n) {
@@ -290,6 +282,8 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                      host.receivers.push_back(receiver);
                  });
              })
+        .key("pings", [&](const YAML::Node& n) { each(n, "pings", [&](const YAML::Node& p) { host.pings.push_back(read_ping(p, host)); }); })
+        .key("injectors", [&](const YAML::Node& n) { each(n, "injectors", [&](const YAML::Node& i) { host.injectors.push_back(read_injector(i, host)); }); })
         .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }); })
         .key("default_qdisc",
              [&](const YAML::Node& n) {
@@ -301,16 +295,6 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
         .key("tc", [&](const YAML::Node& n) { each(n, "tc", [&](const YAML::Node& t) { host.tc.push_back(read_tc(t, host)); }); })
         .key("senders", [&](const YAML::Node& n) { each(n, "senders", [&](const YAML::Node& s) { host.senders.push_back(read_sender(s, host)); }); })
         .done();
-    // Fragmentation is not modelled yet: a datagram must fit its device.
-    for (std::size_t row = 0; row < host.senders.size(); ++row) {
-        const ScenarioSender& sender = host.senders[row];
-        const bool stays = (sender.address >> 24) == 127 || std::ranges::any_of(host.devices, [&](const ScenarioDevice& d) {
-                               return std::ranges::any_of(d.addresses, [&](const ScenarioAddress& a) { return a.address == sender.address; });
-                           });
-        if (!stays && sender.size + 28 > 1500) {
-            complain(node["senders"][row], fmt::format("size {} does not fit a frame, and fragmentation is not modelled yet", sender.size), "at most 1472 bytes on a wire");
-        }
-    }
     return host;
 }
 
@@ -322,6 +306,7 @@ ScenarioStation read_station(const YAML::Node& node)
         .required("mac", [&](const YAML::Node& n) { station.mac = mac(n); })
         .required("address", [&](const YAML::Node& n) { station.address = address(n, "address"); })
         .key("answers_arp", [&](const YAML::Node& n) { station.answers_arp = boolean(n, "answers_arp"); })
+        .key("answers_ping", [&](const YAML::Node& n) { station.answers_ping = boolean(n, "answers_ping"); })
         .key("reply_delay", [&](const YAML::Node& n) { station.reply_delay = duration(n, "reply_delay"); })
         .key("sends",
              [&](const YAML::Node& n) {
@@ -470,6 +455,9 @@ Result<SettingRange> sysctl_range(const std::string& name)
     if (const SysctlRow* row = find_sysctl(name)) {
         return SettingRange{row->minimum, row->maximum, kernel::Sysctls{}.*(row->member), std::string(row->unit)};
     }
+    if (const auto conf = find_dev_conf(name)) {
+        return SettingRange{conf->row->minimum, conf->row->maximum, kernel::Ipv4DevConf::all()[conf->row->which], ""};
+    }
     std::vector<std::string_view> names;
     for (const SysctlRow& row : sysctl_rows()) {
         names.push_back(row.name);
@@ -526,10 +514,9 @@ Result<void> apply_setting(Scenario& scenario, std::string_view assignment)
     const std::string key(assignment.substr(0, equals));
     const YAML::Node value(std::string(assignment.substr(equals + 1)));
     try {
-        if (find_sysctl(key) != nullptr) {
-            const SysctlRow* row = find_sysctl(key);
+        if (const auto range = sysctl_range(key)) {
             for (ScenarioHost& host : scenario.hosts) {
-                host.sysctls[key] = integer(value, key, row->minimum, row->maximum);
+                host.sysctls[key] = integer(value, key, range->minimum, range->maximum);
             }
             return {};
         }

@@ -11,4 +11,9 @@ namespace skbscope {
 /// A filter in tcpdump's language that libpcap's compiler accepts.
 [[nodiscard]] std::string filter_text(const YAML::Node& node, std::uint32_t keep, kernel::FilterBase base);
 
+/// parse_ipv4.cpp
+[[nodiscard]] ScenarioRoute read_route(const YAML::Node& node, const ScenarioHost& host);
+[[nodiscard]] ScenarioPing read_ping(const YAML::Node& node, const ScenarioHost& host);
+[[nodiscard]] ScenarioInjector read_injector(const YAML::Node& node, const ScenarioHost& host);
+
 } // namespace skbscope

@@ -53,7 +53,11 @@ struct ScenarioDevice {
 struct ScenarioRoute {
     ScenarioAddress to; ///< prefix 0: default
     std::uint32_t via = 0;
-    std::string device;
+    std::string device;          ///< empty: of those that refuse
+    std::string type = "unicast"; ///< unicast, unreachable, blackhole, prohibit or throw
+    std::uint32_t source = 0;    ///< preferred source address; 0: the device's first
+    std::uint32_t metric = 0;    ///< the smaller wins
+    std::uint32_t mtu = 0;       ///< 68 … 65535; 0: the device's
     bool operator==(const ScenarioRoute&) const = default;
 };
 
@@ -89,8 +93,36 @@ struct ScenarioSender {
     Duration gap{10'000};
     Duration start{10'000};
     std::vector<Duration> times; ///< when to send each, ascending; if given, count, gap and start do not matter
+    std::uint8_t ttl = 0;        ///< IP_TTL, 1 … 255; 0: net.ipv4.ip_default_ttl
     std::uint32_t cpu = 0;
     bool operator==(const ScenarioSender&) const = default;
+};
+
+/// The application ping.
+struct ScenarioPing {
+    std::string name = "ping";
+    std::uint32_t address = 0;
+    std::uint64_t count = 5;
+    std::uint32_t size = 56;         ///< bytes behind the ICMP header
+    Duration interval{1'000'000'000};
+    Duration start{10'000};
+    std::vector<Duration> times;     ///< when to send each, ascending; if given, count, interval and start do not matter
+    bool raw = true;                 ///< raw socket, as root's; else a ping socket
+    std::uint8_t ttl = 0;            ///< 1 … 255; 0: net.ipv4.ip_default_ttl
+    std::uint32_t cpu = 0;
+    bool operator==(const ScenarioPing&) const = default;
+};
+
+/// A program that puts ready-made Ethernet frames on a device, through a packet socket.
+struct ScenarioInjector {
+    std::string name = "injector";
+    std::string device;
+    std::vector<std::vector<std::uint8_t>> frames; ///< each 14 … 1518 bytes, sent one after the other
+    Duration gap{10'000};
+    Duration start{10'000};
+    std::vector<Duration> times;     ///< when to send each, ascending; if given, gap and start do not matter
+    std::uint32_t cpu = 0;
+    bool operator==(const ScenarioInjector&) const = default;
 };
 
 /// A packet socket with the program that reads it, as tcpdump is one.
@@ -130,6 +162,8 @@ struct ScenarioHost {
     std::vector<ScenarioReceiver> receivers;
     std::vector<ScenarioSender> senders;
     std::vector<ScenarioTap> taps;
+    std::vector<ScenarioPing> pings;
+    std::vector<ScenarioInjector> injectors;
     std::vector<ScenarioTc> tc;
     std::string default_qdisc; ///< net.core.default_qdisc; empty: as the distribution of that kernel has it
     bool operator==(const ScenarioHost&) const = default;
@@ -153,6 +187,7 @@ struct ScenarioStation {
     MacAddress mac;
     std::uint32_t address = 0;
     bool answers_arp = true;
+    bool answers_ping = true;
     Duration reply_delay{20'000};
     std::vector<ScenarioFlow> flows;
     bool operator==(const ScenarioStation&) const = default;

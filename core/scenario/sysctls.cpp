@@ -32,6 +32,41 @@ constexpr SysctlRow rows[] = {
     {"net.ipv4.ip_default_ttl", &Sysctls::ip_default_ttl, 1, 255, "hops", "TTL", "TTL of packets that start here."},
     {"net.ipv4.ip_early_demux", &Sysctls::ip_early_demux, 0, 1, "", "Early demux",
      "Look for a connected socket before the route."},
+    {"net.ipv4.ip_forward", &Sysctls::ip_forward, 0, 1, "", "Forwarding", "Packets for others go on to them; sets forwarding of every device."},
+    {"net.ipv4.ip_forward_update_priority", &Sysctls::ip_forward_update_priority, 0, 1, "", "Forwarded priority",
+     "A forwarded packet's priority follows its TOS."},
+    {"net.ipv4.udp_early_demux", &Sysctls::udp_early_demux, 0, 1, "", "UDP early demux", "Look for a connected UDP socket before the route."},
+    {"net.ipv4.tcp_early_demux", &Sysctls::tcp_early_demux, 0, 1, "", "TCP early demux", "Look for an established TCP socket before the route."},
+    {"net.ipv4.icmp_ratelimit", &Sysctls::icmp_ratelimit, 0, int_max, "ms", "ICMP rate limit",
+     "What one ICMP error costs its destination, of a bucket that gains 1 ms a ms and holds six; 0: no limit."},
+    {"net.ipv4.icmp_ratemask", &Sysctls::icmp_ratemask, 0, int_max, "bits", "ICMP rate mask", "ICMP types that are limited; bit 3 is destination unreachable."},
+    {"net.ipv4.icmp_msgs_per_sec", &Sysctls::icmp_msgs_per_sec, 0, int_max, "messages/s", "ICMP messages a second", "Limited ICMP messages of the whole namespace."},
+    {"net.ipv4.icmp_msgs_burst", &Sysctls::icmp_msgs_burst, 0, int_max, "messages", "ICMP burst", "Limited ICMP messages at once."},
+    {"net.ipv4.icmp_echo_ignore_all", &Sysctls::icmp_echo_ignore_all, 0, 1, "", "Ignore pings", "No echo request is answered."},
+    {"net.ipv4.icmp_echo_ignore_broadcasts", &Sysctls::icmp_echo_ignore_broadcasts, 0, 1, "", "Ignore broadcast pings",
+     "No echo request to a broadcast or multicast address is answered."},
+    {"net.ipv4.icmp_errors_use_inbound_ifaddr", &Sysctls::icmp_errors_use_inbound_ifaddr, 0, 1, "", "ICMP source",
+     "An ICMP error bears the address of the device that the packet came in by."},
+    {"net.ipv4.icmp_ignore_bogus_error_responses", &Sysctls::icmp_ignore_bogus_error_responses, 0, 1, "", "Bogus ICMP errors",
+     "Errors about broadcasts are let through to the sockets."},
+    {"net.ipv4.ip_no_pmtu_disc", &Sysctls::ip_no_pmtu_disc, 0, 3, "", "No path MTU discovery", "How ICMP fragmentation-needed is taken."},
+    {"net.ipv4.ipfrag_high_thresh", &Sysctls::ipfrag_high_thresh, 0, int_max, "bytes", "Reassembly memory", "No further datagram begins reassembly above it."},
+    {"net.ipv4.ipfrag_time", &Sysctls::ipfrag_time, 0, int_max / 1000, "s", "Reassembly time", "How long fragments wait for the rest."},
+    {"net.ipv4.ipfrag_max_dist", &Sysctls::ipfrag_max_dist, 0, int_max, "fragments", "Reassembly distance",
+     "So many other fragments of a source may come between two of one datagram."},
+    {"net.ipv4.neigh.default.mcast_solicit", &Sysctls::neigh_mcast_solicit, 0, 1000, "probes", "Broadcast probes", "ARP requests for an unknown neighbour."},
+    {"net.ipv4.neigh.default.ucast_solicit", &Sysctls::neigh_ucast_solicit, 0, 1000, "probes", "Unicast probes", "ARP requests to a neighbour that was known."},
+    {"net.ipv4.neigh.default.app_solicit", &Sysctls::neigh_app_solicit, 0, 1000, "probes", "Daemon probes", "Probes left to a user space daemon."},
+    {"net.ipv4.neigh.default.retrans_time_ms", &Sysctls::neigh_retrans_time_ms, 1, int_max, "ms", "Probe interval", "Between two ARP requests."},
+    {"net.ipv4.neigh.default.base_reachable_time_ms", &Sysctls::neigh_base_reachable_time_ms, 1, int_max, "ms", "Reachable time",
+     "How long an answer proves that a neighbour is there."},
+    {"net.ipv4.neigh.default.delay_first_probe_time", &Sysctls::neigh_delay_first_probe_time, 0, int_max / 1000, "s", "Delay before probing",
+     "How long a stale neighbour is used before it is asked."},
+    {"net.ipv4.neigh.default.gc_stale_time", &Sysctls::neigh_gc_stale_time, 0, int_max / 1000, "s", "Stale time", "Age at which an unused entry may go."},
+    {"net.ipv4.neigh.default.locktime", &Sysctls::neigh_locktime_jiffies, 0, int_max, "jiffies", "Lock time", "So long the first of several ARP answers stands."},
+    {"net.ipv4.neigh.default.gc_thresh1", &Sysctls::neigh_gc_thresh1, 0, int_max, "entries", "Neighbours kept", "Below it nothing is collected."},
+    {"net.ipv4.neigh.default.gc_thresh2", &Sysctls::neigh_gc_thresh2, 0, int_max, "entries", "Neighbours, soft limit", "Above it entries are collected when one is made."},
+    {"net.ipv4.neigh.default.gc_thresh3", &Sysctls::neigh_gc_thresh3, 0, int_max, "entries", "Neighbours, hard limit", "The most entries that there can be."},
     {"net.ipv4.neigh.default.unres_qlen_bytes", &Sysctls::unres_qlen_bytes, 0, int_max, "bytes", "Unresolved queue",
      "Bytes of truesize that may wait for one neighbour's address; the oldest makes room."},
 };
@@ -47,6 +82,106 @@ const SysctlRow* find_sysctl(std::string_view name)
 {
     const auto* found = std::ranges::find(rows, name, &SysctlRow::name);
     return found == std::end(rows) ? nullptr : found;
+}
+
+namespace {
+
+using kernel::DevConf;
+constexpr DevConfRow dev_confs[] = {
+    {"forwarding", DevConf::forwarding, 0, 1, "Packets that come in here may go on to others."},
+    {"mc_forwarding", DevConf::mc_forwarding, 0, 1, "Multicast routing (a daemon sets it)."},
+    {"bc_forwarding", DevConf::bc_forwarding, 0, 1, "Directed broadcasts go on."},
+    {"accept_redirects", DevConf::accept_redirects, 0, 1, "ICMP redirects are believed."},
+    {"secure_redirects", DevConf::secure_redirects, 0, 1, "… only of gateways."},
+    {"send_redirects", DevConf::send_redirects, 0, 1, "Who could go directly is told so."},
+    {"shared_media", DevConf::shared_media, 0, 1, "Different networks share the wire."},
+    {"rp_filter", DevConf::rp_filter, 0, 2, "The way back to the source: 0 not looked at, 1 must be this device, 2 must exist."},
+    {"accept_source_route", DevConf::accept_source_route, 0, 1, "Source routed packets are taken."},
+    {"accept_local", DevConf::accept_local, 0, 1, "Our own addresses as source, from outside."},
+    {"route_localnet", DevConf::route_localnet, 0, 1, "127/8 is no martian."},
+    {"log_martians", DevConf::log_martians, 0, 1, "Impossible addresses are logged."},
+    {"proxy_arp", DevConf::proxy_arp, 0, 1, "ARP requests for others are answered."},
+    {"proxy_arp_pvlan", DevConf::proxy_arp_pvlan, 0, 1, "… even back to the same device."},
+    {"arp_filter", DevConf::arp_filter, 0, 1, "ARP is answered only where the route back leads."},
+    {"arp_announce", DevConf::arp_announce, 0, 2, "Which own address an ARP request bears."},
+    {"arp_ignore", DevConf::arp_ignore, 0, 8, "Which own addresses ARP is answered for."},
+    {"arp_accept", DevConf::arp_accept, 0, 2, "Announcements that nobody asked for make new entries."},
+    {"arp_notify", DevConf::arp_notify, 0, 1, "A new address is announced."},
+    {"drop_gratuitous_arp", DevConf::drop_gratuitous_arp, 0, 1, "Announcements are dropped."},
+    {"drop_unicast_in_l2_multicast", DevConf::drop_unicast_in_l2_multicast, 0, 1, "A unicast packet in a broadcast frame is dropped."},
+};
+
+/// net/ipv4/devinet.c: inet_forward_change
+void forward_change(kernel::World& world, kernel::NetIndex net, std::int64_t value)
+{
+    const auto on = static_cast<std::int32_t>(value);
+    kernel::Ipv4Net& ipv4 = world.nets[net].ipv4;
+    for (kernel::Ipv4DevConf* conf : {&ipv4.conf_all, &ipv4.conf_default}) {
+        (*conf)[DevConf::forwarding] = on;
+    }
+    ipv4.conf_all[DevConf::accept_redirects] = on == 0 ? 1 : 0;
+    for (kernel::NetDevice& device : world.devices) {
+        if (device.net == net) {
+            device.conf[DevConf::forwarding] = on;
+        }
+    }
+}
+
+} // namespace
+
+std::span<const DevConfRow> dev_conf_rows()
+{
+    return dev_confs;
+}
+
+std::optional<DevConfName> find_dev_conf(std::string_view name)
+{
+    constexpr std::string_view prefix = "net.ipv4.conf.";
+    const std::size_t dot = name.rfind('.');
+    if (!name.starts_with(prefix) || dot == std::string_view::npos || dot <= prefix.size()) {
+        return std::nullopt;
+    }
+    const auto* found = std::ranges::find(dev_confs, name.substr(dot + 1), &DevConfRow::name);
+    if (found == std::end(dev_confs)) {
+        return std::nullopt;
+    }
+    return DevConfName{found, std::string(name.substr(prefix.size(), dot - prefix.size()))};
+}
+
+bool set_sysctl(kernel::World& world, kernel::NetIndex net, std::string_view name, std::int64_t value)
+{
+    if (const SysctlRow* row = find_sysctl(name)) {
+        world.nets[net].sysctl.*(row->member) = value;
+        if (name == "net.ipv4.ip_forward") {
+            forward_change(world, net, value);
+        }
+        return true;
+    }
+    const auto conf = find_dev_conf(name);
+    if (!conf) {
+        return false;
+    }
+    const auto to = static_cast<std::int32_t>(value);
+    kernel::Ipv4Net& ipv4 = world.nets[net].ipv4;
+    if (conf->device == "all") {
+        ipv4.conf_all[conf->row->which] = to;
+        if (conf->row->which == DevConf::forwarding) {
+            world.nets[net].sysctl.ip_forward = value;
+            forward_change(world, net, value);
+        }
+        return true;
+    }
+    if (conf->device == "default") {
+        ipv4.conf_default[conf->row->which] = to;
+        return true;
+    }
+    for (kernel::NetDevice& device : world.devices) {
+        if (device.net == net && device.name == conf->device) {
+            device.conf[conf->row->which] = to;
+            return true;
+        }
+    }
+    return false;
 }
 
 } // namespace skbscope

@@ -3,7 +3,9 @@
 
 #include "core/kernel/world.h"
 
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace skbscope {
@@ -19,5 +21,23 @@ struct SysctlRow {
 /// its int.
 [[nodiscard]] std::span<const SysctlRow> sysctl_rows();
 [[nodiscard]] const SysctlRow* find_sysctl(std::string_view name);
+
+/// net.ipv4.conf.DEVICE.NAME, where DEVICE is a device, "all" or "default".
+struct DevConfRow {
+    std::string_view name;
+    kernel::DevConf which;
+    std::int64_t minimum, maximum;
+    std::string_view text;
+};
+struct DevConfName {
+    const DevConfRow* row = nullptr;
+    std::string device;
+};
+[[nodiscard]] std::span<const DevConfRow> dev_conf_rows();
+[[nodiscard]] std::optional<DevConfName> find_dev_conf(std::string_view name);
+
+/// Sets any setting of a namespace as the kernel does: net.ipv4.ip_forward changes forwarding of every device, "default" what
+/// later devices begin with. False: there is no such setting, or no such device.
+bool set_sysctl(kernel::World& world, kernel::NetIndex net, std::string_view name, std::int64_t value);
 
 } // namespace skbscope

@@ -78,6 +78,8 @@ TEST(Backlog, LimitOfTenHoldsElevenAndDropsTheTwelfthWithCpuBacklog)
         const kernel::SkbIndex skb = kernel::__alloc_skb(k, packet, 200);
         std::ranges::copy(bytes, kernel::skb_put(k, skb, static_cast<std::uint32_t>(bytes.size())));
         kernel::eth_type_trans(k, skb, 0);
+        // What lo brings has its route already; without one, 127/8 would be a martian there, too.
+        kernel::set_dst(k, skb, kernel::ip_route_output_flow(k, 0, 0x7f000001, 0));
         kernel::__netif_rx(k, skb);
     }
     EXPECT_EQ(k.cpu().input_pkt_queue.size(), 11U);
