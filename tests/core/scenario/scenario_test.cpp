@@ -46,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"Address", "skbscope: 1\nhosts:\n  - name: a\n    devices: [{name: eth0, address: 10.1.2}]\n", "s.yaml:4:37", "IPv4 address"},
         BadCase{"Time", "skbscope: 1\nhosts:\n  - name: a\n    receivers: [{port: 7, work: soon}]\n", "s.yaml:4:33", "must be a time"},
         BadCase{"Driver", "skbscope: 1\nhosts:\n  - name: a\n    devices: [{name: eth0, driver: mlx5}]\n", "s.yaml:4:36", "not modelled"},
-        BadCase{"TooLarge", "skbscope: 1\nhosts:\n  - name: a\n    senders: [{to: \"10.0.0.1:5\", size: 65508}]\n", "s.yaml:4:41", "size is 65508"},
+        BadCase{"TooLarge", "skbscope: 1\nhosts:\n  - name: a\n    senders: [{to: \"10.0.0.1:5\", size: 65508}]\n", "s.yaml:4:40", "size is 65508"},
         BadCase{"Syntax", "skbscope: 1\nhosts: [\n", "s.yaml:3:1", "not valid YAML"},
         BadCase{"Alias", "skbscope: 1\nhosts: &a\n  - name: a\n", "s.yaml", "aliases"},
         BadCase{"Empty", "  \n", "s.yaml", "empty"}),
