@@ -248,12 +248,18 @@ private:
     {
         Net& to = net();
         to.fib.push_back({address.address, 32, Route::Kind::local, device, 0, address.address});
-        if (address.prefix >= 31) {
+        if (address.prefix >= 32) {
             return;
         }
         const std::uint32_t network = address.address & mask(address.prefix);
         to.fib.push_back({network, address.prefix, Route::Kind::unicast, device, 0, address.address});
+        if (address.prefix == 31) { // two ends and nothing else
+            return;
+        }
         to.fib.push_back({network | ~mask(address.prefix), 32, Route::Kind::broadcast, device, 0, address.address});
+        if (world_.profile == Profile::v5_10) { // until 5.13 the lowest address is a broadcast, too
+            to.fib.push_back({network, 32, Route::Kind::broadcast, device, 0, address.address});
+        }
     }
 
     void add_loopback()

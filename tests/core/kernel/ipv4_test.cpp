@@ -7,6 +7,7 @@
 #include "model.h"
 
 #include <fmt/format.h>
+#include <random>
 
 namespace skbscope {
 namespace {
@@ -373,6 +374,57 @@ TEST(Neighbours, TheTableHoldsGcThresh3Entries)
                        SimTime{} + 100_ms);
     EXPECT_EQ(run.drops(drop::NEIGH_CREATEFAIL), 2U);
     EXPECT_EQ(net_counter(run, 0, kernel::Mib::arp_cache_table_fulls), 2U);
+}
+
+TEST(AnyFrame, HoweverBrokenEndsInAVerdict)
+{
+    std::mt19937 random(7);
+    std::vector<std::vector<std::uint8_t>> models;
+    models.push_back(good_frame(200));
+    models.push_back(fragment(0, 56, true));
+    models.push_back(fragment(56, 64, false));
+    EchoFrame echo;
+    echo.ethernet = {*MacAddress::parse("52:54:00:12:34:00"), *MacAddress::parse("52:54:00:12:34:01"), 0x0800};
+    echo.source = 0x0a630001;
+    echo.destination = 0x0a630002;
+    models.push_back(build_echo_frame(echo));
+    ArpFields arp;
+    arp.sender_mac = echo.ethernet.source;
+    arp.sender_address = 0x0a630001;
+    arp.target_address = 0x0a630002;
+    models.push_back(build_arp_frame(arp));
+    auto options = good_frame();
+    const std::vector<std::uint8_t> some{7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 131, 7, 4, 10, 99, 0, 2, 0, 0};
+    options.insert(options.begin() + 34, some.begin(), some.end());
+    options[14] = 0x4d;
+    options[17] = static_cast<std::uint8_t>(options[17] + some.size());
+    models.push_back(options);
+    for (const char* kernel : {"5.10", "6.1", "6.12"}) {
+        std::vector<std::vector<std::uint8_t>> frames;
+        for (int n = 0; n < 600; ++n) {
+            auto frame = models[random() % models.size()];
+            for (std::size_t changes = random() % 5; changes > 0; --changes) {
+                frame[12 + random() % (std::min<std::size_t>(frame.size(), 76) - 12)] = static_cast<std::uint8_t>(random());
+            }
+            if (random() % 8 == 0) {
+                frame.resize(14 + random() % (frame.size() - 13));
+            }
+            if (frame[12] == 8 && frame[13] == 0 && frame.size() >= 34 && random() % 4 != 0) { // most with a right header sum
+                const std::size_t header = std::clamp<std::size_t>((frame[14] & 0x0f) * 4U, 20, frame.size() - 14);
+                frame[24] = frame[25] = 0;
+                const std::uint16_t sum = ip_fast_csum(std::span(frame).subspan(14, header));
+                frame[24] = static_cast<std::uint8_t>(sum >> 8);
+                frame[25] = static_cast<std::uint8_t>(sum);
+            }
+            frames.push_back(std::move(frame));
+        }
+        const ModelRun run(inject(frames, "    sysctls: {net.ipv4.ip_forward: 1, net.ipv4.conf.all.accept_source_route: 1, net.ipv4.ipfrag_time: 1, "
+                                          "net.ipv4.conf.eth0.proxy_arp: 1}\n",
+                                  kernel),
+                           SimTime{} + 30_s);
+        EXPECT_GE(run.end().accounting().born, 600U);
+        expect_closed_accounting(run);
+    }
 }
 
 TEST(Settings, OfDevicesTakeTheKernelsNamesAndRanges)
