@@ -312,7 +312,10 @@ int __ip_append_data(Kernel& k, SocketIndex sk, IpCork& cork, const GetFrag& get
     std::uint32_t offset = 0;
     const auto failed = [&](int error) {
         cork.length -= length;
-        k.count(k.sock_net(sk), Mib::Ip_OutDiscards, PacketId::none);
+        // A call that may block waits for room in the kernel; here the application is put to sleep and calls again.
+        if (error != -EAGAIN || (flags & MSG_DONTWAIT) != 0) {
+            k.count(k.sock_net(sk), Mib::Ip_OutDiscards, PacketId::none);
+        }
         return error;
     };
     bool first = cork.queue.empty();
