@@ -223,7 +223,13 @@ ManifestPhase phase_of(const Node& node)
     phase.end = node.at("end").number(phase.begin, longest_clock);
     const Node result = node.at("result");
     for (const auto& [key, value] : result.members()) {
-        if (key == "client" || key == "server" || key == "snmp_delta") {
+        if (key == "client" || key == "server") {
+            continue;
+        }
+        if (key == "snmp_delta") {
+            for (const auto& [counter, moved] : value.members()) {
+                phase.snmp_delta[counter] = static_cast<std::int64_t>(moved.real());
+            }
             continue;
         }
         if (key == "tc") {
@@ -513,6 +519,9 @@ Manifest manifest_of(const json& document, const std::filesystem::path& folder)
     const Node recording = root.at("recording");
     manifest.begin = recording.at("begin").number(0, longest_clock);
     manifest.end = recording.at("end").number(manifest.begin, longest_clock);
+    if (const auto offset = root.find("clock_realtime_minus_trace_clock_ns")) {
+        manifest.wall_offset_ns = static_cast<std::int64_t>(offset->number(0, longest_clock));
+    }
     for (const Node& phase : root.at("phases").items()) {
         manifest.phases.push_back(phase_of(phase));
     }

@@ -70,6 +70,7 @@ struct ManifestPhase {
     std::uint64_t frames = 0;          ///< hand-made frames sent
     std::string output;                ///< of a tool such as ping
     bool raw_reader = false;           ///< a packet socket read along
+    std::map<std::string, std::int64_t> snmp_delta; ///< counters that moved; recorded with hand-made frames
 };
 
 struct ManifestAddress {
@@ -108,6 +109,7 @@ struct Manifest {
     std::vector<std::string> functions; ///< that the tracer was asked for and this kernel has
     std::vector<std::string> graph_functions; ///< with function_graph: the roots
     std::uint64_t begin = 0, end = 0;   ///< of the recording, trace clock, ns
+    std::int64_t wall_offset_ns = 0;    ///< wall clock minus trace clock
     std::vector<ManifestPhase> phases;
     std::vector<ManifestLink> links;
     std::vector<ManifestNeighbour> neighbours; ///< before the first phase

@@ -1,9 +1,14 @@
 #include "capture/fidelity/rebuild.h"
 
+#include "capture/pcap_file.h"
+
 #include <algorithm>
+#include <cstdio>
 #include <fmt/format.h>
 #include <map>
+#include <optional>
 #include <set>
+#include <tuple>
 
 namespace skbscope {
 
@@ -71,7 +76,9 @@ public:
                 out_.refused[i] = refusal.what;
             }
         }
+        add_routes();
         add_senders();
+        add_injectors();
         add_taps();
         return std::move(out_);
     }
@@ -256,10 +263,10 @@ private:
             refuse("the model has no TCP");
         }
         if (phase.frames > 0) {
-            refuse("the model sends no hand-made frames");
+            add_frames(phase);
         }
         if (!phase.output.empty()) {
-            refuse("the model has no ping");
+            add_ping(phase);
         }
         if (!phase.qdiscs.empty()) {
             refuse("the model cannot change a qdisc while it runs");
@@ -271,6 +278,161 @@ private:
             add_send(phase, send);
         }
     }
+
+    const ManifestLink* owner_of_subnet(const IpAddress& address) const
+    {
+        for (const ManifestLink& link : manifest_.links) {
+            if (std::ranges::any_of(link.addresses, [&](const ManifestAddress& own) { return in_prefix(address, own); })) {
+                return &link;
+            }
+        }
+        return nullptr;
+    }
+
+    /// What lies behind the traced machine is reached through it.
+    void add_routes()
+    {
+        for (const ManifestLink& router : manifest_.links) {
+            for (const ManifestLink& link : manifest_.links) {
+                if (router.net != traced_net || link.net == traced_net || !share_subnet(router, link)) {
+                    continue;
+                }
+                for (const ManifestAddress& address : router.addresses) {
+                    ScenarioHost& at = host(link.net);
+                    const bool has_default = std::ranges::any_of(at.routes, [](const ScenarioRoute& route) { return route.to.prefix == 0; });
+                    if (!address.address.v6 && !has_default && traced_subnets() > 1) {
+                        ScenarioRoute route;
+                        route.to = {0, 0};
+                        route.via = address.address.v4_host_order();
+                        route.device = link.name;
+                        at.routes.push_back(route);
+                    }
+                }
+            }
+        }
+    }
+
+    std::size_t traced_subnets() const
+    {
+        std::size_t count = 0;
+        for (const ManifestLink& link : manifest_.links) {
+            count += link.net == traced_net && std::ranges::any_of(link.addresses, [](const ManifestAddress& a) { return !a.address.v6; }) ? 1 : 0;
+        }
+        return count;
+    }
+
+    /// From the first lines of ping's output ("PING 10.99.0.2 (10.99.0.2) 56(84) bytes of data.") and its statistics
+    /// ("5 packets transmitted, 5 received, 0% packet loss, time 806ms").
+    void add_ping(const ManifestPhase& phase)
+    {
+        char text[64] = {};
+        unsigned size = 0;
+        if (std::sscanf(phase.output.c_str(), "PING %*[^(](%63[^)]) %u", text, &size) != 2 || size > 65507) {
+            refuse("a phase whose tool's output is not ping's");
+        }
+        const auto target = IpAddress::parse(text);
+        const ManifestLink* link = target ? owner(*target) : nullptr;
+        if (link == nullptr) {
+            throw Refusal{ErrorKind::invalid, fmt::format("phase '{}': no device has the pinged address {}", phase.name, text)};
+        }
+        if (target->v6) {
+            refuse("the model has no ping of IPv6");
+        }
+        const std::size_t statistics = phase.output.find("ping statistics ---");
+        unsigned count = 0;
+        unsigned milliseconds = 0;
+        if (statistics == std::string::npos ||
+            std::sscanf(phase.output.c_str() + statistics, "ping statistics --- %u packets transmitted, %*u received, %*[^,], time %ums", &count, &milliseconds) < 1 ||
+            count == 0 || count > 10'000) {
+            refuse("a phase whose tool's output is not ping's");
+        }
+        ScenarioPing ping;
+        ping.name = "ping-" + phase.name;
+        ping.address = target->v4_host_order();
+        ping.size = size;
+        ping.count = count;
+        if (count > 1 && milliseconds > 0) {
+            ping.interval = Duration{static_cast<std::int64_t>(milliseconds) * 1'000'000 / (count - 1)};
+        }
+        ping.start = since_base(phase.begin + 10'000'000);
+        // The pinged device's cable has one other end.
+        for (const ManifestLink& other : manifest_.links) {
+            if (other.net != link->net && share_subnet(other, *link)) {
+                ping.cpu = other.net == traced_net ? application_cpu : 0;
+                host(other.net).pings.push_back(ping);
+                return;
+            }
+        }
+    }
+
+    /// Ready-made frames: the recording's own capture has them, as they reached the traced device.
+    void add_frames(const ManifestPhase& phase)
+    {
+        const ManifestLink* to = nullptr;
+        const ManifestLink* from = nullptr;
+        for (const ManifestLink& link : manifest_.links) {
+            (link.net == traced_net ? to : from) = &link;
+        }
+        if (to == nullptr || from == nullptr) {
+            refuse("hand-made frames without a peer");
+        }
+        if (!captured_) {
+            auto file = read_pcap((manifest_.folder / (to->name + ".pcap")).string());
+            if (!file) {
+                refuse("hand-made frames without a capture of them");
+            }
+            captured_ = std::move(*file);
+        }
+        ScenarioInjector& injector = injectors_[from->name];
+        injector.device = from->name;
+        injector.name = "raw-sender";
+        bool udp_delivered = false;
+        if (const auto moved = phase.snmp_delta.find("Udp.InDatagrams"); moved != phase.snmp_delta.end()) {
+            udp_delivered = moved->second > 0;
+        }
+        std::uint64_t found = 0;
+        for (std::size_t i = 0; i < captured_->frames.size(); ++i) {
+            const std::int64_t at = captured_->frames[i].wall_ns - manifest_.wall_offset_ns;
+            const auto bytes = captured_->frame(i);
+            const bool is_sent = bytes.size() >= 14 && !std::equal(to->mac.bytes.begin(), to->mac.bytes.end(), bytes.begin() + 6);
+            const bool is_chatter = bytes.size() >= 14 && ((bytes[12] == 0x86 && bytes[13] == 0xdd) || (bytes[12] == 0x08 && bytes[13] == 0x06));
+            if (at < 0 || static_cast<std::uint64_t>(at) < phase.begin || static_cast<std::uint64_t>(at) > phase.end || !is_sent || is_chatter ||
+                found == phase.frames) {
+                continue;
+            }
+            ++found;
+            injector.frames.emplace_back(bytes.begin(), bytes.end());
+            injector.times.push_back(since_base(static_cast<std::uint64_t>(at)));
+            if (const auto flow = flow_of_frame(bytes); udp_delivered && flow && flow->protocol == 17) {
+                open_port(*to, flow->destination_port);
+            }
+        }
+        if (found < phase.frames) {
+            refuse(fmt::format("{} hand-made frames, of which the capture holds {}", phase.frames, found));
+        }
+    }
+
+    void open_port(const ManifestLink& link, std::uint16_t port)
+    {
+        ScenarioHost& at = host(link.net);
+        if (std::ranges::none_of(at.receivers, [&](const ScenarioReceiver& other) { return other.port == port; })) {
+            ScenarioReceiver receiver;
+            receiver.name = fmt::format("reader-{}", port);
+            receiver.port = port;
+            receiver.cpu = application_cpu;
+            at.receivers.push_back(receiver);
+        }
+    }
+
+    void add_injectors()
+    {
+        for (auto& [device, injector] : injectors_) {
+            const auto link = std::ranges::find(manifest_.links, device, &ManifestLink::name);
+            host(link->net).injectors.push_back(std::move(injector));
+        }
+    }
+
+    Duration since_base(std::uint64_t trace_ns) const { return Duration{static_cast<std::int64_t>(trace_ns - std::min(trace_ns, out_.base))}; }
 
     const ManifestLink* owner(const IpAddress& address) const
     {
@@ -326,7 +488,7 @@ private:
         }
         // A full receive buffer needs a reader that does not read: it drains what is there once everything was sent.
         if (receive.rcvbuf < usual && receive.received < sent) {
-            receiver.start = Duration{static_cast<std::int64_t>((last + phase.end) / 2 - out_.base)};
+            receiver.start = since_base((last + phase.end) / 2);
         }
         const auto same = std::ranges::find_if(at.receivers, [&](const ScenarioReceiver& other) { return other.port == receiver.port; });
         if (same == at.receivers.end()) {
@@ -345,9 +507,6 @@ private:
         if (send.from.address.v6 || send.to.address.v6) {
             refuse("the model has no IPv6");
         }
-        if (send.ttl) {
-            refuse("the model's senders set no TTL");
-        }
         const ManifestLink* link = owner(send.from.address);
         if (link == nullptr) {
             throw Refusal{ErrorKind::invalid, fmt::format("phase '{}': no device has the sender's address {}", phase.name, send.from.address.text())};
@@ -356,18 +515,18 @@ private:
         if (total_sends_ > most_sends) {
             refuse(fmt::format("more than {} datagrams", most_sends));
         }
-        if (host(traced_net).name != link->net && !std::ranges::any_of(manifest_.links, [&](const ManifestLink& other) {
-                return std::ranges::any_of(other.addresses, [&](const ManifestAddress& a) { return in_prefix(send.to.address, a); }) && other.net == link->net;
-            })) {
-            refuse("the model does not forward");
+        if (phase.description.find("unreachable route") != std::string::npos && owner_of_subnet(send.to.address) == nullptr) {
+            ScenarioRoute route;
+            route.to = {send.to.address.v4_host_order(), 32};
+            route.type = "unreachable";
+            host(traced_net).routes.push_back(route);
         }
         // What a packet generator puts on the wire looks to the receiver like datagrams of that size.
         constexpr std::uint32_t headers = 14 + 20 + 8;
         const std::uint32_t size = send.tool.empty() ? send.size : std::max(send.frame_size, headers) - headers;
-        Flow& flow = flows_[{link->net, send.from.port, send.to.address.v4_host_order(), send.to.port, size}];
+        Flow& flow = flows_[{link->net, send.from.port, send.to.address, send.to.port, size, send.ttl.value_or(0)}];
         for (std::uint64_t i = 0; i < send.count; ++i) {
-            const std::uint64_t at = i < send.stamps.size() ? send.stamps[i] : phase.begin + 10'000'000 + i * send.gap_ns;
-            flow.times.push_back(Duration{static_cast<std::int64_t>(at - std::min(at, out_.base))});
+            flow.times.push_back(since_base(i < send.stamps.size() ? send.stamps[i] : phase.begin + 10'000'000 + i * send.gap_ns));
         }
     }
 
@@ -375,11 +534,12 @@ private:
     void add_senders()
     {
         for (auto& [key, flow] : flows_) {
-            const auto& [net, from_port, to, port, size] = key;
+            const auto& [net, from_port, to, port, size, ttl] = key;
             ScenarioSender sender;
             sender.name = fmt::format("sender-{}", from_port);
-            sender.address = to;
+            sender.address = to.v4_host_order();
             sender.port = port;
+            sender.ttl = ttl;
             sender.from_port = from_port;
             sender.size = size;
             std::ranges::sort(flow.times);
@@ -444,7 +604,10 @@ private:
     };
     const Manifest& manifest_;
     Rebuilt out_;
-    std::map<std::tuple<std::string, std::uint16_t, std::uint32_t, std::uint16_t, std::uint32_t>, Flow> flows_;
+    /// Namespace, source port, destination and its port, payload bytes, TTL (0: the system's).
+    std::map<std::tuple<std::string, std::uint16_t, IpAddress, std::uint16_t, std::uint32_t, std::uint8_t>, Flow> flows_;
+    std::map<std::string, ScenarioInjector> injectors_; ///< by device
+    std::optional<PcapFile> captured_;                  ///< frames that phases sent ready-made
     std::uint64_t total_sends_ = 0;
 };
 

@@ -48,7 +48,8 @@ bool is_inlined(std::string_view caller, std::string_view function)
     static const std::set<std::pair<std::string_view, std::string_view>> inlined = {
         {"ip_send_skb", "ip_local_out"},
         {"ip_route_output_flow", "ip_route_output_key_hash"},
-        {"ip_route_input_noref", "ip_route_input_rcu"},
+        {"kfree_skb_reason", "__kfree_skb"},
+        {"consume_skb", "__kfree_skb"},
     };
     return inlined.contains({caller, function});
 }
