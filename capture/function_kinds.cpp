@@ -373,6 +373,7 @@ bool ends_in(std::string_view function, std::string_view next)
         {"ip6_finish_output", {"ip6_output"}},
         {"__ip6_finish_output", {"ip6_finish_output"}},
         {"ip6_finish_output2", {"__ip6_finish_output", "ip6_finish_output"}},
+        {"__netif_receive_skb_one_core", {"__netif_receive_skb"}},
         {"inet_sendmsg", {"sock_sendmsg"}},
         {"udp_sendmsg", {"inet_sendmsg"}},
         {"tcp_sendmsg", {"inet_sendmsg"}},

@@ -47,10 +47,20 @@ bool is_of(const ManifestPhase& phase, const FlowKey& flow)
     return !phase.output.empty() && (flow.protocol == protocol_icmp || flow.protocol == protocol_icmpv6);
 }
 
-/// Hand-made frames: whatever the traced device received then, neighbour discovery and multicast chatter apart.
-bool is_frame_of(const ManifestPhase& phase, const PacketRecord& packet)
+/// Hand-made frames: whatever the peer sent then, neighbour discovery apart.
+bool is_frame_of(const ManifestPhase& phase, const PacketRecord& packet, std::span<const std::uint8_t> frame, const Manifest& manifest)
 {
-    return phase.frames > 0 && (!packet.flow || packet.flow->protocol == protocol_udp || (packet.flow->protocol != protocol_icmpv6 && packet.flow->ethertype == 0x0800));
+    if (phase.frames == 0) {
+        return false;
+    }
+    if (packet.flow) {
+        const bool is_answer = std::ranges::any_of(manifest.links, [&](const ManifestLink& link) {
+            return link.net == traced_net && std::ranges::find(link.addresses, packet.flow->source, &ManifestAddress::address) != link.addresses.end();
+        });
+        return !is_answer && packet.flow->ethertype == 0x0800;
+    }
+    const bool is_ipv6 = frame.size() >= 14 && frame[12] == 0x86 && frame[13] == 0xdd;
+    return !frame.empty() && !is_ipv6;
 }
 
 /// Born right behind one of the phase's send calls.
@@ -138,7 +148,7 @@ PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
     const Trace& trace = of_model ? model_ : recorded_;
     const std::uint64_t shift = of_model ? rebuilt_->base : 0;
     const ManifestPhase& wanted = manifest_.phases[phase];
-    return [&trace, &wanted, shift, of_model](const PacketRecord& packet) {
+    return [&trace, &wanted, &manifest = manifest_, shift, of_model](const PacketRecord& packet) {
         const std::uint64_t birth = packet.birth.ns + shift;
         if (birth < wanted.begin || birth > wanted.end + slack_ns || packet.relation == Relation::clone) {
             return false;
@@ -149,7 +159,7 @@ PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
         if (!packet.flow && is_sent_with(wanted, packet)) {
             return true; // nothing of it was captured or named: no tcpdump ran, or only the send call was traced
         }
-        return (packet.flow && is_of(wanted, *packet.flow)) || is_frame_of(wanted, packet);
+        return (packet.flow && is_of(wanted, *packet.flow)) || is_frame_of(wanted, packet, trace.frame(packet.id), manifest);
     };
 }
 

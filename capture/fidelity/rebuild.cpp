@@ -164,6 +164,10 @@ private:
             }
         }
         device.irq_cpu = link.net == traced_net ? irq_cpu(link) : 0;
+        // The root as it was before the first phase; behind mq stands the distribution's default.
+        if (link.qdisc == "pfifo_fast" || link.qdisc == "fq_codel") {
+            device.qdisc = qdisc({link.qdisc, {}, {}, {}, true, {}});
+        }
         return device;
     }
 
@@ -269,7 +273,7 @@ private:
             add_ping(phase);
         }
         if (!phase.qdiscs.empty()) {
-            refuse("the model cannot change a qdisc while it runs");
+            add_qdisc(phase);
         }
         for (const ManifestReceive& receive : phase.receives) {
             add_receiver(phase, receive);
@@ -463,6 +467,73 @@ private:
             throw Refusal{ErrorKind::invalid, fmt::format("phase '{}': nothing says in which namespace port {} was read", phase.name, receive.bound.port)};
         }
         return link->net;
+    }
+
+    /// A phase about queueing set up what `tc -s qdisc` showed in it, on the device that its datagrams left through.
+    void add_qdisc(const ManifestPhase& phase)
+    {
+        const ManifestLink* device = nullptr;
+        for (const ManifestSend& send : phase.sends) {
+            const ManifestLink* link = owner(send.from.address);
+            device = link != nullptr && link->net == traced_net ? link : device;
+        }
+        const auto root = std::ranges::find(phase.qdiscs, true, &ManifestQdisc::root);
+        if (device == nullptr || root == phase.qdiscs.end()) {
+            refuse("a qdisc on a device through which nothing leaves");
+        }
+        ScenarioTc change;
+        change.at = since_base(phase.begin);
+        change.device = device->name;
+        change.qdisc = qdisc(*root);
+        for (const ManifestQdisc& inner : phase.qdiscs) {
+            if (!inner.root && inner.parent.starts_with(root->handle) && change.qdisc.kind == kernel::QdiscKind::tbf) {
+                change.qdisc.inner.assign(1, qdisc(inner));
+            }
+        }
+        change.cpu = application_cpu;
+        host(traced_net).tc.push_back(std::move(change));
+    }
+
+    static kernel::QdiscSpec qdisc(const ManifestQdisc& from)
+    {
+        static const std::map<std::string, kernel::QdiscKind> kinds = {
+            {"noqueue", kernel::QdiscKind::noqueue}, {"pfifo_fast", kernel::QdiscKind::pfifo_fast}, {"pfifo", kernel::QdiscKind::pfifo},
+            {"bfifo", kernel::QdiscKind::bfifo},     {"tbf", kernel::QdiscKind::tbf},               {"fq_codel", kernel::QdiscKind::fq_codel},
+            {"mq", kernel::QdiscKind::mq}};
+        const auto kind = kinds.find(from.kind);
+        if (kind == kinds.end()) {
+            refuse(fmt::format("the model has no qdisc {}", from.kind));
+        }
+        kernel::QdiscSpec spec;
+        spec.kind = kind->second;
+        spec.handle = static_cast<std::uint16_t>(std::strtoul(from.handle.c_str(), nullptr, 16));
+        const auto option = [&](const char* name) -> std::optional<std::uint64_t> {
+            const auto found = from.options.find(name);
+            if (found == from.options.end() || !(found->second >= 0 && found->second < 4e9)) {
+                return std::nullopt;
+            }
+            return static_cast<std::uint64_t>(found->second);
+        };
+        const auto narrow = [](std::optional<std::uint64_t> value) {
+            return value ? std::optional(static_cast<std::uint32_t>(*value)) : std::nullopt;
+        };
+        if (spec.kind == kernel::QdiscKind::tbf) {
+            spec.rate = option("rate").value_or(0);
+            spec.burst = static_cast<std::uint32_t>(option("burst").value_or(0));
+            // tc prints the limit as the longest wait: (limit − burst) / rate, in µs.
+            if (const auto latency = option("lat")) {
+                spec.limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(*latency * spec.rate / 1'000'000 + spec.burst, 0x7fffffff));
+            }
+            return spec;
+        }
+        spec.limit = narrow(option("limit"));
+        if (spec.kind == kernel::QdiscKind::fq_codel) {
+            spec.flows = narrow(option("flows"));
+            spec.quantum = narrow(option("quantum"));
+            spec.memory_limit = narrow(option("memory_limit"));
+            spec.drop_batch = narrow(option("drop_batch"));
+        }
+        return spec;
     }
 
     void add_receiver(const ManifestPhase& phase, const ManifestReceive& receive)

@@ -91,6 +91,20 @@ Content content_of(const Trace& trace, const PacketRecord& packet, TcpStarts& st
     return content;
 }
 
+/// Flows as two runs have them in common: an ICMP identifier is the sender's process or random, and a packet that is not
+/// routed yet shows no source.
+std::optional<FlowKey> common_flow(const PacketRecord& packet)
+{
+    constexpr std::uint8_t icmp = 1;
+    constexpr std::uint8_t icmpv6 = 58;
+    auto flow = packet.flow;
+    if (flow && (flow->protocol == icmp || flow->protocol == icmpv6)) {
+        flow->source_port = 0;
+        flow->destination_port = 0;
+    }
+    return flow;
+}
+
 /// What a packet is, apart from its flow: packets pair only within one kind.
 using Kind = std::tuple<Relation, bool>;
 
@@ -212,7 +226,7 @@ private:
     {
         using Key = std::tuple<Kind, FlowKey, Content>;
         pair_by<Key>(list_a, list_b, [](const Trace& trace, const PacketRecord& packet, TcpStarts& starts) {
-            return packet.flow ? std::optional<Key>({kind_of(packet), *packet.flow, content_of(trace, packet, starts)}) : std::nullopt;
+            return packet.flow ? std::optional<Key>({kind_of(packet), *common_flow(packet), content_of(trace, packet, starts)}) : std::nullopt;
         });
     }
 
@@ -221,7 +235,7 @@ private:
         only_equal_ = only_equal;
         using Key = std::tuple<Kind, std::optional<FlowKey>>;
         pair_by<Key>(list_a, list_b, [](const Trace&, const PacketRecord& packet, TcpStarts&) {
-            return std::optional<Key>({kind_of(packet), packet.flow});
+            return std::optional<Key>({kind_of(packet), common_flow(packet)});
         });
         only_equal_ = false;
     }
@@ -236,7 +250,10 @@ private:
         });
     }
 
-    /// Packets of which one side knows no addresses at all.
+    /// No addresses are known, or none of the sender.
+    static bool is_vague(const PacketRecord& packet) { return !packet.flow || packet.flow->source == IpAddress{}; }
+
+    /// Packets of which one side knows no addresses.
     void by_order(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
     {
         for (const PacketId a : list_a) {
@@ -246,7 +263,7 @@ private:
             const PacketRecord& in_a = a_.packet(a);
             const auto like = std::ranges::find_if(list_b, [&](PacketId b) {
                 const PacketRecord& in_b = b_.packet(b);
-                return !paired_b_[to_index(b)] && (!in_a.flow || !in_b.flow) && kind_of(in_a) == kind_of(in_b);
+                return !paired_b_[to_index(b)] && (is_vague(in_a) || is_vague(in_b)) && kind_of(in_a) == kind_of(in_b);
             });
             if (like != list_b.end()) {
                 pair(a, *like);

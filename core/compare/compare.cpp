@@ -50,6 +50,7 @@ bool is_inlined(std::string_view caller, std::string_view function)
         {"ip_route_output_flow", "ip_route_output_key_hash"},
         {"kfree_skb_reason", "__kfree_skb"},
         {"consume_skb", "__kfree_skb"},
+        {"ip_rcv", "ip_rcv_finish"},
     };
     return inlined.contains({caller, function});
 }
@@ -82,6 +83,13 @@ bool same_reason(const Trace& trace_a, const PacketRecord& a, const Trace& trace
     return a.reason == b.reason;
 }
 
+/// Calls that make another packet while one is served: they are that packet's.
+bool makes_another(std::string_view function)
+{
+    static const std::set<std::string_view> makers = {"icmp_push_reply", "arp_send_dst", "arp_create", "arp_xmit"};
+    return makers.contains(function);
+}
+
 /// Keeps own calls, calls that enclose one, and interrupts.
 std::vector<bool> counted_steps(const Trace& trace, const Journey& journey)
 {
@@ -94,7 +102,8 @@ std::vector<bool> counted_steps(const Trace& trace, const Journey& journey)
             const Event& call = trace[journey.steps[outer].ordinal];
             return call.depth >= event.depth || call.end() <= event.time();
         });
-        if (event.packet_id() == journey.packet || event.context() == Context::hardirq) {
+        const bool is_own = event.packet_id() == journey.packet && (trace.info.observed || !makes_another(today(trace, event.function_id())));
+        if (is_own || event.context() == Context::hardirq) {
             counted[i] = true;
             for (const std::size_t outer : lane) {
                 counted[outer] = true;
