@@ -23,6 +23,8 @@ void add_import_command(CLI::App& program, Invocation& chosen);
 void add_report_command(CLI::App& program, Invocation& chosen);
 void add_journey_command(CLI::App& program, Invocation& chosen);
 void add_filter_command(CLI::App& program, Invocation& chosen);
+void add_compare_command(CLI::App& program, Invocation& chosen);
+void add_fidelity_command(CLI::App& program, Invocation& chosen);
 void add_catalog_command(CLI::App& program, Invocation& chosen);
 void add_lesson_command(CLI::App& program, Invocation& chosen);
 /// The window is what the program does without a command.

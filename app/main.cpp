@@ -86,6 +86,8 @@ int main(int argc, char** argv)
     add_report_command(program, chosen);
     add_journey_command(program, chosen);
     add_filter_command(program, chosen);
+    add_compare_command(program, chosen);
+    add_fidelity_command(program, chosen);
     add_lesson_command(program, chosen);
     add_catalog_command(program, chosen);
 

@@ -441,6 +441,16 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             tap_passed(lane, frame.packet, record.time_ns, false);
         }
         return;
+    case Kind::clone_taker: {
+        frame.packet = frame.child = inherited(lane, host, record);
+        if (!lane.clones.empty()) {
+            const Slot clone = book_.resolve(lane.clones.back());
+            if (!book_.at(clone).dead && book_.at(clone).packet.parent == static_cast<PacketId>(frame.packet)) {
+                frame.packet = frame.child = clone;
+            }
+        }
+        return;
+    }
     case Kind::clone: {
         frame.packet = frame.child = inherited(lane, host, record);
         if (frame.packet == 0 || host == nullptr) {

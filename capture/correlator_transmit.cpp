@@ -292,7 +292,11 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     if (!no_drop) {
         book_.dropped(slot, reason, where, item);
     } else if (verdict == Verdict::in_flight) {
-        book_.decide(slot, is_clone && known.tapped ? Verdict::delivered : Verdict::consumed, item);
+        // The last to take a packet gets the packet itself: a tap, if no protocol wanted it.
+        const bool is_taken_by_tap = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
+            return outer.kind == Kind::tap && outer.packet != 0 && book_.resolve(outer.packet) == slot;
+        });
+        book_.decide(slot, (is_clone && known.tapped) || is_taken_by_tap ? Verdict::delivered : Verdict::consumed, item);
     }
     book_.freed(slot, item);
 }
@@ -322,7 +326,8 @@ void Correlator::on_fib(const RawRecord& record, const Decoder& decoder)
     }
     SlotRecord& known = book_.at(call->packet);
     const bool needs_ports = flow.protocol == protocol_udp || flow.protocol == protocol_tcp;
-    if (known.kind == SlotRecord::Kind::transmit && !known.packet.flow && flow.protocol != 0 &&
+    // A looped packet that is being received already: the route looked up is its answer's.
+    if (known.kind == SlotRecord::Kind::transmit && !known.core_seen && !known.packet.flow && flow.protocol != 0 &&
         (!needs_ports || flow.destination_port != 0)) {
         known.packet.flow = flow;
     }

@@ -152,6 +152,7 @@ const std::vector<KindRow>& kind_rows()
         {Kind::validate, {"validate_xmit_skb"}},
         {Kind::hard_transmit, {"dev_hard_start_xmit"}},
         {Kind::tap_transmit, {"dev_queue_xmit_nit"}},
+        {Kind::clone_taker, {"raw_rcv", "rawv6_rcv"}},
         {Kind::tap, {"tpacket_rcv", "packet_rcv", "packet_rcv_fanout"}},
         {Kind::clone, {"skb_clone", "skb_copy", "pskb_copy", "__pskb_copy_fclone", "skb_copy_expand"}},
         {Kind::completion,

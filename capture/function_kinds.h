@@ -52,6 +52,7 @@ enum class FunctionKind : std::uint8_t {
     hard_transmit,       ///< dev_hard_start_xmit
     tap_transmit,        ///< dev_queue_xmit_nit
     tap,                 ///< tpacket_rcv, packet_rcv
+    clone_taker,         ///< raw_rcv: works for the clone that its caller has just made
     clone,               ///< skb_clone: a new header for the same data
     completion,          ///< the packet is the one freed next in the same poll
     free,                ///< consume_skb, kfree_skb …

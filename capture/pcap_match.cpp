@@ -43,7 +43,17 @@ public:
         if (a.ethertype != 0 && ethertypes_[frame] != 0 && a.ethertype != ethertypes_[frame]) {
             return false;
         }
-        return !a.flow || !flows_[frame] || *a.flow == *flows_[frame];
+        return !a.flow || !flows_[frame] || agree(*a.flow, *flows_[frame]);
+    }
+
+    /// A flow from a route lookup knows no sender's address before one is chosen, and of ICMP no identifier.
+    static bool agree(const FlowKey& known, const FlowKey& frame)
+    {
+        constexpr std::uint8_t icmp = 1;
+        const bool has_ports = known.protocol != icmp;
+        return known.protocol == frame.protocol && known.destination == frame.destination &&
+               (known.source == IpAddress{} || known.source == frame.source) &&
+               (!has_ports || (known.source_port == frame.source_port && known.destination_port == frame.destination_port));
     }
 
     [[nodiscard]] std::optional<std::int64_t> best_offset() const

@@ -148,9 +148,14 @@ PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
     const Trace& trace = of_model ? model_ : recorded_;
     const std::uint64_t shift = of_model ? rebuilt_->base : 0;
     const ManifestPhase& wanted = manifest_.phases[phase];
-    return [&trace, &wanted, &manifest = manifest_, shift, of_model](const PacketRecord& packet) {
+    // A packet of the phase may be born a little behind its end, but not in the next one.
+    std::uint64_t last = wanted.end + slack_ns;
+    for (const ManifestPhase& other : manifest_.phases) {
+        last = other.begin >= wanted.end ? std::min(last, other.begin) : last;
+    }
+    return [&trace, &wanted, last, &manifest = manifest_, shift, of_model](const PacketRecord& packet) {
         const std::uint64_t birth = packet.birth.ns + shift;
-        if (birth < wanted.begin || birth > wanted.end + slack_ns || packet.relation == Relation::clone) {
+        if (birth < wanted.begin || birth > last || packet.relation == Relation::clone) {
             return false;
         }
         if (of_model && trace.hosts()[to_index(packet.host)].name != traced_net) {

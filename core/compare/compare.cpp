@@ -51,6 +51,7 @@ bool is_inlined(std::string_view caller, std::string_view function)
         {"kfree_skb_reason", "__kfree_skb"},
         {"consume_skb", "__kfree_skb"},
         {"ip_rcv", "ip_rcv_finish"},
+        {"ip_push_pending_frames", "ip_send_skb"},
     };
     return inlined.contains({caller, function});
 }

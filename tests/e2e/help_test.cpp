@@ -125,7 +125,7 @@ TEST(Help, NamesEveryCommandThatExistsAndNoOther)
 {
     EXPECT_THAT(commands_in(help_of({})),
                 testing::UnorderedElementsAre("run", "replay", "import", "report", "journey", "filter",
-                                              "lesson", "catalog"));
+                                              "compare", "fidelity", "lesson", "catalog"));
     EXPECT_THAT(commands_in(help_of({"lesson"})),
                 testing::UnorderedElementsAre("list", "show", "play", "check"));
 }

@@ -1,0 +1,237 @@
+// The model held against every recording there is, and the reader of their manifests held against broken ones. With
+// SKBSCOPE_WRITE_FIDELITY=1 the table is written to docs/fidelity.md.
+
+#include "capture/fidelity/fidelity.h"
+#include "tests/capture/recordings.h"
+
+#include <fmt/format.h>
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace skbscope {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using nlohmann::json;
+using testing::name_of;
+using testing::read_json;
+using testing::recordings;
+
+// ---- manifests ----------------------------------------------------------------------------------------------------------
+
+class Manifests : public ::testing::Test {
+protected:
+    void SetUp() override
+    {
+        folder_ = fs::temp_directory_path() / fmt::format("skbscope-manifest-{}", ::getpid());
+        fs::create_directories(folder_);
+        good_ = read_json(testing::small_set() / "5.10.0-46-amd64/udp-rx-e1000/manifest.json");
+    }
+    void TearDown() override { fs::remove_all(folder_); }
+
+    Result<Manifest> read(const std::string& text) const
+    {
+        std::ofstream(folder_ / "manifest.json") << text;
+        return read_manifest(folder_);
+    }
+    Result<Manifest> read(const json& document) const { return read(document.dump()); }
+
+    fs::path folder_;
+    json good_;
+};
+
+TEST_F(Manifests, OfTheRepositoryAreRead)
+{
+    const auto manifest = read(good_);
+    ASSERT_TRUE(manifest) << manifest.error().describe();
+    EXPECT_EQ(manifest->scenario, "udp-rx");
+    ASSERT_EQ(manifest->phases.size(), 1U);
+    EXPECT_EQ(manifest->phases[0].sends[0].stamps.size(), 20U);
+    EXPECT_EQ(manifest->counters.at("root").at("Udp.InDatagrams"), 20);
+    EXPECT_EQ(manifest->counters.at("root").at("eth0.rx_packets"), 20);
+}
+
+TEST_F(Manifests, ThatAreMissingOrNoJsonAreErrorsOfOneLine)
+{
+    EXPECT_EQ(read_manifest(folder_ / "nowhere").error().kind, ErrorKind::not_found);
+    EXPECT_EQ(read_manifest(folder_).error().kind, ErrorKind::not_found);
+    for (const char* text : {"", "{", "[1,2", "\"x\"", "{\"scenario\": \"\\ud800\"}", "nul", "\xff\xfe"}) {
+        const auto manifest = read(std::string(text));
+        ASSERT_FALSE(manifest) << text;
+        EXPECT_THAT(manifest.error().describe(), ::testing::Not(HasSubstr("\n"))) << text;
+    }
+    const std::string deep(100'000, '[');
+    EXPECT_FALSE(read(deep));
+}
+
+TEST_F(Manifests, WithoutAKeySayWhichOneIsMissing)
+{
+    for (const char* key : {"scenario", "kernel", "cpus", "phases", "links", "recording", "counters_before", "driver"}) {
+        json broken = good_;
+        broken.erase(key);
+        const auto manifest = read(broken);
+        ASSERT_FALSE(manifest) << key;
+        EXPECT_THAT(manifest.error().where, HasSubstr(key));
+    }
+}
+
+TEST_F(Manifests, WithImpossibleValuesSayWhere)
+{
+    const auto complaint = [&](auto change) {
+        json broken = good_;
+        change(broken);
+        const auto manifest = read(broken);
+        return manifest ? std::string("was taken") : manifest.error().describe();
+    };
+    EXPECT_THAT(complaint([](json& m) { m["cpus"] = 0; }), HasSubstr("cpus"));
+    EXPECT_THAT(complaint([](json& m) { m["cpus"] = -3; }), HasSubstr("cpus"));
+    EXPECT_THAT(complaint([](json& m) { m["cpus"] = 1e300; }), HasSubstr("cpus"));
+    EXPECT_THAT(complaint([](json& m) { m["phases"] = json::array(); }), HasSubstr("phases"));
+    EXPECT_THAT(complaint([](json& m) { m["phases"][0]["end"] = 1; }), HasSubstr("phases[0].end"));
+    EXPECT_THAT(complaint([](json& m) { m["phases"][0]["result"]["sent"]["count"] = 1e12; }), HasSubstr("count"));
+    EXPECT_THAT(complaint([](json& m) { m["phases"][0]["result"]["sent"]["stamps"].erase(0); }), HasSubstr("19 stamps"));
+    EXPECT_THAT(complaint([](json& m) { m["phases"][0]["result"]["sent"]["stamps"][3] = 5; }), HasSubstr("stamps[3]"));
+    EXPECT_THAT(complaint([](json& m) { m["phases"][0]["result"]["sent"]["src"] = {"10.99.0", 1}; }), HasSubstr("no IP address"));
+    EXPECT_THAT(complaint([](json& m) { m["phases"][0]["result"]["sent"]["dst"][1] = 70000; }), HasSubstr("65535"));
+    EXPECT_THAT(complaint([](json& m) { m["links"]["eth0"][0]["address"] = "52:54"; }), HasSubstr("no MAC"));
+    EXPECT_THAT(complaint([](json& m) { m["functions"] = json::array(); }), HasSubstr("functions"));
+}
+
+TEST_F(Manifests, WithAnyValueOfAnotherKindAreErrorsAndNeverACrash)
+{
+    const json others[] = {nullptr, true, -1, 1e300, "x", json::array(), json::object(), json::array({json::array()})};
+    int refused = 0;
+    for (const auto& [pointer, value] : good_.flatten().items()) {
+        if (pointer.find("kprobes") != std::string::npos || pointer.find("interrupts") != std::string::npos) {
+            continue; // long lists of one kind
+        }
+        for (const json& other : others) {
+            json broken = good_;
+            broken[json::json_pointer(pointer)] = other;
+            std::ofstream(folder_ / "manifest.json") << broken.dump();
+            const auto manifest = read_manifest(folder_);
+            refused += manifest ? 0 : 1;
+            if (manifest) {
+                (void)rebuild_scenario(*manifest);
+            }
+        }
+        if (refused > 400) {
+            break;
+        }
+    }
+    EXPECT_GT(refused, 50);
+}
+
+TEST_F(Manifests, OfAKernelOrDriverThatTheModelLacksAreRefusedWithItsName)
+{
+    json other = good_;
+    other["kernel"] = "4.19.0-27-amd64";
+    auto manifest = read(other);
+    ASSERT_TRUE(manifest);
+    EXPECT_THAT(rebuild_scenario(*manifest).error().what, HasSubstr("4.19.0"));
+    other = good_;
+    other["driver"]["eth0"] = "tg3";
+    manifest = read(other);
+    ASSERT_TRUE(manifest);
+    EXPECT_THAT(rebuild_scenario(*manifest).error().what, HasSubstr("tg3"));
+}
+
+// ---- fidelity -------------------------------------------------------------------------------------------------------------
+
+/// Causes of what still differs, by the first difference of a phase. One that is not listed is not understood.
+std::string cause_of(const FidelityRow& row)
+{
+    struct Cause {
+        const char* sign;
+        const char* text;
+    };
+    static constexpr Cause causes[] = {
+        {"in_flight", "The recording's tracer shows only calls below the send call: the waiting datagram's way out is not in it."},
+        {"e1000_clean_rx_irq", "The graph has no event that names the sk_buff before __netif_receive_skb_core; what the driver did is not given to the packet."},
+        {"irq_enter_rcu", "An interrupt hit the packet's calls; the graph shows it inside them, as its records carry no context."},
+    };
+    for (const Cause& cause : causes) {
+        if (row.first_difference.find(cause.sign) != std::string::npos) {
+            return cause.text;
+        }
+    }
+    return row.refused.empty() ? "Not explained yet." : "Not run.";
+}
+
+std::string cell(std::size_t same, std::size_t all)
+{
+    return same == all ? fmt::format("{}", same) : fmt::format("**{}**", same);
+}
+
+std::string page(const std::vector<FolderFidelity>& folders)
+{
+    std::string text = "# The model against real kernels\n\n"
+                       "Written by `test_fidelity` with `SKBSCOPE_WRITE_FIDELITY=1`; do not edit. Each row is a phase of a recording: its scenario is rebuilt\n"
+                       "from the manifest (links, settings, sockets, the moments of each send), the model runs it, and both are compared packet by packet.\n\n"
+                       "- **verdict, reason**: packets that met the same end, for the same reason. Kernel 5.10 tells no reasons: there the verdict counts.\n"
+                       "- **functions**: packets whose functions are the same in the same order, within each CPU and context (in process context: each task); CPUs count\n"
+                       "  by their role. Only functions that the recorded kernel can show count: those that the tracer was asked for and that the kernel has; not\n"
+                       "  those that its compiler inlined into the caller at that place. Of calls that serve several packets those count that enclose a call of the packet.\n"
+                       "- `*`: what happens hangs on how fast the recorded CPU was (an emulated one). Compared by outcomes: every end that packets met in the recording\n"
+                       "  occurs in the model, by a way that the model takes, too.\n"
+                       "- **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally.\n\n"
+                       "| kernel | recording | phase | packets | verdict | reason | functions | counters | first difference (model \\| recording) |\n"
+                       "|---|---|---|--:|--:|--:|--:|--:|---|\n";
+    std::string causes;
+    for (const FolderFidelity& folder : folders) {
+        for (const FidelityRow& row : folder.rows) {
+            std::string difference = row.first_difference;
+            for (std::size_t at = 0; (at = difference.find('|', at)) != std::string::npos; at += 2) {
+                difference.insert(at, "\\");
+            }
+            const std::string recording = fs::path(row.folder).filename().string();
+            text += fmt::format("| {} | {} | {}{} | {} | {} | {} | {} | {} of {} | {}{} |\n", row.kernel, recording, row.phase, row.hangs_on_speed ? " *" : "",
+                                row.packets, cell(row.same_verdict, row.packets), cell(row.same_reason, row.packets), cell(row.same_functions, row.packets),
+                                folder.counters_compared - std::min(folder.counters.size(), folder.counters_compared), folder.counters_compared,
+                                row.refused.empty() ? "" : "not run: ", difference);
+            if (row.same_functions != row.packets || row.same_reason != row.packets || !row.refused.empty()) {
+                causes += fmt::format("- {} {}, {}: {}\n", row.kernel, recording, row.phase, cause_of(row));
+            }
+        }
+    }
+    text += "\n## Causes of what differs\n\n" + (causes.empty() ? std::string("Nothing differs.\n") : causes);
+    text += "\n## Counters that moved differently\n\n| kernel | recording | counter | model | recording |\n|---|---|---|--:|--:|\n";
+    for (const FolderFidelity& folder : folders) {
+        for (const FidelityCounter& counter : folder.counters) {
+            text += fmt::format("| {} | {} | {}{} | {} | {} |\n", folder.rows.front().kernel, fs::path(folder.rows.front().folder).filename().string(),
+                                counter.net == "root" ? "" : counter.net + ": ", counter.name, counter.model, counter.recorded);
+        }
+    }
+    return text;
+}
+
+TEST(Fidelity, EveryTestPacketOfEveryRecordingMeetsTheSameEndForTheSameReason)
+{
+    std::vector<FolderFidelity> results;
+    for (const fs::path& folder : recordings()) {
+        auto result = fidelity_of(folder);
+        ASSERT_TRUE(result) << result.error().describe();
+        for (const FidelityRow& row : result->rows) {
+            SCOPED_TRACE(name_of(folder) + " " + row.phase);
+            EXPECT_EQ(row.refused, "");
+            EXPECT_EQ(row.same_verdict, row.packets) << row.first_difference;
+            EXPECT_EQ(row.same_reason, row.packets) << row.first_difference;
+            EXPECT_GE(row.same_functions * 100, row.packets * 95) << row.first_difference;
+        }
+        results.push_back(std::move(*result));
+    }
+    ASSERT_FALSE(results.empty());
+    const json rows = json::parse(fidelity_to_json(results));
+    for (const char* key : {"dir", "kernel", "scenario", "phase", "packets", "same_verdict", "same_reason", "same_functions", "first_difference"}) {
+        EXPECT_TRUE(rows.at(0).contains(key)) << key;
+    }
+    if (std::getenv("SKBSCOPE_WRITE_FIDELITY") != nullptr) {
+        std::ofstream(fs::path(SKBSCOPE_SOURCE_DIR) / "docs" / "fidelity.md") << page(results);
+    }
+}
+
+} // namespace
+} // namespace skbscope
