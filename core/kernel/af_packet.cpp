@@ -111,7 +111,8 @@ void packet_rcv(Kernel& k, SkbIndex skb, std::int32_t row)
     skb_trim(k, skb, snaplen);
     skb_set_owner_r(k, skb, tap.socket);
     k.skb(skb).device = nothing;
-    k.skb(skb).dst.valid = false;
+    skb_dst_drop(k, skb);
+    nf_reset_ct(k, skb);
     Socket& sk = k.socket(tap.socket);
     const PacketId packet = k.skb(skb).packet;
     count_packet(k, tap, packet);

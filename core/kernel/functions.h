@@ -336,6 +336,13 @@ int udp_v4_get_port(Kernel& k, SocketIndex sk, std::uint16_t port);
 /// 1: go on. 0: somebody took the skb (it is not the caller's any more). Negative errno: dropped (the skb is gone).
 int nf_hook(Kernel& k, Pf family, Hook hook, SkbIndex skb, DeviceIndex in, DeviceIndex out);
 
+/// The same for a list: those that go on.
+SkbList nf_hook_list(Kernel& k, Pf family, Hook hook, SkbList list, DeviceIndex in, DeviceIndex out);
+/// Puts a namespace's rules, and the security module's hook, where they are called: after building it and after each change.
+void nf_register_hooks(NfState& nf, bool apparmor);
+void nf_reset_ct(Kernel& k, SkbIndex skb);      ///< the skb belongs to no connection any more
+void nf_conntrack_get(Kernel& k, SkbIndex skb); ///< a copy of the skb belongs to its connection, too
+
 // net/packet/af_packet.c
 /// The taps that a received packet passes, in order: those of all devices, then those of its own. All but the last have
 /// got it (by a reference) when it returns; the last is returned, as the kernel hands it over once it knows who else takes

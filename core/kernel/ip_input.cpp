@@ -224,12 +224,7 @@ void ip_list_rcv_finish(Kernel& k, const SkbList& list)
 void ip_sublist_rcv(Kernel& k, const SkbList& list, DeviceIndex device)
 {
     Call call(k, fn::ip_sublist_rcv);
-    SkbList accepted; // NF_HOOK_LIST
-    for (const SkbIndex skb : list) {
-        if (nf_hook(k, Pf::ipv4, Hook::pre_routing, skb, device, nothing) == 1) {
-            accepted.push_back(skb);
-        }
-    }
+    const SkbList accepted = nf_hook_list(k, Pf::ipv4, Hook::pre_routing, list, device, nothing);
     ip_list_rcv_finish(k, accepted);
 }
 

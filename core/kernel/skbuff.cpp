@@ -43,6 +43,7 @@ void announce(Kernel& k, SkbIndex index)
 void release(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);
+    nf_reset_ct(k, index); // those that are freed without their state, too
     SkbHead head = skb.head.unique() ? std::move(skb.head) : SkbHead{}; // its memory serves the next one
     skb = SkBuff{};
     skb.head = std::move(head);
@@ -58,6 +59,7 @@ bool skb_unref(Kernel& k, SkbIndex index)
 void skb_release_head_state(Kernel& k, SkbIndex index)
 {
     Call call(k, fn::skb_release_head_state, index);
+    nf_reset_ct(k, index);
     skb_dst_drop(k, index);
     if (k.skb(index).sk != nothing) {
         k.skb(index).destructor == SkBuff::Destructor::sock_rfree ? sock_rfree(k, index) : sock_wfree(k, index);
@@ -178,6 +180,7 @@ SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
     clone.sk = nothing;
     clone.frag_list.clear(); // shared in the kernel; they answer to the original
     clone.users = 1;
+    nf_conntrack_get(k, index);
     announce(k, index);
     return index;
 }
@@ -315,6 +318,7 @@ void skb_scrub_packet(Kernel& k, SkbIndex index)
     skb.rx_queue = -1;
     skb.demuxed = nothing;
     skb_dst_drop(k, index);
+    nf_reset_ct(k, index);
 }
 
 void set_device(Kernel& k, SkbIndex index, DeviceIndex device)

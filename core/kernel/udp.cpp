@@ -447,12 +447,14 @@ int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
         std::copy_n(all.begin() + 6, 2, segment.begin() + 6);
     }
     const int error = ip_send_skb(k, net, skb);
+    constexpr int ENOBUFS_ = -105;
     if (error == 0) {
         k.count(net, Mib::Udp_OutDatagrams, packet);
-    } else {
-        k.count(net, Mib::Udp_SndbufErrors, packet);
+    } else if (error > 0 || error == ENOBUFS_) {
+        k.count(net, Mib::Udp_SndbufErrors, packet); // a full queue: the sender hears of it only with IP_RECVERR
+        return 0;
     }
-    return 0;
+    return error; // netfilter's EPERM, for one
 }
 
 } // namespace
@@ -509,8 +511,8 @@ int udp_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
     if (skb == nothing) {
         return error;
     }
-    udp_send_skb(k, skb, source, destination, sk.num, dport);
-    return static_cast<int>(payload.size());
+    error = udp_send_skb(k, skb, source, destination, sk.num, dport);
+    return error < 0 ? error : static_cast<int>(payload.size());
 }
 
 // ---- ports ----------------------------------------------------------------------------------------------------------------

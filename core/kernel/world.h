@@ -8,7 +8,7 @@
 #include "core/kernel/filter.h"
 #include "core/kernel/ipv4.h"
 #include "core/kernel/mib.h"
-#include "core/kernel/netfilter/rules.h"
+#include "core/kernel/netfilter/state.h"
 #include "core/kernel/nic.h"
 #include "core/kernel/packet_sock.h"
 #include "core/kernel/qdisc.h"
@@ -98,6 +98,8 @@ struct SkBuff {
     std::uint16_t queue_mapping = 0; ///< transmit queue
     std::int16_t rx_queue = -1;      ///< receive queue it came in by; -1: not recorded
     GroCb gro;
+    std::uint32_t mark = 0;
+    CtRef ct; ///< the connection that it belongs to (_nfct)
     std::uint8_t priority = 0;
     std::uint32_t qdisc_pkt_len = 0;      ///< qdisc_skb_cb: bytes that a qdisc counts it for
     std::uint32_t codel_enqueue_time = 0; ///< codel_skb_cb
@@ -572,7 +574,17 @@ struct TcpSysctls {
     std::int64_t skb_defer_max = 64; ///< net.core.skb_defer_max
 };
 
-struct Sysctls : TcpSysctls {
+/// net.netfilter.nf_conntrack_*; timeouts in seconds.
+struct ConntrackSysctls {
+    std::int64_t nf_conntrack_max = 65536, nf_conntrack_checksum = 1, nf_conntrack_tcp_loose = 1;
+    std::int64_t nf_conntrack_generic_timeout = 600, nf_conntrack_icmp_timeout = 30;
+    std::int64_t nf_conntrack_udp_timeout = 30, nf_conntrack_udp_timeout_stream = 120;
+    std::int64_t nf_conntrack_tcp_timeout_syn_sent = 120, nf_conntrack_tcp_timeout_syn_recv = 60, nf_conntrack_tcp_timeout_established = 432000;
+    std::int64_t nf_conntrack_tcp_timeout_fin_wait = 120, nf_conntrack_tcp_timeout_close_wait = 60, nf_conntrack_tcp_timeout_last_ack = 30;
+    std::int64_t nf_conntrack_tcp_timeout_time_wait = 120, nf_conntrack_tcp_timeout_close = 10, nf_conntrack_tcp_timeout_unacknowledged = 300;
+};
+
+struct Sysctls : TcpSysctls, ConntrackSysctls {
     std::int64_t netdev_max_backlog = 1000;
     std::int64_t netdev_budget = 300;
     std::int64_t netdev_budget_usecs = 8000;
@@ -609,6 +621,7 @@ struct Net {
     std::vector<Route> fib;
     Ipv4Net ipv4;
     std::uint16_t ip_id = 1;
+    NfState nf;
     std::array<std::uint64_t, mib_count> mib{};
     std::array<CounterId, mib_count> mib_ids{}; ///< named in the trace at the first change
 };

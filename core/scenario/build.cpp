@@ -5,6 +5,7 @@
 #include "core/kernel/drivers/driver.h"
 #include "core/kernel/sch.h"
 #include "core/scenario/model_source.h"
+#include "core/scenario/rules_text.h"
 #include "core/scenario/sysctls.h"
 
 #include <algorithm>
@@ -118,6 +119,7 @@ private:
         for (const ScenarioReceiver& receiver : from.receivers) {
             add_receiver(receiver);
         }
+        add_rules(from);
         for (const ScenarioTap& tap : from.taps) { // before the traffic: a tap that starts at 0 sees all of it
             add_tap(tap);
         }
@@ -435,6 +437,24 @@ private:
         // getsockopt() reports twice what setsockopt() was given.
         task.wanted_rcvbuf = from.rcvbuf == 0 ? -1 : static_cast<std::int32_t>(from.rcvbuf / 2);
         start(std::move(task));
+    }
+
+    void add_rules(const ScenarioHost& from)
+    {
+        NfState& nf = net().nf;
+        for (const auto& parsed : {parse_nft(from.nft, "nft"), parse_iptables_save(from.iptables, "iptables")}) {
+            nf.rules.tables.insert(nf.rules.tables.end(), parsed->tables.begin(), parsed->tables.end()); // accepted when the scenario was read
+        }
+        for (NfTable& table : nf.rules.tables) {
+            for (NfChain& chain : table.chains) {
+                const std::string where = fmt::format("{} table {}, chain {}", table.engine == NfTable::Engine::nft ? "nft" : "iptables", table.name, chain.name);
+                chain.note = trace_.add_note(fmt::format("{}: policy {}", where, chain.policy_accept ? "accept" : "drop"));
+                for (std::size_t i = 0; i < chain.rules.size(); ++i) {
+                    chain.rules[i].note = trace_.add_note(fmt::format("{}, rule {}: {}", where, i + 1, chain.rules[i].text));
+                }
+            }
+        }
+        nf_register_hooks(nf, from.lsm == "apparmor");
     }
 
     void add_tap(const ScenarioTap& from)

@@ -280,6 +280,12 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
         out << YAML::EndMap;
     });
     emit_list(out, "receivers", host.receivers, [&](const auto& receiver) { emit(out, receiver); });
+    put_unless(out, "lsm", host.lsm, std::string());
+    for (const auto& [key, text] : {std::pair{"nft", host.nft}, std::pair{"iptables", host.iptables}}) {
+        if (!text.empty()) {
+            out << YAML::Key << key << YAML::Value << YAML::Literal << text;
+        }
+    }
     emit_list(out, "taps", host.taps, [&](const auto& tap) { emit(out, tap); });
     emit_list(out, "pings", host.pings, [&](const auto& ping) { emit(out, ping); });
     emit_list(out, "injectors", host.injectors, [&](const auto& injector) { emit(out, injector); });

@@ -284,6 +284,17 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
              })
         .key("pings", [&](const YAML::Node& n) { each(n, "pings", [&](const YAML::Node& p) { host.pings.push_back(read_ping(p, host)); }); })
         .key("injectors", [&](const YAML::Node& n) { each(n, "injectors", [&](const YAML::Node& i) { host.injectors.push_back(read_injector(i, host)); }); })
+        .key("lsm",
+             [&](const YAML::Node& n) {
+                 host.lsm = scalar(n, "lsm");
+                 if (host.lsm == "none") {
+                     host.lsm.clear();
+                 } else if (host.lsm != "apparmor") {
+                     complain(n, fmt::format("lsm '{}' is not modelled", host.lsm), "apparmor, none");
+                 }
+             })
+        .key("nft", [&](const YAML::Node& n) { host.nft = rules_text(n, "nft"); })
+        .key("iptables", [&](const YAML::Node& n) { host.iptables = rules_text(n, "iptables"); })
         .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }); })
         .key("default_qdisc",
              [&](const YAML::Node& n) {
@@ -431,9 +442,19 @@ Scenario read_scenario(const YAML::Node& root)
 bool uses_aliases(std::string_view text)
 {
     std::size_t line_start = 0;
+    std::size_t block_indent = std::string_view::npos; // of the key whose block of text (rules) we are in
     while (line_start < text.size()) {
         const std::size_t end = std::min(text.find('\n', line_start), text.size());
         const std::string_view line = text.substr(line_start, end - line_start);
+        const std::size_t indent = line.find_first_not_of(' ');
+        if (block_indent != std::string_view::npos && (indent == std::string_view::npos || indent > block_indent)) {
+            line_start = end + 1;
+            continue;
+        }
+        const std::size_t last = line.find_last_not_of(" \r");
+        const std::string_view key = last == std::string_view::npos ? "" : line.substr(indent, last + 1 - indent);
+        const bool opens_block = key.ends_with(": |") && std::ranges::all_of(key.substr(0, key.size() - 3), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; });
+        block_indent = opens_block ? indent : std::string_view::npos;
         for (std::size_t at = 0; at + 1 < line.size(); ++at) {
             if (line[at] == '#') {
                 break;

@@ -15,5 +15,7 @@ namespace skbscope {
 [[nodiscard]] ScenarioRoute read_route(const YAML::Node& node, const ScenarioHost& host);
 [[nodiscard]] ScenarioPing read_ping(const YAML::Node& node, const ScenarioHost& host);
 [[nodiscard]] ScenarioInjector read_injector(const YAML::Node& node, const ScenarioHost& host);
+/// parse_rules.cpp. The text of rules for "nft" or "iptables" that its reader accepts.
+[[nodiscard]] std::string rules_text(const YAML::Node& node, std::string_view key);
 
 } // namespace skbscope

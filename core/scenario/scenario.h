@@ -166,6 +166,9 @@ struct ScenarioHost {
     std::vector<ScenarioInjector> injectors;
     std::vector<ScenarioTc> tc;
     std::string default_qdisc; ///< net.core.default_qdisc; empty: as the distribution of that kernel has it
+    std::string lsm;      ///< "apparmor": its hook hangs at POST_ROUTING; empty: no security module
+    std::string nft;      ///< rules as `nft list ruleset` prints them
+    std::string iptables; ///< rules as `iptables-save` prints them
     bool operator==(const ScenarioHost&) const = default;
 };
 

@@ -13,7 +13,7 @@ namespace skbscope::kernel {
 /// include/uapi/linux/netfilter.h
 enum class Hook : std::uint8_t { pre_routing, local_in, forward, local_out, post_routing };
 inline constexpr std::size_t hook_count = 5;
-enum class Pf : std::uint8_t { ipv4 = 2, ipv6 = 10 };
+enum class Pf : std::uint8_t { ipv4, ipv6 };
 
 /// include/uapi/linux/netfilter_ipv4.h: enum nf_ip_hook_priorities; the same numbers for IPv6.
 namespace nf_priority {
@@ -38,7 +38,7 @@ struct RuleExpr {
     enum class Kind : std::uint8_t {
         // asks
         iif, oif,                   ///< device by name; `text` may end in '*' (nft) or '+' (iptables)
-        nfproto,                    ///< of an inet table: 2 or 10
+        nfproto,                    ///< of an inet table: NFPROTO_IPV4 2, NFPROTO_IPV6 10
         saddr, daddr,               ///< ranges of IPv4 addresses
         saddr6, daddr6,             ///< `address6`/`prefix6`
         l4proto,                    ///< meta l4proto
@@ -74,7 +74,6 @@ struct RuleExpr {
     bool limit_begun = false;
 
     // reject
-    enum class Reject : std::uint8_t { icmp, tcp_reset } reject_with = Reject::icmp;
     std::uint8_t reject_code = 3; ///< ICMP unreachable code
 
     // snat, dnat, masquerade, redirect: struct nf_nat_range2
