@@ -7,11 +7,7 @@
 
 namespace skbscope::kernel {
 
-namespace {
-
-constexpr int EADDRINUSE_ = -98;
-
-void name_queue(Kernel& k, SocketIndex index)
+void name_socket_queue(Kernel& k, SocketIndex index)
 {
     Socket& sk = k.socket(index);
     if (sk.num != 0 && sk.queue == QueueId::none) {
@@ -21,11 +17,15 @@ void name_queue(Kernel& k, SocketIndex index)
     }
 }
 
+namespace {
+
+constexpr int EADDRINUSE_ = -98;
+
 int inet_autobind(Kernel& k, SocketIndex sk)
 {
     Call call(k, fn::inet_autobind);
     const int error = udp_v4_get_port(k, sk, 0);
-    name_queue(k, sk);
+    name_socket_queue(k, sk);
     return error;
 }
 
@@ -58,7 +58,7 @@ int inet_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payloa
 SocketIndex sys_socket(Kernel& k, SocketKind kind, bool inet6)
 {
     Call call(k, fn::__sys_socket);
-    Call create(k, fn::inet_create);
+    Call create(k, inet6 ? fn::inet6_create : fn::inet_create);
     Socket sk;
     sk.kind = kind;
     sk.inet6 = inet6;
@@ -79,7 +79,7 @@ int sys_bind(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t por
     if (udp_v4_get_port(k, sk, port) != 0) {
         return EADDRINUSE_;
     }
-    name_queue(k, sk);
+    name_socket_queue(k, sk);
     return 0;
 }
 

@@ -3,6 +3,8 @@
 
 #include "core/kernel/drivers/driver.h"
 #include "core/kernel/sch.h"
+#include "core/kernel/functions.h"
+#include "core/kernel/ipv6.h"
 #include "core/packet/protocols.h"
 
 #include <algorithm>
@@ -20,6 +22,7 @@ struct PacketType {
 
 constexpr PacketType packet_types[] = {
     {proto::eth_p_ip, ip_rcv, ip_list_rcv},
+    {proto::eth_p_ipv6, ipv6_rcv, ipv6_list_rcv},
     {proto::eth_p_arp, arp_rcv, nullptr},
 };
 

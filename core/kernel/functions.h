@@ -133,6 +133,8 @@ void skb_set_owner_r(Kernel& k, SkbIndex skb, SocketIndex sk);
 /// False: the socket's filter refuses the packet. Else it may have cut it to what it keeps, never below `cap` bytes.
 bool sk_filter_trim_cap(Kernel& k, SocketIndex sk, SkbIndex skb, std::uint32_t cap = 1);
 BpfPacket bpf_packet(Kernel& k, SkbIndex skb); ///< what a filter may look at; good until the skb changes
+void sock_def_error_report(Kernel& k, SocketIndex sk, PacketId cause); ///< sk_err is set: wakes who waits
+void name_socket_queue(Kernel& k, SocketIndex sk);                     ///< its receive queue gets a name in the trace, once it has a port
 SocketIndex sys_socket(Kernel& k, SocketKind kind, bool inet6 = false); ///< in the current task's namespace
 int sys_bind(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
 int sys_connect(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
@@ -276,6 +278,7 @@ InetPeer& inet_getpeer_v4(Kernel& k, NetIndex net, std::uint32_t address);
 bool inet_peer_xrlim_allow(Kernel& k, InetPeer& peer, std::int64_t timeout);
 
 // net/ipv4/icmp.c
+[[nodiscard]] bool icmp_global_allow(Kernel& k, NetIndex net); ///< the namespace's tokens for errors, of either family
 int icmp_rcv(Kernel& k, SkbIndex skb);
 void icmp_err(Kernel& k, SkbIndex skb, std::uint32_t info);
 /// An error about that packet goes back to its sender, if the rules and rate limits let it. The skb stays the caller's.
@@ -331,6 +334,9 @@ bool udp_v4_early_demux(Kernel& k, SkbIndex skb);
 int udp_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address, std::uint16_t port,
                 std::uint64_t call_sequence);
 int udp_v4_get_port(Kernel& k, SocketIndex sk, std::uint16_t port);
+int udp_lib_get_port(Kernel& k, SocketIndex sk, std::uint16_t port);
+/// 0; -ENOMEM: no room in the socket, nothing was queued; -ENOBUFS: no memory for the protocol.
+int __udp_enqueue_schedule_skb(Kernel& k, SocketIndex sk, SkbIndex skb);
 
 // net/netfilter/core.c
 /// 1: go on. 0: somebody took the skb (it is not the caller's any more). Negative errno: dropped (the skb is gone).

@@ -112,9 +112,13 @@ void flow_sends(Kernel& k, std::int32_t index, SimTime at)
     const Station& station = k.w.stations[static_cast<std::size_t>(flow.station)];
     const auto payload = numbered_payload(flow.ordinal, flow.size);
     UdpFrame frame;
-    frame.ethernet = {k.device(station.device).mac, station.mac, proto::eth_p_ip};
-    frame.source = IpAddress::v4(station.address);
-    frame.destination = IpAddress::v4(flow.destination);
+    frame.ethernet = {k.device(station.device).mac, station.mac, proto::eth_p_ip}; // the builder knows the type of IPv6
+    const bool v6 = flow.destination6.v6;
+    frame.source = v6 ? station.address6 : IpAddress::v4(station.address);
+    frame.destination = v6 ? flow.destination6 : IpAddress::v4(flow.destination);
+    if (v6 && ipv6_addr_is_multicast(flow.destination6)) {
+        frame.ethernet.destination = ipv6_eth_mc_map(flow.destination6);
+    }
     frame.source_port = flow.source_port;
     frame.destination_port = flow.destination_port;
     frame.payload = payload;
@@ -136,7 +140,39 @@ void flow_sends(Kernel& k, std::int32_t index, SimTime at)
     }
 }
 
-/// A station looks at what arrives: it answers ARP requests for its address and swallows the rest.
+void station_answers(Kernel& k, std::int32_t index, std::vector<std::uint8_t> frame, SimTime at)
+{
+    DeviceEvent answer;
+    answer.kind = DeviceEvent::Kind::frame_leaves;
+    answer.at = at + k.w.stations[static_cast<std::size_t>(index)].reply_delay;
+    answer.index = index;
+    answer.frame = std::move(frame);
+    answer.frame.resize(std::max<std::size_t>(answer.frame.size(), ETH_ZLEN));
+    answer.wire_length = static_cast<std::uint32_t>(answer.frame.size());
+    k.schedule(std::move(answer));
+}
+
+/// A neighbour solicitation for its address is answered as RFC 4861 says.
+void station_receives_ipv6(Kernel& k, std::int32_t index, const EthernetView& ethernet, SimTime at)
+{
+    const Station& station = k.w.stations[static_cast<std::size_t>(index)];
+    const auto ip = Ipv6View::checked(ethernet.payload());
+    if (!station.address6.v6 || !ip || ip->next_header() != proto::ipproto_icmpv6) {
+        return;
+    }
+    const auto message = ip->payload();
+    if (message.size() < 24 || message[0] != 135 || !std::equal(message.begin() + 8, message.begin() + 24, station.address6.bytes.begin())) {
+        return;
+    }
+    NeighbourFrame answer;
+    answer.ethernet = {ethernet.src(), station.mac, proto::eth_p_ipv6};
+    answer.source = answer.target = station.address6;
+    answer.destination = ip->source();
+    answer.advertisement = answer.solicited = answer.override_known = true;
+    station_answers(k, index, build_neighbour_frame(answer), at);
+}
+
+/// A station looks at what arrives: it answers who asks for its addresses and swallows the rest.
 void station_receives(Kernel& k, std::int32_t index, std::span<const std::uint8_t> frame, SimTime at)
 {
     Station& station = k.w.stations[static_cast<std::size_t>(index)];
@@ -152,7 +188,14 @@ void station_receives(Kernel& k, std::int32_t index, std::span<const std::uint8_
         return;
     }
     const auto ethernet = EthernetView::checked(frame);
-    if (!ethernet || ethernet->ethertype() != proto::eth_p_arp || !station.answers_arp) {
+    if (!ethernet || !station.answers_arp) {
+        return;
+    }
+    if (ethernet->ethertype() == proto::eth_p_ipv6) {
+        station_receives_ipv6(k, index, *ethernet, at);
+        return;
+    }
+    if (ethernet->ethertype() != proto::eth_p_arp) {
         return;
     }
     const auto arp = ArpView::checked(ethernet->payload());
@@ -165,14 +208,7 @@ void station_receives(Kernel& k, std::int32_t index, std::span<const std::uint8_
     reply.sender_address = station.address;
     reply.target_mac = arp->sender_mac();
     reply.target_address = arp->sender_address();
-    DeviceEvent answer;
-    answer.kind = DeviceEvent::Kind::frame_leaves;
-    answer.at = at + station.reply_delay;
-    answer.index = index;
-    answer.frame = build_arp_frame(reply);
-    answer.frame.resize(std::max<std::size_t>(answer.frame.size(), ETH_ZLEN));
-    answer.wire_length = static_cast<std::uint32_t>(answer.frame.size());
-    k.schedule(std::move(answer));
+    station_answers(k, index, build_arp_frame(reply), at);
 }
 
 void task_wakes(Kernel& k, std::int32_t index, SimTime at)

@@ -33,6 +33,8 @@ std::span<const std::uint8_t> quoted(Kernel& k, const IcmpBxm& param)
 
 // ---- how many -----------------------------------------------------------------------------------------------------------------
 
+} // namespace
+
 /// Tokens of the whole namespace: icmp_msgs_per_sec a second, icmp_msgs_burst at once. They are taken by chance: none, one or two.
 bool icmp_global_allow(Kernel& k, NetIndex index)
 {
@@ -53,6 +55,8 @@ bool icmp_global_allow(Kernel& k, NetIndex index)
     net.ipv4.icmp_global_credit = std::min(net.ipv4.icmp_global_credit + gained, net.sysctl.icmp_msgs_burst);
     return true;
 }
+
+namespace {
 
 bool icmpv4_mask_allow(Kernel& k, NetIndex net, std::uint8_t type, std::uint8_t code)
 {

@@ -382,6 +382,8 @@ namespace skbscope::kernel {
     X(arp_cache_unresolved_discards, "arp_cache.unresolved_discards") \
     X(arp_cache_table_fulls, "arp_cache.table_fulls") \
     X(ndisc_cache_res_failed, "ndisc_cache.res_failed") \
+    X(ndisc_cache_rcv_probes_mcast, "ndisc_cache.rcv_probes_mcast") \
+    X(ndisc_cache_rcv_probes_ucast, "ndisc_cache.rcv_probes_ucast") \
     X(ndisc_cache_unresolved_discards, "ndisc_cache.unresolved_discards") \
     X(ndisc_cache_table_fulls, "ndisc_cache.table_fulls") \
     X(nf_conntrack_entries, "nf_conntrack.entries") \

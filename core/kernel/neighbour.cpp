@@ -2,6 +2,7 @@
 
 #include "core/catalog/catalog.h"
 #include "core/kernel/functions.h"
+#include "core/kernel/ipv6.h"
 #include "core/packet/protocols.h"
 
 #include <algorithm>
@@ -49,7 +50,11 @@ void neigh_probe(Kernel& k, std::int32_t index)
     if (!entry(k, index).arp_queue.empty()) {
         clone = skb_clone(k, entry(k, index).arp_queue.back(), fn::neigh_probe);
     }
-    arp_solicit(k, index, clone);
+    if (entry(k, index).address.v6) {
+        ndisc_solicit(k, index, clone);
+    } else {
+        arp_solicit(k, index, clone);
+    }
     ++entry(k, index).probes;
     if (clone != nothing) {
         k.verdict(k.skb(clone).packet, Verdict::consumed, fn::neigh_probe);
@@ -173,12 +178,11 @@ void neigh_invalidate(Kernel& k, std::int32_t index)
         entry(k, index).arp_queue.pop_front();
         k.dequeue(entry(k, index).queue, k.skb(skb).packet, fn::neigh_invalidate);
         add_bytes(k, entry(k, index), -static_cast<std::int64_t>(k.skb(skb).truesize));
-        if (!entry(k, index).address.v6) {
+        if (entry(k, index).address.v6) {
+            ndisc_error_report(k, skb);
+        } else {
             arp_error_report(k, index, skb);
-            continue;
         }
-        Call error(k, fn::arp_error_report, skb);
-        kfree_skb_reason(k, skb, drop::NEIGH_FAILED, fn::arp_error_report);
     }
 }
 
@@ -274,6 +278,9 @@ std::int32_t __neigh_create(Kernel& k, const IpAddress& address, DeviceIndex dev
     neighbour.address = address;
     neighbour.device = device;
     neighbour.updated = neighbour.used = k.cpu().now;
+    if (address.v6) {
+        ndisc_constructor(k, neighbour);
+    }
     neighbour.queue = k.trace.add_queue({"arp_queue " + address.text(), QueueKind::arp_queue, k.host_of(k.device(device)).id,
                                          Catalog::room_of(fn::neigh_resolve_output),
                                          static_cast<std::uint64_t>(k.net(net).sysctl.unres_qlen_bytes), QueueUnit::bytes,

@@ -1,6 +1,7 @@
 // net/core/skbuff.c and include/linux/skbuff.h: sk_buffs are born, pushed, pulled and freed here.
 
 #include "core/kernel/functions.h"
+#include "core/packet/build.h"
 #include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
 #include "core/packet/protocols.h"
@@ -296,6 +297,14 @@ void set_dst(Kernel& k, SkbIndex index, const Destination& dst)
     if (!k.trace.recording()) {
         return;
     }
+    if (dst.v6) {
+        static constexpr const char* input6_names[] = {"", "ip6_input", "ip6_mc_input", "ip6_forward", "ip6_pkt_discard", "ip6_pkt_prohibit", "dst_discard"};
+        const bool sent = k.trace.packet(skb.packet).sent_here && dst.output6 == Destination::Output6::ip6_output;
+        k.field(index, SkbField::destination, 0,
+                k.trace.add_note(sent ? "output ip6_output via " + (dst.device == nothing ? std::string("?") : k.device(dst.device).name)
+                                      : std::string("input ") + input6_names[static_cast<std::size_t>(dst.input6)]));
+        return;
+    }
     const std::string name = dst.input != Destination::Input::none
                                  ? std::string("input ") + input_names[static_cast<std::size_t>(dst.input)]
                                  : "output ip_output via " + (dst.device == nothing ? std::string("?") : k.device(dst.device).name);
@@ -503,6 +512,9 @@ void finish_checksum(Kernel& k, SkbIndex index)
             const std::uint16_t sum = transport_checksum(ip->source(), ip->destination(), proto::ipproto_udp, segment);
             view->set_checksum(sum == 0 ? 0xffff : sum);
         }
+    }
+    if (const auto ip = Ipv6View::checked(skb_network(k, index)); ip && ip->next_header() == proto::ipproto_udp) {
+        fill_udp_checksum(skb_network_writable(k, index).subspan(Ipv6View::minimum), ip->source(), ip->destination());
     }
     k.field(index, SkbField::ip_summed, static_cast<std::uint64_t>(skb.ip_summed), 0);
     skb.ip_summed = IpSummed::none;

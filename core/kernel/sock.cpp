@@ -113,6 +113,13 @@ void sock_def_readable(Kernel& k, SocketIndex index, PacketId cause)
     }
 }
 
+void sock_def_error_report(Kernel& k, SocketIndex index, PacketId cause)
+{
+    if (k.socket(index).waiting_task != nothing) {
+        wake_up(k, k.socket(index).waiting_task, cause);
+    }
+}
+
 BpfPacket bpf_packet(Kernel& k, SkbIndex index)
 {
     const SkBuff& skb = k.skb(index);

@@ -2,6 +2,7 @@
 
 #include "core/kernel/functions.h"
 #include "core/kernel/tasks.h"
+#include "core/kernel/ipv6.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -47,12 +48,14 @@ void step_receiver(Kernel& k, std::int32_t index)
 {
     Task& task = k.task(index);
     if (task.stage == Task::Stage::start) {
-        task.socket = sys_socket(k, SocketKind::udp);
+        task.socket = sys_socket(k, SocketKind::udp, task.inet6);
+        k.socket(task.socket).ipv6only = task.ipv6only;
         if (const std::int32_t wanted = task.wanted_rcvbuf; wanted >= 0) {
             sys_setsockopt_rcvbuf(k, task.socket, wanted);
         }
         k.socket(task.socket).filter = task.wanted_filter; // SO_ATTACH_FILTER
-        if (sys_bind(k, task.socket, task.bind_address, task.bind_port) != 0) {
+        if ((task.inet6 ? sys_bind6(k, task.socket, task.bind_address6, task.bind_port)
+                        : sys_bind(k, task.socket, task.bind_address, task.bind_port)) != 0) {
             task.state = Task::State::finished; // EADDRINUSE: the scenario's check has said so already
             return;
         }
@@ -91,14 +94,19 @@ std::vector<std::uint8_t> payload_of(const Task& task)
 void start_sender(Kernel& k, std::int32_t index)
 {
     Task& task = k.task(index);
-    task.socket = sys_socket(k, SocketKind::udp);
+    task.socket = sys_socket(k, SocketKind::udp, task.inet6);
     k.socket(task.socket).uc_ttl = task.ttl;
-    if (task.bind_port != 0 && sys_bind(k, task.socket, task.bind_address, task.bind_port) != 0) {
+    if (task.bind_port != 0 && (task.inet6 ? sys_bind6(k, task.socket, IpAddress::any6(), task.bind_port)
+                                           : sys_bind(k, task.socket, task.bind_address, task.bind_port)) != 0) {
         task.state = Task::State::finished;
         return;
     }
     if (task.connect) {
-        sys_connect(k, task.socket, task.destination, task.destination_port);
+        if (task.inet6) {
+            sys_connect6(k, task.socket, task.destination6, task.destination_port);
+        } else {
+            sys_connect(k, task.socket, task.destination, task.destination_port);
+        }
     }
     task.stage = Task::Stage::loop;
 }
@@ -120,7 +128,9 @@ void step_sender(Kernel& k, std::int32_t index)
     }
     const auto payload = payload_of(task);
     const SimTime begun = k.cpu().now;
-    const int result = task.connect ? __sys_sendto(k, task.socket, payload, 0, 0)
+    const int result = task.inet6     ? (task.connect ? __sys_sendto6(k, task.socket, payload, IpAddress::any6(), 0)
+                                                      : __sys_sendto6(k, task.socket, payload, task.destination6, task.destination_port))
+                       : task.connect ? __sys_sendto(k, task.socket, payload, 0, 0)
                                     : __sys_sendto(k, task.socket, payload, task.destination, task.destination_port);
     if (result == EAGAIN_) { // the send buffer is full: sleep until sock_wfree()
         k.socket(task.socket).sleeping_sender = index;

@@ -1,6 +1,7 @@
 // net/ipv4/udp.c: datagrams in, datagrams out, ports.
 
 #include "core/kernel/functions.h"
+#include "core/kernel/ipv6.h"
 #include "core/packet/build.h"
 #include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
@@ -34,7 +35,10 @@ int compute_score(Kernel& k, const Socket& sk, std::uint32_t slot_address, const
     if (sk.num != tuple.dport || sk.rcv_saddr != slot_address) {
         return -1;
     }
-    int score = 2; // PF_INET
+    if (sk.ipv6only) {
+        return -1;
+    }
+    int score = sk.inet6 ? 1 : 2; // PF_INET before a socket of both families
     if (sk.daddr != 0) {
         if (sk.daddr != tuple.saddr) {
             return -1;
@@ -96,6 +100,9 @@ SocketIndex __udp4_lib_lookup_skb(Kernel& k, SkbIndex skb, const Tuple& tuple)
 
 bool checksum_right(Kernel& k, SkbIndex skb)
 {
+    if (k.skb(skb).protocol == proto::eth_p_ipv6) {
+        return udp6_checksum_right(k, skb);
+    }
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
     const auto segment = skb_network(k, skb).subspan(ip.header_length());
     const auto udp = UdpView::checked(segment);
@@ -105,8 +112,9 @@ bool checksum_right(Kernel& k, SkbIndex skb)
 
 void csum_error(Kernel& k, SkbIndex skb, FunctionId where)
 {
-    k.count(k.skb_net(skb), Mib::Udp_InCsumErrors, k.skb(skb).packet);
-    k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
+    const bool v6 = k.skb(skb).protocol == proto::eth_p_ipv6;
+    k.count(k.skb_net(skb), v6 ? Mib::Udp6InCsumErrors : Mib::Udp_InCsumErrors, k.skb(skb).packet);
+    k.count(k.skb_net(skb), v6 ? Mib::Udp6InErrors : Mib::Udp_InErrors, k.skb(skb).packet);
     kfree_skb_reason(k, skb, drop::UDP_CSUM, where);
 }
 
@@ -116,8 +124,9 @@ void set_rmem(Kernel& k, Socket& sk, std::uint32_t value)
     sk.sk_rmem_alloc = value;
 }
 
-/// False: no room, nothing was queued.
-bool __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
+} // namespace
+
+int __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     Call call(k, fn::__udp_enqueue_schedule_skb, skb);
     Socket& sk = k.socket(index);
@@ -126,7 +135,7 @@ bool __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     // Compare, then add: what lies there must be above the limit, not what would lie there. One datagram always fits.
     if (sk.sk_rmem_alloc > sk.sk_rcvbuf) {
         ++sk.sk_drops;
-        return false;
+        return -12; // ENOMEM
     }
     set_rmem(k, sk, sk.sk_rmem_alloc + size);
     {
@@ -137,8 +146,10 @@ bool __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     }
     k.verdict(packet, Verdict::delivered, fn::__udp_enqueue_schedule_skb);
     sock_def_readable(k, index, packet);
-    return true;
+    return 0;
 }
+
+namespace {
 
 void __udp_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 {
@@ -146,7 +157,7 @@ void __udp_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     if (k.socket(index).daddr != 0) {
         k.socket(index).incoming_cpu = static_cast<std::int32_t>(k.cpu().index);
     }
-    if (!__udp_enqueue_schedule_skb(k, index, skb)) {
+    if (__udp_enqueue_schedule_skb(k, index, skb) != 0) {
         k.count(k.skb_net(skb), Mib::Udp_RcvbufErrors, k.skb(skb).packet);
         k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
         kfree_skb_reason(k, skb, drop::SOCKET_RCVBUFF, fn::__udp_queue_rcv_skb);
@@ -370,8 +381,9 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
     Task& task = k.task(index);
     Socket& sk = k.socket(task.socket);
     if (task.calls.empty()) {
-        for (const FunctionId function : {fn::__sys_recvfrom, fn::sock_recvmsg, fn::sock_recvmsg_nosec, fn::inet_recvmsg,
-                                          fn::udp_recvmsg, fn::__skb_recv_udp}) {
+        for (const FunctionId function : {fn::__sys_recvfrom, fn::sock_recvmsg, fn::sock_recvmsg_nosec,
+                                          sk.inet6 ? fn::inet6_recvmsg : fn::inet_recvmsg, sk.inet6 ? fn::udpv6_recvmsg : fn::udp_recvmsg,
+                                          fn::__skb_recv_udp}) {
             task.calls.push_back(k.open(function, PacketId::none));
         }
     } else { // woken inside __skb_wait_for_more_packets
@@ -395,12 +407,13 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
     const PacketId packet = k.skb(skb).packet;
     const bool good = copy_to_user(k, skb);
     if (good) {
-        k.count(sk.net, Mib::Udp_InDatagrams, packet);
+        // __UDPX_MIB(): by the packet's family, not the socket's, which may take both.
+        k.count(sk.net, k.skb(skb).protocol == proto::eth_p_ipv6 ? Mib::Udp6InDatagrams : Mib::Udp_InDatagrams, packet);
         ++task.received;
         Call consume(k, fn::skb_consume_udp, packet);
         __consume_stateless_skb(k, skb, fn::skb_consume_udp);
     } else {
-        csum_error(k, skb, fn::udp_recvmsg);
+        csum_error(k, skb, sk.inet6 ? fn::udpv6_recvmsg : fn::udp_recvmsg);
     }
     k.close_all(task.calls);
     return good;
@@ -519,14 +532,28 @@ int udp_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
 
 namespace {
 
+/// inet_rcv_saddr_equal(): the local ends of two sockets overlap.
+bool local_addresses_overlap(const Socket& a, const Socket& b)
+{
+    if (a.inet6 && b.inet6) {
+        return a.v6_rcv_saddr.is_any() || b.v6_rcv_saddr.is_any() || a.v6_rcv_saddr == b.v6_rcv_saddr;
+    }
+    if ((a.inet6 && a.ipv6only) || (b.inet6 && b.ipv6only)) {
+        return false;
+    }
+    return a.rcv_saddr == 0 || b.rcv_saddr == 0 || a.rcv_saddr == b.rcv_saddr;
+}
+
 bool port_in_use(Kernel& k, SocketIndex asking, std::uint16_t port)
 {
     const Socket& mine = k.socket(asking);
     return std::ranges::any_of(k.w.sockets, [&](const Socket& sk) {
         return sk.in_use && &sk != &mine && sk.kind == mine.kind && sk.net == mine.net && sk.num == port &&
-               (sk.rcv_saddr == 0 || mine.rcv_saddr == 0 || sk.rcv_saddr == mine.rcv_saddr);
+               local_addresses_overlap(sk, mine);
     });
 }
+
+} // namespace
 
 int udp_lib_get_port(Kernel& k, SocketIndex index, std::uint16_t wanted)
 {
@@ -556,8 +583,6 @@ int udp_lib_get_port(Kernel& k, SocketIndex index, std::uint16_t wanted)
     }
     return EADDRINUSE_;
 }
-
-} // namespace
 
 int udp_v4_get_port(Kernel& k, SocketIndex sk, std::uint16_t port)
 {

@@ -7,6 +7,7 @@
 #include "core/kernel/costs.h"
 #include "core/kernel/filter.h"
 #include "core/kernel/ipv4.h"
+#include "core/kernel/ipv6_state.h"
 #include "core/kernel/mib.h"
 #include "core/kernel/netfilter/state.h"
 #include "core/kernel/nic.h"
@@ -63,6 +64,12 @@ struct Destination {
     std::uint32_t source = 0;      ///< preferred source address
     std::uint32_t destination = 0;
     bool valid = false;
+    /// Of an IPv6 packet: struct rt6_info's ends and the row of Ipv6Net::routes it was made of (nothing: of none).
+    enum class Input6 : std::uint8_t { none, ip6_input, ip6_mc_input, ip6_forward, ip6_pkt_discard, ip6_pkt_prohibit, dst_discard } input6 = Input6::none;
+    enum class Output6 : std::uint8_t { none, ip6_output, ip6_pkt_discard_out, ip6_pkt_prohibit_out, dst_discard_out } output6 = Output6::none;
+    std::int32_t rt6 = nothing;
+    std::int32_t error6 = 0; ///< negative errno of a route that refuses
+    bool v6 = false;
 };
 
 /// struct napi_gro_cb: what GRO knows of an skb while it looks at it or holds it.
@@ -107,6 +114,7 @@ struct SkBuff {
     Ipcb ipcb;
     bool ignore_df = false;        ///< may be fragmented locally although DF is set
     std::vector<SkbIndex> frag_list; ///< skb_shinfo()->frag_list: pieces of the same datagram, already cut to size
+    Ip6Cb ip6cb;
     SocketIndex sk = nothing;  ///< whose send buffer it is charged to
     SocketIndex demuxed = nothing; ///< skb->sk as early demux left it
     SimTime visible_from;      ///< when it was put where it is: a CPU whose clock is behind must not see it earlier
@@ -166,6 +174,7 @@ struct NetDevice {
     std::vector<InterfaceAddress> addresses;
     Ipv4DevConf conf = Ipv4DevConf::initial();
     std::vector<std::uint32_t> mc_list; ///< IPv4 groups joined; 224.0.0.1 always is
+    Inet6Device in6;
     bool tx_checksum = true; ///< NETIF_F_HW_CSUM or IP_CSUM
     bool up = true;          ///< IFF_UP
     bool gro = true;         ///< NETIF_F_GRO (ethtool -K gro)
@@ -280,6 +289,9 @@ struct Socket {
     std::uint32_t rcv_saddr = 0; ///< 0: any
     std::uint16_t num = 0;       ///< local port; 0: not bound
     std::uint32_t daddr = 0;     ///< 0: not connected
+    IpAddress v6_rcv_saddr = IpAddress::any6(), v6_saddr = IpAddress::any6(); ///< of an AF_INET6 socket: sk_v6_rcv_saddr, np->saddr
+    IpAddress v6_daddr = IpAddress::any6();                                   ///< "::": not connected
+    bool ipv6only = false;                                                    ///< IPV6_V6ONLY
     std::uint16_t dport = 0;
     DeviceIndex bound_device = nothing;
     std::uint32_t sk_rcvbuf = 212992, sk_sndbuf = 212992;
@@ -485,6 +497,8 @@ struct Task {
 
     // sender
     std::uint32_t destination = 0;
+    IpAddress destination6 = IpAddress::any6(), bind_address6 = IpAddress::any6(); ///< of an AF_INET6 socket
+    bool inet6 = false, ipv6only = false;
     std::uint16_t destination_port = 0;
     bool connect = false;
     std::uint32_t size = 64;  ///< payload bytes
@@ -515,7 +529,8 @@ struct Station {
     std::string name;
     MacAddress mac;
     std::uint32_t address = 0;
-    bool answers_arp = true;
+    IpAddress address6; ///< with v6 set: it has this one, too
+    bool answers_arp = true; ///< … and neighbour solicitations
     bool answers_ping = true;
     Duration reply_delay{20'000};
     DeviceIndex device = nothing; ///< on the other end of its wire
@@ -550,6 +565,7 @@ struct DeviceEvent {
 struct WireFlow {
     std::int32_t station = nothing;
     std::uint32_t destination = 0;
+    IpAddress destination6; ///< with v6 set it counts, not `destination`
     std::uint16_t source_port = 0, destination_port = 0;
     std::uint32_t size = 64; ///< payload bytes
     std::uint64_t remaining = 0;
@@ -620,6 +636,7 @@ struct Net {
     Sysctls sysctl;
     std::vector<Route> fib;
     Ipv4Net ipv4;
+    Ipv6Net ipv6;
     std::uint16_t ip_id = 1;
     NfState nf;
     std::array<std::uint64_t, mib_count> mib{};
@@ -644,6 +661,7 @@ struct World {
     Costs costs;
     std::vector<Host> hosts;
     std::vector<Net> nets;
+    std::deque<Frag6Queue> frag6_queues; ///< IPv6 datagrams in reassembly
     std::deque<Neighbour> neighbours; ///< arp_tbl and nd_tbl; a deque: rows keep their address while others are added
     std::deque<FragQueue> frag_queues; ///< datagrams in reassembly (ip4_frags)
     std::vector<Cpu> cpus;

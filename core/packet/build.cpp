@@ -207,6 +207,35 @@ std::vector<std::uint8_t> build_arp_frame(const ArpFields& fields)
     return bytes;
 }
 
+std::vector<std::uint8_t> build_neighbour_frame(const NeighbourFrame& frame)
+{
+    const std::size_t length = 24 + (frame.with_lladdr ? 8u : 0u);
+    std::vector<std::uint8_t> bytes(14 + 40 + length);
+    EthernetFields ethernet = frame.ethernet;
+    ethernet.ethertype = proto::eth_p_ipv6;
+    write_ethernet(bytes, ethernet);
+    Ipv6Fields ip;
+    ip.source = frame.source;
+    ip.destination = frame.destination;
+    ip.next_header = proto::ipproto_icmpv6;
+    ip.payload_length = static_cast<std::uint16_t>(length);
+    ip.hop_limit = 255; // nobody believes one that a router has passed on
+    write_ipv6(from(bytes, 14), ip);
+    std::uint8_t* message = bytes.data() + 54;
+    message[0] = frame.advertisement ? 136 : 135;
+    if (frame.advertisement) {
+        message[4] = static_cast<std::uint8_t>((frame.router ? 0x80 : 0) | (frame.solicited ? 0x40 : 0) | (frame.override_known ? 0x20 : 0));
+    }
+    std::copy(frame.target.bytes.begin(), frame.target.bytes.end(), message + 8);
+    if (frame.with_lladdr) {
+        message[24] = frame.advertisement ? 2 : 1;
+        message[25] = 1;
+        std::copy(frame.ethernet.source.bytes.begin(), frame.ethernet.source.bytes.end(), message + 26);
+    }
+    store_be16(message + 2, transport_checksum(frame.source, frame.destination, proto::ipproto_icmpv6, from(bytes, 54)));
+    return bytes;
+}
+
 std::vector<std::uint8_t> frame_of_flow(const FlowKey& flow)
 {
     if (flow.ethertype == proto::eth_p_arp) {

@@ -107,12 +107,22 @@ struct EchoFrame {
     std::uint8_t ttl = 64;
 };
 
+/// Neighbour solicitation (135) or advertisement (136), with the sender's link-layer address as option.
+struct NeighbourFrame {
+    EthernetFields ethernet;
+    IpAddress source, destination, target;
+    bool advertisement = false;
+    bool solicited = false, override_known = false, router = false; ///< of an advertisement
+    bool with_lladdr = true;
+};
+
 // Frames without padding: Ethernet's minimum of 60 bytes is the NIC's business.
 [[nodiscard]] std::vector<std::uint8_t> build_udp_frame(const UdpFrame& frame);
 [[nodiscard]] std::vector<std::uint8_t> build_tcp_frame(const TcpFrame& frame);
 [[nodiscard]] std::vector<std::uint8_t> build_echo_frame(const EchoFrame& frame);
 /// A request goes to the broadcast address, a reply to its target.
 [[nodiscard]] std::vector<std::uint8_t> build_arp_frame(const ArpFields& fields);
+[[nodiscard]] std::vector<std::uint8_t> build_neighbour_frame(const NeighbourFrame& frame);
 /// The shortest frame that has this flow: for asking a filter about a packet whose bytes nobody kept.
 [[nodiscard]] std::vector<std::uint8_t> frame_of_flow(const FlowKey& flow);
 

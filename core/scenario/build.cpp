@@ -4,6 +4,7 @@
 #include "core/catalog/stage_ids.h"
 #include "core/kernel/drivers/driver.h"
 #include "core/kernel/sch.h"
+#include "core/kernel/ipv6.h"
 #include "core/scenario/model_source.h"
 #include "core/scenario/rules_text.h"
 #include "core/scenario/sysctls.h"
@@ -52,6 +53,7 @@ private:
             station.name = from.name;
             station.mac = from.mac;
             station.address = from.address;
+            station.address6 = from.address6;
             station.answers_arp = from.answers_arp;
             station.answers_ping = from.answers_ping;
             station.reply_delay = from.reply_delay;
@@ -101,6 +103,7 @@ private:
     /// Devices, routes and applications of the namespace that is being built.
     void furnish(const ScenarioHost& from)
     {
+        net().ipv6.sysctl.forwarding = from.ipv6_forwarding ? 1 : 0;
         add_loopback();
         for (const ScenarioDevice& device : from.devices) {
             add_device(device);
@@ -112,6 +115,9 @@ private:
         }
         for (const ScenarioRoute& route : from.routes) {
             add_route(route);
+        }
+        for (const ScenarioRoute6& route : from.routes6) {
+            add_route6(route);
         }
         for (const ScenarioNeighbour& neighbour : from.neighbours) {
             add_neighbour(neighbour);
@@ -273,6 +279,9 @@ private:
         lo.addresses.push_back({0x7f000001, 8});
         const DeviceIndex row = put(std::move(lo));
         net().loopback = row;
+        IpAddress one = IpAddress::any6();
+        one.bytes[15] = 1;
+        addrconf_add_address(world_, row, one, 128);
         net().fib.push_back({0x7f000000, 8, Route::Kind::local, row, 0, 0x7f000001});
     }
 
@@ -308,6 +317,21 @@ private:
         for (const ScenarioAddress& address : from.addresses) {
             add_address(row, address);
         }
+        add_ipv6(row, from);
+    }
+
+    void add_ipv6(DeviceIndex row, const ScenarioDevice& from)
+    {
+        if (!from.ipv6) {
+            world_.devices[static_cast<std::size_t>(row)].in6.present = true;
+            world_.devices[static_cast<std::size_t>(row)].in6.disable_ipv6 = 1;
+            return;
+        }
+        addrconf_add_dev(world_, row);
+        for (const ScenarioAddress6& address : from.addresses6) {
+            addrconf_add_address(world_, row, address.address, address.prefix);
+        }
+        addrconf_add_linklocal(world_, row);
     }
 
     static DeviceKind kind_of(const std::string& driver)
@@ -391,17 +415,37 @@ private:
         return addresses.empty() ? 0 : addresses.front().address;
     }
 
+    void add_route6(const ScenarioRoute6& from)
+    {
+        Route6 route;
+        route.prefix = from.to.address;
+        route.length = from.to.prefix;
+        route.gateway = from.via;
+        route.metric = from.metric;
+        route.device = from.device.empty() ? nothing : device_row(from.device);
+        route.kind = from.kind == "unreachable" ? Route6::Kind::unreachable
+                     : from.kind == "prohibit"  ? Route6::Kind::prohibit
+                     : from.kind == "blackhole" ? Route6::Kind::blackhole
+                                                : Route6::Kind::unicast;
+        if (route.kind != Route6::Kind::unicast) {
+            route.device = nothing;
+        }
+        net().ipv6.routes.push_back(route);
+    }
+
     void add_neighbour(const ScenarioNeighbour& from)
     {
         Neighbour neighbour;
-        neighbour.address = IpAddress::v4(from.address);
+        neighbour.address = from.address6.v6 ? from.address6 : IpAddress::v4(from.address);
         neighbour.device = device_row(from.device);
         neighbour.state = Nud::reachable;
         neighbour.lladdr = from.mac;
         neighbour.header_cached = true; // it has been talked to before
-        neighbour.queue = trace_.add_queue({named("arp_queue " + IpAddress::v4(from.address).text()), QueueKind::arp_queue, current().id,
+        neighbour.queue = trace_.add_queue({named("arp_queue " + neighbour.address.text()), QueueKind::arp_queue, current().id,
                                             room(stage::neigh), static_cast<std::uint64_t>(net().sysctl.unres_qlen_bytes),
-                                            QueueUnit::bytes, "net.ipv4.neigh.default.unres_qlen_bytes"});
+                                            QueueUnit::bytes,
+                                            neighbour.address.v6 ? "net.ipv6.neigh.default.unres_qlen_bytes"
+                                                                 : "net.ipv4.neigh.default.unres_qlen_bytes"});
         world_.neighbours.push_back(std::move(neighbour));
     }
 
@@ -427,6 +471,9 @@ private:
         Task task = task_on(from.name, from.cpu);
         task.program = Program::udp_receiver;
         task.bind_address = from.address;
+        task.inet6 = from.address6.v6;
+        task.bind_address6 = from.address6;
+        task.ipv6only = from.ipv6only;
         task.bind_port = from.port;
         task.use_poll = from.poll;
         task.work_per_datagram = from.work;
@@ -502,6 +549,8 @@ private:
         Task task = task_on(from.name, from.cpu);
         task.program = Program::udp_sender;
         task.destination = from.address;
+        task.inet6 = from.address6.v6;
+        task.destination6 = from.address6;
         task.destination_port = from.port;
         task.bind_port = from.from_port;
         task.connect = from.connect;
@@ -611,6 +660,7 @@ private:
                 WireFlow flow;
                 flow.station = static_cast<std::int32_t>(station);
                 flow.destination = from.address;
+                flow.destination6 = from.address6;
                 flow.destination_port = from.port;
                 flow.source_port = from.from_port;
                 flow.size = from.size;

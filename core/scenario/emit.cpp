@@ -25,6 +25,11 @@ std::string text(const ScenarioAddress& address)
     return fmt::format("{}/{}", IpAddress::v4(address.address).text(), address.prefix);
 }
 
+std::string text(const ScenarioAddress6& address)
+{
+    return fmt::format("{}/{}", address.address.text(), address.prefix);
+}
+
 std::string endpoint(std::uint32_t address, std::uint16_t port)
 {
     return fmt::format("{}:{}", IpAddress::v4(address).text(), port);
@@ -51,15 +56,19 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     put(out, "name", device.name);
     put_unless(out, "driver", device.driver, usual.driver);
     put(out, "mac", device.mac.text());
-    if (device.addresses.size() == 1) {
-        put(out, "address", text(device.addresses.front()));
-    } else if (!device.addresses.empty()) {
+    if (device.addresses.size() + device.addresses6.size() == 1) {
+        put(out, "address", device.addresses.empty() ? text(device.addresses6.front()) : text(device.addresses.front()));
+    } else if (!device.addresses.empty() || !device.addresses6.empty()) {
         out << YAML::Key << "addresses" << YAML::Value << YAML::Flow << YAML::BeginSeq;
         for (const ScenarioAddress& address : device.addresses) {
             out << text(address);
         }
+        for (const ScenarioAddress6& address : device.addresses6) {
+            out << text(address);
+        }
         out << YAML::EndSeq;
     }
+    put_unless(out, "ipv6", device.ipv6, usual.ipv6);
     put_unless(out, "mtu", device.mtu, usual.mtu);
     put_unless(out, "rx_ring", device.rx_ring, usual.rx_ring);
     put_unless(out, "tx_ring", device.tx_ring, usual.tx_ring);
@@ -94,15 +103,32 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     out << YAML::EndMap;
 }
 
+void emit(YAML::Emitter& out, const ScenarioRoute6& route)
+{
+    const ScenarioRoute6 usual;
+    out << YAML::BeginMap;
+    put(out, "to", text(route.to));
+    if (!route.via.is_any()) {
+        put(out, "via", route.via.text());
+    }
+    put_unless(out, "device", route.device, usual.device);
+    put_unless(out, "kind", route.kind, usual.kind);
+    put_unless(out, "metric", route.metric, usual.metric);
+    out << YAML::EndMap;
+}
+
 void emit(YAML::Emitter& out, const ScenarioReceiver& receiver)
 {
     const ScenarioReceiver usual;
     out << YAML::BeginMap;
     put_unless(out, "name", receiver.name, usual.name);
     put(out, "port", receiver.port);
-    if (receiver.address != 0) {
+    if (receiver.address6.v6) {
+        put(out, "address", receiver.address6.text());
+    } else if (receiver.address != 0) {
         put(out, "address", IpAddress::v4(receiver.address).text());
     }
+    put_unless(out, "ipv6only", receiver.ipv6only, usual.ipv6only);
     put_unless(out, "rcvbuf", receiver.rcvbuf, usual.rcvbuf);
     put_unless(out, "cpu", receiver.cpu, usual.cpu);
     if (!receiver.poll) {
@@ -122,7 +148,7 @@ void emit(YAML::Emitter& out, const ScenarioReceiver& receiver)
 template <typename Traffic>
 void emit_traffic(YAML::Emitter& out, const Traffic& traffic, const Traffic& usual)
 {
-    put(out, "to", endpoint(traffic.address, traffic.port));
+    put(out, "to", traffic.address6.v6 ? fmt::format("[{}]:{}", traffic.address6.text(), traffic.port) : endpoint(traffic.address, traffic.port));
     put_unless(out, "from_port", traffic.from_port, usual.from_port);
     put_unless(out, "count", traffic.count, usual.count);
     put_unless(out, "size", traffic.size, usual.size);
@@ -257,7 +283,8 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
         out << YAML::EndMap;
     }
     emit_list(out, "devices", host.devices, [&](const auto& device) { emit(out, device); });
-    emit_list(out, "routes", host.routes, [&](const ScenarioRoute& route) {
+    put_unless(out, "ipv6_forwarding", host.ipv6_forwarding, false);
+    const auto emit_route = [&](const ScenarioRoute& route) {
         out << YAML::BeginMap;
         put(out, "to", route.to.prefix == 0 ? std::string("default") : text(route.to));
         if (route.via != 0) {
@@ -271,10 +298,20 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
         put_unless(out, "metric", route.metric, std::uint32_t{0});
         put_unless(out, "mtu", route.mtu, std::uint32_t{0});
         out << YAML::EndMap;
-    });
+    };
+    if (!host.routes.empty() || !host.routes6.empty()) {
+        out << YAML::Key << "routes" << YAML::Value << YAML::BeginSeq;
+        for (const ScenarioRoute& route : host.routes) {
+            emit_route(route);
+        }
+        for (const ScenarioRoute6& route : host.routes6) {
+            emit(out, route);
+        }
+        out << YAML::EndSeq;
+    }
     emit_list(out, "neighbours", host.neighbours, [&](const ScenarioNeighbour& neighbour) {
         out << YAML::BeginMap;
-        put(out, "address", IpAddress::v4(neighbour.address).text());
+        put(out, "address", neighbour.address6.v6 ? neighbour.address6.text() : IpAddress::v4(neighbour.address).text());
         put(out, "mac", neighbour.mac.text());
         put(out, "device", neighbour.device);
         out << YAML::EndMap;
@@ -301,7 +338,12 @@ void emit(YAML::Emitter& out, const ScenarioStation& station)
     out << YAML::BeginMap;
     put(out, "name", station.name);
     put(out, "mac", station.mac.text());
-    put(out, "address", IpAddress::v4(station.address).text());
+    if (station.address != 0 || !station.address6.v6) {
+        put(out, "address", IpAddress::v4(station.address).text());
+    }
+    if (station.address6.v6) {
+        put(out, "address6", station.address6.text());
+    }
     put_unless(out, "answers_arp", station.answers_arp, usual.answers_arp);
     put_unless(out, "answers_ping", station.answers_ping, usual.answers_ping);
     if (station.reply_delay != usual.reply_delay) {

@@ -1,5 +1,6 @@
 // YAML -> Scenario. Every complaint carries line and column.
 
+#include "core/scenario/ipv6_keys.h"
 #include "core/scenario/scenario.h"
 #include "core/scenario/qdisc_keys.h"
 #include "core/scenario/sysctls.h"
@@ -88,11 +89,12 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
                  }
              })
         .key("mac", [&](const YAML::Node& n) { device.mac = mac(n), has_mac = true; })
-        .key("address", [&](const YAML::Node& n) { device.addresses.push_back(address_with_prefix(n, "address")); })
+        .key("address", [&](const YAML::Node& n) { add_address(n, "address", device); })
         .key("addresses",
              [&](const YAML::Node& n) {
-                 each(n, "addresses", [&](const YAML::Node& a) { device.addresses.push_back(address_with_prefix(a, "addresses")); });
+                 each(n, "addresses", [&](const YAML::Node& a) { add_address(a, "addresses", device); });
              })
+        .key("ipv6", [&](const YAML::Node& n) { device.ipv6 = boolean(n, "ipv6"); })
         .key("mtu", [&](const YAML::Node& n) { device.mtu = static_cast<std::uint32_t>(integer(n, "mtu", 576, 1500)); })
         .key("rx_ring", [&](const YAML::Node& n) { device.rx_ring = ring(n, "rx_ring"); })
         .key("tx_ring", [&](const YAML::Node& n) { device.tx_ring = ring(n, "tx_ring"); })
@@ -151,7 +153,15 @@ ScenarioReceiver read_receiver(const YAML::Node& node, const ScenarioHost& host)
     Mapping(node, "receiver")
         .key("name", [&](const YAML::Node& n) { receiver.name = name_of(n, "name"); })
         .required("port", [&](const YAML::Node& n) { receiver.port = static_cast<std::uint16_t>(integer(n, "port", 1, 65535)); })
-        .key("address", [&](const YAML::Node& n) { receiver.address = address(n, "address"); })
+        .key("address",
+             [&](const YAML::Node& n) {
+                 if (is_ipv6(n)) {
+                     receiver.address6 = address6(n, "address");
+                 } else {
+                     receiver.address = address(n, "address");
+                 }
+             })
+        .key("ipv6only", [&](const YAML::Node& n) { receiver.ipv6only = boolean(n, "ipv6only"); })
         .key("rcvbuf", [&](const YAML::Node& n) { receiver.rcvbuf = static_cast<std::uint32_t>(integer(n, "rcvbuf", 2304, std::numeric_limits<std::int32_t>::max())); })
         .key("cpu", [&](const YAML::Node& n) { receiver.cpu = cpu_of(n, host); })
         .key("wait",
@@ -175,7 +185,7 @@ ScenarioSender read_sender(const YAML::Node& node, const ScenarioHost& host)
     ScenarioSender sender;
     Mapping(node, "sender")
         .key("name", [&](const YAML::Node& n) { sender.name = name_of(n, "name"); })
-        .required("to", [&](const YAML::Node& n) { std::tie(sender.address, sender.port) = endpoint(n, "to"); })
+        .required("to", [&](const YAML::Node& n) { take_endpoint(n, "to", sender); })
         .key("from_port", [&](const YAML::Node& n) { sender.from_port = static_cast<std::uint16_t>(integer(n, "from_port", 1, 65535)); })
         .key("connect", [&](const YAML::Node& n) { sender.connect = boolean(n, "connect"); })
         .key("count", [&](const YAML::Node& n) { sender.count = static_cast<std::uint64_t>(integer(n, "count", 0, most_datagrams)); })
@@ -216,6 +226,44 @@ void check_device_name(const YAML::Node& node, const ScenarioHost& host, const s
     }
 }
 
+/// The two sockets cannot have the same port.
+bool overlap(const ScenarioReceiver& a, const ScenarioReceiver& b)
+{
+    if (a.address6.v6 && b.address6.v6) {
+        return a.address6.is_any() || b.address6.is_any() || a.address6 == b.address6;
+    }
+    if (a.address6.v6 || b.address6.v6) { // of two families: only where the IPv6 socket takes both
+        const ScenarioReceiver& six = a.address6.v6 ? a : b;
+        return six.address6.is_any() && !six.ipv6only;
+    }
+    return a.address == b.address || a.address == 0 || b.address == 0;
+}
+
+ScenarioRoute6 read_route6(const YAML::Node& node, const ScenarioHost& host)
+{
+    ScenarioRoute6 route;
+    Mapping(node, "route")
+        .required("to",
+                  [&](const YAML::Node& t) {
+                      route.to = scalar(t, "to") == "default" ? ScenarioAddress6{IpAddress::any6(), 0} : address6_with_prefix(t, "to");
+                  })
+        .key("via", [&](const YAML::Node& v) { route.via = address6(v, "via"); })
+        .key("device", [&](const YAML::Node& d) { route.device = name_of(d, "device"), check_device_name(d, host, route.device); })
+        .key("metric", [&](const YAML::Node& m) { route.metric = static_cast<std::uint32_t>(integer(m, "metric", 1, 1'000'000)); })
+        .key("kind",
+             [&](const YAML::Node& k) {
+                 route.kind = scalar(k, "kind");
+                 if (route.kind != "unicast" && route.kind != "unreachable" && route.kind != "prohibit" && route.kind != "blackhole") {
+                     complain(k, fmt::format("kind is '{}'", route.kind), "unicast, unreachable, prohibit or blackhole");
+                 }
+             })
+        .done();
+    if (route.kind == "unicast" && route.device.empty()) {
+        complain(node, "a route needs its device");
+    }
+    return route;
+}
+
 /// `before`: the hosts that stand before it, which it may be a namespace of.
 ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& before)
 {
@@ -254,16 +302,30 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                      host.devices.push_back(std::move(device));
                  });
              })
+        .key("ipv6_forwarding", [&](const YAML::Node& n) { host.ipv6_forwarding = boolean(n, "ipv6_forwarding"); })
         .key("routes",
              [&](const YAML::Node& n) {
-                 each(n, "routes", [&](const YAML::Node& r) { host.routes.push_back(read_route(r, host)); });
+                 each(n, "routes", [&](const YAML::Node& r) {
+                     if (r.IsMap() && ((r["to"] && is_ipv6(r["to"])) || (r["via"] && is_ipv6(r["via"])))) {
+                         host.routes6.push_back(read_route6(r, host));
+                     } else {
+                         host.routes.push_back(read_route(r, host));
+                     }
+                 });
              })
         .key("neighbours",
              [&](const YAML::Node& n) {
                  each(n, "neighbours", [&](const YAML::Node& e) {
                      ScenarioNeighbour neighbour;
                      Mapping(e, "neighbour")
-                         .required("address", [&](const YAML::Node& a) { neighbour.address = address(a, "address"); })
+                         .required("address",
+                                   [&](const YAML::Node& a) {
+                                       if (is_ipv6(a)) {
+                                           neighbour.address6 = address6(a, "address");
+                                       } else {
+                                           neighbour.address = address(a, "address");
+                                       }
+                                   })
                          .required("mac", [&](const YAML::Node& m) { neighbour.mac = mac(m); })
                          .required("device", [&](const YAML::Node& d) { neighbour.device = name_of(d, "device"), check_device_name(d, host, neighbour.device); })
                          .done();
@@ -275,7 +337,7 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                  each(n, "receivers", [&](const YAML::Node& r) {
                      const ScenarioReceiver receiver = read_receiver(r, host);
                      for (const ScenarioReceiver& other : host.receivers) {
-                         if (other.port == receiver.port && (other.address == receiver.address || other.address == 0 || receiver.address == 0)) {
+                         if (other.port == receiver.port && overlap(other, receiver)) {
                              complain(r, fmt::format("port {} is taken by '{}' already", receiver.port, other.name), "one socket per address and port");
                          }
                      }
@@ -312,10 +374,21 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
 ScenarioStation read_station(const YAML::Node& node)
 {
     ScenarioStation station;
+    if (node.IsMap() && !node["address"] && !node["address6"]) {
+        complain(node, "station lacks the key 'address'", "an IPv4 or IPv6 address");
+    }
     Mapping(node, "station")
         .required("name", [&](const YAML::Node& n) { station.name = name_of(n, "name"); })
         .required("mac", [&](const YAML::Node& n) { station.mac = mac(n); })
-        .required("address", [&](const YAML::Node& n) { station.address = address(n, "address"); })
+        .key("address",
+             [&](const YAML::Node& n) {
+                 if (is_ipv6(n)) {
+                     station.address6 = address6(n, "address");
+                 } else {
+                     station.address = address(n, "address");
+                 }
+             })
+        .key("address6", [&](const YAML::Node& n) { station.address6 = address6(n, "address6"); })
         .key("answers_arp", [&](const YAML::Node& n) { station.answers_arp = boolean(n, "answers_arp"); })
         .key("answers_ping", [&](const YAML::Node& n) { station.answers_ping = boolean(n, "answers_ping"); })
         .key("reply_delay", [&](const YAML::Node& n) { station.reply_delay = duration(n, "reply_delay"); })
@@ -324,7 +397,7 @@ ScenarioStation read_station(const YAML::Node& node)
                  each(n, "sends", [&](const YAML::Node& s) {
                      ScenarioFlow flow;
                      Mapping(s, "sends")
-                         .required("to", [&](const YAML::Node& t) { std::tie(flow.address, flow.port) = endpoint(t, "to"); })
+                         .required("to", [&](const YAML::Node& t) { take_endpoint(t, "to", flow); })
                          .key("from_port", [&](const YAML::Node& f) { flow.from_port = static_cast<std::uint16_t>(integer(f, "from_port", 1, 65535)); })
                          .key("count", [&](const YAML::Node& c) { flow.count = static_cast<std::uint64_t>(integer(c, "count", 0, most_datagrams)); })
                          .key("size", [&](const YAML::Node& z) { flow.size = static_cast<std::uint32_t>(integer(z, "size", 0, 1472)); })

@@ -23,12 +23,20 @@ struct ScenarioAddress {
     bool operator==(const ScenarioAddress&) const = default;
 };
 
+struct ScenarioAddress6 {
+    IpAddress address = IpAddress::any6();
+    std::uint8_t prefix = 64;
+    bool operator==(const ScenarioAddress6&) const = default;
+};
+
 /// An Ethernet device of a host. Ranges are those of the e1000 driver (drivers/net/ethernet/intel/e1000/e1000.h).
 struct ScenarioDevice {
     std::string name = "eth0";
     std::string driver = "e1000"; ///< e1000, e1000e, virtio_net or veth
     MacAddress mac;
     std::vector<ScenarioAddress> addresses;
+    std::vector<ScenarioAddress6> addresses6; ///< besides the link-local one, which it makes of its MAC if none is given
+    bool ipv6 = true;                         ///< false: net.ipv6.conf.DEVICE.disable_ipv6
     std::uint32_t mtu = 1500;            ///< 576 … 1500 bytes
     std::uint32_t rx_ring = 256;         ///< 48 … 4096 descriptors, a multiple of 8
     std::uint32_t tx_ring = 256;         ///< 48 … 4096 descriptors, a multiple of 8
@@ -61,8 +69,19 @@ struct ScenarioRoute {
     bool operator==(const ScenarioRoute&) const = default;
 };
 
+/// A route of IPv6's main table.
+struct ScenarioRoute6 {
+    ScenarioAddress6 to; ///< prefix 0: default
+    IpAddress via = IpAddress::any6(); ///< "::": on link
+    std::string device;                ///< empty only for a kind that refuses
+    std::string kind = "unicast";      ///< unicast, unreachable, prohibit, blackhole
+    std::uint32_t metric = 1024;
+    bool operator==(const ScenarioRoute6&) const = default;
+};
+
 struct ScenarioNeighbour {
     std::uint32_t address = 0;
+    IpAddress address6; ///< with v6 set it counts, not `address`
     MacAddress mac;
     std::string device;
     bool operator==(const ScenarioNeighbour&) const = default;
@@ -71,6 +90,8 @@ struct ScenarioNeighbour {
 struct ScenarioReceiver {
     std::string name = "receiver";
     std::uint32_t address = 0;   ///< to bind to; 0: any
+    IpAddress address6;          ///< with v6 set: an AF_INET6 socket, bound to it; "::" takes both families
+    bool ipv6only = false;       ///< IPV6_V6ONLY
     std::uint16_t port = 0;      ///< 1 … 65535
     std::uint32_t rcvbuf = 0;    ///< bytes as getsockopt() reports them, 2304 …; 0: net.core.rmem_default
     std::uint32_t cpu = 0;
@@ -85,6 +106,7 @@ struct ScenarioReceiver {
 struct ScenarioSender {
     std::string name = "sender";
     std::uint32_t address = 0;
+    IpAddress address6;          ///< with v6 set: an AF_INET6 socket that sends there
     std::uint16_t port = 0;      ///< destination
     std::uint16_t from_port = 0; ///< 0: not bound, the kernel picks one at the first send
     bool connect = false;
@@ -158,6 +180,8 @@ struct ScenarioHost {
     std::map<std::string, std::int64_t> sysctls;
     std::vector<ScenarioDevice> devices;
     std::vector<ScenarioRoute> routes;
+    std::vector<ScenarioRoute6> routes6;
+    bool ipv6_forwarding = false; ///< net.ipv6.conf.all.forwarding
     std::vector<ScenarioNeighbour> neighbours;
     std::vector<ScenarioReceiver> receivers;
     std::vector<ScenarioSender> senders;
@@ -175,6 +199,7 @@ struct ScenarioHost {
 /// Datagrams from a station.
 struct ScenarioFlow {
     std::uint32_t address = 0;
+    IpAddress address6; ///< with v6 set it counts, not `address`
     std::uint16_t port = 0;
     std::uint16_t from_port = 40001;
     std::uint64_t count = 1;
@@ -189,7 +214,8 @@ struct ScenarioStation {
     std::string name = "station";
     MacAddress mac;
     std::uint32_t address = 0;
-    bool answers_arp = true;
+    IpAddress address6;      ///< with v6 set: it has this one, too (or only)
+    bool answers_arp = true; ///< … and neighbour solicitations
     bool answers_ping = true;
     Duration reply_delay{20'000};
     std::vector<ScenarioFlow> flows;

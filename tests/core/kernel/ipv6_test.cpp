@@ -1,0 +1,163 @@
+#include "model.h"
+
+namespace skbscope::test {
+namespace {
+
+/// A server fd00:99::2 on eth0 with :5013 open, and a client station fd00:99::1 that sends to it.
+std::string receive6(const std::string& flow = "count: 1", const std::string& receiver = "",
+                     const std::string& host = "", const std::string& kernel = "6.1")
+{
+    return "skbscope: 1\nkernel: \"" + kernel + "\"\nhosts:\n  - name: server\n    cpus: 2\n" + host +
+           "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: \"fd00:99::2/64\", link: "
+           "client}\n"
+           "    receivers:\n      - {name: reader, address: \"::\", port: 5013, cpu: 1" +
+           (receiver.empty() ? "" : ", " + receiver) +
+           "}\nstations:\n  - name: client\n    mac: 52:54:00:12:34:01\n    address6: \"fd00:99::1\"\n    "
+           "sends:\n"
+           "      - {to: \"[fd00:99::2]:5013\", from_port: 49013, start: 50us, " +
+           flow + "}\n";
+}
+
+/// A client fd00:99::2 that sends to the station fd00:99::1.
+std::string send6(const std::string& sender = "count: 1", bool warm = true, bool answers = true,
+                  const std::string& kernel = "6.1")
+{
+    return "skbscope: 1\nkernel: \"" + kernel +
+           "\"\nhosts:\n  - name: client\n    cpus: 2\n"
+           "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: \"fd00:99::2/64\", link: "
+           "server}\n" +
+           (warm ? "    neighbours:\n      - {address: \"fd00:99::1\", mac: \"52:54:00:12:34:01\", device: "
+                   "eth0}\n"
+                 : "") +
+           "    senders:\n      - {name: dig, to: \"[fd00:99::1]:5014\", from_port: 49014, start: 50us, cpu: "
+           "1, " +
+           sender + "}\nstations:\n  - {name: server, mac: \"52:54:00:12:34:01\", address6: \"fd00:99::1\"" +
+           (answers ? "" : ", answers_arp: false") + "}\n";
+}
+
+TEST(Ipv6, AReceivedDatagramGoesTheWayThatTheRecordingsShow)
+{
+    const ModelRun run(receive6("count: 3, gap: 1ms"));
+    EXPECT_EQ(run.count(Verdict::delivered), 3u);
+    EXPECT_EQ(first_missing(run.path(1), {"napi_gro_receive",
+                                          "dev_gro_receive",
+                                          "ipv6_gro_receive",
+                                          "udp6_gro_receive",
+                                          "udp_gro_receive",
+                                          "netif_receive_skb_list_internal",
+                                          "__netif_receive_skb_core",
+                                          "ipv6_list_rcv",
+                                          "ip6_rcv_core",
+                                          "ip6_rcv_finish_core",
+                                          "udp_v6_early_demux",
+                                          "ip6_route_input",
+                                          "ip6_pol_route",
+                                          "ip6_input",
+                                          "ip6_input_finish",
+                                          "ip6_protocol_deliver_rcu",
+                                          "udpv6_rcv",
+                                          "__udp6_lib_rcv",
+                                          "__udp6_lib_lookup",
+                                          "udp6_lib_lookup2",
+                                          "udp6_lib_lookup2",
+                                          "udp6_unicast_rcv_skb",
+                                          "udpv6_queue_rcv_skb",
+                                          "udpv6_queue_rcv_one_skb",
+                                          "__udp_enqueue_schedule_skb",
+                                          "sock_def_readable",
+                                          "inet6_recvmsg",
+                                          "udpv6_recvmsg"}),
+              "");
+    EXPECT_EQ(run.counter("Udp6InDatagrams"), 3u);
+    EXPECT_EQ(run.counter("Udp.InDatagrams"), 0u);
+    EXPECT_EQ(run.counter("Ip6InReceives"), 3u);
+    EXPECT_EQ(run.counter("Ip6InDelivers"), 3u);
+    EXPECT_EQ(run.counter("Ip6InNoECTPkts"), 3u);
+    EXPECT_EQ(run.end().accounting().in_flight(), 0u);
+}
+
+TEST(Ipv6, ASentDatagramAsksTheLocalTableBeforeTheMainOne)
+{
+    const ModelRun run(send6());
+    EXPECT_EQ(run.count(Verdict::sent), 1u);
+    EXPECT_EQ(first_missing(run.path(1),
+                            {"inet6_sendmsg", "udpv6_sendmsg", "ip6_route_output_flags", "ip6_pol_route",
+                             "ip6_pol_route", "ip6_make_skb", "__ip6_append_data", "sock_alloc_send_pskb",
+                             "__alloc_skb", "ip_generic_getfrag", "__ip6_make_skb", "udp_v6_send_skb",
+                             "ip6_send_skb", "ip6_local_out", "__ip6_local_out", "ip6_output",
+                             "ip6_finish_output", "ip6_finish_output2", "__dev_queue_xmit"}),
+              "");
+    EXPECT_EQ(run.counter("Udp6OutDatagrams"), 1u);
+    EXPECT_EQ(run.counter("Ip6OutRequests"), 1u);
+    EXPECT_EQ(run.counter("Ip6OutOctets"), 40u + 8 + 64);
+}
+
+TEST(Ipv6, AColdNeighbourIsSolicitedAndTheDatagramWaitsForTheAnswer)
+{
+    const ModelRun run(send6("count: 2, gap: 1ms", false));
+    // The datagrams, and the solicitation that went out before them.
+    EXPECT_EQ(run.count(Verdict::sent), 3u);
+    EXPECT_EQ(run.counter("Icmp6OutNeighborSolicits"), 1u);
+    EXPECT_EQ(run.counter("Icmp6OutType135"), 1u);
+    EXPECT_EQ(run.counter("Icmp6InNeighborAdvertisements"), 1u);
+    EXPECT_EQ(run.counter("Ip6OutMcastPkts"), 1u);
+    EXPECT_EQ(run.counter("Ip6OutMcastOctets"), 72u);
+    EXPECT_EQ(first_missing(run.path(1), {"ip6_finish_output2", "__neigh_create", "neigh_resolve_output",
+                                          "__neigh_event_send", "neigh_probe", "__dev_queue_xmit"}),
+              "");
+    EXPECT_EQ(run.calls_anywhere(fn::ndisc_solicit), 1u);
+    EXPECT_EQ(run.calls_anywhere(fn::ndisc_recv_na), 1u);
+    EXPECT_EQ(run.end().accounting().in_flight(), 0u);
+}
+
+TEST(Ipv6, ANeighbourThatDoesNotAnswerIsAskedThreeTimesAndTheSenderIsTold)
+{
+    const ModelRun run(send6("count: 1", false, false));
+    EXPECT_EQ(run.counter("Icmp6OutNeighborSolicits"), 3u);
+    EXPECT_EQ(run.calls_anywhere(fn::ndisc_error_report), 1u);
+    EXPECT_EQ(run.calls_anywhere(fn::icmp6_send), 1u);
+    EXPECT_EQ(run.end().accounting().in_flight(), 0u);
+}
+
+TEST(Ipv6, NobodyListensIsAnsweredWithPortUnreachable)
+{
+    std::string text = receive6(
+        "count: 1", "",
+        "    neighbours:\n      - {address: \"fd00:99::1\", mac: \"52:54:00:12:34:01\", device: eth0}\n");
+    text.replace(text.find("port: 5013"), 10, "port: 5099");
+    const ModelRun run(text);
+    EXPECT_EQ(run.drops(drop::NO_SOCKET), 1u);
+    EXPECT_EQ(run.counter("Udp6NoPorts"), 1u);
+    EXPECT_EQ(run.counter("Icmp6OutDestUnreachs"), 1u);
+    EXPECT_EQ(run.end().accounting().in_flight(), 0u);
+}
+
+TEST(Ipv6, ASocketOfBothFamiliesTakesIpv4Too)
+{
+    const std::string text = "skbscope: 1\nhosts:\n  - name: server\n    cpus: 2\n    devices:\n"
+                             "      - {name: eth0, mac: \"52:54:00:12:34:00\", addresses: [10.99.0.2/24, "
+                             "\"fd00:99::2/64\"], link: client}\n"
+                             "    receivers:\n      - {name: reader, address: \"::\", port: 5013}\n"
+                             "stations:\n  - name: client\n    mac: 52:54:00:12:34:01\n    address: "
+                             "10.99.0.1\n    address6: \"fd00:99::1\"\n    sends:\n"
+                             "      - {to: \"10.99.0.2:5013\", from_port: 49013, start: 50us, count: 1}\n"
+                             "      - {to: \"[fd00:99::2]:5013\", from_port: 49013, start: 1ms, count: 1}\n";
+    const ModelRun run(text);
+    EXPECT_EQ(run.count(Verdict::delivered), 2u);
+    EXPECT_EQ(run.counter("Udp.InDatagrams"), 1u);
+    EXPECT_EQ(run.counter("Udp6InDatagrams"), 1u);
+}
+
+TEST(Ipv6, TheTextOfAScenarioReadsBackAsTheSame)
+{
+    for (const std::string& text : {receive6("count: 2", "ipv6only: true"), send6("count: 3", true, false)}) {
+        const auto once = parse_scenario(text, "test");
+        ASSERT_TRUE(once) << once.error().describe();
+        const auto twice = parse_scenario(to_text(*once), "again");
+        ASSERT_TRUE(twice) << twice.error().describe() << to_text(*once);
+        EXPECT_EQ(*once, *twice);
+    }
+}
+
+} // namespace
+} // namespace skbscope::test
