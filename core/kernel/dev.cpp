@@ -203,8 +203,26 @@ void end_poll(Kernel& k, SoftirqRun& run)
 
 } // namespace
 
+namespace {
+
+/// What other CPUs have read and sent back here to be freed (6.1 and 6.12).
+void skb_defer_free_flush(Kernel& k)
+{
+    Cpu& cpu = k.cpu();
+    while (!cpu.defer_list.empty() && k.skb(cpu.defer_list.front()).visible_from <= cpu.now) {
+        const SkbIndex skb = cpu.defer_list.front();
+        cpu.defer_list.pop_front();
+        napi_consume_skb(k, skb, fn::skb_defer_free_flush, 1);
+    }
+}
+
+} // namespace
+
 void step_net_rx_action(Kernel& k, SoftirqRun& run)
 {
+    if (run.phase != SoftirqRun::Phase::poll) {
+        skb_defer_free_flush(k);
+    }
     if (run.phase == SoftirqRun::Phase::poll) {
         if (napi_ops(k.napi(run.poll.napi).poll).step(k, run.poll)) {
             end_poll(k, run);
@@ -479,11 +497,34 @@ void __netif_receive_skb(Kernel& k, SkbIndex skb)
 
 namespace {
 
-SkbIndex validate_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
+/// A packet of several segments that the device cannot cut itself: its pieces (net/core/dev.c: validate_xmit_skb).
+SkbList gso_pieces(Kernel& k, SkbIndex skb, DeviceIndex device)
 {
-    Call call(k, fn::validate_xmit_skb, skb);
+    Call call(k, fn::skb_gso_segment, skb);
+    SkbList pieces = __skb_gso_segment(k, skb);
+    if (pieces.empty()) {
+        kfree_skb_reason(k, skb, drop::SKB_GSO_SEG, fn::validate_xmit_skb);
+        return pieces;
+    }
+    for (const SkbIndex piece : pieces) {
+        if (!k.device(device).tx_checksum) {
+            k.spend(k.w.costs.copy(k.skb(piece).len));
+            finish_checksum(k, piece);
+        }
+    }
+    k.verdict(k.skb(skb).packet, Verdict::split, fn::validate_xmit_skb);
+    consume_skb(k, skb, fn::validate_xmit_skb);
+    return pieces;
+}
+
+SkbList validate_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
+{
+    Call call(k, fn::validate_xmit_skb, k.skb(skb).packet);
     {
         Call features(k, fn::netif_skb_features, skb);
+    }
+    if (k.skb(skb).gso_size != 0 && !k.device(device).tso) {
+        return gso_pieces(k, skb, device);
     }
     if (k.skb(skb).ip_summed == IpSummed::partial) {
         Call help(k, fn::skb_csum_hwoffload_help, skb);
@@ -493,7 +534,7 @@ SkbIndex validate_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
             finish_checksum(k, skb);
         }
     }
-    return skb;
+    return {skb};
 }
 
 int xmit_one(Kernel& k, SkbIndex skb, DeviceIndex device)
@@ -555,10 +596,13 @@ int __dev_xmit_skb(Kernel& k, SkbIndex skb, QdiscIndex q)
 SkbList validate_xmit_skb_list(Kernel& k, SkbList list, DeviceIndex device)
 {
     Call call(k, fn::validate_xmit_skb_list, k.skb(list.front()).packet);
-    for (SkbIndex& skb : list) {
-        skb = validate_xmit_skb(k, skb, device);
+    SkbList valid;
+    for (const SkbIndex skb : list) {
+        for (const SkbIndex piece : validate_xmit_skb(k, skb, device)) {
+            valid.push_back(piece);
+        }
     }
-    return list;
+    return valid;
 }
 
 int dev_hard_start_xmit(Kernel& k, SkbList& list, DeviceIndex device, std::uint32_t tx_queue)
@@ -592,8 +636,10 @@ int dev_queue_xmit(Kernel& k, SkbIndex skb)
     if (qdisc(k, q).kind != QdiscKind::noqueue) {
         result = __dev_xmit_skb(k, skb, q);
     } else {
-        SkbList list{validate_xmit_skb(k, skb, device)};
-        result = dev_hard_start_xmit(k, list, device, tx_queue);
+        SkbList list = validate_xmit_skb(k, skb, device);
+        if (!list.empty()) {
+            result = dev_hard_start_xmit(k, list, device, tx_queue);
+        }
     }
     local_bh_enable(k);
     return result;

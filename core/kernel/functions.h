@@ -117,6 +117,10 @@ void dev_kfree_skb_any(Kernel& k, SkbIndex skb, FunctionId by);
 void kfree_skb_partial(Kernel& k, SkbIndex skb, FunctionId by);
 /// `skb` keeps its place and its packet, and takes over the contents of `from` (which stays, sharing them).
 void skb_morph(Kernel& k, SkbIndex skb, SkbIndex from);
+/// The packet's verdict, if it has none yet, and its end.
+void __kfree_skb(Kernel& k, SkbIndex skb, Verdict verdict, FunctionId by);
+/// Of an skb whose bytes another one has taken over: the rest of it, too, unless that took the head as it is.
+void kfree_skb_partial(Kernel& k, SkbIndex skb, bool head_stolen, FunctionId by);
 void __consume_stateless_skb(Kernel& k, SkbIndex skb, FunctionId by);
 void skb_orphan(Kernel& k, SkbIndex skb);
 /// The checksum that the stack had left to the device, in software.
@@ -135,6 +139,7 @@ bool sk_filter_trim_cap(Kernel& k, SocketIndex sk, SkbIndex skb, std::uint32_t c
 BpfPacket bpf_packet(Kernel& k, SkbIndex skb); ///< what a filter may look at; good until the skb changes
 void sock_def_error_report(Kernel& k, SocketIndex sk, PacketId cause); ///< sk_err is set: wakes who waits
 void name_socket_queue(Kernel& k, SocketIndex sk);                     ///< its receive queue gets a name in the trace, once it has a port
+void __sock_wfree(Kernel& k, SkbIndex skb);
 SocketIndex sys_socket(Kernel& k, SocketKind kind, bool inet6 = false); ///< in the current task's namespace
 int sys_bind(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
 int sys_connect(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t port);
@@ -338,6 +343,28 @@ int udp_lib_get_port(Kernel& k, SocketIndex sk, std::uint16_t port);
 /// 0; -ENOMEM: no room in the socket, nothing was queued; -ENOBUFS: no memory for the protocol.
 int __udp_enqueue_schedule_skb(Kernel& k, SocketIndex sk, SkbIndex skb);
 
+// net/ipv4/tcp_ipv4.c, net/ipv4/tcp_output.c, net/ipv4/tcp_offload.c, net/ipv4/tcp_timer.c, net/ipv4/tcp_minisocks.c
+int tcp_v4_rcv(Kernel& k, SkbIndex skb); ///< 0, as every net_protocol that takes a packet
+void tcp_v4_err(Kernel& k, SkbIndex skb, std::uint32_t info);
+bool tcp_v4_early_demux(Kernel& k, SkbIndex skb);
+void tcp_wfree(Kernel& k, SkbIndex skb);
+void tcp_tasklet_func(Kernel& k); ///< TASKLET_SOFTIRQ: sockets whose packets have left this CPU's devices
+void tcp_write_timer(Kernel& k, SocketIndex sk, std::uint64_t generation);
+void tcp_delack_timer(Kernel& k, SocketIndex sk, std::uint64_t generation);
+void tcp_keepalive_timer(Kernel& k, std::int32_t index, std::uint64_t generation);
+void tw_timer_handler(Kernel& k, std::int32_t timewait, std::uint64_t generation);
+/// A TCP timer whose owner has forgotten it: deleted.
+[[nodiscard]] bool tcp_timer_is_stale(const World& world, const DeviceEvent& event);
+/// inet_offloads
+SkbIndex tcp4_gro_receive(Kernel& k, GroList& head, SkbIndex skb);
+void tcp4_gro_complete(Kernel& k, SkbIndex skb, std::uint32_t transport_offset);
+/// Cuts a GSO packet into packets of their own, IP and Ethernet headers included; the packet itself ends as split.
+SkbList __skb_gso_segment(Kernel& k, SkbIndex skb);
+/// The frames that hardware with TSO and checksum offload makes of it: the packet itself stays.
+[[nodiscard]] std::vector<std::vector<std::uint8_t>> frames_on_wire(Kernel& k, SkbIndex skb);
+/// The transport checksum field of an Ethernet frame of IPv4 with UDP or TCP, completed.
+void complete_frame_checksum(std::span<std::uint8_t> frame);
+
 // net/netfilter/core.c
 /// 1: go on. 0: somebody took the skb (it is not the caller's any more). Negative errno: dropped (the skb is gone).
 int nf_hook(Kernel& k, Pf family, Hook hook, SkbIndex skb, DeviceIndex in, DeviceIndex out);
@@ -377,6 +404,7 @@ bool step_process_backlog(Kernel& k, PollRun& poll);
 
 // what runs on top: the modelled applications
 void step_task(Kernel& k, std::int32_t task);
+void step_tcp_task(Kernel& k, std::int32_t task);
 
 // hardware
 [[nodiscard]] bool has_work(const Cpu& cpu); ///< it would do something now

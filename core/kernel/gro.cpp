@@ -100,6 +100,7 @@ struct TransportOffload {
 };
 
 constexpr TransportOffload inet_offloads[] = {
+    {proto::ipproto_tcp, tcp4_gro_receive, tcp4_gro_complete},
     {proto::ipproto_udp, udp4_gro_receive, nullptr},
 };
 

@@ -275,7 +275,7 @@ void deliver_interrupt(Kernel& k, DeviceIndex index, std::uint32_t vector, std::
     cpu.pending_irqs.push_back({PendingIrq::Kind::device, index, vector});
 }
 
-SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std::span<const std::uint8_t> frame, SimTime leaves_at)
+SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std::span<const std::uint8_t> frame, SimTime leaves_at, bool last)
 {
     NetDevice& device = k.device(index);
     Link& link = device.link;
@@ -295,6 +295,9 @@ SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std:
         enters.wire_length = static_cast<std::uint32_t>(frame.size());
         k.schedule(std::move(enters));
     }
+    if (!last) {
+        return gone; // of a packet that the device cuts itself: it tells when all of it is gone
+    }
     DeviceEvent done;
     done.kind = DeviceEvent::Kind::tx_done;
     done.at = gone;
@@ -311,17 +314,18 @@ std::vector<std::uint8_t> frame_on_wire(Kernel& k, SkbIndex skb)
     if (k.skb(skb).ip_summed != IpSummed::partial) {
         return frame;
     }
-    const auto ip = Ipv4View::checked(std::span<const std::uint8_t>(frame).subspan(ETH_HLEN));
-    if (!ip || ip->protocol() != proto::ipproto_udp) {
-        return frame;
-    }
-    const auto segment = std::span(frame).subspan(ETH_HLEN + ip->header_length(), ip->total_length() - ip->header_length());
-    if (const auto udp = MutableUdpView::checked(segment)) {
-        udp->set_checksum(0);
-        const std::uint16_t sum = transport_checksum(ip->source(), ip->destination(), proto::ipproto_udp, segment);
-        udp->set_checksum(sum == 0 ? 0xffff : sum);
-    }
+    complete_frame_checksum(frame);
     return frame;
+}
+
+SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, SkbIndex skb, SimTime leaves_at)
+{
+    const auto frames = frames_on_wire(k, skb);
+    SimTime done = leaves_at;
+    for (std::size_t at = 0; at < frames.size(); ++at) {
+        done = transmit_on_wire(k, device, queue, frames[at], leaves_at, at + 1 == frames.size());
+    }
+    return done;
 }
 
 void record_sent_frame(Kernel& k, SkbIndex skb, DeviceIndex device, std::span<const std::uint8_t> frame)

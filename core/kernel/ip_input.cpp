@@ -15,6 +15,7 @@ namespace {
 /// inet_protos[], filled by inet_init() (net/ipv4/af_inet.c).
 constexpr NetProtocol net_protocols[] = {
     {proto::ipproto_icmp, icmp_rcv, icmp_err, true, false},
+    {proto::ipproto_tcp, tcp_v4_rcv, tcp_v4_err, true, true},
     {proto::ipproto_udp, udp_rcv, udp_err, true, false},
 };
 
@@ -127,6 +128,8 @@ int early_demux(Kernel& k, SkbIndex skb, NetIndex net)
     }
     if (ip.protocol() == proto::ipproto_udp && k.net(net).sysctl.udp_early_demux != 0) {
         udp_v4_early_demux(k, skb);
+    } else if (ip.protocol() == proto::ipproto_tcp && k.net(net).sysctl.tcp_early_demux != 0) {
+        tcp_v4_early_demux(k, skb);
     }
     return 0;
 }

@@ -37,7 +37,13 @@ void run_handler(Kernel& k, const PendingIrq& irq)
     switch (irq.kind) {
     case PendingIrq::Kind::device: device_interrupt(k, irq); break;
     case PendingIrq::Kind::timer: timer_interrupt(k); break;
-    case PendingIrq::Kind::rps_ipi: rps_trigger_softirq(k, irq.index); break;
+    case PendingIrq::Kind::rps_ipi:
+        if (irq.index == nothing) {
+            raise_softirq_irqoff(k, NET_RX_SOFTIRQ); // trigger_rx_softirq(): the deferred frees have become many
+        } else {
+            rps_trigger_softirq(k, irq.index);
+        }
+        break;
     }
 }
 

@@ -126,6 +126,8 @@ public:
     /// Runs this CPU's softirqs to their end inside the system call that they interrupt, which waits on the C++ stack; the
     /// other CPUs go on meanwhile.
     void finish_softirqs_here();
+    /// Lets the other CPUs go on up to this one's time, inside a long system call (`on_cpp_stack`).
+    void interleave();
     /// Nothing will happen by itself any more.
     [[nodiscard]] bool idle();
 
@@ -153,7 +155,6 @@ private:
     void close_late(const OpenHandle& call); ///< in a later quantum than it began
     [[nodiscard]] std::int32_t next_cpu();
     void step_cpu(std::uint32_t row);
-    void interleave();
     void take_interrupts();
     void merge(SimTime horizon);
     void complete_exit(Lane& lane, std::uint64_t sequence, Event& exit);
@@ -186,5 +187,6 @@ private:
 inline constexpr std::uint8_t TIMER_SOFTIRQ = 1;
 inline constexpr std::uint8_t NET_TX_SOFTIRQ = 2;
 inline constexpr std::uint8_t NET_RX_SOFTIRQ = 3;
+inline constexpr std::uint8_t TASKLET_SOFTIRQ = 6;
 
 } // namespace skbscope::kernel

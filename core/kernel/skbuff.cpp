@@ -57,14 +57,26 @@ bool skb_unref(Kernel& k, SkbIndex index)
     return --k.skb(index).users == 0;
 }
 
+/// skb->destructor(skb)
+void run_destructor(Kernel& k, SkbIndex index)
+{
+    if (k.skb(index).sk == nothing) {
+        return;
+    }
+    switch (k.skb(index).destructor) {
+    case SkBuff::Destructor::sock_wfree: sock_wfree(k, index); break;
+    case SkBuff::Destructor::tcp_wfree: tcp_wfree(k, index); break;
+    case SkBuff::Destructor::__sock_wfree: __sock_wfree(k, index); break;
+    case SkBuff::Destructor::sock_rfree: sock_rfree(k, index); break;
+    }
+}
+
 void skb_release_head_state(Kernel& k, SkbIndex index)
 {
     Call call(k, fn::skb_release_head_state, index);
     nf_reset_ct(k, index);
     skb_dst_drop(k, index);
-    if (k.skb(index).sk != nothing) {
-        k.skb(index).destructor == SkBuff::Destructor::sock_rfree ? sock_rfree(k, index) : sock_wfree(k, index);
-    }
+    run_destructor(k, index);
 }
 
 void skb_release_data(Kernel& k, SkbIndex index)
@@ -104,6 +116,7 @@ SkbIndex new_skb(Kernel& k, PacketId packet, std::uint32_t buffer_size, std::uin
     skb.packet = packet;
     skb.head.assign(buffer_size);
     skb.truesize = truesize;
+    skb.alloc_cpu = k.cpu_row;
     announce(k, index);
     return index;
 }
@@ -180,6 +193,9 @@ SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
     clone.packet = packet;
     clone.sk = nothing;
     clone.frag_list.clear(); // shared in the kernel; they answer to the original
+    clone.fclone = false;
+    clone.fclone_origin = nothing;
+    clone.alloc_cpu = k.cpu_row;
     clone.users = 1;
     nf_conntrack_get(k, index);
     announce(k, index);
@@ -406,6 +422,35 @@ void kfree_skb_partial(Kernel& k, SkbIndex index, FunctionId by)
     release(k, index);
 }
 
+void __kfree_skb(Kernel& k, SkbIndex index, Verdict verdict, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    {
+        Call call(k, fn::__kfree_skb, index);
+        skb_release_all(k, index);
+    }
+    {
+        Call memory(k, fn::kfree_skbmem, packet);
+    }
+    if (k.trace.packet(packet).verdict == Verdict::in_flight) {
+        k.verdict(packet, verdict, by);
+    }
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
+void kfree_skb_partial(Kernel& k, SkbIndex index, bool head_stolen, FunctionId by)
+{
+    if (!head_stolen) {
+        __kfree_skb(k, index, Verdict::delivered, by);
+        return;
+    }
+    const PacketId packet = k.skb(index).packet;
+    skb_release_head_state(k, index);
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
 void skb_morph(Kernel& k, SkbIndex index, SkbIndex from)
 {
     Call call(k, fn::skb_morph, index);
@@ -432,6 +477,9 @@ void napi_consume_skb(Kernel& k, SkbIndex index, FunctionId by, int budget)
         return;
     }
     skb_release_all(k, index);
+    if (k.skb(index).fclone) { // a pair does not go into NAPI's cache
+        Call memory(k, fn::kfree_skbmem, index);
+    }
     end_of_life(k, packet, by);
     release(k, index);
 }
@@ -495,9 +543,7 @@ void __consume_stateless_skb(Kernel& k, SkbIndex index, FunctionId by)
 void skb_orphan(Kernel& k, SkbIndex index)
 {
     Call call(k, fn::skb_orphan, index);
-    if (k.skb(index).sk != nothing) {
-        sock_wfree(k, index);
-    }
+    run_destructor(k, index);
 }
 
 void finish_checksum(Kernel& k, SkbIndex index)
@@ -515,6 +561,13 @@ void finish_checksum(Kernel& k, SkbIndex index)
     }
     if (const auto ip = Ipv6View::checked(skb_network(k, index)); ip && ip->next_header() == proto::ipproto_udp) {
         fill_udp_checksum(skb_network_writable(k, index).subspan(Ipv6View::minimum), ip->source(), ip->destination());
+    }
+    if (const auto ip = Ipv4View::checked(skb_network(k, index)); ip && ip->protocol() == proto::ipproto_tcp) {
+        const auto segment = skb_network_writable(k, index).subspan(ip->header_length());
+        if (segment.size() >= 20) {
+            store_be16(&segment[16], 0);
+            store_be16(&segment[16], transport_checksum(ip->source(), ip->destination(), proto::ipproto_tcp, segment));
+        }
     }
     k.field(index, SkbField::ip_summed, static_cast<std::uint64_t>(skb.ip_summed), 0);
     skb.ip_summed = IpSummed::none;

@@ -47,6 +47,15 @@ void sock_wfree(Kernel& k, SkbIndex skb)
     }
 }
 
+void __sock_wfree(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::__sock_wfree, skb);
+    Socket& sk = k.socket(k.skb(skb).sk);
+    sk.sk_wmem_alloc -= std::min(sk.sk_wmem_alloc, k.skb(skb).truesize);
+    k.field(skb, SkbField::socket, to_index(sk.queue), 0);
+    k.skb(skb).sk = nothing;
+}
+
 void skb_set_owner_r(Kernel& k, SkbIndex skb, SocketIndex index)
 {
     Socket& sk = k.socket(index);

@@ -78,6 +78,12 @@ void pick_vector(Kernel& k, SoftirqRun& run)
         begin_net_rx_action(k, run);
         return;
     }
+    if ((run.pending & (1U << TASKLET_SOFTIRQ)) != 0) {
+        run.pending &= static_cast<std::uint8_t>(~(1U << TASKLET_SOFTIRQ));
+        Call call(k, fn::tasklet_action);
+        tcp_tasklet_func(k);
+        return;
+    }
     end_round(k, run);
 }
 

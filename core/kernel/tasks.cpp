@@ -161,6 +161,8 @@ void step_task(Kernel& k, std::int32_t index)
     case Program::packet_reader: step_packet_reader(k, index); break;
     case Program::ping: step_ping(k, index); break;
     case Program::frame_sender: step_frame_sender(k, index); break;
+    case Program::tcp_client:
+    case Program::tcp_server: step_tcp_task(k, index); break;
     }
 }
 

@@ -211,6 +211,7 @@ struct TcpTables {
     std::deque<TcpTimewait> timewaits;
     std::vector<std::int32_t> free_timewaits;
     std::map<TcpFlow, TcpEhash> ehash;
+    std::map<std::uint32_t, std::int32_t> control; ///< by CPU row: the socket that RSTs and bare answers leave by
     std::map<std::pair<std::uint32_t, std::uint16_t>, std::vector<std::int32_t>> bound;  ///< (net, port): sockets
     std::map<std::pair<std::uint32_t, std::uint16_t>, std::vector<std::int32_t>> listen; ///< lhash2
 };

@@ -8,6 +8,11 @@ namespace skbscope::kernel {
 
 namespace {
 
+bool is_tcp(TimerKind kind)
+{
+    return kind == TimerKind::tcp_write || kind == TimerKind::tcp_delack || kind == TimerKind::tcp_keepalive || kind == TimerKind::tcp_time_wait;
+}
+
 bool is_hard(TimerKind kind)
 {
     return kind == TimerKind::qdisc_watchdog || kind == TimerKind::coalesce;
@@ -21,10 +26,10 @@ void run_timer(Kernel& k, const ExpiredTimer& timer)
     case TimerKind::packet_ring: prb_retire_rx_blk_timer_expired(k, timer.index, timer.generation); break;
     case TimerKind::qdisc_watchdog: qdisc_watchdog(k, timer.index, timer.generation); break;
     case TimerKind::ip_expire: ip_expire(k, timer.index, timer.generation); break;
-    case TimerKind::tcp_write:
-    case TimerKind::tcp_delack:
-    case TimerKind::tcp_keepalive:
-    case TimerKind::tcp_time_wait:
+    case TimerKind::tcp_write: tcp_write_timer(k, timer.index, timer.generation); break;
+    case TimerKind::tcp_delack: tcp_delack_timer(k, timer.index, timer.generation); break;
+    case TimerKind::tcp_keepalive: tcp_keepalive_timer(k, timer.index, timer.generation); break;
+    case TimerKind::tcp_time_wait: tw_timer_handler(k, timer.index, timer.generation); break;
     case TimerKind::conntrack:
     case TimerKind::coalesce: break; // nobody arms these yet
     }
@@ -48,6 +53,9 @@ std::uint64_t mod_timer(Kernel& k, TimerKind kind, std::uint32_t cpu_row, std::i
 
 void timer_expires(Kernel& k, const DeviceEvent& event)
 {
+    if (is_tcp(event.timer) && tcp_timer_is_stale(k.w, event)) {
+        return; // deleted or put off: the kernel would have taken it out
+    }
     Cpu& cpu = k.w.cpus[event.cpu];
     const bool interrupt_is_coming = !cpu.expired_hard.empty() || !cpu.expired_soft.empty();
     auto& due = is_hard(event.timer) ? cpu.expired_hard : cpu.expired_soft;
@@ -87,6 +95,9 @@ bool is_background(const World& world, const DeviceEvent& event)
     if (event.timer == TimerKind::neighbour) {
         const Neighbour& neighbour = world.neighbours[static_cast<std::size_t>(event.index)];
         return neighbour.timer != event.order || (neighbour.arp_queue.empty() && neighbour.state != Nud::incomplete);
+    }
+    if (is_tcp(event.timer)) {
+        return event.timer == TimerKind::tcp_time_wait || tcp_timer_is_stale(world, event);
     }
     if (event.timer == TimerKind::packet_ring) {
         const PacketSock& tap = world.packet_socks[static_cast<std::size_t>(event.index)];

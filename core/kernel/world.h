@@ -126,6 +126,8 @@ struct SkBuff {
     std::uint8_t gso_type = 0;  ///< SKB_GSO_TCPV4 = 1
     std::uint8_t nr_frags = 0;  ///< page fragments that data_len is made of
     bool head_frag = false;     ///< the head is a page fragment: another skb can take it over
+    bool fclone = false;        ///< one of a pair that is allocated together
+    SkbIndex fclone_origin = nothing; ///< of the second of the pair: the first
     std::uint32_t alloc_cpu = 0; ///< row of World::cpus
     TcpCb tcp;                  ///< TCP_SKB_CB
 };
@@ -176,6 +178,7 @@ struct NetDevice {
     std::vector<std::uint32_t> mc_list; ///< IPv4 groups joined; 224.0.0.1 always is
     Inet6Device in6;
     bool tx_checksum = true; ///< NETIF_F_HW_CSUM or IP_CSUM
+    bool tso = true;         ///< NETIF_F_TSO
     bool up = true;          ///< IFF_UP
     bool gro = true;         ///< NETIF_F_GRO (ethtool -K gro)
     bool promiscuous = false; ///< frames for others come up, too
@@ -472,7 +475,27 @@ struct Cpu {
     std::array<std::uint64_t, softnet_stat_count> softnet{};
 };
 
-enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender };
+enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender, tcp_client, tcp_server };
+
+/// What an application that speaks TCP wants, and how far it has come (tasks_tcp.cpp).
+struct TcpApp {
+    std::uint64_t to_send = 0;    ///< bytes of each connection
+    std::uint64_t to_receive = 0; ///< 0: a server reads to the end of the stream, a client does not read
+    bool wait_for_end = false;    ///< a client that reads to the end of the stream
+    std::uint64_t chunk = 0;      ///< bytes of one send(); 0: all that is left
+    std::uint32_t read_size = 65536;
+    Duration work_per_read;       ///< what it does between two recv()
+    std::uint64_t connections_left = 1;
+    std::uint32_t backlog = 128;  ///< of listen()
+    bool accepts = true;          ///< else connections stay in the accept queue
+    bool nodelay = false;
+    std::uint32_t rcvbuf = 0, sndbuf = 0; ///< as getsockopt() reports them; 0: the kernel's own tuning
+    enum class Phase : std::uint8_t { start, connecting, talking, close } phase = Phase::start;
+    SocketIndex listener = nothing, connection = nothing;
+    std::uint64_t sent = 0, received = 0; ///< of the connection in hand
+    bool end_of_stream = false;
+    std::uint64_t bytes_sent = 0, bytes_received = 0, wrong_bytes = 0, done = 0, errors = 0;
+};
 
 struct Task {
     std::string name;
@@ -515,6 +538,7 @@ struct Task {
     std::vector<std::vector<std::uint8_t>> frames; ///< of a frame_sender
     DeviceIndex frame_device = nothing;
 
+    TcpApp tcp;
     BpfProgram wanted_filter; ///< setsockopt(SO_ATTACH_FILTER); empty: none
     std::int32_t wanted_rcvbuf = -1; ///< setsockopt(SO_RCVBUF), value as given; -1: none
     std::uint32_t bind_address = 0;

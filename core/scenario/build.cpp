@@ -126,6 +126,9 @@ private:
             add_receiver(receiver);
         }
         add_rules(from);
+        for (const ScenarioTcp& app : from.tcp) {
+            add_tcp(app);
+        }
         for (const ScenarioTap& tap : from.taps) { // before the traffic: a tap that starts at 0 sees all of it
             add_tap(tap);
         }
@@ -292,6 +295,7 @@ private:
         device.mac = from.mac;
         device.mtu = from.mtu;
         device.tx_checksum = from.tx_checksum;
+        device.tso = from.tso && from.tx_checksum; // NETIF_F_TSO needs the checksum
         device.irq_cpu = from.irq_cpu;
         device.tx_queue_len = from.txqueuelen;
         device.kind = kind_of(from.driver);
@@ -542,6 +546,31 @@ private:
         ring.block_size = v3_block;
         ring.block_nr = std::max(from.buffer / v3_block, 1U);
         ring.retire = Duration{1'000'000'000}; // tcpdump's pcap_set_timeout()
+    }
+
+    void add_tcp(const ScenarioTcp& from)
+    {
+        Task task = task_on(from.name, from.cpu);
+        task.program = from.server ? Program::tcp_server : Program::tcp_client;
+        task.bind_address = from.server ? from.address : from.from_address;
+        task.bind_port = from.server ? from.port : from.from_port;
+        task.destination = from.address;
+        task.destination_port = from.port;
+        task.gap = from.gap;
+        task.next_send = SimTime{} + from.start;
+        task.tcp.to_send = from.send;
+        task.tcp.to_receive = from.receive;
+        task.tcp.wait_for_end = from.until_end;
+        task.tcp.chunk = from.chunk;
+        task.tcp.read_size = from.read;
+        task.tcp.work_per_read = from.work;
+        task.tcp.connections_left = from.count;
+        task.tcp.backlog = from.backlog;
+        task.tcp.accepts = from.accept;
+        task.tcp.nodelay = from.nodelay;
+        task.tcp.rcvbuf = from.rcvbuf;
+        task.tcp.sndbuf = from.sndbuf;
+        start(std::move(task));
     }
 
     void add_sender(const ScenarioSender& from)

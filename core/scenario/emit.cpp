@@ -81,6 +81,7 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     put_unless(out, "rate", device.rate, usual.rate);
     put_unless(out, "rx_checksum", device.rx_checksum, usual.rx_checksum);
     put_unless(out, "tx_checksum", device.tx_checksum, usual.tx_checksum);
+    put_unless(out, "tso", device.tso, usual.tso);
     put_unless(out, "promiscuous", device.promiscuous, usual.promiscuous);
     put_unless(out, "irq_cpu", device.irq_cpu, usual.irq_cpu);
     put_unless(out, "queues", device.queues, usual.queues);
@@ -240,6 +241,44 @@ void emit(YAML::Emitter& out, const ScenarioInjector& injector)
     out << YAML::EndMap;
 }
 
+void emit(YAML::Emitter& out, const ScenarioTcp& app)
+{
+    ScenarioTcp usual;
+    usual.name = app.server ? "server" : "client";
+    out << YAML::BeginMap;
+    put_unless(out, "name", app.name, usual.name);
+    if (app.server) {
+        put(out, "port", app.port);
+        if (app.address != 0) {
+            put(out, "address", IpAddress::v4(app.address).text());
+        }
+    } else {
+        put(out, "to", fmt::format("{}:{}", IpAddress::v4(app.address).text(), app.port));
+        if (app.from_address != 0) {
+            put(out, "from_address", IpAddress::v4(app.from_address).text());
+        }
+    }
+    put_unless(out, "from_port", app.from_port, usual.from_port);
+    put_unless(out, "send", app.send, usual.send);
+    put_unless(out, "receive", app.receive, usual.receive);
+    put_unless(out, "until_end", app.until_end, usual.until_end);
+    put_unless(out, "chunk", app.chunk, usual.chunk);
+    put_unless(out, "read", app.read, usual.read);
+    put_unless(out, "count", app.count, usual.count);
+    put_unless(out, "backlog", app.backlog, usual.backlog);
+    put_unless(out, "accept", app.accept, usual.accept);
+    put_unless(out, "nodelay", app.nodelay, usual.nodelay);
+    put_unless(out, "rcvbuf", app.rcvbuf, usual.rcvbuf);
+    put_unless(out, "sndbuf", app.sndbuf, usual.sndbuf);
+    put_unless(out, "cpu", app.cpu, usual.cpu);
+    for (const auto& [key, value, normal] : {std::tuple{"start", app.start, usual.start}, std::tuple{"gap", app.gap, usual.gap}, std::tuple{"work", app.work, usual.work}}) {
+        if (value != normal) {
+            put(out, key, with_unit(value));
+        }
+    }
+    out << YAML::EndMap;
+}
+
 void emit(YAML::Emitter& out, const ScenarioSender& sender)
 {
     const ScenarioSender usual;
@@ -328,6 +367,12 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
     emit_list(out, "injectors", host.injectors, [&](const auto& injector) { emit(out, injector); });
     put_unless(out, "default_qdisc", host.default_qdisc, std::string());
     emit_list(out, "tc", host.tc, [&](const auto& change) { emit_tc(out, change); });
+    std::vector<ScenarioTcp> servers, clients;
+    for (const ScenarioTcp& app : host.tcp) {
+        (app.server ? servers : clients).push_back(app);
+    }
+    emit_list(out, "tcp_servers", servers, [&](const auto& app) { emit(out, app); });
+    emit_list(out, "tcp_clients", clients, [&](const auto& app) { emit(out, app); });
     emit_list(out, "senders", host.senders, [&](const auto& sender) { emit(out, sender); });
     out << YAML::EndMap;
 }

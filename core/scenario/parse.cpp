@@ -104,6 +104,7 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
         .key("rate", [&](const YAML::Node& n) { device.rate = rate(n); })
         .key("rx_checksum", [&](const YAML::Node& n) { device.rx_checksum = boolean(n, "rx_checksum"); })
         .key("tx_checksum", [&](const YAML::Node& n) { device.tx_checksum = boolean(n, "tx_checksum"); })
+        .key("tso", [&](const YAML::Node& n) { device.tso = boolean(n, "tso"); })
         .key("promiscuous", [&](const YAML::Node& n) { device.promiscuous = boolean(n, "promiscuous"); })
         .key("irq_cpu", [&](const YAML::Node& n) { device.irq_cpu = static_cast<std::uint32_t>(integer(n, "irq_cpu", 0, host.cpus - 1)); })
         .key("queues",
@@ -357,6 +358,8 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
              })
         .key("nft", [&](const YAML::Node& n) { host.nft = rules_text(n, "nft"); })
         .key("iptables", [&](const YAML::Node& n) { host.iptables = rules_text(n, "iptables"); })
+        .key("tcp_servers", [&](const YAML::Node& n) { each(n, "tcp_servers", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_server(s, host)); }); })
+        .key("tcp_clients", [&](const YAML::Node& n) { each(n, "tcp_clients", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_client(s, host)); }); })
         .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }); })
         .key("default_qdisc",
              [&](const YAML::Node& n) {

@@ -8,6 +8,9 @@ namespace skbscope {
 
 /// parse_taps.cpp. `host`: as read so far, with its devices and CPUs.
 [[nodiscard]] ScenarioTap read_tap(const YAML::Node& node, const ScenarioHost& host);
+/// parse_tcp.cpp
+[[nodiscard]] ScenarioTcp read_tcp_client(const YAML::Node& node, const ScenarioHost& host);
+[[nodiscard]] ScenarioTcp read_tcp_server(const YAML::Node& node, const ScenarioHost& host);
 /// A filter in tcpdump's language that libpcap's compiler accepts.
 [[nodiscard]] std::string filter_text(const YAML::Node& node, std::uint32_t keep, kernel::FilterBase base);
 

@@ -46,6 +46,7 @@ struct ScenarioDevice {
     std::uint64_t rate = 1'000'000'000;  ///< bits a second, 1000 … 10^12
     bool rx_checksum = true;
     bool tx_checksum = true;
+    bool tso = true; ///< TCP segmentation offload; without it the kernel cuts large packets itself (GSO)
     bool promiscuous = false;
     std::uint32_t irq_cpu = 0; ///< within the host
     std::uint32_t queues = 1;  ///< 1 … 16 pairs of queues; more than one: virtio_net only
@@ -172,6 +173,32 @@ struct ScenarioTc {
     bool operator==(const ScenarioTc&) const = default;
 };
 
+/// An application that speaks TCP: it waits in poll() and then makes calls that do not block. A client connects, sends its
+/// bytes, receives its bytes, closes; a server accepts one connection after the other, receives first, then sends.
+struct ScenarioTcp {
+    bool server = false;
+    std::string name;
+    std::uint32_t address = 0;      ///< of a client: the server's; of a server: to bind to, 0: any
+    std::uint16_t port = 0;         ///< 1 … 65535
+    std::uint32_t from_address = 0; ///< of a client: to bind to; 0: the kernel chooses
+    std::uint16_t from_port = 0;    ///< of a client; 0: the kernel chooses
+    std::uint64_t send = 0;         ///< bytes of each connection
+    std::uint64_t receive = 0;      ///< bytes; 0: a client reads nothing, a server to the end of the stream
+    bool until_end = false;         ///< of a client: reads to the end of the stream
+    std::uint64_t chunk = 0;        ///< bytes of one send(), at most 1 MiB; 0: all that is left, up to that
+    std::uint32_t read = 65536;     ///< bytes of one recv(), 1 … 1 MiB
+    Duration work;                  ///< between two recv()
+    std::uint64_t count = 1;        ///< of a client: connections, one after the other
+    Duration gap{10'000};           ///< between two connections
+    Duration start{10'000};
+    std::uint32_t backlog = 128;    ///< of a server's listen()
+    bool accept = true;             ///< else connections stay in the accept queue
+    bool nodelay = false;           ///< TCP_NODELAY
+    std::uint32_t rcvbuf = 0, sndbuf = 0; ///< as getsockopt() reports them; 0: the kernel tunes them
+    std::uint32_t cpu = 0;
+    bool operator==(const ScenarioTcp&) const = default;
+};
+
 struct ScenarioHost {
     std::string name = "host";
     /// Not a machine of its own but a network namespace on that host (which stands before it): same kernel, same CPUs.
@@ -193,6 +220,7 @@ struct ScenarioHost {
     std::string lsm;      ///< "apparmor": its hook hangs at POST_ROUTING; empty: no security module
     std::string nft;      ///< rules as `nft list ruleset` prints them
     std::string iptables; ///< rules as `iptables-save` prints them
+    std::vector<ScenarioTcp> tcp; ///< servers first
     bool operator==(const ScenarioHost&) const = default;
 };
 

@@ -75,7 +75,10 @@ int loopback_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
 void record_sent_frame(Kernel& k, SkbIndex skb, DeviceIndex device, std::span<const std::uint8_t> frame);
 /// Puts a frame on the device's wire, at `leaves_at` or when the wire is free; tells the driver's `transmitted` when it
 /// is gone. Returns that time.
-SimTime transmit_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, std::span<const std::uint8_t> frame, SimTime leaves_at);
+SimTime transmit_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, std::span<const std::uint8_t> frame, SimTime leaves_at,
+                         bool last = true);
+/// All frames that the device makes of an skb (TSO, checksum): the time at which the last of them is gone.
+SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, SkbIndex skb, SimTime leaves_at);
 /// Ends a packet that the hardware discards: no skb, only a counter (if `counter` is not count).
 void hardware_drops(Kernel& k, DeviceIndex device, PacketId packet, DevStat counter, SimTime at);
 void deliver_interrupt(Kernel& k, DeviceIndex device, std::uint32_t vector, std::uint32_t irq_cpu, SimTime at);

@@ -102,13 +102,23 @@ void e1000_mark_sent(E1000& nic, SimTime at)
 void e1000_queue_descriptors(Kernel& k, DeviceIndex device, SkbIndex skb, bool with_context)
 {
     const auto frame = frame_on_wire(k, skb);
-    const SimTime done_at = transmit_on_wire(k, device, 0, frame, k.cpu().now);
+    const SimTime done_at = transmit_skb_on_wire(k, device, 0, skb, k.cpu().now);
     E1000& nic = k.device(device).e1000;
     if (with_context) {
         TxSlot context;
         context.context = true;
         context.done_at = done_at;
         nic.tx.push_back(context);
+    }
+    // Pieces of at most 4 KiB: the linear part, then the pages; with TSO a sentinel of four bytes behind the last.
+    const SkBuff& buff = k.skb(skb);
+    const std::uint32_t linear = buff.len - buff.data_len;
+    std::uint32_t descriptors = (linear + 4095) / 4096 + (buff.data_len + 4095) / 4096;
+    descriptors += buff.gso_size != 0 && buff.data_len > 8 ? 1 : 0;
+    for (std::uint32_t i = 1; i < descriptors; ++i) {
+        TxSlot part;
+        part.done_at = done_at;
+        nic.tx.push_back(part);
     }
     TxSlot data;
     data.skb = skb;

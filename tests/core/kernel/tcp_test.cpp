@@ -1,0 +1,148 @@
+// TCP: connections between two modelled hosts, over wires good and bad.
+
+#include "model.h"
+
+namespace skbscope::test {
+namespace {
+
+using kernel::Program;
+
+std::string two_hosts(const std::string& client, const std::string& server, const std::string& device = "", const std::string& host = "",
+                      const std::string& top = "")
+{
+    const std::string extra = device.empty() ? "" : ", " + device;
+    return "skbscope: 1\n" + top +
+           "hosts:\n"
+           "  - name: dut\n    cpus: 2\n" + host +
+           "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: peer.eth1" + extra + "}\n"
+           "    tcp_clients:\n      - {to: \"10.99.0.1:5008\", cpu: 1, start: 100us, " + client + "}\n"
+           "  - name: peer\n    cpus: 1\n" + host +
+           "    devices:\n      - {name: eth1, mac: \"52:54:00:12:34:01\", address: 10.99.0.1/24, link: dut.eth0" + extra + "}\n"
+           "    tcp_servers:\n      - {port: 5008, " + server + "}\n";
+}
+
+const kernel::TcpApp& app(const ModelRun& run, Program program)
+{
+    for (const kernel::Task& task : run.world().tasks) {
+        if (task.program == program) {
+            return task.tcp;
+        }
+    }
+    throw std::logic_error("no such program");
+}
+
+void expect_closed_accounting(const ModelRun& run)
+{
+    const auto sums = run.end().accounting();
+    std::uint64_t ended = 0;
+    for (const Verdict v : {Verdict::delivered, Verdict::forwarded, Verdict::sent, Verdict::consumed, Verdict::dropped, Verdict::merged, Verdict::split,
+                            Verdict::in_flight}) {
+        ended += sums.of(v);
+    }
+    EXPECT_EQ(ended, sums.born);
+}
+
+TEST(Tcp, AHandshakeIsThreeSegmentsAndBothSidesCountIt)
+{
+    const ModelRun run(two_hosts("send: 0", "receive: 0"));
+    EXPECT_EQ(app(run, Program::tcp_client).errors, 0U);
+    EXPECT_EQ(app(run, Program::tcp_client).done, 1U);
+    EXPECT_EQ(app(run, Program::tcp_server).done, 1U);
+    EXPECT_EQ(run.counter("Tcp.ActiveOpens"), 1U);
+    EXPECT_EQ(run.counter("Tcp.PassiveOpens"), 1U);
+    expect_closed_accounting(run);
+}
+
+TEST(Tcp, EveryByteArrivesInOrderInBothDirections)
+{
+    const ModelRun run(two_hosts("send: 200000, receive: 200000", "receive: 200000, send: 200000"));
+    const auto& client = app(run, Program::tcp_client);
+    const auto& server = app(run, Program::tcp_server);
+    EXPECT_EQ(client.bytes_sent, 200000U);
+    EXPECT_EQ(server.bytes_received, 200000U);
+    EXPECT_EQ(client.bytes_received, 200000U);
+    EXPECT_EQ(client.wrong_bytes + server.wrong_bytes, 0U);
+    EXPECT_EQ(run.counter("Tcp.RetransSegs"), 0U);
+    EXPECT_EQ(client.done, 1U);
+    expect_closed_accounting(run);
+}
+
+TEST(Tcp, EveryByteArrivesInOrderOverALossyLink)
+{
+    for (const int seed : {1, 2, 3, 4, 5}) {
+        const ModelRun run(two_hosts("send: 300000, receive: 100000", "receive: 300000, send: 100000", "loss: 2%, delay: 1ms", "",
+                                     "seed: " + std::to_string(seed) + "\n"));
+        const auto& client = app(run, Program::tcp_client);
+        const auto& server = app(run, Program::tcp_server);
+        EXPECT_EQ(server.bytes_received, 300000U) << "seed " << seed;
+        EXPECT_EQ(client.bytes_received, 100000U) << "seed " << seed;
+        EXPECT_EQ(client.wrong_bytes + server.wrong_bytes, 0U) << "seed " << seed;
+        EXPECT_GT(run.counter("Tcp.RetransSegs"), 0U) << "seed " << seed;
+        expect_closed_accounting(run);
+    }
+}
+
+TEST(Tcp, WithoutSackTimestampsAndScalingItStillArrives)
+{
+    const std::string host = "    sysctls: {net.ipv4.tcp_sack: 0, net.ipv4.tcp_timestamps: 0, net.ipv4.tcp_window_scaling: 0}\n";
+    const ModelRun run(two_hosts("send: 150000", "receive: 150000", "loss: 2%, delay: 1ms", host));
+    EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 150000U);
+    EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
+    expect_closed_accounting(run);
+}
+
+TEST(Tcp, ASynToAClosedPortIsAnsweredByAReset)
+{
+    std::string text = two_hosts("send: 10", "receive: 0");
+    text.replace(text.find("port: 5008, "), 12, "port: 5009, ");
+    const ModelRun run(text);
+    EXPECT_EQ(app(run, Program::tcp_client).errors, 1U);
+    EXPECT_EQ(run.drops(drop::NO_SOCKET), 1U);
+    EXPECT_GT(run.calls_anywhere(fn::tcp_v4_send_reset), 0U);
+    EXPECT_GT(run.calls_anywhere(fn::tcp_reset), 0U);
+    expect_closed_accounting(run);
+}
+
+TEST(Tcp, AnAcceptQueueOfNHoldsNPlusOneConnections)
+{
+    const ModelRun run(two_hosts("count: 8, gap: 1ms", "backlog: 2, accept: false"), SimTime{500'000'000});
+    for (const auto& sock : run.world().tcp.socks) {
+        if (sock.state == kernel::TcpState::listen) {
+            EXPECT_EQ(sock.accept_queue.size(), 3U);
+        }
+    }
+    EXPECT_GT(run.counter("TcpExt.ListenOverflows"), 0U);
+}
+
+TEST(Tcp, ASlowReaderClosesTheWindowAndOpensItAgain)
+{
+    const ModelRun run(two_hosts("send: 400000", "receive: 400000, rcvbuf: 8192, work: 2ms, read: 2000"));
+    EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 400000U);
+    EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
+    expect_closed_accounting(run);
+}
+
+TEST(Tcp, WithoutTsoTheKernelCutsALargePacketAndItEndsAsSplit)
+{
+    const ModelRun run(two_hosts("send: 100000", "receive: 100000", "tso: false"));
+    EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 100000U);
+    EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
+    EXPECT_GT(run.count(Verdict::split), 0U);
+    EXPECT_GT(run.calls_anywhere(fn::skb_segment), 0U);
+    expect_closed_accounting(run);
+    const ModelRun with(two_hosts("send: 100000", "receive: 100000"));
+    EXPECT_EQ(with.count(Verdict::split), 0U);
+}
+
+TEST(Tcp, SegmentsOfOneFlowAreMergedByGro)
+{
+    const ModelRun run(two_hosts("send: 200000", "receive: 200000"));
+    EXPECT_GT(run.count(Verdict::merged), 0U);
+    EXPECT_GT(run.calls_anywhere(fn::tcp_gro_complete), 0U);
+    const ModelRun without(two_hosts("send: 200000", "receive: 200000", "gro: false"));
+    EXPECT_EQ(without.calls_anywhere(fn::skb_gro_receive), 0U);
+    EXPECT_EQ(app(without, Program::tcp_server).wrong_bytes, 0U);
+}
+
+} // namespace
+} // namespace skbscope::test
