@@ -233,7 +233,7 @@ private:
             if (from.address.v6 || std::ranges::find(at.devices, from.device, &ScenarioDevice::name) == at.devices.end()) {
                 continue;
             }
-            at.neighbours.push_back({from.address.v4_host_order(), from.mac, from.device});
+            at.neighbours.push_back({from.address.v4_host_order(), IpAddress{}, from.mac, from.device});
         }
     }
 

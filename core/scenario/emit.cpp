@@ -272,7 +272,7 @@ void emit(YAML::Emitter& out, const ScenarioTcp& app)
     put_unless(out, "sndbuf", app.sndbuf, usual.sndbuf);
     put_unless(out, "cpu", app.cpu, usual.cpu);
     for (const auto& [key, value, normal] : {std::tuple{"start", app.start, usual.start}, std::tuple{"gap", app.gap, usual.gap}, std::tuple{"work", app.work, usual.work}}) {
-        if (value != normal) {
+        if (value != normal && (!app.server || key == std::string_view("work"))) {
             put(out, key, with_unit(value));
         }
     }
