@@ -8,6 +8,7 @@
 #include "core/packet/protocols.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace skbscope::kernel {
 
@@ -287,8 +288,13 @@ bool skb_flow_limit(Kernel& k, SkbIndex skb, std::size_t length)
         return false;
     }
     FlowLimit& limit = k.cpu().flow_limit;
-    if (!limit.on()) {
+    const bool wanted = k.cpu().index < 63 && ((k.core_sysctl().flow_limit_cpu_bitmap >> k.cpu().index) & 1) != 0;
+    if (!wanted) {
+        limit = FlowLimit{};
         return false;
+    }
+    if (!limit.on()) {
+        limit.turn_on(std::bit_floor(static_cast<std::size_t>(k.core_sysctl().flow_limit_table_len)));
     }
     Call call(k, fn::skb_flow_limit, skb);
     if (!limit.exceeded(skb_get_hash(k, skb))) {
@@ -353,7 +359,8 @@ void begin_process_backlog(Kernel& k, PollRun& poll)
     if (!k.cpu().rps_ipi_list.empty()) {
         net_rps_action_and_irq_enable(k); // better told now than at the end of net_rx_action
     }
-    k.napi(poll.napi).weight = static_cast<std::uint32_t>(k.core_sysctl().dev_weight);
+    const Sysctls& sysctl = k.core_sysctl();
+    k.napi(poll.napi).weight = static_cast<std::uint32_t>(std::clamp<std::int64_t>(sysctl.dev_weight * sysctl.dev_weight_rx_bias, 1, 1 << 30));
     poll.phase = PollRun::Phase::packets;
 }
 

@@ -105,6 +105,7 @@ std::uint32_t skb_get_hash(Kernel& k, SkbIndex index)
     if (k.skb(index).hash != 0) {
         return k.skb(index).hash;
     }
+    Call get(k, fn::__skb_get_hash, index);
     Call call(k, fn::__skb_flow_dissect, index);
     const auto flow = dissect(k, index);
     if (!flow) {

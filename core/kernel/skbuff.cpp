@@ -523,9 +523,15 @@ void dev_kfree_skb_any(Kernel& k, SkbIndex index, FunctionId by)
     const PacketId packet = k.skb(index).packet;
     Call call(k, any_context_free(k.profile()), packet);
     Call kfree(k, k.profile() == Profile::v5_10 ? fn::kfree_skb : fn::kfree_skb_reason, packet);
-    if (skb_unref(k, index)) {
-        __kfree_skb(k, index, by);
+    if (!skb_unref(k, index)) {
+        return;
     }
+    skb_release_all(k, index);
+    {
+        Call memory(k, fn::kfree_skbmem, packet);
+    }
+    end_of_life(k, packet, by);
+    release(k, index);
 }
 
 void __consume_stateless_skb(Kernel& k, SkbIndex index, FunctionId by)

@@ -628,7 +628,8 @@ struct Sysctls : TcpSysctls, ConntrackSysctls {
     std::int64_t netdev_max_backlog = 1000;
     std::int64_t netdev_budget = 300;
     std::int64_t netdev_budget_usecs = 8000;
-    std::int64_t dev_weight = 64;
+    std::int64_t dev_weight = 64, dev_weight_rx_bias = 1, dev_weight_tx_bias = 1;
+    std::int64_t flow_limit_cpu_bitmap = 0, flow_limit_table_len = 4096;
     std::int64_t gro_normal_batch = 8;
     std::int64_t rmem_default = 212992, rmem_max = 212992, wmem_default = 212992, wmem_max = 212992;
     std::int64_t ip_default_ttl = 64;
