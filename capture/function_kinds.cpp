@@ -361,6 +361,7 @@ bool ends_in(std::string_view function, std::string_view next)
         {"__udp6_lib_rcv", {"udpv6_rcv"}},
         {"udp_queue_rcv_one_skb", {"udp_queue_rcv_skb"}},
         {"udpv6_queue_rcv_one_skb", {"udpv6_queue_rcv_skb"}},
+        {"__netif_receive_skb_one_core", {"__netif_receive_skb"}},
         {"ip_rcv_finish", {"ip_rcv"}},
         {"ip_local_deliver", {"ip_rcv_finish"}},
         {"ip_forward", {"ip_rcv_finish"}},
