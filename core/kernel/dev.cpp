@@ -555,10 +555,27 @@ int xmit_one(Kernel& k, SkbIndex skb, DeviceIndex device)
     return netdev_ops(k.device(device).kind).ndo_start_xmit(k, skb, device);
 }
 
+/// The queue that virtnet_set_affinity() gave this CPU in the XPS map: neighbouring CPUs share one.
+std::uint16_t xps_queue(std::uint32_t cpu, std::uint32_t cpus, std::uint32_t queues)
+{
+    const std::uint32_t stride = std::max(cpus / queues, 1U);
+    const std::uint32_t larger = cpus >= queues ? cpus % queues : 0; // so many groups have one CPU more
+    const std::uint32_t in_larger = larger * (stride + 1);
+    const std::uint32_t queue = cpu < in_larger ? cpu / (stride + 1) : larger + (cpu - in_larger) / stride;
+    return static_cast<std::uint16_t>(queue % queues);
+}
+
 void netdev_core_pick_tx(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::netdev_core_pick_tx, skb);
-    // One queue: dev->real_num_tx_queues == 1, netdev_pick_tx() is not asked.
+    const auto queues = static_cast<std::uint32_t>(k.device(k.skb(skb).device).tx_queues.size());
+    std::uint16_t queue = 0;
+    if (queues > 1) {
+        Call pick(k, fn::netdev_pick_tx, skb);
+        queue = xps_queue(k.cpu().index, k.host().cpus, queues);
+    }
+    k.field(skb, SkbField::queue_mapping, k.skb(skb).queue_mapping, queue);
+    k.skb(skb).queue_mapping = queue;
 }
 
 int dev_qdisc_enqueue(Kernel& k, SkbIndex skb, QdiscIndex q, SkbList& to_free)

@@ -155,6 +155,7 @@ void step_task(Kernel& k, std::int32_t index)
             run_ksoftirqd(k);
         }
         break;
+    case Program::pktgen: step_pktgen(k, index); break;
     case Program::tc: step_tc(k, index); break;
     case Program::udp_receiver: step_receiver(k, index); break;
     case Program::udp_sender: step_sender(k, index); break;

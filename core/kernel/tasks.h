@@ -13,5 +13,6 @@ void compute(Kernel& k, Task& task);
 void step_ping(Kernel& k, std::int32_t task);
 void step_frame_sender(Kernel& k, std::int32_t task);
 void step_tc(Kernel& k, std::int32_t task);
+void step_pktgen(Kernel& k, std::int32_t task);
 
 } // namespace skbscope::kernel

@@ -475,7 +475,7 @@ struct Cpu {
     std::array<std::uint64_t, softnet_stat_count> softnet{};
 };
 
-enum class Program : std::uint8_t { ksoftirqd, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender, tcp_client, tcp_server };
+enum class Program : std::uint8_t { ksoftirqd, pktgen, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender, tcp_client, tcp_server };
 
 /// What an application that speaks TCP wants, and how far it has come (tasks_tcp.cpp).
 struct TcpApp {
@@ -528,6 +528,8 @@ struct Task {
     std::uint64_t to_send = 0;
     std::uint64_t sent = 0, failed = 0;
     Duration gap;             ///< between two sends
+    DeviceIndex device = nothing; ///< of a pktgen
+    MacAddress destination_mac;   ///< of a pktgen
     SimTime next_send;               ///< of a receiver: it does not read before this
     std::vector<SimTime> send_times; ///< when to send each datagram; empty: by gap
     std::uint64_t ordinal = 0; ///< of the next datagram, in its payload

@@ -6,6 +6,7 @@
 #include "core/kernel/sch.h"
 #include "core/kernel/ipv6.h"
 #include "core/scenario/model_source.h"
+#include "core/scenario/pktgen.h"
 #include "core/scenario/rules_text.h"
 #include "core/scenario/sysctls.h"
 
@@ -140,6 +141,11 @@ private:
         }
         for (const ScenarioInjector& injector : from.injectors) {
             add_injector(injector);
+        }
+        for (const ScenarioPktgen& gen : from.pktgens) {
+            Task task = task_on(fmt::format("kpktgend_{}", gen.cpu), gen.cpu);
+            put_pktgen(task, gen, device_row(gen.device));
+            start(std::move(task));
         }
     }
 

@@ -1,6 +1,7 @@
 // Scenario -> YAML, in the order in which a person would write it; defaults are left out.
 
 #include "core/scenario/qdisc_keys.h"
+#include "core/scenario/pktgen.h"
 #include "core/scenario/scenario.h"
 
 #include <fmt/format.h>
@@ -362,6 +363,7 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
             out << YAML::Key << key << YAML::Value << YAML::Literal << text;
         }
     }
+    emit_list(out, "pktgens", host.pktgens, [&](const auto& gen) { emit_pktgen(out, gen); });
     emit_list(out, "taps", host.taps, [&](const auto& tap) { emit(out, tap); });
     emit_list(out, "pings", host.pings, [&](const auto& ping) { emit(out, ping); });
     emit_list(out, "injectors", host.injectors, [&](const auto& injector) { emit(out, injector); });

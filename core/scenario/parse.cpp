@@ -5,6 +5,7 @@
 #include "core/scenario/qdisc_keys.h"
 #include "core/scenario/sysctls.h"
 #include "core/scenario/parse_parts.h"
+#include "core/scenario/pktgen.h"
 #include "core/scenario/yaml_reader.h"
 
 #include <algorithm>
@@ -360,6 +361,7 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
         .key("iptables", [&](const YAML::Node& n) { host.iptables = rules_text(n, "iptables"); })
         .key("tcp_servers", [&](const YAML::Node& n) { each(n, "tcp_servers", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_server(s, host)); }); })
         .key("tcp_clients", [&](const YAML::Node& n) { each(n, "tcp_clients", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_client(s, host)); }); })
+        .key("pktgens", [&](const YAML::Node& n) { each(n, "pktgens", [&](const YAML::Node& g) { host.pktgens.push_back(read_pktgen(g, host)); }); })
         .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }); })
         .key("default_qdisc",
              [&](const YAML::Node& n) {

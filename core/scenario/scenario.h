@@ -199,6 +199,20 @@ struct ScenarioTcp {
     bool operator==(const ScenarioTcp&) const = default;
 };
 
+/// The kernel's packet generator (net/core/pktgen.c) on a device.
+struct ScenarioPktgen {
+    std::string device;
+    std::uint32_t address = 0, from_address = 0;
+    std::uint16_t port = 0, from_port = 0;
+    MacAddress mac;          ///< where the frames go
+    std::uint64_t count = 1; ///< 0 … 10^7
+    std::uint32_t size = 60; ///< 60 … 1514 bytes of frame, without FCS
+    Duration gap;            ///< 0: as fast as the CPU can
+    Duration start{10'000};
+    std::uint32_t cpu = 0;
+    bool operator==(const ScenarioPktgen&) const = default;
+};
+
 struct ScenarioHost {
     std::string name = "host";
     /// Not a machine of its own but a network namespace on that host (which stands before it): same kernel, same CPUs.
@@ -215,6 +229,7 @@ struct ScenarioHost {
     std::vector<ScenarioTap> taps;
     std::vector<ScenarioPing> pings;
     std::vector<ScenarioInjector> injectors;
+    std::vector<ScenarioPktgen> pktgens;
     std::vector<ScenarioTc> tc;
     std::string default_qdisc; ///< net.core.default_qdisc; empty: as the distribution of that kernel has it
     std::string lsm;      ///< "apparmor": its hook hangs at POST_ROUTING; empty: no security module

@@ -1,0 +1,104 @@
+// net/core/pktgen.c: the kernel's packet generator. A thread that builds UDP frames and hands them to the driver: no socket,
+// no routing, no qdisc, no taps on the way.
+
+#include "core/kernel/drivers/driver.h"
+#include "core/kernel/tasks.h"
+#include "core/packet/build.h"
+#include "core/packet/bytes.h"
+
+#include <algorithm>
+
+namespace skbscope::kernel {
+
+namespace {
+
+constexpr std::uint32_t PKTGEN_MAGIC = 0xbe9be955;
+constexpr std::uint32_t headers = ETH_HLEN + 20 + 8;
+constexpr std::uint32_t headroom = 64;
+constexpr Duration retry{1'000}; // a stopped queue is looked at again and again
+
+std::vector<std::uint8_t> fill_packet(Kernel& k, const Task& task)
+{
+    std::vector<std::uint8_t> payload(task.size > headers ? task.size - headers : 0, 0);
+    if (payload.size() >= 16) { // struct pktgen_hdr
+        store_be32(payload.data(), PKTGEN_MAGIC);
+        store_be32(payload.data() + 4, static_cast<std::uint32_t>(task.ordinal + 1));
+        store_be32(payload.data() + 8, static_cast<std::uint32_t>(k.cpu().now.ns / 1'000'000'000));
+        store_be32(payload.data() + 12, static_cast<std::uint32_t>(k.cpu().now.ns / 1000 % 1'000'000));
+    }
+    UdpFrame frame;
+    frame.ethernet = {task.destination_mac, k.device(task.device).mac, 0};
+    frame.source = IpAddress::v4(task.bind_address);
+    frame.destination = IpAddress::v4(task.destination);
+    frame.source_port = task.bind_port;
+    frame.destination_port = task.destination_port;
+    frame.payload = payload;
+    frame.id = static_cast<std::uint16_t>(task.ordinal);
+    frame.ttl = 32;
+    frame.with_checksum = false;
+    return build_udp_frame(frame);
+}
+
+SkbIndex pktgen_alloc_skb(Kernel& k, const Task& task)
+{
+    const auto frame = fill_packet(k, task);
+    PacketRecord record;
+    record.host = k.host().id;
+    record.device = k.device(task.device).id;
+    record.sent_here = true;
+    record.birth = k.cpu().now;
+    const PacketId packet = k.trace.add_packet(record);
+    k.emit(EventKind::birth, packet, fn::__alloc_skb, to_index(k.device(task.device).id));
+    const auto length = static_cast<std::uint32_t>(frame.size());
+    const SkbIndex skb = __alloc_skb(k, packet, length + headroom);
+    k.skb(skb).mine = true;
+    skb_reserve(k, skb, headroom);
+    set_device(k, skb, task.device);
+    std::ranges::copy(frame, skb_put(k, skb, length));
+    set_mac_header(k, skb);
+    return skb;
+}
+
+void pktgen_xmit(Kernel& k, std::int32_t index)
+{
+    const DeviceIndex device = k.task(index).device;
+    const SkbIndex skb = pktgen_alloc_skb(k, k.task(index));
+    local_bh_disable(k);
+    int result = NETDEV_TX_BUSY;
+    {
+        Call start(k, fn::netdev_start_xmit, skb);
+        result = netdev_ops(k.device(device).kind).ndo_start_xmit(k, skb, device);
+    }
+    if (result == NETDEV_TX_BUSY) {
+        consume_skb(k, skb, fn::netdev_start_xmit);
+    }
+    ++(result == NETDEV_TX_BUSY ? k.task(index).failed : k.task(index).sent);
+    local_bh_enable(k);
+}
+
+} // namespace
+
+void step_pktgen(Kernel& k, std::int32_t index)
+{
+    const Task& task = k.task(index);
+    if (task.to_send == 0) {
+        sleep(k, index);
+        return;
+    }
+    if (k.cpu().now < task.next_send) {
+        wake_at(k, index, task.next_send);
+        return;
+    }
+    if (k.device(task.device).tx_queues.front().drv_xoff || !k.device(task.device).up) {
+        k.spend(retry);
+        return;
+    }
+    const SimTime begun = k.cpu().now;
+    pktgen_xmit(k, index);
+    Task& done = k.task(index);
+    ++done.ordinal;
+    --done.to_send;
+    done.next_send = begun + done.gap;
+}
+
+} // namespace skbscope::kernel

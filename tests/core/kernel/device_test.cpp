@@ -1,0 +1,316 @@
+// Drivers, RPS, the backlog, links: what the kernel's device layer does at its edges.
+
+#include "core/kernel/functions.h"
+#include "model.h"
+
+namespace skbscope {
+namespace {
+
+using test::first_missing;
+using test::ModelRun;
+using test::receive_scenario;
+using test::send_scenario;
+
+std::uint64_t accounted(const ModelRun& run)
+{
+    const StackState end = run.end();
+    return end.accounting().decided() + end.accounting().in_flight();
+}
+
+/// Two namespaces of one machine behind a veth pair; `host` is YAML put inside the first.
+std::string veth_scenario(const std::string& sender = "count: 3, gap: 100us", const std::string& kernel = "6.1")
+{
+    return "skbscope: 1\nkernel: \"" + kernel +
+           "\"\nhosts:\n"
+           "  - name: root\n    cpus: 2\n    devices: [{name: v0, driver: veth, address: 10.99.0.2/24, peer: peer.v1}]\n"
+           "    receivers: [{name: dnsd, port: 5001, cpu: 1}]\n"
+           "  - name: peer\n    namespace_of: root\n    devices: [{name: v1, driver: veth, address: 10.99.0.1/24, peer: root.v0}]\n"
+           "    senders: [{name: dig, to: \"10.99.0.2:5001\", start: 50us, " +
+           sender + "}]\n";
+}
+
+TEST(Veth, SentDatagramBecomesTheReceivedOneInTheSendersOwnSystemCall)
+{
+    const ModelRun run(veth_scenario("count: 2, gap: 200us"));
+    EXPECT_EQ(run.count(Verdict::delivered), 2U);
+    const auto last = static_cast<std::uint32_t>(run.trace().packet_count());
+    EXPECT_EQ(first_missing(run.path(last), {"__sys_sendto", "__dev_queue_xmit", "validate_xmit_skb", "dev_hard_start_xmit", "veth_xmit",
+                                             "__dev_forward_skb", "eth_type_trans", "__netif_rx", "netif_rx_internal", "enqueue_to_backlog",
+                                             "do_softirq", "net_rx_action", "process_backlog", "__netif_receive_skb", "ip_rcv", "udp_rcv",
+                                             "__sys_recvfrom"}),
+              "");
+    EXPECT_FALSE(run.calls(last, "sch_direct_xmit")) << "a veth has no qdisc";
+    EXPECT_EQ(accounted(run), run.trace().packet_count());
+}
+
+TEST(Veth, WhatOneEndHasSentTheOtherHasReceived)
+{
+    const ModelRun run(veth_scenario());
+    EXPECT_EQ(run.counter("peer: v1.tx_packets"), run.counter("v0.rx_packets"));
+    EXPECT_EQ(run.counter("v0.tx_packets"), run.counter("peer: v1.rx_packets"));
+    EXPECT_GE(run.counter("v0.rx_packets"), 3U);
+}
+
+TEST(Veth, Kernel510CallsNetifRxWhereLaterOnesCallItsShortForm)
+{
+    const ModelRun old(veth_scenario("count: 1", "5.10"));
+    EXPECT_GT(old.calls_anywhere(fn::netif_rx), 0U);
+    EXPECT_EQ(old.calls_anywhere(fn::__netif_rx), 0U);
+}
+
+TEST(VirtioNet, EachQueueHasItsInterruptAndTransmitCompletesInItsOwnPoll)
+{
+    const ModelRun run(send_scenario("count: 3, gap: 200us", true, true, "driver: virtio_net"));
+    EXPECT_EQ(first_missing(run.path(3), {"start_xmit", "virtqueue_add_outbuf", "virtqueue_kick_prepare", "virtqueue_notify", "vring_interrupt",
+                                          "skb_xmit_done", "virtnet_poll_tx", "virtqueue_get_buf", "napi_consume_skb"}),
+              "");
+    EXPECT_EQ(run.count(Verdict::sent), 3U);
+    EXPECT_EQ(run.calls_anywhere(fn::skb_recv_done), 0U);
+}
+
+TEST(VirtioNet, EveryTwentyFirstReceiveBufferIsLargeEnoughToBuildAnSkbAround)
+{
+    const ModelRun run(receive_scenario("count: 63, size: 1400, gap: 20us", "", "", "driver: virtio_net"));
+    EXPECT_EQ(run.calls_anywhere(fn::build_skb), 3U) << "a 32 KiB fragment gives 20 buffers of 1536 bytes and one of 2048";
+    EXPECT_EQ(run.calls_anywhere(fn::__napi_alloc_skb), 60U);
+    EXPECT_EQ(run.count(Verdict::delivered), 63U);
+}
+
+TEST(VirtioNet, SeveralQueuesSpreadFlowsAndLoseNothing)
+{
+    const ModelRun run("skbscope: 1\nhosts:\n  - name: server\n    cpus: 2\n"
+                       "    devices: [{name: eth0, driver: virtio_net, queues: 2, address: 10.99.0.2/24, link: client}]\n"
+                       "    receivers: [{port: 5001}, {port: 5002, cpu: 1}, {port: 5003}, {port: 5004, cpu: 1}]\n"
+                       "stations:\n  - name: client\n    mac: 52:54:00:12:34:01\n    address: 10.99.0.1\n    sends:\n"
+                       "      - {to: \"10.99.0.2:5001\", from_port: 1111, count: 20, gap: 5us}\n"
+                       "      - {to: \"10.99.0.2:5002\", from_port: 2222, count: 20, gap: 5us}\n"
+                       "      - {to: \"10.99.0.2:5003\", from_port: 3333, count: 20, gap: 5us}\n"
+                       "      - {to: \"10.99.0.2:5004\", from_port: 4444, count: 20, gap: 5us}\n");
+    EXPECT_EQ(run.count(Verdict::delivered), 80U);
+    const auto& pairs = run.world().devices[1].virtio.pairs;
+    ASSERT_EQ(pairs.size(), 2U);
+    EXPECT_GT(pairs[0].rx.last_used_idx, 0U);
+    EXPECT_GT(pairs[1].rx.last_used_idx, 0U);
+    EXPECT_EQ(pairs[0].rx.last_used_idx + pairs[1].rx.last_used_idx, 80U);
+}
+
+TEST(E1000e, TransmitIsCleanedInItsInterruptAndFreedByNetTx)
+{
+    const ModelRun run(send_scenario("count: 3, gap: 200us", true, true, "driver: e1000e"));
+    EXPECT_EQ(first_missing(run.path(3), {"e1000_xmit_frame", "e1000_intr_msix_tx", "e1000_clean_tx_irq", "e1000_put_txbuf", "__dev_kfree_skb_irq",
+                                          "net_tx_action", "__kfree_skb"}),
+              "");
+    EXPECT_EQ(run.count(Verdict::sent), 3U);
+    EXPECT_EQ(run.world().sockets.front().sk_wmem_alloc, 0U);
+}
+
+TEST(E1000e, ReceiveHasAnInterruptOfItsOwn)
+{
+    const ModelRun run(receive_scenario("count: 1", "", "", "driver: e1000e"));
+    EXPECT_EQ(first_missing(run.path(1), {"handle_edge_irq", "e1000_intr_msix_rx", "e1000e_poll", "e1000_clean_rx_irq", "__napi_alloc_skb", "e1000_receive_skb",
+                                          "napi_gro_receive", "udp_rcv"}),
+              "");
+}
+
+// ---- RPS --------------------------------------------------------------------------------------------------------------------
+
+const std::string to_cpu_1 = "rps_cpus: \"2\"";
+
+TEST(Rps, GroComesBeforeRps)
+{
+    const ModelRun run(receive_scenario("count: 3, gap: 50us", "", "", to_cpu_1));
+    EXPECT_EQ(first_missing(run.path(1), {"napi_gro_receive", "netif_receive_skb_list_internal", "get_rps_cpu", "__skb_flow_dissect", "enqueue_to_backlog",
+                                          "net_rps_send_ipi", "rps_trigger_softirq", "process_backlog", "__netif_receive_skb_core", "ip_rcv"}),
+              "");
+    EXPECT_FALSE(run.calls(1, "ip_list_rcv"));
+}
+
+TEST(Rps, ProtocolWorkRunsOnTheChosenCpuAndTheDriversOnTheInterruptedOne)
+{
+    const ModelRun run(receive_scenario("count: 5, gap: 50us", "", "", to_cpu_1));
+    for (std::size_t at = 0; at < run.trace().size(); ++at) {
+        const Event& event = run.trace()[at];
+        if (event.is_call() && event.function_id() == fn::udp_rcv) {
+            EXPECT_EQ(event.cpu, 1U);
+        }
+        if (event.is_call() && event.function_id() == fn::e1000_clean) {
+            EXPECT_EQ(event.cpu, 0U);
+        }
+    }
+    EXPECT_EQ(run.counter("softnet_stat.received_rps"), 5U) << "one IPI each, as the other CPU was idle";
+    EXPECT_EQ(run.count(Verdict::delivered), 5U);
+}
+
+TEST(Rps, MaskOfZeroKeepsPacketsWhereTheyAre)
+{
+    const ModelRun run(receive_scenario("count: 2, gap: 50us", "", "", "rps_cpus: \"0\""));
+    EXPECT_EQ(run.calls_anywhere(fn::get_rps_cpu), 0U);
+    EXPECT_EQ(run.calls_anywhere(fn::enqueue_to_backlog), 0U);
+}
+
+TEST(Rps, Kernel612RaisesNoSoftirqForAnIpiFromWithinNetRxAction)
+{
+    const auto raises = [](const std::string& kernel) {
+        const ModelRun run("kernel: \"" + kernel + "\"\n" + receive_scenario("count: 1", "", "", to_cpu_1));
+        std::size_t on_first = 0;
+        for (std::size_t at = 0; at < run.trace().size(); ++at) {
+            const Event& event = run.trace()[at];
+            on_first += event.event_kind() == EventKind::softirq_raise && event.cpu == 0 && event.arg == kernel::NET_RX_SOFTIRQ ? 1 : 0;
+        }
+        return on_first;
+    };
+    EXPECT_EQ(raises("6.1"), 2U);
+    EXPECT_EQ(raises("6.12"), 1U);
+}
+
+TEST(Backlog, LimitOfNHoldsNPlusOnePacketsAlsoBehindRps)
+{
+    // CPU 1 is busy with a hard interrupt's worth of nothing: it cannot take its packets while they come.
+    auto scenario = parse_scenario(receive_scenario("count: 30, gap: 2us", "", "    sysctls: {net.core.netdev_max_backlog: 7}\n", to_cpu_1), "test");
+    ASSERT_TRUE(scenario);
+    Trace trace;
+    kernel::World world = build_world(*scenario, trace);
+    kernel::Kernel k(world, trace);
+    k.run_until(SimTime{} + 40_us);
+    world.cpus[1].on_cpp_stack = true;
+    k.run_until(SimTime{} + 2_ms);
+    EXPECT_EQ(world.cpus[1].input_pkt_queue.size(), 8U);
+    EXPECT_EQ(world.cpus[1].softnet[static_cast<std::size_t>(kernel::SoftnetStat::dropped)], 22U);
+    EXPECT_EQ(world.devices[1].stats[static_cast<std::size_t>(kernel::DevStat::rx_dropped)], 22U);
+}
+
+TEST(Backlog, FlowLimitDropsTheFlowThatFillsHalfOfTheHistory)
+{
+    const std::string sysctls = "    sysctls: {net.core.netdev_max_backlog: 20, net.core.flow_limit_cpu_bitmap: 1}\n";
+    auto scenario = parse_scenario(receive_scenario("count: 400, gap: 2us", "", sysctls, to_cpu_1), "test");
+    ASSERT_TRUE(scenario);
+    Trace trace;
+    kernel::World world = build_world(*scenario, trace);
+    kernel::Kernel k(world, trace);
+    k.run_until(SimTime{} + 40_us);
+    world.cpus[1].on_cpp_stack = true;
+    k.run_until(SimTime{} + 5_ms);
+    EXPECT_GT(world.cpus[0].softnet[static_cast<std::size_t>(kernel::SoftnetStat::flow_limit_count)], 0U);
+    EXPECT_LE(world.cpus[1].input_pkt_queue.size(), 21U);
+}
+
+TEST(FlowLimit, LetsSixtyFourPacketsOfTheLastHundredTwentyEightPass)
+{
+    kernel::FlowLimit limit;
+    limit.turn_on(4096);
+    int passed = 0;
+    while (passed < 1000 && !limit.exceeded(5)) {
+        ++passed;
+    }
+    EXPECT_EQ(passed, 64);
+    EXPECT_FALSE(limit.exceeded(6)) << "another flow is not concerned";
+}
+
+// ---- interrupts, BQL, links ------------------------------------------------------------------------------------------------------
+
+TEST(Coalescing, LeavesAtLeastTheGivenTimeBetweenTwoInterrupts)
+{
+    const ModelRun every(receive_scenario("count: 100, gap: 20us"));
+    const ModelRun fewer(receive_scenario("count: 100, gap: 20us", "", "", "rx_usecs: 200"));
+    EXPECT_EQ(fewer.count(Verdict::delivered), 100U);
+    EXPECT_LT(fewer.calls_anywhere(fn::e1000_intr), every.calls_anywhere(fn::e1000_intr) / 4);
+    SimTime last;
+    for (std::size_t at = 0; at < fewer.trace().size(); ++at) {
+        const Event& event = fewer.trace()[at];
+        if (event.event_kind() == EventKind::irq_raise) {
+            EXPECT_TRUE(last == SimTime{} || event.time() >= last + 200_us);
+            last = event.time();
+        }
+    }
+}
+
+TEST(Dql, GrowsWhenTheRingRanDryWhileTheStackWasHeldBack)
+{
+    kernel::Dql dql;
+    dql.queued(100);
+    EXPECT_LT(dql.avail(), 0);
+    dql.completed(100, SimTime{});
+    EXPECT_EQ(dql.limit, 100U);
+    EXPECT_EQ(dql.avail(), 100);
+    dql.queued(150);
+    EXPECT_LT(dql.avail(), 0);
+    dql.completed(150, SimTime{});
+    EXPECT_EQ(dql.limit, 250U) << "what was completed since the last look comes on top";
+}
+
+TEST(Dql, ShrinksByTheSlackOfAWholeSecond)
+{
+    kernel::Dql dql;
+    dql.limit = dql.adj_limit = 10'000;
+    SimTime now;
+    dql.queued(1000);
+    for (int n = 0; n < 300; ++n) { // always one in the ring, never more
+        dql.queued(1000);
+        now += 5_ms;
+        dql.completed(1000, now);
+    }
+    EXPECT_LT(dql.limit, 10'000U);
+    EXPECT_GE(dql.limit, 1000U);
+}
+
+TEST(Link, LosesTheShareThatItIsTold)
+{
+    const ModelRun all(receive_scenario("count: 200, gap: 50us", "", "", "loss: 100%"));
+    EXPECT_EQ(all.count(Verdict::delivered), 0U);
+    const ModelRun some(receive_scenario("count: 400, gap: 50us", "", "", "loss: 25%"));
+    EXPECT_NEAR(static_cast<double>(some.count(Verdict::delivered)), 300.0, 40.0);
+    EXPECT_EQ(some.count(Verdict::delivered) + some.world().devices[1].link.lost, 400U);
+}
+
+TEST(Link, DelayIsTheCablesAndNotTheHosts)
+{
+    const ModelRun near(receive_scenario("count: 1"));
+    const ModelRun far(receive_scenario("count: 1", "", "", "delay: 5ms"));
+    const auto ring = [](const ModelRun& run) {
+        for (std::size_t at = 0; at < run.trace().size(); ++at) {
+            if (run.trace()[at].event_kind() == EventKind::irq_raise) {
+                return run.trace()[at].time();
+            }
+        }
+        return SimTime{};
+    };
+    EXPECT_EQ((ring(far) - ring(near)).ns, 5'000'000 - 500);
+}
+
+TEST(Gro, OffHandsEveryPacketUpWithoutALookAtItsHeaders)
+{
+    const ModelRun run(receive_scenario("count: 2, gap: 50us", "", "", "gro: false"));
+    EXPECT_TRUE(run.calls(1, "dev_gro_receive"));
+    EXPECT_FALSE(run.calls(1, "inet_gro_receive"));
+    EXPECT_EQ(run.count(Verdict::delivered), 2U);
+}
+
+TEST(Truesize, OfASmallReceivedFrameDependsOnTheKernel)
+{
+    const auto truesize = [](const std::string& kernel, const std::string& driver) {
+        const ModelRun run("kernel: \"" + kernel + "\"\n" + receive_scenario("count: 1, size: 64", "", "", "driver: " + driver));
+        const Journey journey = run.journey(1);
+        return skb_image(run.trace(), static_cast<PacketId>(1), journey.events, run.trace().size()).of(SkbField::truesize);
+    };
+    EXPECT_EQ(truesize("5.10", "e1000"), 768U);
+    EXPECT_EQ(truesize("5.10", "virtio_net"), 768U);
+    EXPECT_EQ(truesize("6.1", "virtio_net"), 1280U);
+    EXPECT_EQ(truesize("6.12", "e1000e"), 1280U);
+}
+
+TEST(Pktgen, BurstsOverflowASmallBacklogAndTheAccountingCloses)
+{
+    const ModelRun run("skbscope: 1\nhosts:\n"
+                       "  - name: dut\n    cpus: 2\n    sysctls: {net.core.netdev_max_backlog: 4}\n"
+                       "    devices: [{name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: peer.eth1, rps_cpus: \"2\"}]\n"
+                       "    receivers: [{name: dnsd, port: 5008, cpu: 1}]\n"
+                       "  - name: peer\n    cpus: 1\n    devices: [{name: eth1, address: 10.99.0.1/24, link: dut.eth0}]\n"
+                       "    pktgens: [{device: eth1, to: \"10.99.0.2:5008\", to_mac: \"52:54:00:12:34:00\", from: \"10.99.0.1:43008\", count: 200, size: 106}]\n");
+    EXPECT_GT(run.drops(drop::CPU_BACKLOG), 0U);
+    EXPECT_EQ(run.drops(drop::CPU_BACKLOG) + run.count(Verdict::delivered) + run.drops(drop::RX_RING_FULL), 200U);
+    EXPECT_EQ(run.counter("softnet_stat.dropped"), run.drops(drop::CPU_BACKLOG));
+    EXPECT_EQ(accounted(run), run.trace().packet_count());
+}
+
+} // namespace
+} // namespace skbscope
