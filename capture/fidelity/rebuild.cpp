@@ -592,13 +592,36 @@ private:
             route.type = "unreachable";
             host(traced_net).routes.push_back(route);
         }
-        // What a packet generator puts on the wire looks to the receiver like datagrams of that size.
-        constexpr std::uint32_t headers = 14 + 20 + 8;
-        const std::uint32_t size = send.tool.empty() ? send.size : std::max(send.frame_size, headers) - headers;
-        Flow& flow = flows_[{link->net, send.from.port, send.to.address, send.to.port, size, send.ttl.value_or(0)}];
+        if (!send.tool.empty() && !send.to.address.v6) {
+            add_pktgen(phase, send, *link);
+            return;
+        }
+        Flow& flow = flows_[{link->net, send.from.port, send.to.address, send.to.port, send.size, send.ttl.value_or(0)}];
         for (std::uint64_t i = 0; i < send.count; ++i) {
             flow.times.push_back(since_base(i < send.stamps.size() ? send.stamps[i] : phase.begin + 10'000'000 + i * send.gap_ns));
         }
+    }
+
+    /// The kernel's generator, as fast as it can: in the recordings, too, it does not wait between its frames.
+    void add_pktgen(const ManifestPhase& phase, const ManifestSend& send, const ManifestLink& from)
+    {
+        const ManifestLink* to = owner(send.to.address);
+        if (to == nullptr) {
+            refuse(fmt::format("nobody has the generator's destination {}", send.to.address.text()));
+        }
+        ScenarioPktgen gen;
+        gen.device = from.name;
+        gen.address = send.to.address.v4_host_order();
+        gen.port = send.to.port;
+        gen.from_address = send.from.address.v4_host_order();
+        gen.from_port = send.from.port;
+        gen.mac = to->mac;
+        gen.count = send.count;
+        gen.size = std::clamp<std::uint32_t>(send.frame_size, 60, 1514);
+        constexpr std::uint64_t settle = 10'000'000;
+        gen.start = Duration{static_cast<std::int64_t>(phase.begin + settle - std::min(phase.begin, out_.base))};
+        gen.cpu = from.net == traced_net ? application_cpu : 0;
+        host(from.net).pktgens.push_back(std::move(gen));
     }
 
     /// One sender for each socket: phases that use the same addresses and ports share it.
