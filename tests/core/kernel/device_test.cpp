@@ -300,7 +300,7 @@ TEST(Truesize, OfASmallReceivedFrameDependsOnTheKernel)
 
 TEST(Backlog, BurstBehindRpsOverflowsAsTheOtherCpuIsToldOnlyAtTheEndOfNetRxAction)
 {
-    const ModelRun run(receive_scenario("count: 200, gap: 0us", "", "    sysctls: {net.core.netdev_max_backlog: 4}\n", to_cpu_1));
+    const ModelRun run("cost_scale: 10\n" + receive_scenario("count: 200, gap: 0us", "", "    sysctls: {net.core.netdev_max_backlog: 4}\n", to_cpu_1));
     EXPECT_GT(run.drops(drop::CPU_BACKLOG), 0U);
     EXPECT_EQ(run.counter("softnet_stat.dropped"), run.drops(drop::CPU_BACKLOG));
     EXPECT_EQ(run.drops(drop::CPU_BACKLOG) + run.count(Verdict::delivered) + run.drops(drop::RX_RING_FULL), 200U);
