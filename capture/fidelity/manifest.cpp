@@ -508,6 +508,7 @@ Manifest manifest_of(const json& document, const std::filesystem::path& folder)
     manifest.folder = folder;
     manifest.scenario = root.at("scenario").text();
     manifest.kernel = root.at("kernel").text();
+    manifest.kernel_version = text_or(root, "kernel_version");
     manifest.nic = text_or(root, "nic");
     manifest.tracer = text_or(root, "tracer", "function");
     manifest.cpus = static_cast<std::uint32_t>(root.at("cpus").number(1, 4096));

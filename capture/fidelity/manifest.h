@@ -104,7 +104,7 @@ struct ManifestCapture {
 
 struct Manifest {
     std::filesystem::path folder;
-    std::string scenario, kernel, nic, tracer;
+    std::string scenario, kernel, kernel_version, nic, tracer;
     std::uint32_t cpus = 1;
     std::vector<std::string> functions; ///< that the tracer was asked for and this kernel has
     std::vector<std::string> graph_functions; ///< with function_graph: the roots

@@ -50,6 +50,90 @@ bool is_link_local(const IpAddress& address)
     return address.v6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0U) == 0x80;
 }
 
+// Parts of a scenario that a model may lack: the rebuild then says what is missing.
+
+template <typename Device>
+void put_addresses6(Device& device, const std::vector<ManifestAddress>& addresses)
+{
+    if constexpr (requires { device.addresses6; }) {
+        device.ipv6 = false;
+        for (const ManifestAddress& address : addresses) {
+            if (address.address.v6) {
+                device.ipv6 = true;
+                device.addresses6.push_back({address.address, address.prefix});
+            }
+        }
+    }
+}
+
+template <typename Device>
+void put_tso(Device& device, bool on)
+{
+    if constexpr (requires { device.tso; }) {
+        device.tso = on;
+    }
+}
+
+template <typename Socket>
+void put_address(Socket& socket, const IpAddress& address)
+{
+    if (!address.v6) {
+        socket.address = address.v4_host_order();
+        return;
+    }
+    if constexpr (requires { socket.address6; }) {
+        socket.address6 = address;
+    } else {
+        refuse("the model has no IPv6");
+    }
+}
+
+template <typename Host>
+void put_rules(Host& host, const std::string& nft, const std::string& iptables)
+{
+    if constexpr (requires { host.nft; }) {
+        host.nft = nft;
+        host.iptables = iptables;
+    } else if (!nft.empty() || !iptables.empty()) {
+        refuse("the model has no netfilter rules");
+    }
+}
+
+template <typename Host>
+void put_security_module(Host& host, const std::string& name)
+{
+    if constexpr (requires { host.lsm; }) {
+        host.lsm = name;
+    }
+}
+
+template <typename Host>
+void put_tcp(Host& host, bool server, const ManifestStream& stream, Duration start, std::uint32_t cpu)
+{
+    if constexpr (requires { host.tcp; }) {
+        typename decltype(host.tcp)::value_type program;
+        program.server = server;
+        program.name = server ? "server" : "client";
+        program.port = stream.server.port;
+        program.cpu = cpu;
+        if (server) {
+            program.receive = stream.client_sent;
+            program.send = stream.client_received;
+            program.start = Duration{};
+        } else {
+            program.address = stream.server.address.v4_host_order();
+            program.from_address = stream.client.address.v4_host_order();
+            program.from_port = stream.client.port;
+            program.send = stream.client_sent;
+            program.receive = stream.client_received;
+            program.start = start;
+        }
+        host.tcp.push_back(std::move(program));
+    } else {
+        refuse("the model has no TCP");
+    }
+}
+
 class Rebuilder {
 public:
     explicit Rebuilder(const Manifest& manifest) : manifest_(manifest) {}
@@ -66,6 +150,7 @@ public:
         add_links();
         add_neighbours();
         add_settings();
+        add_rules();
         for (std::size_t i = 0; i < manifest_.phases.size(); ++i) {
             try {
                 add_phase(manifest_.phases[i]);
@@ -151,6 +236,8 @@ private:
                 device.addresses.push_back({address.address.v4_host_order(), address.prefix});
             }
         }
+        put_addresses6(device, link.addresses);
+        put_tso(device, offload(link, "tcp-segmentation-offload", true));
         if (link.txqueuelen > 0) {
             device.txqueuelen = link.txqueuelen;
         }
@@ -233,7 +320,11 @@ private:
             if (from.address.v6 || std::ranges::find(at.devices, from.device, &ScenarioDevice::name) == at.devices.end()) {
                 continue;
             }
-            at.neighbours.push_back({from.address.v4_host_order(), IpAddress{}, from.mac, from.device});
+            ScenarioNeighbour neighbour;
+            neighbour.address = from.address.v4_host_order();
+            neighbour.mac = from.mac;
+            neighbour.device = from.device;
+            at.neighbours.push_back(std::move(neighbour));
         }
     }
 
@@ -264,7 +355,7 @@ private:
     void add_phase(const ManifestPhase& phase)
     {
         if (phase.stream) {
-            refuse("the model has no TCP");
+            add_stream(phase, *phase.stream);
         }
         if (phase.frames > 0) {
             add_frames(phase);
@@ -281,6 +372,83 @@ private:
         for (const ManifestSend& send : phase.sends) {
             add_send(phase, send);
         }
+    }
+
+    void add_stream(const ManifestPhase& phase, const ManifestStream& stream)
+    {
+        const ManifestLink* client = owner(stream.client.address);
+        const ManifestLink* server = owner(stream.server.address);
+        if (client == nullptr || server == nullptr) {
+            throw Refusal{ErrorKind::invalid, fmt::format("phase '{}': no device has the address of one of the stream's ends", phase.name)};
+        }
+        if (stream.client.address.v6 || stream.server.address.v6) {
+            refuse("the model has no TCP over IPv6");
+        }
+        constexpr std::uint64_t start_up_ns = 20'000'000;
+        put_tcp(host(server->net), true, stream, Duration{}, server->net == traced_net ? application_cpu : 0);
+        put_tcp(host(client->net), false, stream, since_base(phase.begin + start_up_ns), client->net == traced_net ? application_cpu : 0);
+    }
+
+    /// Rules of the traced machine. iptables' older tables are in no snapshot: there the phases say what their rules did.
+    void add_rules()
+    {
+        const auto setting = [&](const char* name) {
+            const auto found = manifest_.settings.find(name);
+            return found == manifest_.settings.end() || found->second == "null" ? std::string() : found->second;
+        };
+        const std::string nft = setting("nft_ruleset");
+        std::string iptables = setting("iptables_save");
+        const auto backend = manifest_.params.find("backend");
+        if (nft.empty() && iptables.empty() && backend != manifest_.params.end() && backend->second.starts_with("iptables")) {
+            iptables = described_rules();
+        }
+        put_rules(host(traced_net), nft, iptables);
+        if (manifest_.kernel_version.find("Debian") != std::string::npos) {
+            for (ScenarioHost& host : out_.scenario.hosts) {
+                put_security_module(host, "apparmor"); // built in and on by default there
+            }
+        }
+    }
+
+    std::string described_rules() const
+    {
+        std::map<std::string, std::string> tables;
+        for (const ManifestPhase& phase : manifest_.phases) {
+            const std::string& text = phase.description;
+            const auto says = [&](const char* words) { return text.find(words) != std::string::npos; };
+            for (const ManifestSend& send : phase.sends) {
+                const std::string match = fmt::format("-p udp -m udp --dport {}", send.to.port);
+                const std::size_t port = text.find("redirected to port ");
+                const std::size_t source = text.find("leaves with source ");
+                if (port != std::string::npos) {
+                    tables["nat"] += fmt::format("-A PREROUTING {} -j DNAT --to-destination {}:{}\n", match, send.to.address.text(),
+                                                 std::atoi(text.c_str() + port + 19));
+                } else if (source != std::string::npos) {
+                    tables["nat"] += fmt::format("-A POSTROUTING {} -j SNAT --to-source {}\n", match,
+                                                 text.substr(source + 19, text.find_first_not_of("0123456789.", source + 19) - source - 19));
+                } else if (says("dropped in PREROUTING")) {
+                    tables["raw"] += fmt::format("-A PREROUTING {} -j DROP\n", match);
+                } else if (says("dropped in")) {
+                    for (const char* chain : {"INPUT", "OUTPUT", "FORWARD"}) {
+                        if (says((std::string("dropped in ") + chain).c_str())) {
+                            tables["filter"] += fmt::format("-A {} {} -j DROP\n", chain, match);
+                        }
+                    }
+                }
+            }
+        }
+        static const std::map<std::string, std::vector<const char*>> chains = {{"raw", {"PREROUTING", "OUTPUT"}},
+                                                                               {"filter", {"INPUT", "FORWARD", "OUTPUT"}},
+                                                                               {"nat", {"PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"}}};
+        std::string save;
+        for (const auto& [table, rules] : tables) {
+            save += "*" + table + "\n";
+            for (const char* chain : chains.at(table)) {
+                save += fmt::format(":{} ACCEPT [0:0]\n", chain);
+            }
+            save += rules + "COMMIT\n";
+        }
+        return save;
     }
 
     const ManifestLink* owner_of_subnet(const IpAddress& address) const
@@ -538,13 +706,10 @@ private:
 
     void add_receiver(const ManifestPhase& phase, const ManifestReceive& receive)
     {
-        if (receive.bound.address.v6) {
-            refuse("the model has no IPv6");
-        }
         ScenarioHost& at = host(receiving_net(phase, receive));
         ScenarioReceiver receiver;
         receiver.name = fmt::format("reader-{}", receive.bound.port);
-        receiver.address = receive.bound.address.v4_host_order();
+        put_address(receiver, receive.bound.address);
         receiver.port = receive.bound.port;
         receiver.cpu = at.name == traced_net ? application_cpu : 0;
         const std::uint32_t usual = static_cast<std::uint32_t>(default_rcvbuf());
@@ -575,9 +740,6 @@ private:
 
     void add_send(const ManifestPhase& phase, const ManifestSend& send)
     {
-        if (send.from.address.v6 || send.to.address.v6) {
-            refuse("the model has no IPv6");
-        }
         const ManifestLink* link = owner(send.from.address);
         if (link == nullptr) {
             throw Refusal{ErrorKind::invalid, fmt::format("phase '{}': no device has the sender's address {}", phase.name, send.from.address.text())};
@@ -631,7 +793,7 @@ private:
             const auto& [net, from_port, to, port, size, ttl] = key;
             ScenarioSender sender;
             sender.name = fmt::format("sender-{}", from_port);
-            sender.address = to.v4_host_order();
+            put_address(sender, to);
             sender.port = port;
             sender.ttl = ttl;
             sender.from_port = from_port;
