@@ -166,6 +166,7 @@ int ping_v4_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> 
     ipc.address = fl4.daddr;
     const Message source{message};
     const GetFrag getfrag{ping_getfrag, &source};
+    PacketId sent = PacketId::none;
     int error = ip_append_data(k, index, fl4, getfrag, static_cast<std::uint32_t>(message.size()), icmp_header, ipc, route, 0, call_sequence);
     if (error != 0) {
         ip_flush_pending_frames(k, k.socket(index).cork);
@@ -184,12 +185,12 @@ int ping_v4_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> 
         flow.source = IpAddress::v4(fl4.saddr);
         flow.destination = IpAddress::v4(fl4.daddr);
         flow.protocol = fl4.proto;
-        const PacketId packet = k.skb(first).packet;
-        k.trace.mutable_packet(packet).flow = flow;
-        k.attribute_since(call_sequence, packet);
+        sent = k.skb(first).packet;
+        k.trace.mutable_packet(sent).flow = flow;
+        k.attribute_since(call_sequence, sent);
         error = ip_push_pending_frames(k, index, fl4);
     }
-    Call release(k, fn::release_sock);
+    Call release(k, fn::release_sock, sent);
     return error < 0 ? error : static_cast<int>(message.size());
 }
 

@@ -176,6 +176,7 @@ int raw_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
         return -EACCES;
     }
     int error = 0;
+    PacketId sent = PacketId::none;
     if (sk.hdrincl) {
         error = raw_send_hdrinc(k, index, fl4, payload, route, call_sequence);
     } else {
@@ -191,13 +192,13 @@ int raw_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
             flow.source = IpAddress::v4(fl4.saddr);
             flow.destination = IpAddress::v4(fl4.daddr);
             flow.protocol = fl4.proto;
-            const PacketId packet = k.skb(first).packet;
-            k.trace.mutable_packet(packet).flow = flow;
-            k.attribute_since(call_sequence, packet);
+            sent = k.skb(first).packet;
+            k.trace.mutable_packet(sent).flow = flow;
+            k.attribute_since(call_sequence, sent);
             error = ip_push_pending_frames(k, index, fl4);
             error = error == -ENOBUFS && !k.socket(index).recverr ? 0 : error;
         }
-        Call release(k, fn::release_sock);
+        Call release(k, fn::release_sock, sent);
     }
     return error < 0 ? error : static_cast<int>(payload.size());
 }
