@@ -375,16 +375,14 @@ bool tcp_stream_memory_free(const Socket& sk, const TcpSock& tp)
     return tp.sk_wmem_queued < sk.sk_sndbuf;
 }
 
-SkbIndex tcp_stream_alloc_skb(Kernel& k, SocketIndex index)
+/// No flow yet: what waits in the socket is payload without a header. The clone that goes down gets both.
+SkbIndex tcp_stream_alloc_skb(Kernel& k, SocketIndex)
 {
     const FunctionId by = fn::tcp_stream_alloc_skb;
     Call call(k, by);
     const SkbIndex skb = born_here(k, MAX_TCP_HEADER, by);
     k.skb(skb).fclone = true;
     skb_reserve(k, skb, MAX_TCP_HEADER);
-    const Socket& sk = k.socket(index);
-    k.trace.mutable_packet(k.skb(skb).packet).flow =
-        FlowKey{IpAddress::v4(sk.rcv_saddr), IpAddress::v4(sk.daddr), proto::ipproto_tcp, proto::eth_p_ip, sk.num, sk.dport};
     return skb;
 }
 
