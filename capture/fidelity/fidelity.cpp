@@ -1,11 +1,13 @@
 #include "capture/fidelity/fidelity.h"
 
 #include "core/catalog/catalog.h"
+#include "core/catalog/function_ids.h"
 #include "core/scenario/model_source.h"
 
 #include <algorithm>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace skbscope {
 
@@ -101,6 +103,36 @@ Counters moved(const Trace& trace)
     return counters;
 }
 
+/// A send call's stamp is taken before the call; on an emulated CPU the way to the queue takes milliseconds, the first time more.
+/// What a shaper lets through hangs on when a datagram reached it: the recording tells, where it holds the datagram itself.
+void refine_stamps(Manifest& manifest, const Trace& recorded)
+{
+    const std::set<FunctionId> enqueues = {fn::tbf_enqueue, fn::fq_codel_enqueue, fn::pfifo_fast_enqueue, fn::pfifo_enqueue, fn::bfifo_enqueue};
+    for (ManifestPhase& phase : manifest.phases) {
+        if (phase.qdiscs.empty()) {
+            continue;
+        }
+        for (ManifestSend& send : phase.sends) {
+            std::vector<std::uint64_t> reached;
+            std::set<std::uint32_t> seen;
+            for (std::size_t i = 0; i < recorded.size(); ++i) {
+                const Event& event = recorded[i];
+                if (!event.is_call() || event.packet == 0 || event.time_ns < phase.begin || event.time_ns > phase.end ||
+                    !enqueues.contains(event.function_id()) || !seen.insert(event.packet).second) {
+                    continue;
+                }
+                const auto& flow = recorded.packet(event.packet_id()).flow;
+                if (flow && flow->protocol == protocol_udp && flow->source_port == send.from.port && flow->destination_port == send.to.port) {
+                    reached.push_back(event.time_ns);
+                }
+            }
+            if (reached.size() == send.stamps.size() && std::ranges::is_sorted(reached)) {
+                send.stamps = std::move(reached);
+            }
+        }
+    }
+}
+
 /// Verdict and reason in one word, to compare outcomes where single packets cannot be.
 std::string outcome(const PacketRecord& packet)
 {
@@ -126,6 +158,7 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     run->visible_ = visible_to(run->manifest_.functions, run->manifest_.graph_functions, kernel_version_of(run->manifest_.kernel));
     run->recorded_journeys_.emplace(run->recorded_);
     run->recorded_journeys_->update();
+    refine_stamps(run->manifest_, run->recorded_);
     auto rebuilt = rebuild_scenario(run->manifest_);
     if (!rebuilt) {
         if (rebuilt.error().kind != ErrorKind::unsupported) {

@@ -107,6 +107,7 @@ int sys_connect(Kernel& k, SocketIndex sk, std::uint32_t address, std::uint16_t 
 int __sys_sendto(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address, std::uint16_t port)
 {
     const std::uint64_t sequence = k.next_sequence();
+    Call entry(k, fn::__x64_sys_sendto);
     Call call(k, fn::__sys_sendto);
     Call send(k, fn::__sock_sendmsg);
     Call nosec(k, fn::sock_sendmsg_nosec);

@@ -103,6 +103,8 @@ void set_device(Kernel& k, SkbIndex skb, DeviceIndex device);
 void kfree_skb_reason(Kernel& k, SkbIndex skb, DropReasonId reason, FunctionId by);
 /// 6.12: sk_skb_reason_drop() with SKB_CONSUMED, a normal end by the name of a drop.
 void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex skb, FunctionId by);
+/// One of a list that kfree_skb_list_reason() drops on 6.12: without a call of its own.
+void kfree_skb_bulk(Kernel& k, SkbIndex skb, DropReasonId reason, FunctionId by);
 void consume_skb(Kernel& k, SkbIndex skb, FunctionId by);
 void __kfree_skb(Kernel& k, SkbIndex skb, FunctionId by); ///< a normal end, without a look at the references
 /// `budget` 0: not in a NAPI poll, so it ends in consume_skb, or is left to NET_TX in a hard interrupt.

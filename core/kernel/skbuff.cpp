@@ -397,6 +397,16 @@ void __kfree_skb(Kernel& k, SkbIndex index, FunctionId by)
     release(k, index);
 }
 
+void kfree_skb_bulk(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId by)
+{
+    if (!skb_unref(k, index)) {
+        return;
+    }
+    k.drop(k.skb(index).packet, reason, by);
+    skb_release_all(k, index); // the sk_buffs themselves go back to their slab all at once
+    release(k, index);
+}
+
 void consume_skb(Kernel& k, SkbIndex index, FunctionId by)
 {
     const PacketId packet = k.skb(index).packet;

@@ -41,7 +41,7 @@ void sock_wfree(Kernel& k, SkbIndex skb)
     sk.sk_wmem_alloc -= std::min(sk.sk_wmem_alloc, k.skb(skb).truesize);
     k.field(skb, SkbField::socket, to_index(sk.queue), 0);
     k.skb(skb).sk = nothing;
-    if (sk.sleeping_sender != nothing && sk.sk_wmem_alloc < sk.sk_sndbuf) {
+    if (sk.sleeping_sender != nothing && sk.sk_wmem_alloc * 2 <= sk.sk_sndbuf) { // sock_def_write_space(): half is free again
         wake_up(k, sk.sleeping_sender, k.skb(skb).packet);
         sk.sleeping_sender = nothing;
     }

@@ -54,10 +54,15 @@ void step_receiver(Kernel& k, std::int32_t index)
             sys_setsockopt_rcvbuf(k, task.socket, wanted);
         }
         k.socket(task.socket).filter = task.wanted_filter; // SO_ATTACH_FILTER
+        k.socket(task.socket).reuseport = task.reuseport;
+        k.socket(task.socket).reuseaddr = task.reuseaddr;
         if ((task.inet6 ? sys_bind6(k, task.socket, task.bind_address6, task.bind_port)
                         : sys_bind(k, task.socket, task.bind_address, task.bind_port)) != 0) {
             task.state = Task::State::finished; // EADDRINUSE: the scenario's check has said so already
             return;
+        }
+        if (task.connect) {
+            sys_connect(k, task.socket, task.destination, task.destination_port);
         }
         task.stage = Task::Stage::loop;
         return;
@@ -71,7 +76,7 @@ void step_receiver(Kernel& k, std::int32_t index)
         return;
     }
     Socket& sk = k.socket(task.socket);
-    const bool something = !sk.receive_queue.empty() || !sk.reader_queue.empty();
+    const bool something = !sk.receive_queue.empty() || !sk.reader_queue.empty() || sk.sk_err != 0;
     if (task.use_poll && !something && task.calls.empty()) {
         sk.waiting_task = index; // asleep in poll(), not inside recvfrom()
         sleep(k, index);
@@ -96,6 +101,10 @@ void start_sender(Kernel& k, std::int32_t index)
     Task& task = k.task(index);
     task.socket = sys_socket(k, SocketKind::udp, task.inet6);
     k.socket(task.socket).uc_ttl = task.ttl;
+    k.socket(task.socket).broadcast = task.so_broadcast;
+    if (task.wanted_sndbuf != 0) {
+        k.socket(task.socket).sk_sndbuf = task.wanted_sndbuf;
+    }
     if (task.bind_port != 0 && (task.inet6 ? sys_bind6(k, task.socket, IpAddress::any6(), task.bind_port)
                                            : sys_bind(k, task.socket, task.bind_address, task.bind_port)) != 0) {
         task.state = Task::State::finished;

@@ -9,6 +9,7 @@
 #include "core/packet/views.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace skbscope::kernel {
 
@@ -63,6 +64,45 @@ int compute_score(Kernel& k, const Socket& sk, std::uint32_t slot_address, const
     return score;
 }
 
+/// The sockets that share this one's port by SO_REUSEPORT, in the order in which they were bound (net/core/sock_reuseport.c).
+std::vector<SocketIndex> reuseport_group(Kernel& k, const Socket& of)
+{
+    std::vector<SocketIndex> group;
+    for (std::size_t row = 0; row < k.w.sockets.size(); ++row) {
+        const Socket& sk = k.w.sockets[row];
+        if (sk.in_use && sk.kind == SocketKind::udp && sk.reuseport && sk.net == of.net && sk.num == of.num && sk.rcv_saddr == of.rcv_saddr &&
+            sk.bound_device == of.bound_device && sk.inet6 == of.inet6) {
+            group.push_back(static_cast<SocketIndex>(row));
+        }
+    }
+    return group;
+}
+
+/// inet_ehashfn() with the seed of this machine: the same for all datagrams of a flow.
+std::uint32_t udp_ehashfn(Kernel& k, const Tuple& tuple)
+{
+    std::uint64_t hash = k.w.seed * 0x9e3779b97f4a7c15ULL;
+    for (const std::uint64_t part : {std::uint64_t{tuple.daddr}, std::uint64_t{tuple.saddr}, (std::uint64_t{tuple.dport} << 16) | tuple.sport}) {
+        hash = (hash ^ part) * 0xbf58476d1ce4e5b9ULL;
+        hash ^= hash >> 29;
+    }
+    return static_cast<std::uint32_t>(hash >> 32);
+}
+
+/// reuseport_select_sock(): the flow's hash picks a member of the group. nothing: no group, or it has connected sockets.
+SocketIndex lookup_reuseport(Kernel& k, const Socket& of, const Tuple& tuple)
+{
+    if (!of.reuseport) {
+        return nothing;
+    }
+    const auto group = reuseport_group(k, of);
+    const bool has_conns = std::ranges::any_of(group, [&](SocketIndex member) { return k.socket(member).daddr != 0; });
+    if (group.size() < 2 || has_conns) {
+        return nothing;
+    }
+    return group[static_cast<std::size_t>((std::uint64_t{udp_ehashfn(k, tuple)} * group.size()) >> 32)];
+}
+
 /// One slot of the (address, port) hash: the sockets bound to exactly that pair.
 SocketIndex udp4_lib_lookup2(Kernel& k, NetIndex net, std::uint32_t slot_address, const Tuple& tuple, PacketId packet)
 {
@@ -78,6 +118,12 @@ SocketIndex udp4_lib_lookup2(Kernel& k, NetIndex net, std::uint32_t slot_address
         if (score > best_score) {
             best = static_cast<SocketIndex>(row);
             best_score = score;
+            if (sk.daddr != 0) {
+                continue; // connected: no group is asked
+            }
+            if (const SocketIndex member = lookup_reuseport(k, sk, tuple); member != nothing) {
+                return member;
+            }
         }
     }
     return best;
@@ -110,12 +156,57 @@ bool checksum_right(Kernel& k, SkbIndex skb)
     return udp && udp_checksum_ok(ip.source(), ip.destination(), segment.first(std::min<std::size_t>(segment.size(), udp->length())));
 }
 
-void csum_error(Kernel& k, SkbIndex skb, FunctionId where)
+void csum_error(Kernel& k, SkbIndex skb, FunctionId where, DropReasonId reason = drop::UDP_CSUM)
 {
     const bool v6 = k.skb(skb).protocol == proto::eth_p_ipv6;
     k.count(k.skb_net(skb), v6 ? Mib::Udp6InCsumErrors : Mib::Udp_InCsumErrors, k.skb(skb).packet);
     k.count(k.skb_net(skb), v6 ? Mib::Udp6InErrors : Mib::Udp_InErrors, k.skb(skb).packet);
-    kfree_skb_reason(k, skb, drop::UDP_CSUM, where);
+    kfree_skb_reason(k, skb, reason, where);
+}
+
+/// udp_lib_checksum_complete(): false: it is wrong.
+bool checksum_complete(Kernel& k, SkbIndex skb)
+{
+    SkBuff& buff = k.skb(skb);
+    if (buff.ip_summed == IpSummed::none && !buff.checksum_verified) {
+        buff.checksum_verified = checksum_right(k, skb);
+        return buff.checksum_verified;
+    }
+    return true;
+}
+
+// ---- memory: include/net/sock.h, net/core/sock.c ------------------------------------------------------------------------
+
+constexpr std::int64_t page_size = 4096;
+constexpr std::int64_t SK_MEMORY_PCPU_RESERVE = (1 << 20) / page_size; // what a CPU keeps to itself before the sum moves
+
+/// sk_memory_allocated_add(): later than 5.10 the sum of all sockets lags behind by what the CPUs keep.
+void sk_memory_allocated_add(Kernel& k, std::int64_t pages)
+{
+    Host& host = k.host();
+    if (k.profile() == Profile::v5_10) {
+        host.udp_memory_allocated += pages;
+        return;
+    }
+    k.cpu().udp_fw_alloc += pages;
+    if (k.cpu().udp_fw_alloc >= SK_MEMORY_PCPU_RESERVE || k.cpu().udp_fw_alloc <= -SK_MEMORY_PCPU_RESERVE) {
+        host.udp_memory_allocated += k.cpu().udp_fw_alloc;
+        k.cpu().udp_fw_alloc = 0;
+    }
+}
+
+/// False: all UDP sockets together hold more than net.ipv4.udp_mem allows, and this one has its minimum.
+bool __sk_mem_raise_allocated(Kernel& k, const Socket& sk, std::int64_t pages)
+{
+    sk_memory_allocated_add(k, pages);
+    const Sysctls& sysctl = k.core_sysctl();
+    const std::int64_t allocated = k.host().udp_memory_allocated;
+    const std::int64_t limit = sysctl.udp_mem_max;
+    if (allocated <= limit / 2 || (allocated <= limit && static_cast<std::int64_t>(sk.sk_rmem_alloc) < sysctl.udp_rmem_min)) {
+        return true; // below the first limit (half of the last), or below its own minimum
+    }
+    sk_memory_allocated_add(k, -pages);
+    return false;
 }
 
 void set_rmem(Kernel& k, Socket& sk, std::uint32_t value)
@@ -124,19 +215,47 @@ void set_rmem(Kernel& k, Socket& sk, std::uint32_t value)
     sk.sk_rmem_alloc = value;
 }
 
+/// skb_condense(): paged bytes move into the head's free room, so that the datagram costs less.
+void condense(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::skb_condense, skb);
+    SkBuff& buff = k.skb(skb);
+    const auto linear_end = buff.data + (buff.len - buff.data_len);
+    if (buff.data_len == 0 || buff.data_len + linear_end > buff.head.size()) {
+        return;
+    }
+    k.field(skb, SkbField::data_len, buff.data_len, 0);
+    buff.data_len = 0;
+}
+
 } // namespace
 
+/// 0; -ENOMEM: the socket's buffer is full; -ENOBUFS: the memory of all UDP sockets is. Nothing was queued then.
 int __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     Call call(k, fn::__udp_enqueue_schedule_skb, skb);
     Socket& sk = k.socket(index);
     const PacketId packet = k.skb(skb).packet;
+    // Compare, then add: what lies there must be above the limit, not what would lie there. One datagram always fits. (6.12
+    // adds first and, where that is too much, looks whether something lies there: the same for all buffers below 1 GiB.)
     const std::uint32_t size = k.skb(skb).truesize;
-    // Compare, then add: what lies there must be above the limit, not what would lie there. One datagram always fits.
-    if (sk.sk_rmem_alloc > sk.sk_rcvbuf) {
+    const bool huge = k.profile() == Profile::v6_12 && sk.sk_rcvbuf > 0x3fffffff && sk.sk_rmem_alloc + size > sk.sk_rcvbuf;
+    if (sk.sk_rmem_alloc > sk.sk_rcvbuf || huge) {
         ++sk.sk_drops;
-        return -12; // ENOMEM
+        return -ENOMEM;
     }
+    if (sk.sk_rmem_alloc > sk.sk_rcvbuf / 2) {
+        condense(k, skb);
+    }
+    if (static_cast<std::int64_t>(size) >= sk.sk_forward_alloc) {
+        const std::int64_t pages = (std::int64_t{size} + page_size - 1) / page_size;
+        if (!__sk_mem_raise_allocated(k, sk, pages)) {
+            ++sk.sk_drops;
+            return -ENOBUFS;
+        }
+        sk.sk_forward_alloc += pages * page_size;
+    }
+    sk.sk_forward_alloc -= size;
     set_rmem(k, sk, sk.sk_rmem_alloc + size);
     {
         Call tail(k, fn::__skb_queue_tail, skb);
@@ -157,17 +276,28 @@ void __udp_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     if (k.socket(index).daddr != 0) {
         k.socket(index).incoming_cpu = static_cast<std::int32_t>(k.cpu().index);
     }
-    if (__udp_enqueue_schedule_skb(k, index, skb) != 0) {
-        k.count(k.skb_net(skb), Mib::Udp_RcvbufErrors, k.skb(skb).packet);
-        k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
-        kfree_skb_reason(k, skb, drop::SOCKET_RCVBUFF, fn::__udp_queue_rcv_skb);
+    const int error = __udp_enqueue_schedule_skb(k, index, skb);
+    if (error == 0) {
+        return;
     }
+    const bool full = error == -ENOMEM;
+    k.count(k.skb_net(skb), full ? Mib::Udp_RcvbufErrors : Mib::Udp_MemErrors, k.skb(skb).packet);
+    k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
+    kfree_skb_reason(k, skb, full ? drop::SOCKET_RCVBUFF : drop::PROTO_MEM, fn::__udp_queue_rcv_skb);
 }
 
 void udp_queue_rcv_one_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     Call call(k, fn::udp_queue_rcv_one_skb, skb);
+    const bool has_filter = !k.socket(index).filter.empty();
+    if (has_filter && !checksum_complete(k, skb)) { // a filter must not see a broken datagram
+        ++k.socket(index).sk_drops;
+        csum_error(k, skb, fn::udp_queue_rcv_one_skb);
+        return;
+    }
     if (!sk_filter_trim_cap(k, index, skb, udp_header)) {
+        k.count(k.skb_net(skb), Mib::Udp_InErrors, k.skb(skb).packet);
+        ++k.socket(index).sk_drops;
         kfree_skb_reason(k, skb, drop::SOCKET_FILTER, fn::udp_queue_rcv_one_skb);
         return;
     }
@@ -180,6 +310,42 @@ void udp_unicast_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     Call call(k, fn::udp_unicast_rcv_skb, skb);
     Call queue(k, fn::udp_queue_rcv_skb, skb);
     udp_queue_rcv_one_skb(k, index, skb);
+}
+
+/// __udp_is_mcast_sock(): every socket of the port that this multicast or broadcast is for.
+bool is_mcast_sock(const Socket& sk, NetIndex net, const Tuple& tuple)
+{
+    return sk.in_use && sk.kind == SocketKind::udp && sk.net == net && sk.num == tuple.dport && (sk.daddr == 0 || sk.daddr == tuple.saddr) &&
+           (sk.dport == 0 || sk.dport == tuple.sport) && (sk.rcv_saddr == 0 || sk.rcv_saddr == tuple.daddr) &&
+           (sk.bound_device == nothing || sk.bound_device == tuple.device) && !sk.inet6;
+}
+
+/// Each listener gets its own clone; the first one (the newest) gets the datagram itself, last.
+void __udp4_lib_mcast_deliver(Kernel& k, SkbIndex skb, const Tuple& tuple)
+{
+    Call call(k, fn::__udp4_lib_mcast_deliver, skb);
+    const NetIndex net = k.skb_net(skb);
+    SocketIndex first = nothing;
+    for (std::size_t row = k.w.sockets.size(); row-- > 0;) {
+        if (!is_mcast_sock(k.w.sockets[row], net, tuple)) {
+            continue;
+        }
+        if (first == nothing) {
+            first = static_cast<SocketIndex>(row);
+            continue;
+        }
+        const SkbIndex clone = skb_clone(k, skb, fn::__udp4_lib_mcast_deliver);
+        Call queue(k, fn::udp_queue_rcv_skb, clone);
+        udp_queue_rcv_one_skb(k, static_cast<SocketIndex>(row), clone);
+    }
+    if (first != nothing) {
+        Call queue(k, fn::udp_queue_rcv_skb, skb);
+        udp_queue_rcv_one_skb(k, first, skb);
+        return;
+    }
+    const PacketId packet = k.skb(skb).packet;
+    kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::__udp4_lib_mcast_deliver);
+    k.count(net, Mib::Udp_IgnoredMulti, packet);
 }
 
 void __udp4_lib_rcv(Kernel& k, SkbIndex skb)
@@ -214,6 +380,10 @@ void __udp4_lib_rcv(Kernel& k, SkbIndex skb)
         k.skb(skb).checksum_verified = true;
     }
     SocketIndex sk = k.skb(skb).demuxed;
+    if (sk == nothing && (k.skb(skb).dst.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) != 0) {
+        __udp4_lib_mcast_deliver(k, skb, tuple);
+        return;
+    }
     if (sk == nothing) {
         sk = __udp4_lib_lookup_skb(k, skb, tuple);
     } else if (!k.socket(sk).rx_route.valid) {
@@ -318,6 +488,12 @@ void udp_rmem_release(Kernel& k, Socket& sk, std::uint32_t size)
     if (sk.forward_deficit < sk.sk_rcvbuf / 4 && !sk.reader_queue.empty()) {
         return;
     }
+    sk.sk_forward_alloc += sk.forward_deficit;
+    const std::int64_t pages = std::max<std::int64_t>(sk.sk_forward_alloc - 1, 0) / page_size; // a byte stays: partial
+    if (pages != 0) {
+        sk.sk_forward_alloc -= pages * page_size;
+        sk_memory_allocated_add(k, -pages);
+    }
     set_rmem(k, sk, sk.sk_rmem_alloc - std::min(sk.sk_rmem_alloc, sk.forward_deficit));
     sk.forward_deficit = 0;
     sk.reader_queue.insert(sk.reader_queue.end(), sk.receive_queue.begin(), sk.receive_queue.end());
@@ -381,7 +557,7 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
     Task& task = k.task(index);
     Socket& sk = k.socket(task.socket);
     if (task.calls.empty()) {
-        for (const FunctionId function : {fn::__sys_recvfrom, fn::sock_recvmsg, fn::sock_recvmsg_nosec,
+        for (const FunctionId function : {fn::__x64_sys_recvfrom, fn::__sys_recvfrom, fn::sock_recvmsg, fn::sock_recvmsg_nosec,
                                           sk.inet6 ? fn::inet6_recvmsg : fn::inet_recvmsg, sk.inet6 ? fn::udpv6_recvmsg : fn::udp_recvmsg,
                                           fn::__skb_recv_udp}) {
             task.calls.push_back(k.open(function, PacketId::none));
@@ -389,6 +565,14 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
     } else { // woken inside __skb_wait_for_more_packets
         k.close(task.calls.back());
         task.calls.pop_back();
+    }
+    const std::uint64_t first_call = task.calls[0].sequence;
+    if (sk.sk_err != 0) { // sock_error(): told once
+        sk.sk_err = 0;
+        ++task.failed;
+        sk.waiting_task = nothing;
+        k.close_all(task.calls);
+        return false;
     }
     const SkbIndex skb = try_receive(k, sk);
     if (skb == nothing) {
@@ -405,6 +589,7 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
     task.calls.pop_back();
     sk.waiting_task = nothing;
     const PacketId packet = k.skb(skb).packet;
+    k.attribute_since(first_call, packet); // all of this call was for that datagram
     const bool good = copy_to_user(k, skb);
     if (good) {
         // __UDPX_MIB(): by the packet's family, not the socket's, which may take both.
@@ -413,7 +598,10 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
         Call consume(k, fn::skb_consume_udp, packet);
         __consume_stateless_skb(k, skb, fn::skb_consume_udp);
     } else {
-        csum_error(k, skb, sk.inet6 ? fn::udpv6_recvmsg : fn::udp_recvmsg);
+        csum_error(k, skb, sk.inet6 ? fn::udpv6_recvmsg : fn::udp_recvmsg, drop::NOT_SPECIFIED);
+        k.close_all(task.calls);
+        // "starting over for a new packet": a call that may block goes on waiting; another finds the next, or EAGAIN.
+        return __sys_recvfrom(k, index, may_block);
     }
     k.close_all(task.calls);
     return good;
@@ -433,7 +621,8 @@ void udp4_hwcsum(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
                                                                    proto::ipproto_udp)));
 }
 
-int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t destination, std::uint16_t sport, std::uint16_t dport)
+/// `told`: the socket hears of full queues, too.
+int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t destination, std::uint16_t sport, std::uint16_t dport, bool told)
 {
     const PacketId packet = k.skb(skb).packet;
     Call call(k, fn::udp_send_skb, packet);
@@ -460,14 +649,15 @@ int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
         std::copy_n(all.begin() + 6, 2, segment.begin() + 6);
     }
     const int error = ip_send_skb(k, net, skb);
-    constexpr int ENOBUFS_ = -105;
     if (error == 0) {
         k.count(net, Mib::Udp_OutDatagrams, packet);
-    } else if (error > 0 || error == ENOBUFS_) {
-        k.count(net, Mib::Udp_SndbufErrors, packet); // a full queue: the sender hears of it only with IP_RECVERR
         return 0;
     }
-    return error; // netfilter's EPERM, for one
+    if (error == -ENOBUFS) { // a device had no room: told only to who asked (IP_RECVERR)
+        k.count(net, Mib::Udp_SndbufErrors, packet);
+        return told ? error : 0;
+    }
+    return error;
 }
 
 } // namespace
@@ -518,14 +708,17 @@ int udp_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
     fl4.saddr = source;
     IpcmCookie ipc;
     ipc.address = destination;
-    int error = 0;
+    int error = std::exchange(sk.sk_err, 0); // sock_error(), as sock_alloc_send_pskb() asks: an ICMP error of an earlier datagram
+    if (error != 0) {
+        return -error;
+    }
     const SkbIndex skb = ip_make_skb(k, index, fl4, ip_generic_getfrag(payload), static_cast<std::uint32_t>(payload.size()) + udp_header,
                                      udp_header, ipc, route, 0, call_sequence, error);
     if (skb == nothing) {
         return error;
     }
-    error = udp_send_skb(k, skb, source, destination, sk.num, dport);
-    return error < 0 ? error : static_cast<int>(payload.size());
+    error = udp_send_skb(k, skb, source, destination, sk.num, dport, sk.recverr);
+    return error != 0 ? error : static_cast<int>(payload.size());
 }
 
 // ---- ports ----------------------------------------------------------------------------------------------------------------
@@ -548,8 +741,8 @@ bool port_in_use(Kernel& k, SocketIndex asking, std::uint16_t port)
 {
     const Socket& mine = k.socket(asking);
     return std::ranges::any_of(k.w.sockets, [&](const Socket& sk) {
-        return sk.in_use && &sk != &mine && sk.kind == mine.kind && sk.net == mine.net && sk.num == port &&
-               local_addresses_overlap(sk, mine);
+        return sk.in_use && &sk != &mine && !(sk.reuseport && mine.reuseport) && !(sk.reuseaddr && mine.reuseaddr) && sk.kind == mine.kind &&
+               sk.net == mine.net && sk.num == port && local_addresses_overlap(sk, mine);
     });
 }
 

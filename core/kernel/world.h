@@ -300,6 +300,8 @@ struct Socket {
     std::uint32_t sk_rcvbuf = 212992, sk_sndbuf = 212992;
     std::uint32_t sk_rmem_alloc = 0, sk_wmem_alloc = 0; ///< bytes of truesize
     std::uint32_t forward_deficit = 0;                  ///< struct udp_sock: read, not yet given back
+    std::int64_t sk_forward_alloc = 0;                  ///< bytes taken from net.ipv4.udp_mem, not yet used
+    bool reuseport = false, reuseaddr = false;          ///< SO_REUSEPORT, SO_REUSEADDR
     std::int32_t incoming_cpu = -1;
     Fifo<SkbIndex> receive_queue, reader_queue;
     std::uint32_t sk_drops = 0;
@@ -473,6 +475,7 @@ struct Cpu {
     Fifo<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
     Lane lane;
     std::array<std::uint64_t, softnet_stat_count> softnet{};
+    std::int64_t udp_fw_alloc = 0; ///< pages of UDP memory that this CPU has taken or given back, not yet in the sum
 };
 
 enum class Program : std::uint8_t { ksoftirqd, pktgen, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender, tcp_client, tcp_server };
@@ -524,6 +527,8 @@ struct Task {
     bool inet6 = false, ipv6only = false;
     std::uint16_t destination_port = 0;
     bool connect = false;
+    bool reuseport = false, reuseaddr = false, so_broadcast = false; ///< socket options
+    std::uint32_t wanted_sndbuf = 0;                                 ///< SO_SNDBUF as getsockopt() reports it; 0: as it is
     std::uint32_t size = 64;  ///< payload bytes
     std::uint64_t to_send = 0;
     std::uint64_t sent = 0, failed = 0;
@@ -639,6 +644,8 @@ struct Sysctls : TcpSysctls, ConntrackSysctls {
     std::int64_t unres_qlen_bytes = 212992;
     std::int64_t ip_early_demux = 1;
     std::int64_t ip_forward = 0;
+    std::int64_t udp_mem_max = 46'875; ///< pages; the last of net.ipv4.udp_mem's three, on a machine of 1 GiB
+    std::int64_t udp_rmem_min = 4096;
     std::int64_t udp_early_demux = 1, tcp_early_demux = 1;
     std::int64_t icmp_ratelimit = 1000;  ///< ms of tokens that one error costs its destination
     std::int64_t icmp_ratemask = 0x1818; ///< types that are limited: 3, 4, 11, 12
@@ -676,6 +683,7 @@ struct Host {
     HostId id{};
     NetIndex init_net = 0;
     std::uint32_t first_cpu = 0, cpus = 1;
+    std::int64_t udp_memory_allocated = 0; ///< pages, of all UDP sockets
     std::vector<std::int32_t> ptype_all; ///< taps of all devices: rows of World::packet_socks, the newest first
     bool rps_needed = false; ///< some receive queue has an RPS map
     std::array<CounterId, softnet_stat_count> softnet_ids{};

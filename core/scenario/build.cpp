@@ -486,6 +486,11 @@ private:
         task.ipv6only = from.ipv6only;
         task.bind_port = from.port;
         task.use_poll = from.poll;
+        task.reuseport = from.reuseport;
+        task.reuseaddr = from.reuseaddr;
+        task.connect = from.peer_port != 0;
+        task.destination = from.peer;
+        task.destination_port = from.peer_port;
         task.work_per_datagram = from.work;
         if (!from.filter.empty()) {
             task.wanted_filter = *compile_filter(from.filter, from.filter_keep, FilterBase::network_header);
@@ -589,6 +594,8 @@ private:
         task.destination_port = from.port;
         task.bind_port = from.from_port;
         task.connect = from.connect;
+        task.so_broadcast = from.broadcast;
+        task.wanted_sndbuf = from.sndbuf;
         task.ttl = from.ttl == 0 ? std::int16_t{-1} : std::int16_t{from.ttl};
         task.size = from.size;
         task.to_send = from.count;

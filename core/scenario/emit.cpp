@@ -132,6 +132,11 @@ void emit(YAML::Emitter& out, const ScenarioReceiver& receiver)
     }
     put_unless(out, "ipv6only", receiver.ipv6only, usual.ipv6only);
     put_unless(out, "rcvbuf", receiver.rcvbuf, usual.rcvbuf);
+    put_unless(out, "reuseport", receiver.reuseport, usual.reuseport);
+    put_unless(out, "reuseaddr", receiver.reuseaddr, usual.reuseaddr);
+    if (receiver.peer_port != 0) {
+        put(out, "connect", fmt::format("{}:{}", IpAddress::v4(receiver.peer).text(), receiver.peer_port));
+    }
     put_unless(out, "cpu", receiver.cpu, usual.cpu);
     if (!receiver.poll) {
         put(out, "wait", "recvfrom");
@@ -289,6 +294,8 @@ void emit(YAML::Emitter& out, const ScenarioSender& sender)
     emit_times(out, sender.times);
     put_unless(out, "ttl", std::uint32_t{sender.ttl}, std::uint32_t{0});
     put_unless(out, "connect", sender.connect, usual.connect);
+    put_unless(out, "broadcast", sender.broadcast, usual.broadcast);
+    put_unless(out, "sndbuf", sender.sndbuf, usual.sndbuf);
     put_unless(out, "cpu", sender.cpu, usual.cpu);
     out << YAML::EndMap;
 }

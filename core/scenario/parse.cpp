@@ -165,6 +165,9 @@ ScenarioReceiver read_receiver(const YAML::Node& node, const ScenarioHost& host)
              })
         .key("ipv6only", [&](const YAML::Node& n) { receiver.ipv6only = boolean(n, "ipv6only"); })
         .key("rcvbuf", [&](const YAML::Node& n) { receiver.rcvbuf = static_cast<std::uint32_t>(integer(n, "rcvbuf", 2304, std::numeric_limits<std::int32_t>::max())); })
+        .key("reuseport", [&](const YAML::Node& n) { receiver.reuseport = boolean(n, "reuseport"); })
+        .key("reuseaddr", [&](const YAML::Node& n) { receiver.reuseaddr = boolean(n, "reuseaddr"); })
+        .key("connect", [&](const YAML::Node& n) { std::tie(receiver.peer, receiver.peer_port) = endpoint(n, "connect"); })
         .key("cpu", [&](const YAML::Node& n) { receiver.cpu = cpu_of(n, host); })
         .key("wait",
              [&](const YAML::Node& n) {
@@ -190,6 +193,8 @@ ScenarioSender read_sender(const YAML::Node& node, const ScenarioHost& host)
         .required("to", [&](const YAML::Node& n) { take_endpoint(n, "to", sender); })
         .key("from_port", [&](const YAML::Node& n) { sender.from_port = static_cast<std::uint16_t>(integer(n, "from_port", 1, 65535)); })
         .key("connect", [&](const YAML::Node& n) { sender.connect = boolean(n, "connect"); })
+        .key("broadcast", [&](const YAML::Node& n) { sender.broadcast = boolean(n, "broadcast"); })
+        .key("sndbuf", [&](const YAML::Node& n) { sender.sndbuf = static_cast<std::uint32_t>(integer(n, "sndbuf", 4608, std::numeric_limits<std::int32_t>::max())); })
         .key("count", [&](const YAML::Node& n) { sender.count = static_cast<std::uint64_t>(integer(n, "count", 0, most_datagrams)); })
         .key("size", [&](const YAML::Node& n) { sender.size = static_cast<std::uint32_t>(integer(n, "size", 0, largest_payload)); })
         .key("gap", [&](const YAML::Node& n) { sender.gap = duration(n, "gap"); })
@@ -339,7 +344,8 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                  each(n, "receivers", [&](const YAML::Node& r) {
                      const ScenarioReceiver receiver = read_receiver(r, host);
                      for (const ScenarioReceiver& other : host.receivers) {
-                         if (other.port == receiver.port && overlap(other, receiver)) {
+                         const bool shared = (other.reuseport && receiver.reuseport) || (other.reuseaddr && receiver.reuseaddr);
+                         if (!shared && other.port == receiver.port && overlap(other, receiver)) {
                              complain(r, fmt::format("port {} is taken by '{}' already", receiver.port, other.name), "one socket per address and port");
                          }
                      }

@@ -101,6 +101,9 @@ struct ScenarioReceiver {
     std::string filter;          ///< SO_ATTACH_FILTER, in tcpdump's language; empty: none
     std::uint32_t filter_keep = 262144; ///< bytes from the UDP header on that a match keeps
     Duration start;              ///< the socket is open from the beginning, but nobody reads before this
+    bool reuseport = false, reuseaddr = false; ///< SO_REUSEPORT, SO_REUSEADDR
+    std::uint32_t peer = 0;      ///< connect(): only datagrams from there come; 0: not connected
+    std::uint16_t peer_port = 0;
     bool operator==(const ScenarioReceiver&) const = default;
 };
 
@@ -111,6 +114,8 @@ struct ScenarioSender {
     std::uint16_t port = 0;      ///< destination
     std::uint16_t from_port = 0; ///< 0: not bound, the kernel picks one at the first send
     bool connect = false;
+    bool broadcast = false;      ///< SO_BROADCAST: without it a broadcast address is EACCES
+    std::uint32_t sndbuf = 0;    ///< bytes as getsockopt() reports them, 4608 …; 0: net.core.wmem_default
     std::uint64_t count = 1;
     std::uint32_t size = 64; ///< payload bytes
     Duration gap{10'000};
