@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
 namespace skbscope::kernel {
@@ -444,6 +445,10 @@ Handled icmp_echo(Kernel& k, SkbIndex skb)
     Call call(k, fn::icmp_echo, skb);
     if (k.net(k.skb_net(skb)).sysctl.icmp_echo_ignore_all != 0) {
         return handled;
+    }
+    std::optional<Call> answering; // 5.10's compiler made the answering part a function of its own: icmp_echo.part.0
+    if (k.profile() == Profile::v5_10) {
+        answering.emplace(k, fn::icmp_echo, skb);
     }
     const auto icmp = icmp_hdr(k, skb);
     if (icmp[0] == ICMP_EXT_ECHO) {
