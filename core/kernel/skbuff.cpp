@@ -597,8 +597,9 @@ void keep_frame(Kernel& k, SkbIndex index)
     PacketRecord& record = k.trace.mutable_packet(skb.packet);
     record.length = skb.len;
     k.trace.set_frame(skb.packet, frame);
-    if (const auto flow = flow_of_frame(frame)) {
-        k.trace.mutable_packet(skb.packet).flow = flow;
+    // A tracked packet keeps the flow of its birth, whatever NAT has made of the frame.
+    if (const auto flow = flow_of_frame(frame); flow && (!record.flow || skb.ct.conn < 0)) {
+        record.flow = flow;
     }
 }
 

@@ -298,9 +298,9 @@ void nf_nat_manip_pkt(Kernel& k, SkbIndex skb, const NfConn& conn, bool source, 
     rewrite.address(source, source ? target.src : target.dst);
 }
 
+/// A call of its own in the source; compilers draw it into nf_nat_inet_fn(), which stands in the same file.
 void nf_nat_packet(Kernel& k, SkbIndex skb, bool source)
 {
-    Call call(k, fn::nf_nat_packet, skb);
     const NfConn& conn = *nf_ct_get(k, skb);
     const std::size_t dir = ct_dir(k.skb(skb).ct.info);
     const bool original_source = dir == 1 ? !source : source; // in the reply direction it is the other way round
