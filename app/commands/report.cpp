@@ -6,6 +6,8 @@
 #include "app/output.h"
 #include "app/selection.h"
 
+#include <fmt/format.h>
+
 namespace skbscope::app {
 namespace {
 
@@ -13,7 +15,39 @@ struct Options {
     std::string file;
     SelectionOptions selection;
     std::string format = "text";
+    std::string file_of_host;
+    std::string host;
 };
+
+const std::vector<std::string> known_files{"snmp", "netstat", "snmp6", "softnet_stat", "udp",
+                                           "dev",  "interrupts", "tc",   "ip-link",      "ethtool"};
+
+/// The file as each host and namespace has it; a line says whose, where there are several.
+Result<int> print_files(const Trace& trace, const Options& options)
+{
+    std::vector<const HostFile*> files;
+    for (const HostFile& file : trace.files) {
+        const std::string& owner = file.space.empty() ? trace.hosts()[to_index(file.host)].name : file.space;
+        if (file.name == options.file_of_host && (options.host.empty() || owner == options.host)) {
+            files.push_back(&file);
+        }
+    }
+    if (files.empty()) {
+        return trace.files.empty() ? fail(ErrorKind::unsupported, options.file, "holds no files of /proc",
+                                          "runs of the model do: skbscope run SCENARIO -w OUT")
+                                   : fail(ErrorKind::invalid, options.host, "there is no such host or namespace");
+    }
+    std::string text;
+    for (const HostFile* file : files) {
+        if (files.size() > 1) {
+            text += fmt::format("{}# {}\n", text.empty() ? "" : "\n",
+                                file->space.empty() ? trace.hosts()[to_index(file->host)].name : file->space);
+        }
+        text += file->text;
+    }
+    fmt::print("{}", text);
+    return 0;
+}
 
 Result<int> run(const Options& options)
 {
@@ -22,6 +56,9 @@ Result<int> run(const Options& options)
         return tl::unexpected(source.error());
     }
     const auto& trace = (*source)->trace();
+    if (!options.file_of_host.empty()) {
+        return print_files(trace, options);
+    }
     const auto selection = select(trace, options.selection);
     if (!selection) {
         return tl::unexpected(selection.error());
@@ -38,9 +75,17 @@ void add_report_command(CLI::App& program, Invocation& chosen)
     auto [command, options] = add_command<Options>(
         program, chosen, "report", "Packets by verdict, drops, latency by stage, queue peaks, counters",
         "  skbscope report run.pcapng\n"
-        "  skbscope report trace.dat -f \"udp port 53 and drop\" --format json\n",
+        "  skbscope report trace.dat -f \"udp port 53 and drop\" --format json\n"
+        "  skbscope report run.pcapng --proc softnet_stat\n",
         run);
     command->add_option("FILE", options->file, file_help)->required();
+    command
+        ->add_option("--proc", options->file_of_host,
+                     "Instead, what /proc/net/snmp, netstat, snmp6, softnet_stat, udp, dev, /proc/interrupts, tc -s qdisc, ip -s link "
+                     "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel")
+        ->check(CLI::IsMember(known_files))
+        ->option_text("NAME");
+    command->add_option("--host", options->host, "With --proc: of this host or network namespace only")->option_text("NAME");
     add_selection_options(*command, options->selection);
     add_format_option(*command, options->format);
 }

@@ -4,7 +4,11 @@
 #include "app/command.h"
 #include "app/open.h"
 #include "app/output.h"
+#include "core/compare/what_if.h"
+#include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
+
+#include <fmt/format.h>
 
 namespace skbscope::app {
 namespace {
@@ -13,12 +17,83 @@ struct Options {
     std::string scenario;
     std::vector<std::string> settings;
     std::string until;
+    std::string at;
+    std::vector<std::string> branches;
     std::string output;
     std::string format = "text";
 };
 
+/// "run.pcapng" -> "run.branch-1.pcapng"
+std::string branch_file(const std::string& output, std::size_t number)
+{
+    const std::filesystem::path path(output);
+    return (path.parent_path() / fmt::format("{}.branch-{}{}", path.stem().string(), number, path.extension().string())).string();
+}
+
+Result<void> write(const Trace& trace, const std::string& path)
+{
+    auto written = write_recording(trace, path);
+    if (written) {
+        say_written(path, trace);
+    }
+    return written;
+}
+
+/// The run as it is, and one run more for each --branch, which parts from it at that time.
+Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Options& options)
+{
+    source.run_to_end(end);
+    if (!options.output.empty()) {
+        if (const auto written = write(source.trace(), options.output); !written) {
+            return tl::unexpected(written.error());
+        }
+    }
+    std::string json;
+    for (std::size_t number = 1; number <= options.branches.size(); ++number) {
+        const std::string& text = options.branches[number - 1];
+        const auto assignment = parse_assignment(text);
+        if (!assignment) {
+            return tl::unexpected(assignment.error());
+        }
+        const auto value = source.knob_value(assignment->key, assignment->value);
+        if (!value) {
+            return tl::unexpected(value.error());
+        }
+        source.choose_branch(0);
+        if (const auto branched = source.branch(assignment->key, *value, at); !branched) {
+            return tl::unexpected(branched.error());
+        }
+        source.run_to_end(end);
+        std::string file;
+        if (!options.output.empty()) {
+            file = branch_file(options.output, number);
+            if (const auto written = write(source.trace(), file); !written) {
+                return tl::unexpected(written.error());
+            }
+        }
+        const Trace& line = source.branch_trace(0);
+        const WhatIf difference = what_changed(line, source.trace());
+        if (options.format == "json") {
+            json += fmt::format(R"({}{{"branch":"{}","at_ns":{},"difference":{}}})", json.empty() ? "" : ",", text, at.ns,
+                                to_json(difference, line));
+        } else {
+            print_text(fmt::format("{} at {}{}\n{}", text, options.at, file.empty() ? "" : ": " + file, to_text(difference, line)));
+        }
+    }
+    if (options.format == "json") {
+        print_text("[" + json + "]");
+    }
+    return 0;
+}
+
 Result<int> run(const Options& options)
 {
+    if (options.at.empty() != options.branches.empty()) {
+        return fail(ErrorKind::usage, options.at.empty() ? "--branch" : "--at", "--at TIME and --branch KEY=VALUE go together");
+    }
+    if (options.branches.size() >= ModelSource::most_branches) {
+        return fail(ErrorKind::usage, "--branch", fmt::format("at most {} branches", ModelSource::most_branches - 1));
+    }
     auto scenario = load_scenario_file(options.scenario);
     if (!scenario) {
         return tl::unexpected(scenario.error());
@@ -37,6 +112,14 @@ Result<int> run(const Options& options)
         end = SimTime{} + *until;
     }
     ModelSource source(std::move(*scenario));
+    if (!options.at.empty()) {
+        const auto at = parse_duration(options.at);
+        if (!at) {
+            return tl::unexpected(at.error());
+        }
+        return run_branches(source, SimTime{} + *at, end, options);
+    }
+    source.keep_snapshots(false); // nobody looks back
     source.run_to_end(end);
     return hand_over(source.trace(), options.output, options.format);
 }
@@ -48,7 +131,8 @@ void add_run_command(CLI::App& program, Invocation& chosen)
     auto [command, options] = add_command<Options>(
         program, chosen, "run", "Run a scenario through the model of the kernel",
         "  skbscope run scenario.yaml\n"
-        "  skbscope run scenario.yaml --set count=64 --set net.core.netdev_max_backlog=10 -w run.pcapng\n",
+        "  skbscope run scenario.yaml --set count=64 --set net.core.netdev_max_backlog=10 -w run.pcapng\n"
+        "  skbscope run scenario.yaml --at 400us --branch net.core.netdev_max_backlog=10 -w run.pcapng\n",
         run);
     command->add_option("SCENARIO", options->scenario, "A scenario (YAML), or a lesson that has one")
         ->required();
@@ -60,6 +144,14 @@ void add_run_command(CLI::App& program, Invocation& chosen)
         ->expected(1);
     command->add_option("--until", options->until, "Stop at that time: 1500, 1.5us, 2ms, 1s")
         ->option_text("TIME");
+    command->add_option("--at", options->at, "The moment at which every --branch parts from the run")->option_text("TIME");
+    command
+        ->add_option("--branch", options->branches,
+                     "What if: the run again from --at on with that setting changed; prints which packets end differently. "
+                     "May be given more than once; with -w OUT.pcapng the branches go to OUT.branch-1.pcapng …")
+        ->option_text("KEY=VALUE")
+        ->take_all()
+        ->expected(1);
     add_output_option(*command, options->output);
     add_format_option(*command, options->format);
 }

@@ -32,8 +32,25 @@ void timer_interrupt(Kernel& k)
     }
 }
 
+/// /proc/interrupts: kstat_incr_irqs_this_cpu().
+void count_interrupt(Cpu& cpu, const PendingIrq& irq)
+{
+    if (irq.kind != PendingIrq::Kind::device) {
+        ++(irq.kind == PendingIrq::Kind::timer ? cpu.timer_interrupts : cpu.ipis);
+        return;
+    }
+    for (InterruptCount& known : cpu.interrupts) {
+        if (known.device == irq.index && known.vector == irq.vector) {
+            ++known.count;
+            return;
+        }
+    }
+    cpu.interrupts.push_back({irq.index, irq.vector, 1});
+}
+
 void run_handler(Kernel& k, const PendingIrq& irq)
 {
+    count_interrupt(k.cpu(), irq);
     switch (irq.kind) {
     case PendingIrq::Kind::device: device_interrupt(k, irq); break;
     case PendingIrq::Kind::timer: timer_interrupt(k); break;

@@ -440,6 +440,13 @@ struct ExpiredTimer {
     std::uint64_t generation = 0;
 };
 
+/// How often a CPU took the interrupt of a device's vector.
+struct InterruptCount {
+    DeviceIndex device = nothing;
+    std::uint32_t vector = 0;
+    std::uint64_t count = 0;
+};
+
 struct Cpu {
     SimTime now;
     std::uint32_t task_id = 0; ///< TaskId of the running task, as events bear it
@@ -476,6 +483,8 @@ struct Cpu {
     Lane lane;
     std::array<std::uint64_t, softnet_stat_count> softnet{};
     std::int64_t udp_fw_alloc = 0; ///< pages of UDP memory that this CPU has taken or given back, not yet in the sum
+    std::vector<InterruptCount> interrupts; ///< of devices, in order of their first
+    std::uint64_t timer_interrupts = 0, ipis = 0;
 };
 
 enum class Program : std::uint8_t { ksoftirqd, pktgen, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender, tcp_client, tcp_server };

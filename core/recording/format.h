@@ -23,7 +23,7 @@ inline constexpr std::uint32_t longest_frame = 262144;
 inline constexpr std::uint32_t block_type = 0x80534b42;
 inline constexpr std::uint32_t magic = 0x53424b53; ///< the bytes "SKBS", little-endian
 inline constexpr std::uint8_t major_version = 1;   ///< another major version cannot be read
-inline constexpr std::uint8_t minor_version = 0;   ///< a newer minor version adds kinds of blocks and fields behind rows
+inline constexpr std::uint8_t minor_version = 1;   ///< a newer minor version adds kinds of blocks and fields behind rows
 
 inline constexpr std::size_t header_length = 36;             ///< of our block, in front of its payload
 inline constexpr std::uint32_t longest_block = 16U << 20;    ///< whole, as it lies in the file
@@ -55,6 +55,7 @@ enum class Kind : std::uint16_t {
     events = 17,
     durations = 18, ///< of calls that were still open when their batch was written
     end = 19,       ///< last of all: totals
+    files = 20,     ///< what files of /proc and tools said at the end
 };
 
 // The numbers of these enumerations lie in files: they may grow at the end, and never change.

@@ -322,6 +322,7 @@ private:
         case Kind::events: return take_events(header, in);
         case Kind::durations: return take_durations(header, in);
         case Kind::end: return take_end(in);
+        case Kind::files: return take_files(header, in);
         }
         return nullptr; // a kind that a newer minor version added
     }
@@ -391,6 +392,25 @@ private:
             fault.count = row.take<std::uint64_t>();
             fault.advice = row.take_text();
             trace_.faults.push_back(std::move(fault));
+            return nullptr;
+        });
+    }
+
+    const char* take_files(const BlockHeader& header, WireReader& in)
+    {
+        if (header.first == 0) {
+            trace_.files.clear();
+        }
+        return rows(header, in, [&](WireReader& row) -> const char* {
+            HostFile file;
+            file.host = static_cast<HostId>(row.take<std::uint8_t>());
+            file.space = row.take_text();
+            file.name = row.take_text();
+            file.text = row.take_text();
+            if (to_index(file.host) >= trace_.hosts().size()) {
+                return "a file is of a host that is not there";
+            }
+            trace_.files.push_back(std::move(file));
             return nullptr;
         });
     }

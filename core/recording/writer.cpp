@@ -161,6 +161,7 @@ public:
         rewrite_packets(true);
         frames(never);
         faults();
+        files();
         final_info();
         Bytes payload;
         put(payload, static_cast<std::uint64_t>(trace_.size()));
@@ -277,6 +278,17 @@ private:
             put_text(out, fault.cause);
             put(out, fault.count);
             put_text(out, fault.advice);
+        });
+    }
+
+    void files()
+    {
+        emit_rows(Kind::files, 0, trace_.files.size(), [&](Bytes& out, std::size_t row) {
+            const HostFile& file = trace_.files[row];
+            put(out, static_cast<std::uint8_t>(file.host));
+            put_text(out, file.space);
+            put_text(out, file.name);
+            put_text(out, file.text);
         });
     }
 

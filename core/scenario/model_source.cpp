@@ -1,9 +1,11 @@
 #include "core/scenario/model_source.h"
 
 #include "core/kernel/functions.h"
+#include "core/kernel/procfs.h"
 #include "core/scenario/sysctls.h"
 
 #include <algorithm>
+#include <charconv>
 #include <fmt/format.h>
 #include <limits>
 
@@ -45,7 +47,10 @@ void ModelSource::build()
 
 void ModelSource::advance_to(SimTime t)
 {
-    constexpr Duration stride{100'000}; // how often to look whether it is time for a snapshot
+    constexpr Duration shortest{100'000}; // how often to look whether it is time for a snapshot …
+    constexpr Duration longest{10'000'000};
+    constexpr std::size_t few_events = 256; // … less often where little happens
+    Duration stride = shortest;
     while (line_.looked_at < t) {
         SimTime stop = t;
         if (keeps_snapshots_ && trace_.recording()) {
@@ -53,8 +58,10 @@ void ModelSource::advance_to(SimTime t)
             const SimTime next = Kernel(world_, trace_).next_time();
             stop = std::min(t, next == never ? never : std::max(line_.looked_at, next) + stride);
         }
+        const std::size_t events = trace_.size();
         Kernel(world_, trace_).run_until(stop);
         line_.looked_at = stop;
+        stride = trace_.size() < events + few_events ? std::min(stride * 2, longest) : shortest;
         const std::size_t before = line_.snapshots.empty() ? 0 : line_.snapshots.back()->mark.events;
         if (keeps_snapshots_ && trace_.recording() && trace_.size() >= before + line_.snapshot_events) {
             take_snapshot();
@@ -106,6 +113,7 @@ void ModelSource::run_to_end(SimTime t)
         Kernel(world_, trace_).run_until(std::min(last, t));
         line_.looked_at = std::max(line_.looked_at, std::min(last, t));
     }
+    trace_.files = host_files(world_);
 }
 
 void ModelSource::start_over()
@@ -215,6 +223,19 @@ Result<void> ModelSource::check(const std::string& key, std::int64_t value) cons
                     fmt::format("allowed: {} … {}", knob->minimum, maximum));
     }
     return {};
+}
+
+Result<std::int64_t> ModelSource::knob_value(const std::string& key, const std::string& text) const
+{
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) {
+        return fail(ErrorKind::invalid, key, fmt::format("'{}' is not a whole number", text));
+    }
+    if (auto checked = check(key, value); !checked) {
+        return tl::unexpected(checked.error());
+    }
+    return value;
 }
 
 Result<void> ModelSource::set_knob(const std::string& key, std::int64_t value, SimTime at)

@@ -44,6 +44,8 @@ public:
     /// Off (before the first step): only counts and sums, keeps no events. See Trace::set_recording().
     void set_recording(bool on) { trace_.set_recording(on); }
 
+    /// The number that "KEY=VALUE" on a command line means for this knob.
+    [[nodiscard]] Result<std::int64_t> knob_value(const std::string& key, const std::string& text) const;
     /// Takes the world and the trace back to `at`, or forward: as if it had been run only so far. What a person did
     /// after it is forgotten.
     void rewind_to(SimTime at);

@@ -40,6 +40,7 @@ Trace& Trace::operator=(Trace&& other) noexcept
 {
     std::swap(info, other.info);
     std::swap(faults, other.faults);
+    std::swap(files, other.files);
     std::swap(chunks_, other.chunks_);
     std::swap(chunks_in_use_, other.chunks_in_use_);
     std::swap(recording_, other.recording_);
@@ -122,6 +123,10 @@ void Trace::clear()
     bytes_.clear();
     own_functions_.clear();
     own_function_ids_.clear();
+    files.clear();
+    marked_ = {};
+    old_events_.clear();
+    old_packets_.clear();
 }
 
 TraceMark Trace::mark()
@@ -142,6 +147,7 @@ void Trace::rewind(const TraceMark& mark)
     for (std::size_t row = old_packets_.size(); row-- > mark.old_packets;) {
         packets_[to_index(old_packets_[row].id)] = old_packets_[row];
     }
+    files.clear();
     old_events_.resize(mark.old_events);
     old_packets_.resize(mark.old_packets);
     chunks_in_use_ = (mark.events + chunk_events - 1) / chunk_events;
@@ -175,6 +181,7 @@ Trace Trace::copy() const
     Trace to;
     to.info = info;
     to.faults = faults;
+    to.files = files;
     for (std::size_t chunk = 0; chunk < chunks_in_use_; ++chunk) {
         to.grow();
         const std::size_t used = std::min(chunk_events, size() - chunk * chunk_events);

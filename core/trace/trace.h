@@ -122,6 +122,14 @@ struct Fault {
     std::string advice; ///< one line; may be empty
 };
 
+/// What a file of /proc or a tool of a host said when the trace ended.
+struct HostFile {
+    HostId host{};
+    std::string space; ///< network namespace; empty: the host's initial one
+    std::string name;  ///< "snmp", "softnet_stat", "tc"
+    std::string text;
+};
+
 /// What is true of the whole trace.
 struct TraceInfo {
     std::string source;         ///< "model: lessons/01…/scenario.yaml", "trace-cmd: trace.dat"
@@ -157,6 +165,7 @@ public:
 
     TraceInfo info;
     std::vector<Fault> faults;
+    std::vector<HostFile> files; ///< may be empty
 
     /// Off: the driver runs on and counts, but what happens is not kept, and rows of packets are used again (a packet's
     /// id then means something only while it lives). For runs of which only the sums are wanted.
@@ -200,7 +209,7 @@ public:
     /// back. Costs nothing that grows with the trace.
     [[nodiscard]] TraceMark mark();
     /// The trace as it was at that mark of its own, to the byte. Marks made after it are no longer good. `info` and
-    /// `faults` stay.
+    /// `faults` stay, `files` go.
     void rewind(const TraceMark& mark);
     /// A copy of everything, marks included. Costs what a copy of the memory costs.
     [[nodiscard]] Trace copy() const;
