@@ -17,9 +17,17 @@ Fate fate_of(const PacketRecord& packet)
     return {packet.verdict, packet.verdict == Verdict::dropped ? packet.reason : DropReasonId::none};
 }
 
-std::uint64_t drops_of(const Trace& trace)
+/// Its outcome is known by then.
+bool settled(const PacketRecord& packet, SimTime until)
 {
-    return static_cast<std::uint64_t>(std::ranges::count(trace.packets(), Verdict::dropped, &PacketRecord::verdict));
+    return until == never || (packet.death <= until && packet.verdict != Verdict::in_flight);
+}
+
+std::uint64_t drops_of(const Trace& trace, SimTime until)
+{
+    return static_cast<std::uint64_t>(std::ranges::count_if(trace.packets(), [&](const PacketRecord& packet) {
+        return packet.verdict == Verdict::dropped && settled(packet, until);
+    }));
 }
 
 std::string packets(std::uint64_t count) { return fmt::format("{} packet{}", count, count == 1 ? "" : "s"); }
@@ -35,23 +43,23 @@ std::string Fate::text() const
     return text;
 }
 
-WhatIf what_changed(const Trace& line, const Trace& branch)
+WhatIf what_changed(const Trace& line, const Trace& branch, SimTime until)
 {
     WhatIf result;
-    result.drops_before = drops_of(line);
-    result.drops_after = drops_of(branch);
+    result.drops_before = drops_of(line, until);
+    result.drops_after = drops_of(branch, until);
     for (const PacketPair& pair : align_packets(line, branch)) {
         if (pair.b == PacketId::none) {
-            ++result.only_before;
+            result.only_before += settled(line.packet(pair.a), until) ? 1 : 0;
             continue;
         }
         if (pair.a == PacketId::none) {
-            ++result.only_after;
+            result.only_after += settled(branch.packet(pair.b), until) ? 1 : 0;
             continue;
         }
         const Fate before = fate_of(line.packet(pair.a));
         const Fate after = fate_of(branch.packet(pair.b));
-        if (before != after) {
+        if (before != after && settled(line.packet(pair.a), until) && settled(branch.packet(pair.b), until)) {
             result.changed.push_back({pair, before, after});
             ++result.kinds[{before, after}];
         }

@@ -31,7 +31,8 @@ struct WhatIf {
     [[nodiscard]] std::string sentence() const;
 };
 
-[[nodiscard]] WhatIf what_changed(const Trace& line, const Trace& branch);
+/// `until`: for runs that are not over, how far both have come; packets that were born or ended later do not count.
+[[nodiscard]] WhatIf what_changed(const Trace& line, const Trace& branch, SimTime until = never);
 
 /// The sentence, and the packets whose fate changed, one line each.
 [[nodiscard]] std::string to_text(const WhatIf& difference, const Trace& line);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <fmt/format.h>
 
 namespace skbscope::kernel {
@@ -12,9 +13,118 @@ namespace {
 
 std::uint64_t stat(const NetDevice& device, DevStat which) { return device.stats[static_cast<std::size_t>(which)]; }
 
-std::string kind_of(const NetDevice& device)
+std::string_view name_of(QdiscKind kind)
 {
-    return device.qdisc.noqueue ? "noqueue" : "pfifo_fast";
+    constexpr std::string_view names[qdisc_kind_count] = {"noqueue", "pfifo_fast", "pfifo", "bfifo", "tbf", "fq_codel", "mq"};
+    return names[static_cast<std::size_t>(kind)];
+}
+
+/// A device without one has the kernel's noqueue.
+const Qdisc& root_of(const World& world, const NetDevice& device)
+{
+    static const Qdisc none;
+    return device.qdisc == nothing ? none : world.qdiscs[static_cast<std::size_t>(device.qdisc)];
+}
+
+/// tc/tc_util.c: print_size()
+std::string size_text(double bytes)
+{
+    constexpr double kib = 1024;
+    constexpr double mib = kib * kib;
+    if (bytes >= mib && std::fabs(mib * std::rint(bytes / mib) - bytes) < kib) {
+        return fmt::format("{:g}Mb", std::rint(bytes / mib));
+    }
+    if (bytes >= kib && std::fabs(kib * std::rint(bytes / kib) - bytes) < 16) {
+        return fmt::format("{:g}Kb", std::rint(bytes / kib));
+    }
+    return fmt::format("{}b", static_cast<std::uint64_t>(bytes));
+}
+
+/// tc/tc_util.c: print_rate()
+std::string rate_text(std::uint64_t bytes_per_second)
+{
+    double rate = static_cast<double>(bytes_per_second) * 8;
+    const char* units[] = {"", "K", "M", "G", "T"};
+    std::size_t unit = 0;
+    while (unit + 1 < std::size(units) && rate >= 1000 && (rate >= 1e6 || std::fmod(rate, 1000) == 0)) {
+        rate /= 1000;
+        ++unit;
+    }
+    return fmt::format("{:.0f}{}bit", rate, units[unit]);
+}
+
+/// tc/tc_util.c: print_time()
+std::string time_text(double us)
+{
+    return us >= 1e6 ? fmt::format("{:.3g}s", us / 1e6) : us >= 1e3 ? fmt::format("{:.3g}ms", us / 1e3) : fmt::format("{:.0f}us", us);
+}
+
+std::string options_of(const Qdisc& qdisc)
+{
+    switch (qdisc.kind) {
+    case QdiscKind::noqueue:
+    case QdiscKind::mq: return "";
+    case QdiscKind::pfifo_fast: return "bands 3 priomap 1 2 2 2 1 2 0 0 1 1 1 1 1 1 1 1";
+    case QdiscKind::pfifo: return fmt::format("limit {}p", qdisc.limit);
+    case QdiscKind::bfifo: return fmt::format("limit {}", size_text(qdisc.limit));
+    case QdiscKind::tbf: {
+        const double rate = static_cast<double>(std::max<std::uint64_t>(1, qdisc.tbf.rate.rate_bytes_ps));
+        return fmt::format("rate {} burst {} lat {} ", rate_text(qdisc.tbf.rate.rate_bytes_ps), size_text(qdisc.tbf.burst),
+                           time_text(std::max(0.0, (static_cast<double>(qdisc.limit) - qdisc.tbf.burst) / rate * 1e6)));
+    }
+    case QdiscKind::fq_codel: {
+        const auto us = [](CodelTime time) { return static_cast<double>((static_cast<std::uint64_t>(time) << CODEL_SHIFT) / 1000); };
+        const FqCodel& q = qdisc.fq_codel;
+        return fmt::format("limit {}p flows {} quantum {} target {} interval {} memory_limit {} {}drop_batch {} ", qdisc.limit,
+                           q.flows_count, q.quantum, time_text(us(q.params.target)), time_text(us(q.params.interval)),
+                           size_text(q.memory_limit), q.params.ecn ? "ecn " : "", q.drop_batch);
+    }
+    }
+    return "";
+}
+
+struct QdiscSums {
+    std::uint64_t bytes = 0, packets = 0, drops = 0, overlimits = 0, requeues = 0, backlog = 0, qlen = 0;
+};
+
+QdiscSums sums_of(const World& world, const Qdisc& qdisc)
+{
+    if (qdisc.kind != QdiscKind::mq) {
+        return {qdisc.bytes, qdisc.packets, qdisc.drops, qdisc.overlimits, qdisc.requeues, qdisc.backlog, qdisc.qlen};
+    }
+    QdiscSums sums; // mq_dump() adds its children's
+    for (const QdiscIndex child : qdisc.children) {
+        const QdiscSums of = sums_of(world, world.qdiscs[static_cast<std::size_t>(child)]);
+        sums.bytes += of.bytes;
+        sums.packets += of.packets;
+        sums.drops += of.drops;
+        sums.overlimits += of.overlimits;
+        sums.requeues += of.requeues;
+        sums.backlog += of.backlog;
+        sums.qlen += of.qlen;
+    }
+    return sums;
+}
+
+void add_qdisc(std::string& text, const World& world, const NetDevice& device, const Qdisc& qdisc, const std::string& place)
+{
+    const QdiscSums sums = sums_of(world, qdisc);
+    text += fmt::format("qdisc {} {:x}: dev {} {} {}\n", name_of(qdisc.kind), qdisc.handle >> 16, device.name, place, options_of(qdisc));
+    text += fmt::format(" Sent {} bytes {} pkt (dropped {}, overlimits {} requeues {}) \n", sums.bytes, sums.packets, sums.drops,
+                        sums.overlimits, sums.requeues);
+    text += fmt::format(" backlog {} {}p requeues {}\n", size_text(static_cast<double>(sums.backlog)), sums.qlen, sums.requeues);
+    if (qdisc.kind == QdiscKind::fq_codel) {
+        const FqCodel& q = qdisc.fq_codel;
+        text += fmt::format("  maxpacket {} drop_overlimit {} new_flow_count {} ecn_mark {}{}\n", q.stats.maxpacket, q.drop_overlimit,
+                            q.new_flow_count, q.stats.ecn_mark,
+                            q.drop_overmemory == 0 ? std::string() : fmt::format(" drop_overmemory {}", q.drop_overmemory));
+        text += fmt::format("  new_flows_len {} old_flows_len {}\n", q.new_flows.size(), q.old_flows.size());
+    }
+    for (std::size_t child = 0; child < qdisc.children.size(); ++child) {
+        const std::string parent = qdisc.handle == 0 ? "" : fmt::format("{:x}", qdisc.handle >> 16);
+        add_qdisc(text, world, device, world.qdiscs[static_cast<std::size_t>(qdisc.children[child])],
+                  fmt::format("parent {}:{:x}", parent, child + 1));
+    }
 }
 
 /// lib/utils.c: size_columns() and print_num() of ip/ipaddress.c: columns as wide as their widest number.
@@ -59,7 +169,7 @@ std::string ip_s_link(const World& world, NetIndex net)
         }
         const std::string flags = loopback ? "LOOPBACK" : "BROADCAST,MULTICAST";
         text += fmt::format("{}: {}: <{}{}{}> mtu {} qdisc {} state {} mode DEFAULT group default qlen 1000\n", ++index, name, flags,
-                            device.promiscuous ? ",PROMISC" : "", device.up ? ",UP,LOWER_UP" : "", device.mtu, kind_of(device),
+                            device.promiscuous ? ",PROMISC" : "", device.up ? ",UP,LOWER_UP" : "", device.mtu, name_of(root_of(world, device).kind),
                             loopback && device.up ? "UNKNOWN" : device.up ? "UP" : "DOWN");
         text += fmt::format("    link/{} {} brd {}\n", loopback ? "loopback" : "ether", device.mac.text(),
                             loopback ? "00:00:00:00:00:00" : "ff:ff:ff:ff:ff:ff");
@@ -81,12 +191,7 @@ std::string tc_s_qdisc(const World& world, NetIndex net)
         if (device.net != net) {
             continue;
         }
-        const Qdisc& qdisc = device.qdisc;
-        text += fmt::format("qdisc {} 0: dev {} root refcnt 2 {}\n", kind_of(device), device.name,
-                            qdisc.noqueue ? "" : "bands 3 priomap 1 2 2 2 1 2 0 0 1 1 1 1 1 1 1 1");
-        text += fmt::format(" Sent {} bytes {} pkt (dropped {}, overlimits {} requeues {}) \n", qdisc.bytes, qdisc.packets, qdisc.drops, 0,
-                            qdisc.requeues);
-        text += fmt::format(" backlog {}b {}p requeues {}\n", 0, qdisc.length(), qdisc.requeues);
+        add_qdisc(text, world, device, root_of(world, device), fmt::format("root refcnt {}", 1 + device.tx_queues.size()));
     }
     return text;
 }

@@ -17,6 +17,29 @@ namespace {
 
 constexpr std::int64_t largest_rcvbuf = 2 * 212992; // twice net.core.rmem_max's default
 
+/// Under which heading a knob stands; empty for those that a student turns first.
+std::string group_of(std::string_view key)
+{
+    struct Prefix {
+        std::string_view prefix, group;
+    };
+    constexpr Prefix prefixes[] = {
+        {"net.core.netdev_max_backlog", ""}, {"net.core.netdev_budget", ""},      {"net.core.rmem", "Sockets"},
+        {"net.core.wmem", "Sockets"},        {"net.core.", "Device core"},        {"net.ipv4.tcp", "TCP"},
+        {"net.ipv4.udp", "UDP"},             {"net.ipv4.icmp", "ICMP"},           {"net.ipv4.neigh", "Neighbours"},
+        {"net.ipv6.neigh", "Neighbours"},    {"net.ipv4.conf", "IPv4 by device"}, {"net.ipv4.", "IPv4"},
+        {"net.ipv6.", "IPv6"},               {"net.netfilter.", "Connection tracking"}};
+    if (key.ends_with(".SO_RCVBUF") || key.ends_with("_ring")) {
+        return "";
+    }
+    for (const Prefix& known : prefixes) {
+        if (key.starts_with(known.prefix)) {
+            return std::string(known.group);
+        }
+    }
+    return key.starts_with("net.") ? "Other" : "Devices";
+}
+
 std::string rcvbuf_key(const Socket& sk) { return fmt::format(":{}.SO_RCVBUF", sk.num); }
 
 } // namespace
@@ -146,16 +169,47 @@ std::vector<Knob> ModelSource::knobs() const
             device_knob(device, ".tx_ring", "TX ring", "Descriptors for frames that the NIC has not sent yet; with checksum offload a datagram takes two.", device.e1000.tx_ring_size);
         }
     }
+    const auto add = [&](std::string key, std::string title, std::string unit, std::string text, std::int64_t value, std::int64_t minimum,
+                         std::int64_t maximum, std::int64_t usual) {
+        knobs.push_back({std::move(key), std::move(title), std::move(unit), std::move(text), value, minimum, maximum, usual, maximum - minimum > 1000});
+    };
+    for (const NetDevice& device : world_.devices) {
+        if (device.kind == DeviceKind::loopback) {
+            continue;
+        }
+        add(device.name + ".gro", device.name + " GRO", "", "Segments of one stream go up the stack as one packet (ethtool -K gro).",
+            device.gro ? 1 : 0, 0, 1, 1);
+        const std::uint32_t cpus = std::min<std::uint32_t>(world_.hosts[device.host].cpus, 16); // bits of the mask
+        std::int64_t mask = 0;
+        for (const std::uint16_t cpu : device.rx_queues.front().rps_cpus) {
+            mask |= std::int64_t{1} << cpu;
+        }
+        add(device.name + ".rps_cpus", device.name + " RPS mask", "CPUs as bits",
+            "The CPUs that share its received packets by flow, after its own CPU has taken them out of the ring; 0: none.", mask, 0,
+            (std::int64_t{1} << cpus) - 1, 0);
+        if (device.kind == DeviceKind::e1000) {
+            add(device.name + ".copybreak", device.name + " copybreak", "bytes",
+                "A received frame up to this length is copied into a small sk_buff.", device.e1000.copybreak, 0, 1522, 256);
+        }
+    }
     const Sysctls defaults;
     for (const SysctlRow& row : sysctl_rows()) {
         const std::int64_t top = std::min<std::int64_t>(row.maximum, std::max<std::int64_t>(row.minimum + 1, (defaults.*row.member) * 100));
-        knobs.push_back({std::string(row.name), std::string(row.title), std::string(row.unit), std::string(row.text),
-                         world_.nets.front().sysctl.*row.member, row.minimum, top, defaults.*row.member, top > 1000});
+        add(std::string(row.name), std::string(row.title), std::string(row.unit), std::string(row.text),
+            world_.nets.front().sysctl.*row.member, row.minimum, top, defaults.*row.member);
+    }
+    const Ipv4DevConf usual = Ipv4DevConf::all();
+    for (const DevConfRow& row : dev_conf_rows()) {
+        add(fmt::format("net.ipv4.conf.all.{}", row.name), std::string(row.name), "", std::string(row.text),
+            world_.nets.front().ipv4.conf_all[row.which], row.minimum, row.maximum, usual[row.which]);
     }
     // What a student turns first comes first.
     std::ranges::stable_partition(knobs, [](const Knob& knob) {
         return knob.key == "net.core.netdev_max_backlog" || knob.key.ends_with(".SO_RCVBUF") || knob.key.ends_with("_ring");
     });
+    for (Knob& knob : knobs) {
+        knob.group = group_of(knob.key);
+    }
     return knobs;
 }
 
@@ -342,6 +396,23 @@ void announce_limit(Kernel& k, QueueId queue, std::uint64_t before, std::uint64_
     k.emit(EventKind::queue, PacketId::none, FunctionId::none, k.trace.add_queue_change({QueueChange::What::limit, queue, before, after}));
 }
 
+/// net/core/net-sysfs.c: store_rps_map, of every receive queue.
+void set_rps_mask(World& world, NetDevice& device, std::uint64_t mask)
+{
+    Host& host = world.hosts[device.host];
+    for (NetdevRxQueue& queue : device.rx_queues) {
+        queue.rps_cpus.clear();
+        for (std::uint32_t cpu = 0; cpu < host.cpus && cpu < 64; ++cpu) {
+            if ((mask >> cpu & 1) != 0) {
+                queue.rps_cpus.push_back(static_cast<std::uint16_t>(cpu));
+            }
+        }
+    }
+    host.rps_needed = std::ranges::any_of(world.devices, [&](const NetDevice& other) {
+        return other.host == device.host && std::ranges::any_of(other.rx_queues, [](const NetdevRxQueue& queue) { return !queue.rps_cpus.empty(); });
+    });
+}
+
 void resize_ring(Kernel& k, NetDevice& device, bool receive, std::uint32_t size)
 {
     size = (size + 7) & ~7U; // REQ_RX_DESCRIPTOR_MULTIPLE
@@ -394,6 +465,13 @@ void ModelSource::apply(const Command& command)
         }
     }
     for (NetDevice& device : world_.devices) {
+        if (device.name + ".gro" == command.key) {
+            device.gro = command.value != 0;
+        } else if (device.name + ".copybreak" == command.key) {
+            device.e1000.copybreak = static_cast<std::uint32_t>(command.value);
+        } else if (device.name + ".rps_cpus" == command.key) {
+            set_rps_mask(world_, device, static_cast<std::uint64_t>(command.value));
+        }
         if (device.kind != DeviceKind::e1000 && device.kind != DeviceKind::e1000e) {
             continue; // the rings of the others have the size that they were made with
         }

@@ -674,6 +674,16 @@ Result<void> apply_setting(Scenario& scenario, std::string_view assignment)
                         return {};
                     }
                 }
+                if (key == device.name + ".gro") {
+                    device.gro = integer(value, key, 0, 1) != 0;
+                    return {};
+                }
+                if (key == device.name + ".rps_cpus") {
+                    const std::int64_t all = (std::int64_t{1} << std::min<std::uint32_t>(host.cpus, 16)) - 1;
+                    const auto mask = static_cast<std::uint64_t>(integer(value, key, 0, all));
+                    device.rps_cpus.assign(std::max<std::size_t>(1, device.rps_cpus.size()), mask);
+                    return {};
+                }
                 if (key == device.name + ".copybreak") {
                     device.copybreak = static_cast<std::uint32_t>(integer(value, key, 0, 1522));
                     return {};
@@ -684,7 +694,7 @@ Result<void> apply_setting(Scenario& scenario, std::string_view assignment)
         return fail(ErrorKind::invalid, whole, complaint.what, complaint.remedy);
     }
     return fail(ErrorKind::invalid, whole, fmt::format("the scenario has no setting '{}'", key),
-                "a sysctl, :PORT.SO_RCVBUF, DEVICE.rx_ring, DEVICE.tx_ring, DEVICE.copybreak, count, size, gap, burst, seed");
+                "a sysctl, :PORT.SO_RCVBUF, DEVICE.rx_ring, DEVICE.tx_ring, DEVICE.copybreak, DEVICE.gro, DEVICE.rps_cpus, count, size, gap, burst, seed");
 }
 
 } // namespace skbscope

@@ -1,0 +1,65 @@
+// For compilers without libFuzzer: makes inputs by itself, from a seed, until so many frames have been fed.
+//   drive_frames FRAMES [SEED]      drive_frames FILE… (inputs that a fuzzer found)
+
+#include "tests/fuzz/frames.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <vector>
+
+namespace {
+
+int complain(const std::vector<std::uint8_t>& input, const std::string& wrong)
+{
+    std::FILE* file = std::fopen("crash-frames.bin", "wb");
+    if (file != nullptr) {
+        std::fwrite(input.data(), 1, input.size(), file);
+        std::fclose(file);
+    }
+    std::fprintf(stderr, "drive_frames: %s (crash-frames.bin)\n", wrong.c_str());
+    return 1;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    if (argc < 2) {
+        std::fprintf(stderr, "drive_frames FRAMES [SEED] | FILE…\n");
+        return 2;
+    }
+    std::uint64_t frames = 0;
+    char* end = nullptr;
+    const std::uint64_t wanted = std::strtoull(argv[1], &end, 10);
+    if (*end != '\0') {
+        for (int i = 1; i < argc; ++i) {
+            std::ifstream file(argv[i], std::ios::binary);
+            const std::vector<std::uint8_t> input((std::istreambuf_iterator<char>(file)), {});
+            if (const auto wrong = skbscope::fuzz::run_frames(input, frames); !wrong.empty()) {
+                return complain(input, wrong);
+            }
+        }
+        return 0;
+    }
+    std::mt19937_64 random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
+    while (frames < wanted) {
+        std::vector<std::uint8_t> input;
+        for (int n = 0; n < 64; ++n) {
+            const std::size_t length = random() % 8 == 0 ? random() % 400 : random() % 12;
+            input.push_back(static_cast<std::uint8_t>(random()));
+            input.push_back(static_cast<std::uint8_t>(length));
+            input.push_back(static_cast<std::uint8_t>(length >> 8));
+            for (std::size_t i = 0; i < length; ++i) {
+                input.push_back(static_cast<std::uint8_t>(random()));
+            }
+        }
+        if (const auto wrong = skbscope::fuzz::run_frames(input, frames); !wrong.empty()) {
+            return complain(input, wrong);
+        }
+    }
+    std::printf("%llu frames, every account closed\n", static_cast<unsigned long long>(frames));
+    return 0;
+}
