@@ -89,6 +89,7 @@ private:
     Slot inherited(Lane& lane, Frame* host, const RawRecord& record);
     void receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_t rank);
     void assumes_order(const Frame& frame, Frame& list);
+    static Frame* outermost_sublist(Lane& lane);
     void list_step(Lane& lane, Frame& host, Frame& frame);
     void send_step(Lane& lane, Frame* host, Frame& frame);
     void tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);

@@ -4,6 +4,7 @@
 #include "capture/correlator_detail.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace skbscope {
 
@@ -63,6 +64,16 @@ void Correlator::assumes_order(const Frame& frame, Frame& list)
     }
 }
 
+/// The innermost calls are parts of one walk along a list: the outermost of them owns the list.
+Frame* Correlator::outermost_sublist(Lane& lane)
+{
+    Frame* owner = nullptr;
+    for (std::size_t i = lane.stack.size(); i-- > 0 && lane.stack[i].kind == Kind::sublist;) {
+        owner = &lane.stack[i];
+    }
+    return owner;
+}
+
 /// Packets of a list: the kernel serves them in order, and the calls come in that order.
 void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
 {
@@ -117,12 +128,23 @@ void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
         }
         return;
     }
+    case Kind::sublist_hook: {
+        Frame* owner = outermost_sublist(lane);
+        if (owner == nullptr) {
+            return;
+        }
+        // A copy: whoever passes the hooks is routed next, in the same order.
+        frame.batch().to_route = owner->batch().to_route;
+        std::erase_if(frame.batch().to_route, [&](Slot slot) { return book_.at(book_.resolve(slot)).dead; });
+        frame.batch().single = frame.batch().to_route.size() == 1;
+        if (frame.batch().single) {
+            frame.child = frame.batch().to_route.front(); // also if nf_hook_slow is not traced
+        }
+        return;
+    }
     case Kind::sublist_route:
     case Kind::sublist_deliver: {
-        Frame* owner = nullptr;
-        for (std::size_t i = lane.stack.size(); i-- > 0 && lane.stack[i].kind == Kind::sublist;) {
-            owner = &lane.stack[i];
-        }
+        Frame* owner = outermost_sublist(lane);
         if (owner == nullptr) {
             return;
         }
@@ -196,6 +218,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     case Kind::list_internal:
     case Kind::list_protocol:
     case Kind::sublist:
+    case Kind::sublist_hook:
         if (host != nullptr) {
             list_step(lane, *host, frame);
         }
@@ -475,7 +498,8 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (host->kind == Kind::tap_transmit) {
             host->follow = clone;
         } else if (host->kind == Kind::tap) {
-            host->packet = clone; // packet_rcv goes on with it
+            host->wait = host->packet; // packet_rcv gives its reference to the original back
+            host->packet = clone;      // and goes on with the clone
             host->child = clone;
         }
         return;
@@ -489,6 +513,8 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
                 host->wait = book_.open();
             }
             frame.packet = frame.child = host->wait;
+        } else if (host != nullptr && host->kind == Kind::tap && host->wait != 0) {
+            frame.packet = frame.child = std::exchange(host->wait, 0);
         } else {
             frame.packet = frame.child = host != nullptr ? host->child : 0;
         }
@@ -528,6 +554,13 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     case Kind::tap_transmit:
     case Kind::carry:
         break;
+    }
+    if (host != nullptr && host->kind == Kind::sublist_hook && functions_[frame.symbol].name == "nf_hook_slow") {
+        frame.packet = frame.child = next_living(host->batch().to_route);
+        assumes_order(frame, *host);
+        if (frame.packet != 0) {
+            return;
+        }
     }
     frame.packet = frame.child = inherited(lane, host, record);
     // The driver's transmit function: where the packet joins the ring.

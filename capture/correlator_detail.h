@@ -40,6 +40,7 @@ inline bool finds_packets(Kind kind)
     case Kind::list_core:
     case Kind::list_protocol:
     case Kind::sublist:
+    case Kind::sublist_hook:
     case Kind::qdisc_run:
         return true;
     default:

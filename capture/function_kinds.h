@@ -35,6 +35,7 @@ enum class FunctionKind : std::uint8_t {
     list_protocol,       ///< ip_list_rcv: the packets of one protocol, in order
     list_check,          ///< ip_rcv_core: the next of them
     sublist,             ///< ip_sublist_rcv
+    sublist_hook,        ///< nf_hook_slow_list: the hooks for one packet of the sublist after the other
     sublist_route,       ///< ip_rcv_finish_core: the next of the sublist
     sublist_deliver,     ///< ip_local_deliver, ip_forward: the next of those with this route
     arp_receive,         ///< arp_rcv

@@ -129,6 +129,8 @@ public:
         by_flow_and_content(list_a, list_b);
         by_flow(list_a, list_b, false);
         by_payload(list_a, list_b);
+        by_endpoint(list_a, list_b, &FlowKey::destination, &FlowKey::destination_port);
+        by_endpoint(list_a, list_b, &FlowKey::source, &FlowKey::source_port);
         by_order(list_a, list_b);
         return pairs(list_a, list_b);
     }
@@ -247,6 +249,19 @@ private:
             const std::int64_t index = payload_index(trace.frame(packet.id));
             return index >= 0 ? std::optional<Key>({kind_of(packet), packet.flow ? packet.flow->protocol : std::uint8_t{0}, index})
                               : std::nullopt;
+        });
+    }
+
+    /// NAT rewrote the other end before one of the traces told the flow.
+    void by_endpoint(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b, IpAddress FlowKey::*address,
+                     std::uint16_t FlowKey::*port)
+    {
+        using Key = std::tuple<Kind, std::uint8_t, IpAddress, std::uint16_t>;
+        pair_by<Key>(list_a, list_b, [=](const Trace&, const PacketRecord& packet, TcpStarts&) {
+            const auto flow = common_flow(packet);
+            return flow && (*flow).*address != IpAddress{}
+                       ? std::optional<Key>({kind_of(packet), flow->protocol, (*flow).*address, (*flow).*port})
+                       : std::nullopt;
         });
     }
 

@@ -52,6 +52,7 @@ bool is_inlined(std::string_view caller, std::string_view function)
         {"consume_skb", "__kfree_skb"},
         {"ip_rcv", "ip_rcv_finish"},
         {"ip_push_pending_frames", "ip_send_skb"},
+        {"__skb_recv_udp", "udp_skb_destructor"},
     };
     return inlined.contains({caller, function});
 }
