@@ -90,6 +90,7 @@ private:
     void receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_t rank);
     void assumes_order(const Frame& frame, Frame& list);
     static Frame* outermost_sublist(Lane& lane);
+    static void received_ethertype(SlotRecord& known, const RawRecord& record, const Decoder& decoder);
     void list_step(Lane& lane, Frame& host, Frame& frame);
     void send_step(Lane& lane, Frame* host, Frame& frame);
     void tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);

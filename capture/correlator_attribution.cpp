@@ -437,6 +437,11 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             return;
         }
         tail_step(lane, host, frame, record);
+        if (host != nullptr && host->kind == Kind::qdisc_run && host->lists && !host->lists->dequeues.empty()) {
+            // No event named what the qdisc gave: it is what is sent next.
+            book_.item(host->lists->dequeues.front()).packet = frame.packet;
+            host->lists->dequeues.clear();
+        }
         return;
     }
     case Kind::validate: {
@@ -501,6 +506,8 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             host->wait = host->packet; // packet_rcv gives its reference to the original back
             host->packet = clone;      // and goes on with the clone
             host->child = clone;
+        } else if (host->kind == Kind::neighbour_probe) {
+            host->child = clone; // what waits is not touched: solicit() gets the clone, which is freed after it
         }
         return;
     }

@@ -206,6 +206,17 @@ void Correlator::on_softirq_exit(const RawRecord& record, const Decoder& decoder
     lane.handed_up.clear();
 }
 
+/// eth_type_trans has read it from the frame; a sender may have said something else of the same packet.
+void Correlator::received_ethertype(SlotRecord& known, const RawRecord& record, const Decoder& decoder)
+{
+    if (!decoder.protocol) {
+        return;
+    }
+    if (const auto ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data)); ethertype != 0) {
+        known.ethertype = ethertype;
+    }
+}
+
 // ---- receive
 // --------------------------------------------------------------------------------------------------------
 
@@ -286,10 +297,15 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
                 former, lane.stack[frame].item); // a packet is received once: the address has a new owner
         }
     }
-    if (is_core && !gro_results_seen_ && lane.stack[frame].packet == 0 && book_.living(address) == 0) {
+    const SlotRecord& assumed = book_.at(book_.resolve(lane.stack[frame].packet));
+    const bool is_unknown = lane.stack[frame].packet == 0 ||
+                            (assumed.kind == SlotRecord::Kind::open && assumed.address == 0 && !assumed.born);
+    if (is_core && !gro_results_seen_ && is_unknown && book_.living(address) == 0) {
         // Nothing has named its sk_buff before: it is the next of those that GRO handed up.
         if (Frame* list = find_host(lane, {Kind::list_internal})) {
-            lane.stack[frame].packet = next_living(list->batch().listed);
+            if (const Slot next = next_living(list->batch().listed); next != 0) {
+                lane.stack[frame].packet = next;
+            }
         }
     }
     const Slot slot = prove(lane, record, frame, address, Evidence::receive);
@@ -299,9 +315,7 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     device_facts(slot, record, decoder, false);
     SlotRecord& known = book_.at(slot);
     known.core_seen = known.core_seen || is_core;
-    if (known.ethertype == 0 && decoder.protocol) {
-        known.ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
-    }
+    received_ethertype(known, record, decoder);
     field_facts(slot, lane.stack[frame].item, record, decoder);
     if (!is_core) {
         return;
@@ -329,6 +343,7 @@ void Correlator::on_netif_rx(const RawRecord& record, const Decoder& decoder)
         return;
     }
     device_facts(slot, record, decoder, false);
+    received_ethertype(book_.at(slot), record, decoder);
     book_.at(slot).looped = true; // sent and received by this host: the same packet goes on
     book_.at(slot).core_seen = false;
 }

@@ -54,7 +54,22 @@ bool is_inlined(std::string_view caller, std::string_view function)
         {"ip_push_pending_frames", "ip_send_skb"},
         {"__skb_recv_udp", "udp_skb_destructor"},
     };
-    return inlined.contains({caller, function});
+    // Inline in a header; the copy with a symbol serves only those who take its address.
+    static const std::set<std::string_view> always_inlined = {"dst_output", "neigh_hh_output"};
+    return always_inlined.contains(function) || inlined.contains({caller, function});
+}
+
+/// Of two modules with a function of that name, only the other has it out of line: inlined below this call.
+bool is_inlined_below(std::string_view outer, std::string_view function)
+{
+    return outer == "e1000_clean" && function == "e1000_rx_checksum"; // e1000e polls with e1000e_poll
+}
+
+/// Entering and leaving an interrupt or a section without softirqs: contexts in the model, never calls of a packet.
+bool is_bookkeeping(std::string_view function)
+{
+    static const std::set<std::string_view> calls = {"irq_enter_rcu", "irq_exit_rcu", "__local_bh_enable_ip"};
+    return calls.contains(function);
 }
 
 bool is_arrived(const PacketRecord& packet)
@@ -258,7 +273,7 @@ VisibleFunctions visible_to(std::span<const std::string> filter, std::span<const
     visible.with_inlining = true;
     const auto add = [](FunctionNames& names, std::string_view symbol) {
         // The compiler split it: the symbol is the rare part, the rest is inlined.
-        if (symbol.find(".part.") == std::string_view::npos) {
+        if (symbol.find(".part.") == std::string_view::npos && !is_bookkeeping(symbol)) {
             const std::string_view bare = without_compiler_suffix(symbol);
             const FunctionId id = Catalog::find_function(bare);
             names.emplace(one_name(id == FunctionId::none ? bare : Catalog::function(id).name));
@@ -325,7 +340,9 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
         const std::string_view caller = seen == lane.rend() ? std::string_view() : seen->name;
         const bool below_root = visible.roots.empty() || visible.roots.contains(name) || (!lane.empty() && lane.back().below_root);
         lane.push_back({event.depth, name, below_root});
-        const bool hidden = !trace.info.observed && visible.with_inlining && is_inlined(caller, name);
+        const bool hidden = !trace.info.observed && visible.with_inlining &&
+                            (is_inlined(caller, name) ||
+                             std::ranges::any_of(lane, [&](const Open& open) { return is_inlined_below(open.name, name); }));
         if (counted[i] && below_root && !hidden && visible.functions.contains(name)) {
             segment_for(segments, event).steps.push_back({journey.steps[i].ordinal, name});
         }

@@ -396,10 +396,20 @@ TEST_P(UdpRecording, ThePathOfAColdDatagramLeadsThroughTheNeighbourQueue)
     }
     EXPECT_EQ(
         first_missing({"udp_sendmsg", "sock_alloc_send_pskb", "ip_output", "ip_finish_output2",
-                       "neigh_resolve_output", "__neigh_event_send", "neigh_probe", "arp_solicit",
-                       "neigh_resolve_output", "__dev_queue_xmit", "dev_hard_start_xmit", "skb_release_data"},
+                       "neigh_resolve_output", "__neigh_event_send", "neigh_probe", "neigh_resolve_output",
+                       "__dev_queue_xmit", "dev_hard_start_xmit", "skb_release_data"},
                       names),
         "");
+    // neigh_probe gives solicit() a clone of what waits (net/core/neighbour.c).
+    bool is_solicited_with_a_clone = false;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        is_solicited_with_a_clone =
+            is_solicited_with_a_clone ||
+            (trace[i].is_call() && trace[i].packet != 0 && trace.function_name(trace[i].function_id()) == "arp_solicit" &&
+             trace.packet(trace[i].packet_id()).parent == packets[0]->id &&
+             trace.packet(trace[i].packet_id()).relation == Relation::clone);
+    }
+    EXPECT_TRUE(is_solicited_with_a_clone);
 }
 
 TEST_P(UdpRecording, AttributionWithoutKprobesAgreesWithTheirPointers)
