@@ -133,6 +133,27 @@ void refine_stamps(Manifest& manifest, const Trace& recorded)
     }
 }
 
+/// The tables were read before the neighbours were flushed for the recording: one that a datagram had to create was not
+/// there. Without addresses in the trace it is told where there is but one.
+void refine_neighbours(Manifest& manifest, const Trace& recorded)
+{
+    const auto in_traced_net = [](const ManifestNeighbour& neighbour) { return neighbour.net == traced_net && !neighbour.permanent; };
+    for (std::size_t i = 0; i < recorded.size(); ++i) {
+        const Event& event = recorded[i];
+        if (!event.is_call() || event.packet == 0 || (event.function_id() != fn::___neigh_create && event.function_id() != fn::__neigh_create)) {
+            continue;
+        }
+        const PacketRecord& packet = recorded.packet(event.packet_id());
+        if (!packet.sent_here || packet.relation != Relation::none) {
+            continue;
+        }
+        const bool is_only_one = std::ranges::count_if(manifest.neighbours, in_traced_net) == 1;
+        std::erase_if(manifest.neighbours, [&](const ManifestNeighbour& neighbour) {
+            return in_traced_net(neighbour) && (packet.flow ? packet.flow->destination == neighbour.address : is_only_one);
+        });
+    }
+}
+
 /// Verdict and reason in one word, to compare outcomes where single packets cannot be.
 std::string outcome(const PacketRecord& packet)
 {
@@ -159,6 +180,7 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     run->recorded_journeys_.emplace(run->recorded_);
     run->recorded_journeys_->update();
     refine_stamps(run->manifest_, run->recorded_);
+    refine_neighbours(run->manifest_, run->recorded_);
     auto rebuilt = rebuild_scenario(run->manifest_);
     if (!rebuilt) {
         if (rebuilt.error().kind != ErrorKind::unsupported) {

@@ -562,8 +562,9 @@ Manifest manifest_of(const json& document, const std::filesystem::path& folder)
 
 } // namespace
 
-Result<Manifest> read_manifest(const std::filesystem::path& folder)
+Result<Manifest> read_manifest(const std::filesystem::path& named)
 {
+    const std::filesystem::path folder = named.has_filename() ? named : named.parent_path(); // "name/" is the folder "name"
     const std::filesystem::path path = folder / "manifest.json";
     std::error_code error;
     if (!std::filesystem::is_directory(folder, error)) {
