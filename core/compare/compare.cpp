@@ -43,8 +43,11 @@ std::string_view today(const Trace& trace, FunctionId id)
 
 /// Functions that have a symbol, but that the compiler inlines into this caller, which stands in the same file. (Seen on
 /// Debian's 5.10, 6.1 and 6.12: wherever the caller ran, the function never showed below it.)
-bool is_inlined(std::string_view caller, std::string_view function)
+bool is_inlined(std::string_view caller, std::string_view function, KernelVersion version)
 {
+    if (version < KernelVersion::v6_1 && caller == "ip6_input" && function == "ip6_input_finish") {
+        return true; // later kernels call it
+    }
     static const std::set<std::pair<std::string_view, std::string_view>> inlined = {
         {"ip_send_skb", "ip_local_out"},
         {"ip_route_output_flow", "ip_route_output_key_hash"},
@@ -341,7 +344,7 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
         const bool below_root = visible.roots.empty() || visible.roots.contains(name) || (!lane.empty() && lane.back().below_root);
         lane.push_back({event.depth, name, below_root});
         const bool hidden = !trace.info.observed && visible.with_inlining &&
-                            (is_inlined(caller, name) ||
+                            (is_inlined(caller, name, trace.info.kernel) ||
                              std::ranges::any_of(lane, [&](const Open& open) { return is_inlined_below(open.name, name); }));
         if (counted[i] && below_root && !hidden && visible.functions.contains(name)) {
             segment_for(segments, event).steps.push_back({journey.steps[i].ordinal, name});

@@ -115,6 +115,7 @@ int __sys_sendto6(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> paylo
                   std::uint16_t port)
 {
     const std::uint64_t sequence = k.next_sequence();
+    Call entry(k, fn::__x64_sys_sendto);
     Call call(k, fn::__sys_sendto);
     Call send(k, fn::__sock_sendmsg);
     Call nosec(k, fn::sock_sendmsg_nosec);

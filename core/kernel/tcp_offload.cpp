@@ -178,20 +178,52 @@ SkbList __skb_gso_segment(Kernel& k, SkbIndex skb)
 
 // ---- hardware ----------------------------------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// What the device sums of a frame: TCP or UDP over IPv4 or over IPv6 without extension headers.
+struct Summed {
+    IpAddress source, destination;
+    std::uint8_t protocol;
+    std::size_t at, length; ///< of the segment
+};
+
+std::optional<Summed> summed_part(std::span<const std::uint8_t> frame)
+{
+    if (frame.size() < ethernet_header) {
+        return std::nullopt;
+    }
+    const auto packet = frame.subspan(ethernet_header);
+    if (const auto ip = Ipv4View::checked(packet); ip && ip->version() == 4) {
+        if (packet.size() < ip->total_length() || ip->total_length() < ip->header_length()) {
+            return std::nullopt;
+        }
+        return Summed{ip->source(), ip->destination(), ip->protocol(), ethernet_header + ip->header_length(),
+                      std::size_t{ip->total_length()} - ip->header_length()};
+    }
+    constexpr std::size_t ipv6_header = 40;
+    const auto ip = Ipv6View::checked(packet);
+    if (!ip || packet.size() < ipv6_header + ip->payload_length()) {
+        return std::nullopt;
+    }
+    return Summed{ip->source(), ip->destination(), ip->next_header(), ethernet_header + ipv6_header, ip->payload_length()};
+}
+
+} // namespace
+
 void complete_frame_checksum(std::span<std::uint8_t> frame)
 {
-    const auto ip = frame.size() < ethernet_header ? std::nullopt : Ipv4View::checked(std::span<const std::uint8_t>(frame).subspan(ethernet_header));
-    if (!ip || ip->version() != 4 || frame.size() < ethernet_header + std::size_t{ip->total_length()} || ip->total_length() < ip->header_length()) {
+    const auto part = summed_part(frame);
+    if (!part) {
         return;
     }
-    const auto segment = frame.subspan(ethernet_header + ip->header_length(), ip->total_length() - ip->header_length());
-    const std::size_t at = ip->protocol() == proto::ipproto_tcp ? 16 : ip->protocol() == proto::ipproto_udp ? 6 : segment.size();
+    const auto segment = frame.subspan(part->at, part->length);
+    const std::size_t at = part->protocol == proto::ipproto_tcp ? 16 : part->protocol == proto::ipproto_udp ? 6 : segment.size();
     if (at + 2 > segment.size()) {
         return;
     }
     store_be16(&segment[at], 0);
-    const std::uint16_t sum = transport_checksum(ip->source(), ip->destination(), ip->protocol(), segment);
-    store_be16(&segment[at], sum == 0 && ip->protocol() == proto::ipproto_udp ? std::uint16_t{0xffff} : sum);
+    const std::uint16_t sum = transport_checksum(part->source, part->destination, part->protocol, segment);
+    store_be16(&segment[at], sum == 0 && part->protocol == proto::ipproto_udp ? std::uint16_t{0xffff} : sum);
 }
 
 std::vector<std::vector<std::uint8_t>> frames_on_wire(Kernel& k, SkbIndex skb)
