@@ -191,6 +191,14 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     }
     run->rebuilt_ = std::move(*rebuilt);
     ModelSource model(run->rebuilt_->scenario);
+    for (const ManifestPhase& phase : run->manifest_.phases) {
+        if (phase.description.find("neighbour cold") != std::string::npos && phase.begin >= run->rebuilt_->base) {
+            // The first phase begins with what /proc/net/arp said; before a later one the neighbours were flushed.
+            if (auto done = model.act("flush_neighbours", SimTime{phase.begin - run->rebuilt_->base}); !done) {
+                return tl::unexpected(done.error());
+            }
+        }
+    }
     model.run_to_end(run->rebuilt_->end + Duration{static_cast<std::int64_t>(slack_ns)});
     run->model_ = model.take_trace();
     run->model_journeys_.emplace(run->model_);

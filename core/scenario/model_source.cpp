@@ -380,16 +380,33 @@ Result<void> ModelSource::branch(const std::string& key, std::int64_t value, Sim
     return take({at, key, value, false});
 }
 
+/// What an administrator did in between, `ip neigh flush all` on the first machine: recordings need it, it has no button.
+constexpr std::string_view flush_neighbours = "flush_neighbours";
+
 Result<void> ModelSource::act(const std::string& key, SimTime at)
 {
     const auto all = actions();
-    if (std::ranges::find(all, key, &Action::key) == all.end()) {
+    if (key != flush_neighbours && std::ranges::find(all, key, &Action::key) == all.end()) {
         return fail(ErrorKind::invalid, key, "there is no such action here");
     }
     return take({at, key, 0, true});
 }
 
 namespace {
+
+/// Learnt entries go; those of the configuration and those that packets wait for stay.
+void forget_neighbours(World& world)
+{
+    for (Neighbour& neighbour : world.neighbours) {
+        const bool learnt = neighbour.device != nothing && world.devices[static_cast<std::size_t>(neighbour.device)].host == 0 &&
+                            neighbour.state != Nud::permanent && neighbour.state != Nud::noarp;
+        if (learnt && neighbour.arp_queue.empty()) {
+            neighbour.device = nothing;
+            neighbour.state = Nud::none;
+            neighbour.timer = 0;
+        }
+    }
+}
 
 void announce_limit(Kernel& k, QueueId queue, std::uint64_t before, std::uint64_t after)
 {
@@ -436,6 +453,10 @@ void ModelSource::apply(const Command& command)
     k.cpu().now = std::max(k.cpu().now, command.at);
     if (command.is_action) {
         k.emit(EventKind::setting, PacketId::none, FunctionId::none, trace_.add_note(command.key));
+        if (command.key == flush_neighbours) {
+            forget_neighbours(world_);
+            return;
+        }
         send(command.key == "send_burst" ? scenario_.burst : 1, command.at);
         return;
     }

@@ -125,6 +125,15 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
         }
         interrupts.block.push_back(ordinal);
     }
+    // Since 6.3 an interrupt that hits net_rx_action() raises nothing: its NAPI is polled in the same loop.
+    const bool polls_in_loop = trace_->info.kernel >= KernelVersion::v6_12;
+    if (polls_in_loop && event.context() == Context::hardirq && event.function_id() == fn::__napi_schedule) {
+        interrupts.raised_by = interrupts.block;
+    }
+    if (polls_in_loop && event.context() == Context::softirq && event.function_id() == fn::__napi_poll && !interrupts.raised_by.empty()) {
+        interrupts.polling_for = std::move(interrupts.raised_by);
+        interrupts.raised_by.clear();
+    }
     interrupts.last = event.context();
     if (is_net_rx_action) {
         interrupts.polling_for = std::move(interrupts.raised_by);
@@ -179,7 +188,10 @@ void JourneyIndex::use_lane(Lane& lane, const Event& event)
         Entry& journey = entry(packet);
         journey.shared.push_back(frame.ordinal);
         journey.shared.insert(journey.shared.end(), frame.children.begin(), frame.children.end());
-        if (frame.is_net_rx_action) {
+        // One net_rx_action() may poll for several interrupts (see take_call()): each poll has its own.
+        const bool is_poll = trace_->info.kernel >= KernelVersion::v6_12 && (*trace_)[frame.ordinal].function_id() == fn::__napi_poll &&
+                             event.context() == Context::softirq;
+        if (frame.is_net_rx_action || is_poll) {
             const auto& block = interrupts_[event.cpu].polling_for;
             journey.shared.insert(journey.shared.end(), block.begin(), block.end());
         }
