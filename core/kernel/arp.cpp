@@ -255,7 +255,8 @@ void arp_rcv(Kernel& k, SkbIndex skb)
 
 void arp_solicit(Kernel& k, std::int32_t index, SkbIndex skb)
 {
-    Call call(k, fn::arp_solicit, skb);
+    // It is given a copy; what it does, it does for the packet that waits.
+    Call call(k, fn::arp_solicit, skb == nothing ? PacketId::none : k.trace.packet(k.skb(skb).packet).parent);
     const Neighbour neighbour = k.w.neighbours[static_cast<std::size_t>(index)];
     const DeviceIndex device = neighbour.device;
     const NetIndex net = k.dev_net(device);
