@@ -255,12 +255,11 @@ void arp_rcv(Kernel& k, SkbIndex skb)
 
 void arp_solicit(Kernel& k, std::int32_t index, SkbIndex skb)
 {
-    // It is given a copy; what it does, it does for the packet that waits.
-    const PacketId packet = skb == nothing ? PacketId::none : k.trace.packet(k.skb(skb).packet).parent;
-    Call call(k, fn::arp_solicit, packet);
+    Call call(k, fn::arp_solicit, skb);
     const Neighbour neighbour = k.w.neighbours[static_cast<std::size_t>(index)];
     const DeviceIndex device = neighbour.device;
     const NetIndex net = k.dev_net(device);
+    const PacketId packet = skb == nothing ? PacketId::none : k.skb(skb).packet;
     const auto ip = skb == nothing ? std::nullopt : Ipv4View::checked(skb_network(k, skb));
     const std::uint32_t target = neighbour.address.v4_host_order();
     std::uint32_t saddr = 0;

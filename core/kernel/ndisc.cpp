@@ -312,8 +312,7 @@ void ndisc_constructor(Kernel& k, Neighbour& neighbour)
 
 void ndisc_solicit(Kernel& k, std::int32_t index, SkbIndex skb)
 {
-    // It is given a copy; what it does, it does for the packet that waits.
-    Call call(k, fn::ndisc_solicit, skb == nothing ? PacketId::none : k.trace.packet(k.skb(skb).packet).parent);
+    Call call(k, fn::ndisc_solicit, skb == nothing ? PacketId::none : k.skb(skb).packet);
     const Neighbour neighbour = k.w.neighbours[static_cast<std::size_t>(index)];
     IpAddress source;
     const IpAddress* saddr = nullptr;
