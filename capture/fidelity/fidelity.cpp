@@ -192,8 +192,10 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     run->rebuilt_ = std::move(*rebuilt);
     ModelSource model(run->rebuilt_->scenario);
     for (const ManifestPhase& phase : run->manifest_.phases) {
-        if (phase.description.find("neighbour cold") != std::string::npos && phase.begin >= run->rebuilt_->base) {
-            // The first phase begins with what /proc/net/arp said; before a later one the neighbours were flushed.
+        const bool cold = phase.description.find("neighbour cold") != std::string::npos ||
+                          phase.description.find("neighbour entry absent") != std::string::npos;
+        if (cold && phase.begin >= run->rebuilt_->base) {
+            // Whatever /proc/net/arp said before the recording, or earlier phases taught: here the neighbours were flushed.
             if (auto done = model.act("flush_neighbours", SimTime{phase.begin - run->rebuilt_->base}); !done) {
                 return tl::unexpected(done.error());
             }
