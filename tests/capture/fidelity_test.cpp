@@ -155,7 +155,18 @@ std::string cause_of(const FidelityRow& row)
         {"in_flight", "The recording's tracer shows only calls below the send call: the waiting datagram's way out is not in it."},
         {"e1000_clean_rx_irq", "The graph has no event that names the sk_buff before __netif_receive_skb_core; what the driver did is not given to the packet."},
         {"irq_enter_rcu", "An interrupt hit the packet's calls; the graph shows it inside them, as its records carry no context."},
+        {"| neigh_resolve_output", "The recording went by way of neigh_resolve_output, so its neighbour entry was probably stale; the manifest does not tell its state."},
+        {"| arp_solicit", "The recording's journey holds calls of the solicitation, which the importer gives to the waiting packet here."},
+        {"| ndisc_solicit", "The recording's journey holds calls of the solicitation, which the importer gives to the waiting packet here."},
+        {"skb_recv_done | skb_xmit_done", "Which of virtio's two queues interrupts, and when, hangs on the emulated device; the model's receive queue interrupts once more."},
     };
+    if (row.scenario == "tcp") {
+        return "TCP's packets are paired by their order in the flow, but how many segments and ACKs there are hangs on the speed of the recorded CPU, so most "
+               "pairs are not of one kind; and the importer does not see the end of many ACKs.";
+    }
+    if (row.hangs_on_speed && row.same_reason == row.packets) {
+        return "The ends agree. Which function sequence a packet meets hangs on the speed of the recorded CPU.";
+    }
     for (const Cause& cause : causes) {
         if (row.first_difference.find(cause.sign) != std::string::npos) {
             return cause.text;
