@@ -89,10 +89,10 @@ Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Opt
 Result<int> run(const Options& options)
 {
     if (options.at.empty() != options.branches.empty()) {
-        return fail(ErrorKind::usage, options.at.empty() ? "--branch" : "--at", "--at TIME and --branch KEY=VALUE go together");
+        return fail(ErrorKind::usage, options.at.empty() ? "--branch" : "--at", "--at TIME and --branch KEY=VALUE go together", "see skbscope run --help");
     }
     if (options.branches.size() >= ModelSource::most_branches) {
-        return fail(ErrorKind::usage, "--branch", fmt::format("at most {} branches", ModelSource::most_branches - 1));
+        return fail(ErrorKind::usage, "--branch", fmt::format("at most {} branches", ModelSource::most_branches - 1), "see skbscope run --help");
     }
     auto scenario = load_scenario_file(options.scenario);
     if (!scenario) {

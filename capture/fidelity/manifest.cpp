@@ -425,7 +425,9 @@ void take_counters(Manifest& manifest, const Node& root)
         const Counters from = counters_of(node);
         for (const auto& [name, value] : counters_of(*later)) {
             const auto first = from.find(name);
-            manifest.counters[net][name] = value - (first == from.end() ? 0 : first->second);
+            // Counters wrap around, in the kernel too; so does their difference.
+            manifest.counters[net][name] = static_cast<std::int64_t>(static_cast<std::uint64_t>(value) -
+                                                                     static_cast<std::uint64_t>(first == from.end() ? 0 : first->second));
         }
     }
 }

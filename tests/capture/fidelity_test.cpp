@@ -106,10 +106,14 @@ TEST_F(Manifests, WithAnyValueOfAnotherKindAreErrorsAndNeverACrash)
 {
     const json others[] = {nullptr, true, -1, 1e300, "x", json::array(), json::object(), json::array({json::array()})};
     int refused = 0;
+    int place = 0;
     const json flat = good_.flatten(); // items() looks into it for as long as the loop goes on
     for (const auto& [pointer, value] : flat.items()) {
         if (pointer.find("kprobes") != std::string::npos || pointer.find("interrupts") != std::string::npos) {
             continue; // long lists of one kind
+        }
+        if (++place % 7 != 0) {
+            continue; // enough of them, in a time that a test may take
         }
         for (const json& other : others) {
             json broken = good_;

@@ -80,7 +80,8 @@ TEST(Run, StopsAtTheTimeAskedFor)
     const auto part = skbscope({"run", scenario_of("01"), "--until", "20us", "--format", "json"}).json();
     ASSERT_TRUE(part.is_object());
     EXPECT_LT(part["events"], whole["events"]);
-    EXPECT_LE(part["duration_ns"], 20000);
+    // What a CPU is in the middle of at that time is finished: no more than one quantum.
+    EXPECT_LE(part["duration_ns"], 25000);
 }
 
 } // namespace
