@@ -14,18 +14,18 @@ using namespace correlating;
 // ---- set up
 // ---------------------------------------------------------------------------------------------------------
 
-Correlator::Correlator(const TraceDat& file, Trace& trace, Options options)
-    : file_(file), trace_(trace), options_(options)
+Correlator::Correlator(const TracedKernel& kernel, Trace& trace, Options options)
+    : kernel_(kernel), trace_(trace), options_(options)
 {
     functions_.emplace_back();
-    for (const EventFormat& format : file.formats()) {
+    for (const EventFormat& format : kernel.formats()) {
         prepare(format);
     }
     // The loop moved into a function of its own in 6.9 and in stable releases of 6.1.
     softirq_loop_ =
-        symbol_named(file.symbols().contains("handle_softirqs") ? "handle_softirqs" : "__do_softirq");
+        symbol_named(kernel.symbols.contains("handle_softirqs") ? "handle_softirqs" : "__do_softirq");
     raise_softirq_ = symbol_named("__raise_softirq_irqoff");
-    cpu_lanes_.resize(std::size_t{std::max<std::uint16_t>(file.cpu_count(), 1)} * 4);
+    cpu_lanes_.resize(std::size_t{std::max<std::uint16_t>(kernel.cpus, 1)} * 4);
     last_call_.resize(cpu_lanes_.size() / 4, {0, Context::process});
 }
 
@@ -140,7 +140,7 @@ void Correlator::take(const RawRecord& record)
     if (record.lost_before != 0) {
         lost(record);
     }
-    if (record.event_id >= decoders_.size() || file_.format(record.event_id) == nullptr) {
+    if (record.event_id >= decoders_.size() || kernel_.format(record.event_id) == nullptr) {
         ++unknown_events_;
         return;
     }
@@ -172,7 +172,7 @@ Symbol Correlator::symbol_of_function(std::uint64_t address)
 {
     const auto [at, is_new] = symbol_by_address_.emplace(address, 0);
     if (is_new) {
-        const auto hit = file_.symbols().find(address);
+        const auto hit = kernel_.symbols.find(address);
         at->second = symbol_named(hit.name.empty() ? fmt::format("{:#x}", address) : std::string(hit.name));
     }
     return at->second;
@@ -182,7 +182,7 @@ Symbol Correlator::symbol_of_caller(std::uint64_t address)
 {
     const auto [at, is_new] = symbol_by_call_site_.emplace(address, 0);
     if (is_new) {
-        const auto hit = file_.symbols().find(address);
+        const auto hit = kernel_.symbols.find(address);
         at->second = symbol_named(hit.name.empty() ? std::string("?") : std::string(hit.name));
     }
     return at->second;
@@ -197,7 +197,7 @@ TaskId Correlator::task_of(std::int32_t pid)
     if (is_new) {
         TaskRecord task;
         task.pid = pid;
-        task.name = file_.task_name(pid);
+        task.name = kernel_.task_name(pid);
         if (task.name.empty()) {
             task.name = "?";
         }

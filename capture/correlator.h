@@ -6,7 +6,8 @@
 
 #include "capture/call_stacks.h"
 #include "capture/packet_book.h"
-#include "capture/trace_dat.h"
+#include "capture/ring_pages.h"
+#include "capture/traced_kernel.h"
 
 #include <map>
 #include <set>
@@ -34,7 +35,8 @@ public:
         Slot living = 0; ///< whom the address named when the probe fired, as far as known by then
     };
 
-    Correlator(const TraceDat& file, Trace& trace, Options options);
+    /// Both must outlive it.
+    Correlator(const TracedKernel& kernel, Trace& trace, Options options);
     void take(const RawRecord& record);
     /// After the last record.
     void finish();
@@ -143,7 +145,7 @@ private:
     void tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing);
     std::string neighbour_name(const RawRecord& record, const Decoder& decoder);
 
-    const TraceDat& file_;
+    const TracedKernel& kernel_;
     Trace& trace_;
     Options options_;
     PacketBook book_;

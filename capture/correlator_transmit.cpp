@@ -256,7 +256,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     bool no_drop = !is_drop || is_clone || verdict == Verdict::sent || verdict == Verdict::forwarded;
     FunctionId where = book_.item(item).function_id();
     if (!no_drop) {
-        const auto hit = file_.symbols().find(decoder.location.read(record.data));
+        const auto hit = kernel_.symbols.find(decoder.location.read(record.data));
         std::string_view place = without_suffix(hit.name);
         for (std::size_t i = index; i-- > 0 && (place.empty() || kind_of(place) == Kind::free);) {
             place = functions_[lane.stack[i].symbol]
@@ -408,7 +408,7 @@ void Correlator::on_return_marker(const RawRecord& record, const Decoder& decode
     // These events come when their function is about to return: what was called before it has returned.
     (void)decoder;
     Lane& lane = lane_of(record);
-    const std::string& name = file_.format(record.event_id)->name;
+    const std::string& name = kernel_.format(record.event_id)->name;
     Frame* call =
         name == "napi_poll" ? open_call(lane, {"__napi_poll", "napi_poll"})
         : name == "sock_send_length"
@@ -423,7 +423,7 @@ void Correlator::on_merge_only(const RawRecord& record, const Decoder& decoder)
 {
     (void)decoder;
     Lane& lane = lane_of(record);
-    const std::string& name = file_.format(record.event_id)->name;
+    const std::string& name = kernel_.format(record.event_id)->name;
     Frame* call = nullptr;
     if (name == "sk_data_ready") {
         call = open_call(lane, {"sock_def_readable"});

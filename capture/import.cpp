@@ -147,20 +147,25 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
         return tl::unexpected(file.error());
     }
     Imported imported;
+    const TracedKernel& kernel = file->kernel();
     imported.warnings = file->damage();
     Trace& trace = imported.trace;
     trace.info.source = fmt::format("trace-cmd: {}", std::filesystem::path(path).filename().string());
-    trace.info.kernel_release = file->kernel_release();
-    trace.info.kernel = kernel_version_of(file->kernel_release());
+    trace.info.kernel_release = kernel.release;
+    trace.info.kernel = kernel_version_of(kernel.release);
     trace.info.observed = true;
-    trace.info.clock = file->clock();
+    trace.info.clock = kernel.clock;
     HostRecord host;
     host.name = "recorded host";
-    host.cpus = file->cpu_count();
+    host.cpus = kernel.cpus;
     (void)trace.add_host(std::move(host));
 
-    Correlator correlator(*file, trace, {options.use_kprobes});
-    file->for_each([&](const RawRecord& record) { correlator.take(record); });
+    Correlator correlator(kernel, trace, {options.use_kprobes});
+    const std::size_t broken = file->for_each([&](const RawRecord& record) { correlator.take(record); });
+    if (broken != 0) {
+        imported.warnings.push_back(
+            fmt::format("{}: {} pages of records are damaged; what stood before the damage is kept", path, broken));
+    }
     correlator.finish();
     trace.info.times_trustworthy =
         options.times_trustworthy.value_or(!times_look_emulated(correlator.gaps()));

@@ -1,7 +1,8 @@
 #include "capture/trace_dat.h"
 
+#include "capture/parse_number.h"
+
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
@@ -110,354 +111,13 @@ std::vector<std::uint8_t> unpack(Packing packing, Bytes packed, std::size_t size
     return whole ? out : std::vector<std::uint8_t>{};
 }
 
-template <typename T>
-bool parse_number(std::string_view text, T& value, int base = 10)
-{
-    return std::from_chars(text.data(), text.data() + text.size(), value, base).ec == std::errc();
-}
-
 /// One CPU's pages: pieces that lie behind each other.
 struct CpuData {
     std::uint16_t cpu = 0;
     std::vector<Bytes> pieces;
 };
 
-/// Walks one CPU's ring-buffer pages. The layout is that of include/linux/ring_buffer.h: a page has an 8-byte
-/// time, an 8-byte commit count and then events, each with 5 bits of type or length and 27 bits of time since
-/// the one before.
-class PageReader {
-public:
-    PageReader(const CpuData& data, std::size_t page_size, std::int64_t time_offset)
-        : data_(&data), page_size_(page_size), time_offset_(time_offset)
-    {
-    }
-
-    bool next(RawRecord& record)
-    {
-        for (;;) {
-            if (at_ + 4 > page_.size()) {
-                if (!next_page()) {
-                    return false;
-                }
-                continue;
-            }
-            std::uint32_t head = 0;
-            std::memcpy(&head, page_.data() + at_, 4);
-            at_ += 4;
-            const std::uint32_t type = head & 0x1f;
-            const std::uint64_t delta = head >> 5;
-            switch (type) {
-            case 29: // padding; with a zero delta the rest of the page is empty
-                if (delta == 0) {
-                    at_ = page_.size();
-                } else {
-                    skip(word());
-                    now_ += delta;
-                }
-                break;
-            case 30: // time extend
-                now_ += (std::uint64_t{word()} << 27) + delta;
-                at_ += 4;
-                break;
-            case 31: { // absolute time, its upper 5 bits are those of the time before
-                const std::uint64_t low = (std::uint64_t{word()} << 27) + delta;
-                now_ = (now_ & ~((std::uint64_t{1} << 59) - 1)) | low;
-                at_ += 4;
-                break;
-            }
-            default: {
-                now_ += delta;
-                std::size_t length = type * std::size_t{4};
-                if (type == 0) {
-                    const std::uint32_t whole = word(); // counts itself
-                    at_ += 4;
-                    length = whole >= 4 ? (whole - 4 + 3) & ~std::size_t{3} : 0;
-                }
-                if (length > page_.size() - std::min(at_, page_.size())) {
-                    ++broken_pages_;
-                    at_ = page_.size();
-                    break;
-                }
-                const Bytes data = page_.subspan(at_, length);
-                at_ += length;
-                if (length < 8) {
-                    break;
-                }
-                fill(record, data);
-                return true;
-            }
-            }
-        }
-    }
-    [[nodiscard]] std::size_t broken_pages() const { return broken_pages_; }
-
-private:
-    [[nodiscard]] std::uint32_t word() const
-    {
-        std::uint32_t value = 0;
-        if (at_ + 4 <= page_.size()) {
-            std::memcpy(&value, page_.data() + at_, 4);
-        }
-        return value;
-    }
-    void skip(std::size_t count)
-    {
-        at_ = count > page_.size() - std::min(at_, page_.size()) ? page_.size() : at_ + count;
-    }
-
-    void fill(RawRecord& record, Bytes data)
-    {
-        // Time never runs backwards within a CPU, whatever a damaged page says.
-        last_time_ = std::max(last_time_, now_ + static_cast<std::uint64_t>(time_offset_));
-        record.time_ns = last_time_;
-        record.data = data;
-        record.cpu = data_->cpu;
-        std::memcpy(&record.event_id, data.data(), 2);
-        record.flags = data[2];
-        record.preempt_count = data[3];
-        std::memcpy(&record.pid, data.data() + 4, 4);
-        record.lost_before = lost_;
-        lost_ = 0;
-    }
-
-    bool next_page()
-    {
-        while (piece_ < data_->pieces.size() && offset_ + page_size_ > data_->pieces[piece_].size()) {
-            ++piece_;
-            offset_ = 0;
-        }
-        if (piece_ >= data_->pieces.size()) {
-            return false;
-        }
-        const Bytes whole = data_->pieces[piece_].subspan(offset_, page_size_);
-        offset_ += page_size_;
-        std::uint64_t commit = 0;
-        std::memcpy(&now_, whole.data(), 8);
-        std::memcpy(&commit, whole.data() + 8, 8);
-        constexpr std::uint64_t missed_events = std::uint64_t{1} << 31;
-        constexpr std::uint64_t missed_stored = std::uint64_t{1} << 30;
-        std::size_t size = commit & ((std::uint64_t{1} << 27) - 1);
-        if (size > page_size_ - 16) {
-            ++broken_pages_;
-            size = 0;
-        }
-        page_ = whole.subspan(16, size);
-        at_ = 0;
-        if ((commit & missed_events) != 0) {
-            std::uint64_t count = RawRecord::unknown_loss;
-            if ((commit & missed_stored) != 0 && 16 + size + 8 <= whole.size()) {
-                std::memcpy(&count, whole.data() + 16 + size, 8);
-            }
-            lost_ = count;
-        }
-        return true;
-    }
-
-    const CpuData* data_;
-    std::size_t page_size_;
-    std::int64_t time_offset_;
-    std::size_t piece_ = 0;
-    std::size_t offset_ = 0;
-    Bytes page_;
-    std::size_t at_ = 0;
-    std::uint64_t now_ = 0;
-    std::uint64_t last_time_ = 0;
-    std::uint64_t lost_ = 0;
-    std::size_t broken_pages_ = 0;
-};
-
-/// "\tfield:const void * skbaddr;\toffset:8;\tsize:8;\tsigned:0;"
-void parse_field(std::string_view line, EventFormat& format)
-{
-    const auto value_of = [&](std::string_view key) -> std::string_view {
-        const std::size_t at = line.find(key);
-        if (at == std::string_view::npos) {
-            return {};
-        }
-        const std::size_t from = at + key.size();
-        return line.substr(from, line.find(';', from) - from);
-    };
-    std::string_view declaration = value_of("field:");
-    unsigned offset = 0;
-    unsigned size = 0;
-    if (declaration.empty() || !parse_number(value_of("offset:"), offset) ||
-        !parse_number(value_of("size:"), size) || offset > 0xffff || size > 0xffff) {
-        return;
-    }
-    EventField field;
-    field.offset = static_cast<std::uint16_t>(offset);
-    field.size = static_cast<std::uint16_t>(size);
-    field.is_signed = value_of("signed:") == "1";
-    field.is_data_loc = declaration.starts_with("__data_loc");
-    if (const std::size_t bracket = declaration.find_last_of('[');
-        !field.is_data_loc && bracket != std::string_view::npos) {
-        declaration = declaration.substr(0, bracket);
-    }
-    const std::size_t space = declaration.find_last_of(" *]");
-    const std::string_view name =
-        space == std::string_view::npos ? declaration : declaration.substr(space + 1);
-    format.fields.emplace(std::string(name), field);
-}
-
-std::optional<EventFormat> parse_format(std::string_view system, std::string_view text)
-{
-    EventFormat format;
-    format.system = system;
-    for (std::size_t from = 0; from < text.size();) {
-        const std::size_t end = std::min(text.find('\n', from), text.size());
-        const std::string_view line = text.substr(from, end - from);
-        from = end + 1;
-        if (line.starts_with("name: ")) {
-            format.name = line.substr(6);
-        } else if (line.starts_with("ID: ")) {
-            (void)parse_number(line.substr(4), format.id);
-        } else if (line.starts_with("print fmt:")) {
-            format.print_format = line.substr(10);
-        } else if (line.find("field:") != std::string_view::npos) {
-            parse_field(line, format);
-        }
-    }
-    if (format.id < 0 || format.id > 0xffff || format.name.empty()) {
-        return std::nullopt;
-    }
-    return format;
-}
-
 } // namespace
-
-// ---- fields and formats
-// ---------------------------------------------------------------------------------------------
-
-std::uint64_t EventField::read(std::span<const std::uint8_t> record) const
-{
-    if (std::size_t{offset} + size > record.size()) {
-        return 0;
-    }
-    const std::uint8_t* at = record.data() + offset;
-    const auto number = [&]<typename Unsigned, typename Signed>(Unsigned value, Signed) -> std::uint64_t {
-        std::memcpy(&value, at, sizeof value);
-        return is_signed ? static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<Signed>(value)))
-                         : value;
-    };
-    switch (size) {
-    case 1:
-        return number(std::uint8_t{}, std::int8_t{});
-    case 2:
-        return number(std::uint16_t{}, std::int16_t{});
-    case 4:
-        return number(std::uint32_t{}, std::int32_t{});
-    case 8:
-        return number(std::uint64_t{}, std::int64_t{});
-    default:
-        return 0;
-    }
-}
-
-std::span<const std::uint8_t> EventField::bytes(std::span<const std::uint8_t> record) const
-{
-    std::size_t from = offset;
-    std::size_t length = size;
-    if (is_data_loc) {
-        const std::uint64_t place = read(record);
-        from = place & 0xffff;
-        length = (place >> 16) & 0xffff;
-    }
-    if (from + length > record.size()) {
-        return {};
-    }
-    return record.subspan(from, length);
-}
-
-std::string_view EventField::text(std::span<const std::uint8_t> record) const
-{
-    const std::string_view whole = as_text(bytes(record));
-    return whole.substr(0, whole.find('\0'));
-}
-
-EventField EventFormat::field(const std::string& field_name) const
-{
-    const auto at = fields.find(field_name);
-    return at == fields.end() ? EventField{} : at->second;
-}
-
-std::vector<std::pair<std::int64_t, std::string>> EventFormat::symbols_of(std::string_view field_name) const
-{
-    std::vector<std::pair<std::int64_t, std::string>> symbols;
-    const std::string opening = fmt::format("__print_symbolic(REC->{},", field_name);
-    std::size_t at = print_format.find(opening);
-    if (at == std::string::npos) {
-        return symbols;
-    }
-    at += opening.size();
-    const std::string_view text = print_format;
-    for (;;) { // { 2, "NOT_SPECIFIED" }, …
-        const std::size_t brace = text.find_first_of("{)", at);
-        if (brace == std::string_view::npos || text[brace] == ')') {
-            return symbols;
-        }
-        const std::size_t comma = text.find(',', brace);
-        const std::size_t quote = text.find('"', brace);
-        const std::size_t closing = quote == std::string_view::npos ? quote : text.find('"', quote + 1);
-        if (comma == std::string_view::npos || closing == std::string_view::npos || comma > quote) {
-            return symbols;
-        }
-        std::string_view digits = text.substr(brace + 1, comma - brace - 1);
-        digits.remove_prefix(std::min(digits.find_first_not_of(' '), digits.size()));
-        const bool hex = digits.starts_with("0x");
-        std::int64_t value = 0;
-        if (parse_number(hex ? digits.substr(2) : digits, value, hex ? 16 : 10)) {
-            symbols.emplace_back(value, text.substr(quote + 1, closing - quote - 1));
-        }
-        at = closing + 1;
-    }
-}
-
-// ---- symbols
-// --------------------------------------------------------------------------------------------------------
-
-void SymbolTable::parse(std::string_view kallsyms)
-{
-    symbols_.clear();
-    for (std::size_t from = 0; from < kallsyms.size();) {
-        const std::size_t end = std::min(kallsyms.find('\n', from), kallsyms.size());
-        const std::string_view line = kallsyms.substr(from, end - from);
-        from = end + 1;
-        const std::size_t space = line.find(' ');
-        std::uint64_t address = 0;
-        if (space == std::string_view::npos || space + 3 >= line.size() ||
-            !parse_number(line.substr(0, space), address, 16) || address == 0) {
-            continue;
-        }
-        const std::string_view rest = line.substr(space + 3);
-        const std::size_t name_end = rest.find_first_of("\t [");
-        const char type = line[space + 1];
-        if (type != 't' && type != 'T' && type != 'w' && type != 'W') {
-            continue;
-        }
-        symbols_.push_back(
-            {address, std::string(rest.substr(0, name_end)), name_end != std::string_view::npos});
-    }
-    std::ranges::stable_sort(symbols_, {}, &Symbol::address);
-    const auto repeated = std::ranges::unique(symbols_, {}, &Symbol::address);
-    symbols_.erase(repeated.begin(), repeated.end());
-}
-
-SymbolTable::Hit SymbolTable::find(std::uint64_t address) const
-{
-    const auto after = std::ranges::upper_bound(symbols_, address, {}, &Symbol::address);
-    // A function longer than this is none: the address lies behind the last symbol of its region.
-    constexpr std::uint64_t longest_function = 1 << 20;
-    if (after == symbols_.begin() || address - std::prev(after)->address > longest_function) {
-        return {};
-    }
-    const Symbol& symbol = *std::prev(after);
-    return {symbol.name, symbol.address, symbol.in_module};
-}
-
-bool SymbolTable::contains(std::string_view name) const
-{
-    return std::ranges::find(symbols_, name, &Symbol::name) != symbols_.end();
-}
 
 // ---- the file
 // -------------------------------------------------------------------------------------------------------
@@ -467,14 +127,8 @@ struct TraceDat::State {
     std::vector<std::uint8_t> file;
     Packing packing = Packing::none;
     std::size_t page_size = 4096;
-    std::string kernel_release;
-    std::string clock = "local"; // what the kernel uses unless told otherwise
-    std::uint16_t cpus = 0;
+    TracedKernel kernel;
     std::int64_t time_offset = 0;
-    std::vector<EventFormat> formats;
-    std::vector<int> format_by_id;
-    SymbolTable symbols;
-    std::unordered_map<std::int32_t, std::string> tasks;
     std::vector<CpuData> cpu_data;
     std::vector<std::vector<std::uint8_t>> unpacked; ///< owns what cpu_data points into
     std::vector<std::string> damage;
@@ -506,26 +160,13 @@ struct TraceDat::State {
     void load_ftrace_events(Cursor at);
     void load_event_formats(Cursor& at);
     void add_format(std::string_view system, Bytes text);
-    void load_tasks(std::string_view text);
-    void load_clock(std::string_view text);
-    void load_uname(std::string_view text);
     void finish();
 };
 
 void TraceDat::State::add_format(std::string_view system, Bytes text)
 {
-    auto format = parse_format(system, as_text(text));
-    if (!format) {
+    if (!kernel.add_format(system, as_text(text))) {
         damage.push_back(fmt::format("an event format of {} does not parse", system));
-        return;
-    }
-    const auto id = static_cast<std::size_t>(format->id);
-    if (format_by_id.size() <= id) {
-        format_by_id.resize(id + 1, -1);
-    }
-    if (format_by_id[id] < 0) {
-        format_by_id[id] = static_cast<int>(formats.size());
-        formats.push_back(std::move(*format));
     }
 }
 
@@ -555,42 +196,6 @@ void TraceDat::State::load_event_formats(Cursor& at)
             }
         }
     }
-}
-
-void TraceDat::State::load_tasks(std::string_view text) // "171 python3\n"
-{
-    for (std::size_t from = 0; from < text.size();) {
-        const std::size_t end = std::min(text.find('\n', from), text.size());
-        const std::string_view line = text.substr(from, end - from);
-        from = end + 1;
-        const std::size_t space = line.find(' ');
-        std::int32_t pid = 0;
-        if (space != std::string_view::npos && parse_number(line.substr(0, space), pid)) {
-            tasks.emplace(pid, line.substr(space + 1));
-        }
-    }
-}
-
-void TraceDat::State::load_clock(std::string_view text) // "local global [mono] boot" or one name
-{
-    text = text.substr(0, text.find('\0'));
-    const std::size_t open = text.find('[');
-    const std::size_t close = text.find(']', open == std::string_view::npos ? 0 : open);
-    if (open != std::string_view::npos && close != std::string_view::npos) {
-        clock = text.substr(open + 1, close - open - 1);
-    } else if (!text.empty() && text.find(' ') == std::string_view::npos) {
-        clock = text;
-    }
-}
-
-void TraceDat::State::load_uname(std::string_view text) // "Linux lab 6.1.0-56-amd64 #1 SMP …"
-{
-    text = text.substr(0, text.find('\0'));
-    for (int word = 0; word < 2; ++word) {
-        const std::size_t space = text.find(' ');
-        text = space == std::string_view::npos ? std::string_view{} : text.substr(space + 1);
-    }
-    kernel_release = text.substr(0, text.find(' '));
 }
 
 Result<void> TraceDat::State::load()
@@ -671,12 +276,12 @@ Result<void> TraceDat::State::load_version_6(Cursor at)
     if (!at.ok()) {
         return cut("its symbols or task names");
     }
-    symbols.parse(as_text(kallsyms));
-    load_tasks(as_text(cmdlines));
+    kernel.symbols.parse(as_text(kallsyms));
+    kernel.add_tasks(as_text(cmdlines));
     if (cpu_total == 0 || cpu_total > 8192) {
         return fail(ErrorKind::corrupt, path, fmt::format("impossible number of CPUs {}", cpu_total));
     }
-    cpus = static_cast<std::uint16_t>(cpu_total);
+    kernel.cpus = static_cast<std::uint16_t>(cpu_total);
 
     std::string_view kind = as_text(at.take(10));
     if (kind.starts_with("options")) {
@@ -782,12 +387,12 @@ void TraceDat::State::load_section(std::uint16_t id, std::uint64_t offset)
         break;
     case section_kallsyms: {
         const auto size = at.number<std::uint32_t>();
-        symbols.parse(as_text(at.take(std::min<std::size_t>(size, at.left()))));
+        kernel.symbols.parse(as_text(at.take(std::min<std::size_t>(size, at.left()))));
         break;
     }
     case section_cmdlines: {
         const auto size = at.number<std::uint64_t>();
-        load_tasks(as_text(at.take(std::min<std::uint64_t>(size, at.left()))));
+        kernel.add_tasks(as_text(at.take(std::min<std::uint64_t>(size, at.left()))));
         break;
     }
     default:
@@ -837,7 +442,7 @@ bool TraceDat::State::load_buffer_option(Bytes data)
         return false;
     }
     if (!buffer_clock.empty()) {
-        load_clock(buffer_clock);
+        kernel.take_clock(buffer_clock);
     }
     if (page >= 512 && page <= (1U << 20) && (page & (page - 1)) == 0) {
         page_size = page;
@@ -886,10 +491,10 @@ void TraceDat::State::take_option(std::uint16_t id, Bytes data, bool& has_buffer
         has_buffer = load_buffer_option(data) || has_buffer;
         break;
     case option_trace_clock:
-        load_clock(as_text(data));
+        kernel.take_clock(as_text(data));
         break;
     case option_uname:
-        load_uname(as_text(data));
+        kernel.take_uname(as_text(data));
         break;
     case option_offset: {
         std::string_view text = as_text(data);
@@ -901,7 +506,7 @@ void TraceDat::State::take_option(std::uint16_t id, Bytes data, bool& has_buffer
     case option_cpu_count: {
         const auto count = at.number<std::uint32_t>();
         if (count != 0 && count <= 8192) {
-            cpus = static_cast<std::uint16_t>(count);
+            kernel.cpus = static_cast<std::uint16_t>(count);
         }
         break;
     }
@@ -942,7 +547,7 @@ std::optional<std::uint64_t> TraceDat::State::load_options(std::uint64_t offset,
 /// Without an index: the sections stand one behind the other, so they can be found by their headers.
 void TraceDat::State::scan_sections(std::size_t from, bool need_buffer)
 {
-    const bool need_formats = formats.empty();
+    const bool need_formats = kernel.formats().empty();
     for (std::size_t offset = from; offset < file.size();) {
         const auto section = section_at(offset);
         if (!section) {
@@ -957,7 +562,7 @@ void TraceDat::State::scan_sections(std::size_t from, bool need_buffer)
         if (section->id == option_done && need_formats) {
             bool ignored = false;
             (void)load_options(offset, ignored);
-        } else if (section->id >= section_ftrace_events && need_formats && symbols.empty()) {
+        } else if (section->id >= section_ftrace_events && need_formats && kernel.symbols.empty()) {
             load_section(section->id, offset);
         }
         offset =
@@ -1028,9 +633,9 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
         last_options = *next;
         next = load_options(*next, has_buffer);
     }
-    if (!has_buffer || formats.empty()) {
+    if (!has_buffer || kernel.formats().empty()) {
         scan_sections(first_section, !has_buffer);
-        if (formats.empty() || cpu_data.empty()) {
+        if (kernel.formats().empty() || cpu_data.empty()) {
             return fail(ErrorKind::cut, fmt::format("{} at byte {}", path, file.size()),
                         "the file ends before its first whole batch of records, or its index is damaged",
                         "record again, and stop trace-cmd with Ctrl-C so that it can finish the file");
@@ -1064,7 +669,7 @@ void TraceDat::State::finish()
     for (const CpuData& cpu : cpu_data) {
         highest = std::max<std::uint16_t>(highest, cpu.cpu);
     }
-    cpus = std::max<std::uint16_t>(cpus, static_cast<std::uint16_t>(highest + (cpu_data.empty() ? 0 : 1)));
+    kernel.cpus = std::max<std::uint16_t>(kernel.cpus, static_cast<std::uint16_t>(highest + (cpu_data.empty() ? 0 : 1)));
 }
 
 Result<TraceDat> TraceDat::open(const std::string& path)
@@ -1116,77 +721,90 @@ const std::string& TraceDat::path() const
 {
     return state_->path;
 }
-const std::string& TraceDat::kernel_release() const
+const TracedKernel& TraceDat::kernel() const
 {
-    return state_->kernel_release;
-}
-const std::string& TraceDat::clock() const
-{
-    return state_->clock;
-}
-std::uint16_t TraceDat::cpu_count() const
-{
-    return state_->cpus;
-}
-const std::vector<EventFormat>& TraceDat::formats() const
-{
-    return state_->formats;
-}
-const SymbolTable& TraceDat::symbols() const
-{
-    return state_->symbols;
+    return state_->kernel;
 }
 const std::vector<std::string>& TraceDat::damage() const
 {
     return state_->damage;
 }
 
-const EventFormat* TraceDat::format(int event_id) const
-{
-    const auto id = static_cast<std::size_t>(event_id);
-    if (event_id < 0 || id >= state_->format_by_id.size() || state_->format_by_id[id] < 0) {
-        return nullptr;
+namespace {
+
+/// One CPU's records: its pieces page by page.
+class CpuReader {
+public:
+    CpuReader(const CpuData& data, std::size_t page_size, std::int64_t time_offset)
+        : data_(&data), page_size_(page_size), pages_(data.cpu, time_offset)
+    {
     }
-    return &state_->formats[static_cast<std::size_t>(state_->format_by_id[id])];
-}
 
-std::string_view TraceDat::task_name(std::int32_t pid) const
-{
-    const auto at = state_->tasks.find(pid);
-    return at == state_->tasks.end() ? std::string_view{} : at->second;
-}
+    [[nodiscard]] const RawRecord& record() const { return record_; }
+    [[nodiscard]] std::size_t broken_pages() const { return pages_.broken_pages(); }
+    bool next()
+    {
+        while (!pages_.next(record_)) {
+            if (!next_page()) {
+                return false;
+            }
+        }
+        return true;
+    }
 
-void TraceDat::for_each(const std::function<void(const RawRecord&)>& take) const
+private:
+    bool next_page()
+    {
+        while (piece_ < data_->pieces.size() && offset_ + page_size_ > data_->pieces[piece_].size()) {
+            ++piece_;
+            offset_ = 0;
+        }
+        if (piece_ >= data_->pieces.size()) {
+            return false;
+        }
+        (void)pages_.load(data_->pieces[piece_].subspan(offset_, page_size_));
+        offset_ += page_size_;
+        return true;
+    }
+
+    const CpuData* data_;
+    std::size_t page_size_;
+    RingPages pages_;
+    std::size_t piece_ = 0;
+    std::size_t offset_ = 0;
+    RawRecord record_;
+};
+
+} // namespace
+
+std::size_t TraceDat::for_each(const std::function<void(const RawRecord&)>& take) const
 {
-    struct Head {
-        RawRecord record;
-        PageReader* reader;
-    };
-    std::vector<PageReader> readers;
+    std::size_t broken = 0;
+    std::vector<CpuReader> readers;
     readers.reserve(state_->cpu_data.size());
     for (const CpuData& cpu : state_->cpu_data) {
-        readers.emplace_back(cpu, state_->page_size, state_->time_offset);
-    }
-    std::vector<Head> heads;
-    for (PageReader& reader : readers) {
-        Head head{{}, &reader};
-        if (reader.next(head.record)) {
-            heads.push_back(head);
+        CpuReader reader(cpu, state_->page_size, state_->time_offset);
+        if (reader.next()) {
+            readers.push_back(reader);
+        } else {
+            broken += reader.broken_pages();
         }
     }
     // Few CPUs have records: taking the smallest by looking at each beats a heap.
-    while (!heads.empty()) {
+    while (!readers.empty()) {
         std::size_t first = 0;
-        for (std::size_t i = 1; i < heads.size(); ++i) {
-            if (heads[i].record.time_ns < heads[first].record.time_ns) {
+        for (std::size_t i = 1; i < readers.size(); ++i) {
+            if (readers[i].record().time_ns < readers[first].record().time_ns) {
                 first = i;
             }
         }
-        take(heads[first].record);
-        if (!heads[first].reader->next(heads[first].record)) {
-            heads.erase(heads.begin() + static_cast<std::ptrdiff_t>(first));
+        take(readers[first].record());
+        if (!readers[first].next()) {
+            broken += readers[first].broken_pages();
+            readers.erase(readers.begin() + static_cast<std::ptrdiff_t>(first));
         }
     }
+    return broken;
 }
 
 } // namespace skbscope

@@ -53,10 +53,10 @@ std::vector<std::string> functions_of(const TraceDat& file)
 {
     std::vector<std::string> names;
     file.for_each([&](const RawRecord& record) {
-        const EventFormat* format = file.format(record.event_id);
+        const EventFormat* format = file.kernel().format(record.event_id);
         names.push_back(format == nullptr ? "?"
                         : format->name == "function"
-                            ? std::string(file.symbols().find(format->field("ip").read(record.data)).name)
+                            ? std::string(file.kernel().symbols.find(format->field("ip").read(record.data)).name)
                             : "[" + format->name + "]");
     });
     return names;
@@ -69,9 +69,9 @@ TEST_P(EachLayout, RecordsComeInTimeOrderWithTheirNames)
     Scratch scratch;
     const auto file = TraceDat::open(scratch.write(small_trace().file(GetParam())));
     ASSERT_TRUE(file) << file.error().describe();
-    EXPECT_EQ(file->kernel_release(), "6.1.0-56-amd64");
-    EXPECT_EQ(file->cpu_count(), 2);
-    EXPECT_EQ(file->task_name(171), "reader");
+    EXPECT_EQ(file->kernel().release, "6.1.0-56-amd64");
+    EXPECT_EQ(file->kernel().cpus, 2);
+    EXPECT_EQ(file->kernel().task_name(171), "reader");
     EXPECT_THAT(file->damage(), ::testing::IsEmpty());
     EXPECT_THAT(functions_of(*file),
                 ::testing::ElementsAre("[softirq_entry]", "net_rx_action", "e1000_clean_rx_irq",
@@ -205,7 +205,7 @@ TEST(EventFormat, SymbolsOfThePrintFormatAreNamesByNumber)
     Scratch scratch;
     const auto file = TraceDat::open(scratch.write(small_trace().file(Layout::version_6)));
     ASSERT_TRUE(file);
-    const EventFormat* format = file->format(23);
+    const EventFormat* format = file->kernel().format(23);
     ASSERT_NE(format, nullptr);
     EXPECT_THAT(format->symbols_of("reason"),
                 ::testing::ElementsAre(std::pair(2, "NOT_SPECIFIED"), std::pair(3, "NO_SOCKET"),
@@ -291,12 +291,12 @@ TEST(RealTraceDat, ReadsWhatTraceCmdReportsRecordForRecord)
             const bool has_time = line.find(seconds) != std::string::npos ||
                                   line.find(fmt::format("{}:", record.time_ns)) != std::string::npos;
             EXPECT_TRUE(has_time) << line << " is not " << seconds;
-            const EventFormat* format = file->format(record.event_id);
+            const EventFormat* format = file->kernel().format(record.event_id);
             ASSERT_NE(format, nullptr);
             EXPECT_NE(line.find(format->name + ":"), std::string::npos) << line;
             if (format->name == "function") {
-                const auto function = file->symbols().find(format->field("ip").read(record.data)).name;
-                const auto caller = file->symbols().find(format->field("parent_ip").read(record.data)).name;
+                const auto function = file->kernel().symbols.find(format->field("ip").read(record.data)).name;
+                const auto caller = file->kernel().symbols.find(format->field("parent_ip").read(record.data)).name;
                 EXPECT_NE(line.find(fmt::format("{} <-- {}", function, caller)), std::string::npos) << line;
             }
             ++compared;

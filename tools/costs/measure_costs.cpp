@@ -75,8 +75,8 @@ void measure(std::vector<Stretch>& way, const std::string& path, double untraced
     };
     std::map<std::int32_t, std::vector<Seen>> by_task;
     file->for_each([&](const RawRecord& record) {
-        const EventFormat* format = file->format(record.event_id);
-        if (format != nullptr && file->task_name(record.pid) == "traffic") {
+        const EventFormat* format = file->kernel().format(record.event_id);
+        if (format != nullptr && file->kernel().task_name(record.pid) == "traffic") {
             by_task[record.pid].push_back({record.time_ns, format->name});
         }
     });
@@ -121,7 +121,7 @@ void measure(std::vector<Stretch>& way, const std::string& path, double untraced
     }
     fmt::print("# Scale: {} undisturbed rounds of {}, kernel {}; {:.0f} ns a datagram sent and read untraced, {:.0f} ns traced\n"
                "# (median), so {:.0f} ns of each of the {} gaps is tracing.\n",
-               rounds.size(), "loopback", file->kernel_release(), untraced, median(rounds), overhead, expected.size());
+               rounds.size(), "loopback", file->kernel().release, untraced, median(rounds), overhead, expected.size());
 }
 
 // ---- the proportions: own times in function_graph recordings -----------------------------------------------------------------

@@ -1,0 +1,35 @@
+#pragma once
+// The kernel's functions by address, from the text of /proc/kallsyms (live, or as a recording carries it).
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace skbscope {
+
+/// Kernel symbols by address.
+class SymbolTable {
+public:
+    /// Takes the text of /proc/kallsyms; lines that do not parse are left out.
+    void parse(std::string_view kallsyms);
+    /// Name of the function that holds the address (without module), and how far into it; empty if unknown.
+    struct Hit {
+        std::string_view name;
+        std::uint64_t start = 0;
+        bool in_module = false;
+    };
+    [[nodiscard]] Hit find(std::uint64_t address) const;
+    [[nodiscard]] bool empty() const { return symbols_.empty(); }
+    [[nodiscard]] bool contains(std::string_view name) const; ///< looks at each symbol
+
+private:
+    struct Symbol {
+        std::uint64_t address;
+        std::string name;
+        bool in_module;
+    };
+    std::vector<Symbol> symbols_; ///< by address, one each
+};
+
+} // namespace skbscope
