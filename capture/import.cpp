@@ -161,7 +161,10 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
     (void)trace.add_host(std::move(host));
 
     Correlator correlator(kernel, trace, {options.use_kprobes});
-    const std::size_t broken = file->for_each([&](const RawRecord& record) { correlator.take(record); });
+    const std::size_t broken = file->for_each([&](const RawRecord& record) {
+        ++imported.records;
+        correlator.take(record);
+    });
     if (broken != 0) {
         imported.warnings.push_back(
             fmt::format("{}: {} pages of records are damaged; what stood before the damage is kept", path, broken));

@@ -46,6 +46,7 @@ struct ProbeCheck {
 
 struct Imported {
     Trace trace;
+    std::uint64_t records = 0; ///< that the file held, of all kinds
     std::vector<PcapMatch> pcaps;
     std::vector<std::string> warnings; ///< one line each: damage, captures that did not match
     ProbeCheck probes;                 ///< filled with use_kprobes = false only

@@ -1,0 +1,233 @@
+// How fast a recording becomes journeys in memory, beside what others do with the same file: libtracecmd's own
+// walk, KernelShark's library merely loading it, `trace-cmd report`. Each runs in a process of its own, so that
+// memory can be told apart, in turns (A B C D, A B C D, …), because only ratios taken in one go mean anything.
+//
+//   import_bench TRACE.dat [ROUNDS]      ROUNDS 0: one import in this very process, for a profiler
+
+#include "capture/import.h"
+#include "capture/trace_dat.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <vector>
+
+extern "C" {
+#include <event-parse.h>
+
+// Of trace-cmd.h, which no C++ compiler takes.
+struct tracecmd_input;
+tracecmd_input* tracecmd_open(const char* file, int flags);
+void tracecmd_close(tracecmd_input* handle);
+int tracecmd_cpus(tracecmd_input* handle);
+tep_record* tracecmd_read_data(tracecmd_input* handle, int cpu);
+void tracecmd_free_record(tep_record* record);
+
+#ifdef SKBSCOPE_HAS_KSHARK
+// Of libkshark.h, which is C only. Two functions and two opaque types are all that loading takes.
+struct kshark_context;
+struct kshark_entry;
+bool kshark_instance(kshark_context** context);
+int kshark_open(kshark_context* context, const char* file);
+ssize_t kshark_load_entries(kshark_context* context, int stream, kshark_entry*** entries);
+#endif
+}
+
+namespace {
+
+using namespace skbscope;
+
+struct Outcome {
+    double seconds = 0;
+    std::uint64_t records = 0;
+    std::uint64_t held_bytes = 0; ///< memory of its own (not the file's pages) when done
+    std::uint64_t peak_bytes = 0; ///< the most that was resident at any time, shared pages and all
+};
+
+std::uint64_t status_bytes(std::string_view key)
+{
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);) {
+        if (line.starts_with(key)) {
+            return std::strtoull(line.c_str() + key.size(), nullptr, 10) * 1024;
+        }
+    }
+    return 0;
+}
+
+/// Runs `work`, which returns the number of records, in a child.
+Outcome in_a_child(const std::function<std::uint64_t()>& work)
+{
+    auto* shared = static_cast<Outcome*>(
+        mmap(nullptr, sizeof(Outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    const pid_t child = fork();
+    if (child == 0) {
+        const auto start = std::chrono::steady_clock::now();
+        shared->records = work();
+        shared->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        shared->held_bytes = status_bytes("RssAnon:");
+        std::_Exit(0);
+    }
+    int status = 0;
+    rusage usage{};
+    (void)wait4(child, &status, 0, &usage);
+    Outcome outcome = *shared;
+    outcome.peak_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+    munmap(shared, sizeof(Outcome));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        outcome.records = 0;
+    }
+    return outcome;
+}
+
+std::uint64_t import(const std::string& path)
+{
+    // Never given back: neither does loading in the other libraries include freeing.
+    const auto& imported = *new auto(import_trace_dat(path));
+    if (!imported) {
+        fmt::print(stderr, "{}\n", imported.error().describe());
+        std::_Exit(1);
+    }
+    return imported->records;
+}
+
+std::uint64_t only_read(const std::string& path)
+{
+    const auto file = TraceDat::open(path);
+    std::uint64_t records = 0;
+    std::uint64_t sum = 0;
+    file->for_each([&](const RawRecord& record) {
+        ++records;
+        sum += record.time_ns;
+    });
+    return sum != 0 ? records : 0;
+}
+
+/// The whole file in time order, as trace-cmd's own tools walk it.
+std::uint64_t walk_with_libtracecmd(const std::string& path)
+{
+    tracecmd_input* handle = tracecmd_open(path.c_str(), 0);
+    std::vector<std::pair<int, tep_record*>> heads;
+    for (int cpu = 0; cpu < tracecmd_cpus(handle); ++cpu) {
+        if (tep_record* record = tracecmd_read_data(handle, cpu)) {
+            heads.emplace_back(cpu, record);
+        }
+    }
+    std::uint64_t records = 0;
+    while (!heads.empty()) {
+        const auto first =
+            std::ranges::min_element(heads, {}, [](const auto& head) { return head.second->ts; });
+        ++records;
+        tracecmd_free_record(first->second);
+        first->second = tracecmd_read_data(handle, first->first);
+        if (first->second == nullptr) {
+            heads.erase(first);
+        }
+    }
+    return records;
+}
+
+#ifdef SKBSCOPE_HAS_KSHARK
+std::uint64_t load_with_kshark(const std::string& path)
+{
+    kshark_context* context = nullptr;
+    kshark_entry** entries = nullptr;
+    if (!kshark_instance(&context)) {
+        std::_Exit(1);
+    }
+    const int stream = kshark_open(context, path.c_str());
+    const ssize_t count = stream < 0 ? -1 : kshark_load_entries(context, stream, &entries);
+    return count < 0 ? 0 : static_cast<std::uint64_t>(count);
+}
+#endif
+
+std::uint64_t report(const std::string& path)
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        const int null = open("/dev/null", O_WRONLY);
+        dup2(null, 1);
+        dup2(null, 2);
+        execlp("trace-cmd", "trace-cmd", "report", path.c_str(), static_cast<char*>(nullptr));
+        std::_Exit(127);
+    }
+    int status = 0;
+    (void)waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 1 : 0;
+}
+
+struct Contender {
+    std::string name;
+    std::function<std::uint64_t()> work;
+    std::vector<double> seconds;
+    Outcome last;
+};
+
+double median(std::vector<double> values)
+{
+    std::ranges::sort(values);
+    return values[values.size() / 2];
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    if (argc < 2) {
+        fmt::print(stderr, "usage: import_bench TRACE.dat [ROUNDS]\n");
+        return 2;
+    }
+    const std::string path = argv[1];
+    const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
+    if (rounds <= 0) {
+        const auto start = std::chrono::steady_clock::now();
+        const std::uint64_t records = import(path);
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        fmt::print("{} records in {:.3f} s, {:.2f} M/s\n", records, seconds,
+                   static_cast<double>(records) / seconds / 1e6);
+        return 0;
+    }
+    std::vector<Contender> all = {
+        {"skbscope import", [&] { return import(path); }, {}, {}},
+#ifdef SKBSCOPE_HAS_KSHARK
+        {"libkshark load", [&] { return load_with_kshark(path); }, {}, {}},
+#endif
+        {"libtracecmd walk", [&] { return walk_with_libtracecmd(path); }, {}, {}},
+        {"trace-cmd report", [&] { return report(path); }, {}, {}},
+        {"skbscope pages only", [&] { return only_read(path); }, {}, {}},
+    };
+    for (int round = 0; round < rounds; ++round) {
+        for (Contender& one : all) {
+            one.last = in_a_child(one.work);
+            if (one.last.records == 0) {
+                fmt::print("{}: failed\n", one.name);
+                continue;
+            }
+            one.seconds.push_back(one.last.seconds);
+        }
+    }
+    const std::uint64_t records = all.front().last.records;
+    const double ours = all.front().seconds.empty() ? 0 : median(all.front().seconds);
+    fmt::print("{} records, {} rounds\n", records, rounds);
+    fmt::print("{:<20} {:>9} {:>14} {:>12} {:>14} {:>8}\n", "", "median s", "M records/s", "import is", "B/record: held", "peak");
+    for (const Contender& one : all) {
+        if (one.seconds.empty()) {
+            continue;
+        }
+        const double seconds = median(one.seconds);
+        fmt::print("{:<20} {:>9.3f} {:>14.2f} {:>11.2f}x {:>14.1f} {:>8.1f}\n", one.name, seconds,
+                   static_cast<double>(records) / seconds / 1e6, seconds / ours,
+                   static_cast<double>(one.last.held_bytes) / static_cast<double>(records),
+                   static_cast<double>(one.last.peak_bytes) / static_cast<double>(records));
+    }
+    return 0;
+}
