@@ -18,7 +18,7 @@ struct Knob {
     std::string text;    ///< one sentence: what it does
     std::int64_t value = 0, minimum = 0, maximum = 0, kernel_default = 0;
     bool logarithmic = false; ///< a slider should step by factors
-    std::string group{};      ///< "TCP", "Neighbours": under which heading it stands; empty: first, without one
+    std::string group;        ///< "TCP", "Neighbours": under which heading it stands; empty: first, without one
 };
 
 /// Something a person may do: "send_one", "send_burst".

@@ -7,12 +7,16 @@
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
+#include <QLineEdit>
 #include <QPointer>
 #include <QPushButton>
 #include <QScrollArea>
+#include <QToolButton>
 #include <QUndoCommand>
 #include <QUndoStack>
 #include <QVBoxLayout>
+#include <algorithm>
+#include <utility>
 
 namespace skbscope::ui {
 
@@ -66,6 +70,8 @@ void ControlPanel::setSession(Session* session)
         connect(session, &Session::playheadMoved, this, &ControlPanel::refresh);
         connect(session, &Session::traceReplaced, this, &ControlPanel::refreshKnobs);
         connect(m_undo, &QUndoStack::indexChanged, this, &ControlPanel::refreshKnobs);
+        connect(session, &Session::traceReplaced, this, &ControlPanel::refreshBranches);
+        connect(session, &Session::playingChanged, this, &ControlPanel::refreshBranches);
     }
     rebuild();
 }
@@ -75,6 +81,10 @@ void ControlPanel::rebuild()
     delete m_content;
     m_content = new QWidget(this);
     m_knobs.clear();
+    m_groups.clear();
+    m_branchButtons.clear();
+    m_search = nullptr;
+    m_branches = nullptr;
     m_summary = nullptr;
     m_column->insertWidget(0, m_content);
     auto* column = new QVBoxLayout(m_content);
@@ -125,27 +135,20 @@ void ControlPanel::rebuild()
         });
     }
 
+    m_branches = new QWidget(m_content);
+    m_branchColumn = new QVBoxLayout(m_branches);
+    m_branchColumn->setContentsMargins(0, 10, 0, 0);
+    m_branchColumn->setSpacing(4);
+    m_branches->hide();
+    column->addWidget(m_branches);
+
     const std::vector<Knob> knobs = source.knobs();
     if (!knobs.empty()) {
         column->addSpacing(10);
         column->addWidget(new Label(tr("Knobs"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
-        for (const Knob& knob : knobs) {
-            auto* editor = new KnobEditor(knob, m_content);
-            column->addWidget(editor);
-            m_knobs.push_back(editor);
-            connect(editor, &KnobEditor::valueChosen, this, [this, editor](qint64 value) {
-                qint64 before = value;
-                for (const Knob& now : m_session->source().knobs()) {
-                    if (text(now.key) == editor->key()) {
-                        before = now.value;
-                    }
-                }
-                if (before != value) {
-                    m_undo->push(new TurnKnob(m_session, editor->key(), before, value));
-                }
-            });
-        }
-        auto* hint = new Label(tr("A turned knob counts from the moment shown; what came after is run again. Ctrl+Z turns it back."),
+        addKnobs(column, knobs);
+        auto* hint = new Label(tr("A turned knob counts from the moment shown. Turned in the past it makes a branch: the run as it was stays "
+                                  "and can be compared. Ctrl+Z turns it back."),
                                Tone::faint, Theme::sans(11), m_content);
         hint->setWordWrap(true);
         column->addWidget(hint);
@@ -170,7 +173,153 @@ void ControlPanel::rebuild()
             column->addWidget(line);
         }
     }
+    refreshBranches();
     refresh();
+}
+
+KnobEditor* ControlPanel::addEditor(const Knob& knob, QVBoxLayout* column)
+{
+    auto* editor = new KnobEditor(knob, m_content);
+    column->addWidget(editor);
+    m_knobs.push_back(editor);
+    connect(editor, &KnobEditor::valueChosen, this, [this, editor](qint64 value) {
+        qint64 before = value;
+        for (const Knob& now : m_session->source().knobs()) {
+            if (text(now.key) == editor->key()) {
+                before = now.value;
+            }
+        }
+        if (before != value) {
+            m_undo->push(new TurnKnob(m_session, editor->key(), before, value));
+            nameGroups();
+        }
+    });
+    return editor;
+}
+
+void ControlPanel::addKnobs(QVBoxLayout* column, const std::vector<Knob>& knobs)
+{
+    m_search = new QLineEdit(m_content);
+    m_search->setPlaceholderText(tr("Find a setting"));
+    m_search->setAccessibleName(m_search->placeholderText());
+    m_search->setClearButtonEnabled(true);
+    column->addWidget(m_search);
+    connect(m_search, &QLineEdit::textChanged, this, &ControlPanel::findKnobs);
+    for (const Knob& knob : knobs) {
+        if (knob.group.empty()) {
+            addEditor(knob, column);
+        }
+    }
+    for (const Knob& knob : knobs) {
+        if (knob.group.empty()) {
+            continue;
+        }
+        Group& group = m_groups[knob.group];
+        if (group.heading == nullptr) {
+            group.heading = new QToolButton(m_content);
+            group.heading->setCheckable(true);
+            group.heading->setProperty("autoRaise", true);
+            group.heading->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
+            group.heading->setArrowType(Qt::RightArrow);
+            column->addWidget(group.heading);
+            group.page = new QWidget(m_content);
+            auto* page = new QVBoxLayout(group.page);
+            page->setContentsMargins(8, 0, 0, 4);
+            group.page->hide();
+            column->addWidget(group.page);
+            const std::string name = knob.group;
+            connect(group.heading, &QToolButton::clicked, this, [this, name](bool open) { unfold(m_groups[name], open); });
+        }
+        group.knobs.push_back(knob);
+    }
+    nameGroups();
+}
+
+void ControlPanel::unfold(Group& group, bool open)
+{
+    if (open && !group.knobs.empty()) {
+        auto* page = static_cast<QVBoxLayout*>(group.page->layout());
+        for (const Knob& knob : std::exchange(group.knobs, {})) {
+            addEditor(knob, page);
+        }
+        refreshKnobs();
+    }
+    group.heading->setChecked(open);
+    group.heading->setArrowType(open ? Qt::DownArrow : Qt::RightArrow);
+    group.page->setVisible(open);
+}
+
+void ControlPanel::nameGroups()
+{
+    std::map<std::string, std::pair<int, int>> counts; // all, not at the kernel's default
+    for (const Knob& knob : m_session->source().knobs()) {
+        auto& [all, changed] = counts[knob.group];
+        ++all;
+        changed += knob.value != knob.kernel_default ? 1 : 0;
+    }
+    for (auto& [name, group] : m_groups) {
+        const auto [all, changed] = counts[name];
+        group.heading->setText(changed == 0 ? tr("%1 (%2)").arg(text(name)).arg(all)
+                                            : tr("%1 (%2, %3 changed)").arg(text(name)).arg(all).arg(changed));
+    }
+}
+
+void ControlPanel::findKnobs(const QString& words)
+{
+    const QString wanted = words.trimmed();
+    for (auto& [name, group] : m_groups) {
+        const bool any = !wanted.isEmpty() && std::ranges::any_of(m_session->source().knobs(), [&, group = name](const Knob& knob) {
+            return knob.group == group && text(knob.key + " " + knob.title).contains(wanted, Qt::CaseInsensitive);
+        });
+        unfold(group, any);
+        group.heading->setVisible(wanted.isEmpty() || any);
+    }
+    for (KnobEditor* editor : m_knobs) {
+        editor->setVisible(wanted.isEmpty() || editor->matches(wanted));
+    }
+}
+
+void ControlPanel::refreshBranches()
+{
+    if (m_branches == nullptr || m_session == nullptr || m_session->isPlaying()) {
+        return;
+    }
+    const Source& source = m_session->source();
+    const std::vector<Branch> branches = source.branches();
+    m_branches->setVisible(branches.size() > 1);
+    // A button that was just clicked must outlive its signal.
+    while (QLayoutItem* item = m_branchColumn->takeAt(0)) {
+        item->widget()->deleteLater();
+        item->widget()->hide();
+        delete item;
+    }
+    m_branchButtons.clear();
+    if (branches.size() < 2) {
+        return;
+    }
+    m_branchColumn->addWidget(new Label(tr("Branches"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_branches));
+    for (std::size_t index = 0; index < branches.size(); ++index) {
+        const bool chosen = index == source.chosen_branch();
+        auto* button = new QToolButton(m_branches);
+        button->setText(index == 0 ? tr("main") : text(branches[index].title));
+        button->setCheckable(true);
+        button->setChecked(chosen);
+        button->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
+        button->setToolTip(chosen ? tr("Shown now") : tr("Show this line"));
+        m_branchColumn->addWidget(button);
+        m_branchButtons.push_back(button);
+        connect(button, &QToolButton::clicked, this, [this, index] {
+            m_session->chooseBranch(index);
+            refreshKnobs();
+            refreshBranches();
+        });
+        if (!chosen) {
+            auto* difference = new Label(tr("From there to the line shown: %1").arg(m_session->differenceFrom(index)), Tone::muted,
+                                         Theme::sans(12), m_branches);
+            difference->setWordWrap(true);
+            m_branchColumn->addWidget(difference);
+        }
+    }
 }
 
 void ControlPanel::refresh()
@@ -202,6 +351,7 @@ void ControlPanel::refreshKnobs()
             }
         }
     }
+    nameGroups();
 }
 
 } // namespace skbscope::ui

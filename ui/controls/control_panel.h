@@ -2,9 +2,14 @@
 // The left side when no lesson is open: what can be done to the source and what has happened. For the model its actions
 // and knobs, for a recording what it is and what is known of it.
 
+#include "core/trace/source.h"
+
 #include <QWidget>
+#include <map>
 #include <vector>
 
+class QLineEdit;
+class QToolButton;
 class QUndoStack;
 class QVBoxLayout;
 
@@ -20,18 +25,40 @@ class ControlPanel : public QWidget {
 public:
     explicit ControlPanel(QUndoStack* undo, QWidget* parent = nullptr);
     void setSession(Session* session);
+    /// Those that have been shown so far: a group's are made when it is first unfolded or searched.
     [[nodiscard]] const std::vector<KnobEditor*>& knobs() const { return m_knobs; }
+    [[nodiscard]] QLineEdit* search() const { return m_search; }
+    /// One button for each line where there is more than one; the checked one is shown.
+    [[nodiscard]] const std::vector<QToolButton*>& branches() const { return m_branchButtons; }
 
 private:
     void rebuild();
     void refresh();
     void refreshKnobs();
+    void refreshBranches();
+    void addKnobs(QVBoxLayout* column, const std::vector<Knob>& knobs);
+    KnobEditor* addEditor(const Knob& knob, QVBoxLayout* column);
+    void findKnobs(const QString& words);
+
+    /// A heading that unfolds its knobs.
+    struct Group {
+        QToolButton* heading = nullptr;
+        QWidget* page = nullptr;
+        std::vector<Knob> knobs; ///< whose editors are not made yet
+    };
+    void unfold(Group& group, bool open);
+    void nameGroups();
 
     QUndoStack* m_undo;
     Session* m_session = nullptr;
     QWidget* m_content = nullptr;
     QVBoxLayout* m_column;
     std::vector<KnobEditor*> m_knobs;
+    std::map<std::string, Group> m_groups;
+    QLineEdit* m_search = nullptr;
+    QWidget* m_branches = nullptr;
+    QVBoxLayout* m_branchColumn = nullptr;
+    std::vector<QToolButton*> m_branchButtons;
     Label* m_summary = nullptr;
 };
 

@@ -82,9 +82,9 @@ KnobEditor::KnobEditor(const Knob& knob, QWidget* parent) : QWidget(parent), m_k
     const QString tip = QStringLiteral("%1\n%2\n%3").arg(text(knob.title), text(knob.text),
                                                          tr("kernel default: %1 %2").arg(knob.kernel_default).arg(text(knob.unit)));
     setToolTip(tip);
-    auto* name = new Label(text(knob.key), Tone::normal, Theme::mono(12), this);
-    name->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
-    column->addWidget(name);
+    m_name = new Label(text(knob.key), Tone::normal, Theme::mono(12), this);
+    m_name->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
+    column->addWidget(m_name);
     auto* row = new QHBoxLayout;
     row->setSpacing(8);
     m_slider = new KnobSlider(knob, this);
@@ -142,7 +142,20 @@ void KnobEditor::show(qint64 value)
 {
     const QSignalBlocker quiet(m_field);
     m_field->setValue(static_cast<int>(value));
-    m_reset->setVisible(value != m_knob.kernel_default);
+    markChanged(value);
+}
+
+void KnobEditor::markChanged(qint64 value)
+{
+    const bool changed = value != m_knob.kernel_default;
+    m_reset->setVisible(changed);
+    m_name->setText(changed ? QStringLiteral("• ") + text(m_knob.key) : text(m_knob.key));
+    m_name->setTone(changed ? Tone::accent : Tone::normal);
+}
+
+bool KnobEditor::matches(const QString& words) const
+{
+    return text(m_knob.key + " " + m_knob.title).contains(words, Qt::CaseInsensitive);
 }
 
 void KnobEditor::setValue(qint64 value)
@@ -159,7 +172,7 @@ void KnobEditor::choose(qint64 value)
         return;
     }
     m_value = value;
-    m_reset->setVisible(value != m_knob.kernel_default);
+    markChanged(value);
     emit valueChosen(value);
 }
 

@@ -37,6 +37,8 @@ public:
     explicit KnobEditor(const Knob& knob, QWidget* parent = nullptr);
     [[nodiscard]] QString key() const { return QString::fromStdString(m_knob.key); }
     [[nodiscard]] qint64 value() const { return m_value; }
+    /// Its name or title has these words, whatever their case.
+    [[nodiscard]] bool matches(const QString& words) const;
     /// Shows the value; emits nothing.
     void setValue(qint64 value);
 
@@ -47,9 +49,11 @@ signals:
 private:
     void show(qint64 value);
     void choose(qint64 value);
+    void markChanged(qint64 value); ///< what differs from the kernel's default is marked
 
     Knob m_knob;
     qint64 m_value = 0;
+    Label* m_name;
     KnobSlider* m_slider;
     QSpinBox* m_field;
     QToolButton* m_reset;

@@ -1,5 +1,7 @@
 #include "ui/player/session.h"
 
+#include "core/compare/what_if.h"
+
 #include "core/catalog/catalog.h"
 #include "ui/player/format.h"
 
@@ -70,6 +72,7 @@ void Session::moveTo(std::size_t position, SimTime t)
 {
     m_position = position;
     m_now = t;
+    m_furthest = std::max(m_furthest, t);
     m_fraction = 0;
     emit playheadMoved();
 }
@@ -445,7 +448,9 @@ void Session::setHost(HostId host)
 
 void Session::setKnob(const QString& key, qint64 value)
 {
-    const auto done = m_source->set_knob(key.toStdString(), value, m_now);
+    // In the past: what has been seen stays, as a line of its own.
+    const bool past = m_now < m_furthest && !m_source->branches().empty();
+    const auto done = past ? m_source->branch(key.toStdString(), value, m_now) : m_source->set_knob(key.toStdString(), value, m_now);
     if (!done) {
         emit failed(text(done.error().describe()));
         return;
@@ -467,9 +472,28 @@ void Session::act(const QString& key)
     emit playheadMoved();
 }
 
+void Session::chooseBranch(std::size_t index)
+{
+    if (index >= m_source->branches().size() || index == m_source->chosen_branch()) {
+        return;
+    }
+    pause();
+    m_source->choose_branch(index);
+    m_furthest = std::min(m_source->known_until(), m_source->trace().end_time());
+    m_now = std::min(m_now, std::max(m_source->known_until(), origin()));
+    refresh();
+}
+
+QString Session::differenceFrom(std::size_t branch) const
+{
+    const Trace& line = m_source->branch_trace(branch);
+    return text(what_changed(line, trace(), std::min(line.end_time(), trace().end_time())).sentence());
+}
+
 void Session::startOver()
 {
     pause();
+    m_furthest = origin();
     m_now = origin();
     m_position = 0;
     m_source->start_over();

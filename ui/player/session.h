@@ -77,6 +77,8 @@ public slots:
     void setKnob(const QString& key, qint64 value);
     void act(const QString& key);
     void startOver();
+    /// Shows another of the source's lines, at the same moment as far as it has come.
+    void chooseBranch(std::size_t index);
     /// The source was told something behind the session's back (a lesson ran its experiment): look at it anew.
     void sourceChanged();
 
@@ -94,6 +96,9 @@ signals:
     void skipped(skbscope::Duration idle);
 
 public:
+    /// What became different from that line to the chosen one, as far as both have run; one sentence.
+    [[nodiscard]] QString differenceFrom(std::size_t branch) const;
+
     /// For tests and for pictures in a row: play as if that much real time had passed.
     void advanceBy(double seconds) { advance(seconds); }
 
@@ -120,6 +125,7 @@ private:
     mutable std::unique_ptr<StateCache> m_states;
     JourneyIndex m_journeys;
     SimTime m_now;
+    SimTime m_furthest; ///< what has been seen of the chosen line
     std::size_t m_position = 0;
     Selection m_selection;
     HostId m_host{};
