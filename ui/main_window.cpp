@@ -2,6 +2,7 @@
 
 #include "core/catalog/catalog.h"
 #include "ui/banner.h"
+#include "ui/busy_curtain.h"
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/control_panel.h"
 #include "ui/controls/icons.h"
@@ -404,6 +405,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     }
     if (now != nullptr) {
         const double stored = m_services.remember ? settings().value(QStringLiteral("speed"), 20'000).toDouble() : 20'000;
+        now->setRunner([this](const QString& what, const std::function<void(Work&)>& todo) { work(what, todo); });
         now->setSpeed(now->source().kind() == Source::Kind::recording ? speedFor(now->trace())
                       : m_session != nullptr && m_session->source().kind() == Source::Kind::model ? m_session->speed()
                                                                                                   : stored);
@@ -525,12 +527,17 @@ void MainWindow::openFile(const QString& path)
                     const std::lock_guard again(job->lock);
                     window = job->window;
                 }
-                if (window != nullptr && window->m_job == job) {
-                    window->m_job.reset();
-                    window->m_opening = false;
-                    window->m_banner->endProgress();
-                    window->arriveAt(path, std::move(*result));
+                if (window == nullptr) {
+                    return;
                 }
+                window->whenIdle([window, job, path, result] {
+                    if (window->m_job == job) {
+                        window->m_job.reset();
+                        window->m_opening = false;
+                        window->m_banner->endProgress();
+                        window->arriveAt(path, std::move(*result));
+                    }
+                });
             },
             Qt::QueuedConnection);
     });
@@ -682,7 +689,9 @@ void MainWindow::saveDialog()
     if (QFileInfo(path).suffix().isEmpty()) {
         path += QStringLiteral(".pcapng");
     }
-    const auto saved = m_services.save(m_session->source(), std::filesystem::path(path.toStdString()));
+    Result<void> saved;
+    work(tr("Saving %1").arg(QFileInfo(path).fileName()),
+         [&](Work&) { saved = m_services.save(m_session->source(), std::filesystem::path(path.toStdString())); });
     if (!saved) {
         showError(text(saved.error().describe()));
         return;
@@ -814,6 +823,27 @@ void MainWindow::present(bool on)
         m_bottomAction->setChecked(m_wasBottom);
         showNormal();
     }
+}
+
+void MainWindow::work(const QString& what, const std::function<void(Work&)>& todo)
+{
+    Work state;
+    m_work = &state;
+    runBehindCurtain(this, what, todo, state);
+    m_work = nullptr;
+    // What had to wait comes when the one who asked for the work is done with it, too.
+    for (auto& waiting : std::exchange(m_afterWork, {})) {
+        QMetaObject::invokeMethod(this, [this, waiting = std::move(waiting)] { whenIdle(waiting); }, Qt::QueuedConnection);
+    }
+}
+
+void MainWindow::whenIdle(std::function<void()> what)
+{
+    if (m_work != nullptr) {
+        m_afterWork.push_back(std::move(what));
+        return;
+    }
+    what();
 }
 
 void MainWindow::showKeys()
@@ -967,6 +997,12 @@ void MainWindow::saveSettings() const
 
 void MainWindow::closeEvent(QCloseEvent* event)
 {
+    if (m_work != nullptr) {
+        m_work->cancelled = true;
+        event->ignore();
+        whenIdle([this] { close(); });
+        return;
+    }
     saveSettings();
     QMainWindow::closeEvent(event);
 }

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 class QMenu;
 class QSplitter;
@@ -30,6 +31,7 @@ class Session;
 class StartPage;
 class TimelineView;
 class Toast;
+struct Work;
 
 /// What the window needs from the program around it. It knows no driver and no file format itself.
 struct WindowServices {
@@ -114,6 +116,10 @@ private:
     void showKeys();
     void showAbout();
     void present(bool on);
+    /// Work of the session on another thread, behind a curtain.
+    void work(const QString& what, const std::function<void(Work&)>& what_to_do);
+    /// Now, or as soon as no work is under way.
+    void whenIdle(std::function<void()> what);
     void restoreSettings();
     void saveSettings() const;
     void defaultSizes();
@@ -126,6 +132,8 @@ private:
     QThreadPool m_pool;
     std::shared_ptr<Job> m_job;
     bool m_opening = false;
+    Work* m_work = nullptr; ///< under way
+    std::vector<std::function<void()>> m_afterWork;
 
     TopBar* m_top;
     Banner* m_banner;

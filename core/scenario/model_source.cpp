@@ -111,11 +111,18 @@ SimTime ModelSource::known_until() const
     return exhausted() ? std::max(line_.looked_at == never ? SimTime{} : line_.looked_at, trace_.end_time()) : line_.looked_at;
 }
 
-bool ModelSource::exhausted() const
+namespace {
+
+/// Nothing will happen by itself but what happens for ever (garbage collectors).
+bool is_over(const World& world)
 {
-    const bool quiet = std::ranges::none_of(world_.cpus, [](const Cpu& cpu) { return has_work(cpu); });
-    return quiet && std::ranges::all_of(world_.events, [&](const DeviceEvent& event) { return is_background(world_, event); });
+    const bool quiet = std::ranges::none_of(world.cpus, [](const Cpu& cpu) { return has_work(cpu); });
+    return quiet && std::ranges::all_of(world.events, [&](const DeviceEvent& event) { return is_background(world, event); });
 }
+
+} // namespace
+
+bool ModelSource::exhausted() const { return is_over(world_); }
 
 void ModelSource::run_to_end(SimTime t)
 {
@@ -306,8 +313,11 @@ std::vector<Branch> ModelSource::branches() const
 {
     std::vector<Branch> all;
     for (std::size_t index = 0; index < std::max<std::size_t>(stored_.size(), 1); ++index) {
-        const Line& line = index == chosen_ ? line_ : stored_[index]->line;
-        all.push_back({line.title, line.parted});
+        const bool shown = index == chosen_;
+        const Line& line = shown ? line_ : stored_[index]->line;
+        const bool over = is_over(shown ? world_ : stored_[index]->world);
+        const SimTime until = over ? std::max(line.looked_at, branch_trace(index).end_time()) : line.looked_at;
+        all.push_back({line.title, line.parted, line.id, until, over});
     }
     return all;
 }
@@ -349,35 +359,58 @@ void ModelSource::make_room()
     }
 }
 
+namespace {
+
+/// "net.core.netdev_max_backlog = 10 at 1.25 ms"
+std::string title_of(const std::map<std::string, std::int64_t>& settings, SimTime at)
+{
+    std::string title;
+    for (const auto& [key, value] : settings) {
+        title += fmt::format("{}{} = {}", title.empty() ? "" : ", ", key, value);
+    }
+    return title + fmt::format(" at {} ms", static_cast<double>(at.ns) / 1e6);
+}
+
+} // namespace
+
 Result<void> ModelSource::branch(const std::string& key, std::int64_t value, SimTime at)
 {
     if (auto checked = check(key, value); !checked) {
         return checked;
     }
-    const auto title = fmt::format("{} = {} at {} ms", key, value, static_cast<double>(at.ns) / 1e6);
-    if (chosen_ != 0 && at == line_.parted && key == line_.parted_by) {
-        // The same knob at the same place: it is this branch that changes.
+    // Everything else that a person did stays as it was, also behind that moment: one thing changes.
+    std::vector<Command> later;
+    std::ranges::copy_if(line_.commands, std::back_inserter(later), [&](const Command& c) { return c.at > at && c.key != key; });
+    if (chosen_ != 0 && at == line_.parted) {
+        // The same place: it is this branch that changes.
         std::erase_if(line_.commands, [&](const Command& c) { return c.at > at; });
-        const auto last = std::ranges::find(line_.commands.rbegin(), line_.commands.rend(), key, &Command::key);
-        if (last != line_.commands.rend()) {
-            line_.commands.erase(std::next(last).base());
+        if (line_.parted_by.contains(key)) {
+            const auto last = std::ranges::find(line_.commands.rbegin(), line_.commands.rend(), key, &Command::key);
+            if (last != line_.commands.rend()) {
+                line_.commands.erase(std::next(last).base());
+            }
         }
-        line_.title = title;
+        line_.parted_by[key] = value;
         rewind_to(at);
-        return take({at, key, value, false});
+    } else {
+        store_line();
+        const Stored& from = *stored_[chosen_];
+        line_ = from.line;
+        world_ = from.world;
+        trace_ = from.trace.copy();
+        line_.id = ++branches_made_;
+        line_.parted = at;
+        line_.parted_by = {{key, value}};
+        chosen_ = stored_.size();
+        stored_.emplace_back();
+        make_room();
     }
-    store_line();
-    const Stored& from = *stored_[chosen_];
-    line_ = from.line;
-    world_ = from.world;
-    trace_ = from.trace.copy();
-    line_.title = title;
-    line_.parted = at;
-    line_.parted_by = key;
-    chosen_ = stored_.size();
-    stored_.emplace_back();
-    make_room();
-    return take({at, key, value, false});
+    line_.title = title_of(line_.parted_by, at);
+    auto taken = take({at, key, value, false});
+    for (auto next = later.begin(); taken && next != later.end(); ++next) {
+        taken = take(*next);
+    }
+    return taken;
 }
 
 /// What an administrator did in between, `ip neigh flush all` on the first machine: recordings need it, it has no button.

@@ -5,6 +5,7 @@
 #include "core/scenario/scenario.h"
 #include "core/trace/source.h"
 
+#include <map>
 #include <memory>
 
 namespace skbscope {
@@ -79,7 +80,8 @@ private:
     struct Line {
         std::string title = "main";
         SimTime parted;      ///< where it left another line
-        std::string parted_by; ///< the knob
+        std::uint32_t id = 0;
+        std::map<std::string, std::int64_t> parted_by; ///< the knobs
         std::vector<Command> commands;
         std::vector<std::shared_ptr<const Snapshot>> snapshots; ///< in order of time, at most most_snapshots
         std::size_t snapshot_events = 4096; ///< that lie between two of them at least
@@ -108,6 +110,7 @@ private:
     Line line_;
     std::vector<std::unique_ptr<Stored>> stored_; ///< by branch; null: the chosen one
     std::size_t chosen_ = 0;
+    std::uint32_t branches_made_ = 0;
     std::uint64_t generation_ = 0;
     bool keeps_snapshots_ = true;
 };

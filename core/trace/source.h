@@ -5,6 +5,7 @@
 #include "core/trace/trace.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct Knob {
     std::string text;    ///< one sentence: what it does
     std::int64_t value = 0, minimum = 0, maximum = 0, kernel_default = 0;
     bool logarithmic = false; ///< a slider should step by factors
-    std::string group;        ///< "TCP", "Neighbours": under which heading it stands; empty: first, without one
+    std::string group{};      ///< "TCP", "Neighbours": under which heading it stands; empty: first, without one
 };
 
 /// Something a person may do: "send_one", "send_burst".
@@ -32,6 +33,20 @@ struct Action {
 struct Branch {
     std::string title; ///< "main", "net.core.netdev_max_backlog = 10 at 1.250 ms"
     SimTime at;        ///< where it left the line that it came from; 0 of the main line
+    std::uint32_t id = 0; ///< stays with it when its place in the list changes; 0: the main line
+    SimTime until;        ///< how far it has run
+    bool over = false;    ///< nothing more will happen on it by itself
+};
+
+/// How a live source does. What it does not know is absent: no figure is made up.
+struct LiveStatus {
+    double events_per_second = 0;   ///< taken in over the last second or so
+    std::uint64_t lost_events = 0;  ///< by the kernel's buffers, so far
+    std::optional<double> cost;     ///< share of the host's CPU time that the recorder itself says it takes, 0 … 1
+    std::string detail;             ///< "tracepoints", "every function"; empty: not said
+    std::uint64_t bytes_waiting = 0; ///< have arrived and are not in the trace yet
+    bool ended = false;             ///< nothing more will come
+    std::string ending;             ///< why, one line; empty: the recorder came to its end
 };
 
 class Source {
@@ -63,8 +78,8 @@ public:
     /// The main line first, then in order of making. Empty: this source has no branches.
     [[nodiscard]] virtual std::vector<Branch> branches() const { return {}; }
     [[nodiscard]] virtual std::size_t chosen_branch() const { return 0; }
-    /// As set_knob(), but the run so far is kept: a new branch parts from it at `at` and is chosen. Turning the same knob
-    /// of a branch again at the moment where it parted changes that branch.
+    /// As set_knob(), but the run so far is kept: a new branch parts from it at `at` and is chosen. Turning a knob at
+    /// the very moment where a branch parted changes that branch. What a person did later (datagrams sent) is done again.
     virtual Result<void> branch(const std::string& key, std::int64_t value, SimTime at);
     /// Precondition: index < branches().size(). generation() changes.
     virtual void choose_branch(std::size_t index);
@@ -73,6 +88,8 @@ public:
 
     /// Back to the start, as it was opened; knobs keep nothing.
     virtual void start_over() {}
+    /// Of a live source. It never waits: advance_to() takes in some of what has arrived, whatever time it is told.
+    [[nodiscard]] virtual std::optional<LiveStatus> live_status() const { return std::nullopt; }
     /// Stops a live source for good; others: nothing.
     virtual void close() {}
 };

@@ -1,12 +1,14 @@
 #include "ui/controls/control_panel.h"
 
 #include "core/catalog/catalog.h"
+#include "ui/controls/branch_list.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/controls/label.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
+#include <QApplication>
 #include <QLineEdit>
 #include <QPointer>
 #include <QPushButton>
@@ -16,13 +18,15 @@
 #include <QUndoStack>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace skbscope::ui {
 
 namespace {
 
-/// Turning a knob; turning it back is turning it to what it was.
+/// Turning a knob; turning it back is turning it to what it was. If it made a branch, back is to the line it came from,
+/// and again is to that branch: nothing that was run is lost.
 class TurnKnob : public QUndoCommand {
 public:
     TurnKnob(Session* session, QString key, qint64 before, qint64 after)
@@ -30,25 +34,53 @@ public:
           m_before(before), m_after(after)
     {
     }
-    void undo() override { set(m_before); }
-    void redo() override { set(m_after); }
+    void undo() override
+    {
+        if (m_session != nullptr && !(m_made && choose(m_from))) {
+            m_session->setKnob(m_key, m_before);
+        }
+    }
+    void redo() override
+    {
+        if (m_session == nullptr || (m_made && choose(*m_made))) {
+            return;
+        }
+        m_from = shown();
+        m_session->setKnob(m_key, m_after);
+        m_made = shown() == m_from ? std::nullopt : std::optional(shown());
+    }
 
 private:
-    void set(qint64 value)
+    [[nodiscard]] std::uint32_t shown() const
     {
-        if (m_session != nullptr) {
-            m_session->setKnob(m_key, value);
+        const auto all = m_session->source().branches();
+        const std::size_t index = m_session->source().chosen_branch();
+        return index < all.size() ? all[index].id : 0;
+    }
+    bool choose(std::uint32_t id)
+    {
+        const auto all = m_session->source().branches();
+        const auto found = std::ranges::find(all, id, &Branch::id);
+        if (found == all.end()) {
+            return false; // it has given way to newer ones
         }
+        m_session->chooseBranch(static_cast<std::size_t>(found - all.begin()));
+        return true;
     }
     QPointer<Session> m_session;
     QString m_key;
     qint64 m_before, m_after;
+    std::uint32_t m_from = 0;
+    std::optional<std::uint32_t> m_made;
 };
 
 } // namespace
 
 ControlPanel::ControlPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent), m_undo(undo)
 {
+    m_grown.setSingleShot(true);
+    m_grown.setInterval(200);
+    connect(&m_grown, &QTimer::timeout, this, &ControlPanel::followSettings);
     auto* outer = new QVBoxLayout(this);
     outer->setContentsMargins(0, 0, 0, 0);
     auto* scroll = new QScrollArea(this);
@@ -69,20 +101,25 @@ void ControlPanel::setSession(Session* session)
     if (session != nullptr) {
         connect(session, &Session::playheadMoved, this, &ControlPanel::refresh);
         connect(session, &Session::traceReplaced, this, &ControlPanel::refreshKnobs);
+        connect(session, &Session::traceGrown, &m_grown, qOverload<>(&QTimer::start));
         connect(m_undo, &QUndoStack::indexChanged, this, &ControlPanel::refreshKnobs);
-        connect(session, &Session::traceReplaced, this, &ControlPanel::refreshBranches);
-        connect(session, &Session::playingChanged, this, &ControlPanel::refreshBranches);
     }
     rebuild();
 }
 
 void ControlPanel::rebuild()
 {
+    const QString searched = m_search == nullptr ? QString() : m_search->text();
+    std::vector<std::string> open;
+    for (const auto& [name, group] : m_groups) {
+        if (group.heading->isChecked()) {
+            open.push_back(name);
+        }
+    }
     delete m_content;
     m_content = new QWidget(this);
     m_knobs.clear();
     m_groups.clear();
-    m_branchButtons.clear();
     m_search = nullptr;
     m_branches = nullptr;
     m_summary = nullptr;
@@ -135,14 +172,12 @@ void ControlPanel::rebuild()
         });
     }
 
-    m_branches = new QWidget(m_content);
-    m_branchColumn = new QVBoxLayout(m_branches);
-    m_branchColumn->setContentsMargins(0, 10, 0, 0);
-    m_branchColumn->setSpacing(4);
-    m_branches->hide();
+    m_branches = new BranchList(m_session, m_content);
     column->addWidget(m_branches);
 
     const std::vector<Knob> knobs = source.knobs();
+    m_keys.clear();
+    std::ranges::transform(knobs, std::back_inserter(m_keys), &Knob::key);
     if (!knobs.empty()) {
         column->addSpacing(10);
         column->addWidget(new Label(tr("Knobs"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
@@ -173,7 +208,14 @@ void ControlPanel::rebuild()
             column->addWidget(line);
         }
     }
-    refreshBranches();
+    for (const std::string& name : open) {
+        if (const auto group = m_groups.find(name); group != m_groups.end()) {
+            unfold(group->second, true);
+        }
+    }
+    if (m_search != nullptr && !searched.isEmpty()) {
+        m_search->setText(searched);
+    }
     refresh();
 }
 
@@ -279,49 +321,6 @@ void ControlPanel::findKnobs(const QString& words)
     }
 }
 
-void ControlPanel::refreshBranches()
-{
-    if (m_branches == nullptr || m_session == nullptr || m_session->isPlaying()) {
-        return;
-    }
-    const Source& source = m_session->source();
-    const std::vector<Branch> branches = source.branches();
-    m_branches->setVisible(branches.size() > 1);
-    // A button that was just clicked must outlive its signal.
-    while (QLayoutItem* item = m_branchColumn->takeAt(0)) {
-        item->widget()->deleteLater();
-        item->widget()->hide();
-        delete item;
-    }
-    m_branchButtons.clear();
-    if (branches.size() < 2) {
-        return;
-    }
-    m_branchColumn->addWidget(new Label(tr("Branches"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_branches));
-    for (std::size_t index = 0; index < branches.size(); ++index) {
-        const bool chosen = index == source.chosen_branch();
-        auto* button = new QToolButton(m_branches);
-        button->setText(index == 0 ? tr("main") : text(branches[index].title));
-        button->setCheckable(true);
-        button->setChecked(chosen);
-        button->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
-        button->setToolTip(chosen ? tr("Shown now") : tr("Show this line"));
-        m_branchColumn->addWidget(button);
-        m_branchButtons.push_back(button);
-        connect(button, &QToolButton::clicked, this, [this, index] {
-            m_session->chooseBranch(index);
-            refreshKnobs();
-            refreshBranches();
-        });
-        if (!chosen) {
-            auto* difference = new Label(tr("From there to the line shown: %1").arg(m_session->differenceFrom(index)), Tone::muted,
-                                         Theme::sans(12), m_branches);
-            difference->setWordWrap(true);
-            m_branchColumn->addWidget(difference);
-        }
-    }
-}
-
 void ControlPanel::refresh()
 {
     if (m_summary == nullptr || m_session == nullptr) {
@@ -339,12 +338,30 @@ void ControlPanel::refresh()
     m_summary->setText(lines.join(QStringLiteral("\n\n")));
 }
 
-void ControlPanel::refreshKnobs()
+void ControlPanel::followSettings()
 {
-    if (m_session == nullptr) {
+    if (m_session == nullptr || m_session->isWorking() || std::ranges::equal(m_session->source().knobs(), m_keys, {}, &Knob::key)) {
         return;
     }
-    for (const Knob& knob : m_session->source().knobs()) {
+    // A socket has come or gone, and its settings with it. Whoever is typing or dragging is not disturbed.
+    const QWidget* focus = QApplication::focusWidget();
+    if (focus != nullptr && focus != m_search && m_content->isAncestorOf(focus)) {
+        m_grown.start();
+        return;
+    }
+    rebuild();
+}
+
+void ControlPanel::refreshKnobs()
+{
+    if (m_session == nullptr || m_session->isWorking()) {
+        return;
+    }
+    const std::vector<Knob> all = m_session->source().knobs();
+    if (!std::ranges::equal(all, m_keys, {}, &Knob::key)) {
+        m_grown.start(); // not now: an editor may be in the middle of saying what was chosen
+    }
+    for (const Knob& knob : all) {
         for (KnobEditor* editor : m_knobs) {
             if (editor->key() == text(knob.key)) {
                 editor->setValue(knob.value);

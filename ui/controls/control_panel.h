@@ -4,8 +4,10 @@
 
 #include "core/trace/source.h"
 
+#include <QTimer>
 #include <QWidget>
 #include <map>
+#include <string>
 #include <vector>
 
 class QLineEdit;
@@ -15,6 +17,7 @@ class QVBoxLayout;
 
 namespace skbscope::ui {
 
+class BranchList;
 class KnobEditor;
 class Label;
 class Session;
@@ -28,14 +31,13 @@ public:
     /// Those that have been shown so far: a group's are made when it is first unfolded or searched.
     [[nodiscard]] const std::vector<KnobEditor*>& knobs() const { return m_knobs; }
     [[nodiscard]] QLineEdit* search() const { return m_search; }
-    /// One button for each line where there is more than one; the checked one is shown.
-    [[nodiscard]] const std::vector<QToolButton*>& branches() const { return m_branchButtons; }
+    [[nodiscard]] BranchList* branches() const { return m_branches; }
 
 private:
     void rebuild();
     void refresh();
     void refreshKnobs();
-    void refreshBranches();
+    void followSettings(); ///< other settings exist than the panel was built for
     void addKnobs(QVBoxLayout* column, const std::vector<Knob>& knobs);
     KnobEditor* addEditor(const Knob& knob, QVBoxLayout* column);
     void findKnobs(const QString& words);
@@ -56,10 +58,10 @@ private:
     std::vector<KnobEditor*> m_knobs;
     std::map<std::string, Group> m_groups;
     QLineEdit* m_search = nullptr;
-    QWidget* m_branches = nullptr;
-    QVBoxLayout* m_branchColumn = nullptr;
-    std::vector<QToolButton*> m_branchButtons;
+    BranchList* m_branches = nullptr;
     Label* m_summary = nullptr;
+    std::vector<std::string> m_keys; ///< of the knobs that the panel was built for
+    QTimer m_grown;                  ///< looks for new settings a moment after the trace has grown
 };
 
 } // namespace skbscope::ui

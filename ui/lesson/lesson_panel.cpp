@@ -1,6 +1,7 @@
 #include "ui/lesson/lesson_panel.h"
 
 #include "core/catalog/catalog.h"
+#include "ui/controls/branch_list.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/controls/label.h"
 #include "ui/lesson/markdown_view.h"
@@ -218,6 +219,7 @@ void LessonPanel::build()
     m_progress = nullptr;
     m_goalText = nullptr;
     m_after = nullptr;
+    m_branches = nullptr;
     m_page = new QWidget;
     auto* column = new QVBoxLayout(m_page);
     column->setContentsMargins(0, 4, 14, 4);
@@ -333,6 +335,15 @@ void LessonPanel::buildExperiment(const Experiment& experiment, QVBoxLayout* col
     run->setToolTip(tr("Runs from the start with these values, and plays what happens"));
     column->addWidget(run);
     connect(run, &QPushButton::clicked, this, &LessonPanel::runExperiment);
+    if (!m_knobs.empty() && !m_session->source().branches().empty()) {
+        auto* whatIf = new QPushButton(tr("What if, from here"), m_page);
+        whatIf->setFocusPolicy(Qt::TabFocus);
+        whatIf->setToolTip(tr("Keeps the run as it was and runs on from this moment with these values, to compare the two"));
+        column->addWidget(whatIf);
+        connect(whatIf, &QPushButton::clicked, this, &LessonPanel::runWhatIf);
+        m_branches = new BranchList(m_session, m_page);
+        column->addWidget(m_branches);
+    }
     m_after = new MarkdownView(m_page);
     m_after->hide();
     column->addWidget(m_after);
@@ -381,6 +392,30 @@ void LessonPanel::runExperiment()
             }
         },
         Qt::QueuedConnection);
+}
+
+void LessonPanel::runWhatIf()
+{
+    m_session->pause();
+    m_altered = true;
+    bool turned = false;
+    for (const KnobEditor* editor : m_knobs) {
+        for (const Knob& knob : m_session->source().knobs()) {
+            if (text(knob.key) == editor->key() && knob.value != editor->value()) {
+                m_session->setKnob(editor->key(), editor->value());
+                turned = true;
+            }
+        }
+    }
+    if (!turned) {
+        emit failed(tr("Every setting is already as it is here: turn one first"));
+        return;
+    }
+    // Both to the end: only then every packet can be spoken of.
+    if (m_session->source().branches().size() > 1) {
+        m_session->runToEnd(0, m_session->source().chosen_branch());
+    }
+    m_session->play();
 }
 
 QString LessonPanel::progressText() const

@@ -15,6 +15,7 @@ class QVBoxLayout;
 
 namespace skbscope::ui {
 
+class BranchList;
 class KnobEditor;
 class Label;
 class MarkdownView;
@@ -35,6 +36,8 @@ public:
     // For tests and for a lesson that plays itself.
     void choose(int choice);     ///< answers the step's question
     void runExperiment();        ///< as the button does
+    void runWhatIf();            ///< from the moment shown, with the experiment's knobs as a person has set them
+    [[nodiscard]] BranchList* branches() const { return m_branches; } ///< null: the step has no knobs
     [[nodiscard]] bool answered() const { return m_chosen >= 0; }
     [[nodiscard]] bool goalReached() const { return m_goal && m_goal->reached; }
     [[nodiscard]] QString progressText() const;
@@ -78,6 +81,7 @@ private:
     Label* m_progress = nullptr;
     Label* m_goalText = nullptr;
     MarkdownView* m_after = nullptr;
+    BranchList* m_branches = nullptr;
 };
 
 } // namespace skbscope::ui

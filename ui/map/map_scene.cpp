@@ -50,6 +50,14 @@ MapScene::MapScene(const Session& session) : m_session(session)
     }
     m_memory = Catalog::find_room("skb_memory");
     m_wire = Catalog::find_room("wire");
+    m_preRouting = Catalog::find_room("pre_routing");
+    m_hookSlow = Catalog::find_function("nf_hook_slow");
+    m_hookSlowList = Catalog::find_function("nf_hook_slow_list");
+    for (const char* caller : {"ip_rcv", "ip_list_rcv", "ip_sublist_rcv", "ipv6_rcv", "ipv6_list_rcv", "ip6_sublist_rcv"}) {
+        if (const FunctionId id = Catalog::find_function(caller); id != FunctionId::none) {
+            m_preRoutingCallers.push_back(id);
+        }
+    }
     reset();
 }
 
@@ -143,6 +151,17 @@ bool MapScene::learn()
                 }
             }
             changed |= use != before;
+            if (runsPreRouting(m_learnt)) {
+                RoomUse& hook = m_use[to_index(m_preRouting)];
+                const RoomUse was = hook;
+                hook.used = true;
+                hook.contexts |= static_cast<std::uint8_t>(1U << static_cast<unsigned>(event.context()));
+                if (hook.first == FunctionId::none) {
+                    hook.first = event.function_id();
+                    hook.alike = true;
+                }
+                changed |= hook != was;
+            }
             break;
         }
         case EventKind::enqueue:
@@ -163,6 +182,29 @@ bool MapScene::learn()
     }
     measurePace();
     return changed;
+}
+
+bool MapScene::runsPreRouting(std::size_t ordinal) const
+{
+    // The hook's functions all bear the same names, whichever hook it is: the caller tells. Lists exist at PRE_ROUTING alone
+    // (net/ipv4/ip_input.c: ip_sublist_rcv, net/ipv6/ip6_input.c: ip6_sublist_rcv).
+    const Trace& trace = m_session.trace();
+    const Event& hook = trace[ordinal];
+    if (!hook.is_call() || (hook.function_id() != m_hookSlow && hook.function_id() != m_hookSlowList)) {
+        return false;
+    }
+    if (hook.function_id() == m_hookSlowList) {
+        return true;
+    }
+    constexpr std::size_t most_back = 64;
+    for (std::size_t back = 1; back <= most_back && back <= ordinal; ++back) {
+        const Event& event = trace[ordinal - back];
+        if (!event.is_call() || event.cpu != hook.cpu || event.context() != hook.context() || event.host != hook.host || event.depth >= hook.depth) {
+            continue;
+        }
+        return std::ranges::find(m_preRoutingCallers, event.function_id()) != m_preRoutingCallers.end();
+    }
+    return false;
 }
 
 bool MapScene::wentFrom(RoomId from, RoomId to) const

@@ -133,6 +133,8 @@ private:
     void buildTokens(const MapLayout& layout, const StackState& state);
     void buildEnded(const MapLayout& layout, const StackState& state);
     void buildDrops(const StackState& state);
+    /// The event is a run of the hook PRE_ROUTING.
+    [[nodiscard]] bool runsPreRouting(std::size_t ordinal) const;
     void measurePace();
 
     const Session& m_session;
@@ -149,6 +151,9 @@ private:
     bool m_paceFixed = false;
     RoomId m_memory = RoomId::none;
     RoomId m_wire = RoomId::none;
+    RoomId m_preRouting = RoomId::none;
+    FunctionId m_hookSlow = FunctionId::none, m_hookSlowList = FunctionId::none;
+    std::vector<FunctionId> m_preRoutingCallers;
 
     std::vector<MapToken> m_tokens;
     std::vector<MapTray> m_trays;

@@ -1,7 +1,5 @@
 #include "ui/player/session.h"
 
-#include "core/compare/what_if.h"
-
 #include "core/catalog/catalog.h"
 #include "ui/player/format.h"
 
@@ -77,7 +75,7 @@ void Session::moveTo(std::size_t position, SimTime t)
     emit playheadMoved();
 }
 
-void Session::refresh()
+Session::Change Session::takeIn()
 {
     if (m_source->generation() != m_generation) {
         m_generation = m_source->generation();
@@ -87,20 +85,72 @@ void Session::refresh()
         m_seenEvents = trace().size();
         m_flowsSeen = 0;
         m_firstOther = PacketId::none;
+        m_now = std::min(m_now, std::max(m_source->known_until(), lastMoment()));
         m_position = positionAt(m_now);
-        emit traceReplaced();
-        if (m_selection.packet != PacketId::none && !trace().has_packet(m_selection.packet)) {
-            Selection without = m_selection;
-            without.packet = PacketId::none;
-            select(without);
-        }
-        emit playheadMoved();
-        return;
+        return Change::replaced;
     }
     if (trace().size() != m_seenEvents) {
         m_seenEvents = trace().size();
         m_journeys.update();
+        return Change::grown;
+    }
+    return Change::none;
+}
+
+void Session::announce(Change change)
+{
+    if (change == Change::grown) {
         emit traceGrown();
+    }
+    if (change != Change::replaced) {
+        return;
+    }
+    emit traceReplaced();
+    if (m_selection.packet != PacketId::none && !trace().has_packet(m_selection.packet)) {
+        Selection without = m_selection;
+        without.packet = PacketId::none;
+        select(without);
+    }
+    emit playheadMoved();
+}
+
+void Session::run(const QString& what, const std::function<void(Work&)>& work)
+{
+    Change change = Change::none;
+    const auto whole = [&](Work& state) {
+        work(state);
+        change = takeIn();
+        (void)m_states->at(m_now); // the long way to there is gone here and not while painting
+    };
+    m_working = true;
+    if (m_runner) {
+        m_runner(what, whole);
+    } else {
+        Work state;
+        whole(state);
+    }
+    m_working = false;
+    announce(change);
+}
+
+void Session::runSource(Work& work)
+{
+    Duration by{50'000};
+    Duration looked{};
+    const std::size_t start = trace().size();
+    while (!work.cancelled && !m_source->exhausted() && looked <= farthest_look && trace().size() <= start + most_events_ahead) {
+        const std::size_t before = trace().size();
+        const SimTime from = m_source->known_until();
+        m_source->advance_to(from + by);
+        looked += by;
+        work.events = trace().size();
+        work.at_ns = m_source->known_until().ns;
+        if (m_source->known_until() == from && trace().size() == before) {
+            return; // a live source has nothing more now
+        }
+        if (trace().size() < before + busy_piece) {
+            by = std::min(by * 2, Duration{1'000'000'000});
+        }
     }
 }
 
@@ -139,8 +189,16 @@ void Session::seek(SimTime t)
 {
     t = std::max(t, origin());
     if (t > m_source->known_until() && !m_source->exhausted()) {
-        m_source->advance_to(t);
-        refresh();
+        run(tr("Running to that moment"), [this, t](Work& work) {
+            // In pieces, so that it can be stopped.
+            for (SimTime at = m_source->known_until(); at < t && !work.cancelled && !m_source->exhausted();) {
+                const SimTime next = std::min(t, at + Duration{5'000'000});
+                m_source->advance_to(next);
+                work.events = trace().size();
+                work.at_ns = next.ns;
+                at = next;
+            }
+        });
     }
     t = std::min(t, std::max(m_source->known_until(), lastMoment()));
     moveTo(positionAt(t), t);
@@ -305,6 +363,14 @@ void Session::stepPacket(int direction)
     seekToEvent(*birthOf(packet) + 1);
 }
 
+void Session::seekToEndOf(PacketId packet)
+{
+    const auto events = m_journeys.events_of(packet);
+    if (!events.empty()) {
+        seekToEvent(events.back() + std::size_t{1});
+    }
+}
+
 void Session::toBegin()
 {
     moveTo(0, origin());
@@ -312,9 +378,10 @@ void Session::toBegin()
 
 void Session::toEnd()
 {
-    extendUntil([this] { return m_source->exhausted(); });
-    const SimTime last = lastMoment();
-    moveTo(trace().size(), last);
+    if (!m_source->exhausted()) {
+        run(tr("Running to the end"), [this](Work& work) { runSource(work); });
+    }
+    moveTo(trace().size(), lastMoment());
 }
 
 void Session::play()
@@ -347,6 +414,9 @@ void Session::toggle()
 
 void Session::tick()
 {
+    if (m_working) {
+        return;
+    }
     const double passed = std::min(static_cast<double>(m_clock.nsecsElapsed()) / 1e9, longest_tick_s);
     m_clock.start();
     advance(passed);
@@ -448,27 +518,39 @@ void Session::setHost(HostId host)
 
 void Session::setKnob(const QString& key, qint64 value)
 {
-    // In the past: what has been seen stays, as a line of its own.
-    const bool past = m_now < m_furthest && !m_source->branches().empty();
-    const auto done = past ? m_source->branch(key.toStdString(), value, m_now) : m_source->set_knob(key.toStdString(), value, m_now);
+    // In the past: what has been seen stays, as a line of its own. Where a branch parts, its settings are its name.
+    const auto branches = m_source->branches();
+    const std::size_t chosen = m_source->chosen_branch();
+    const bool parting = chosen != 0 && chosen < branches.size() && branches[chosen].at == m_now;
+    const bool past = (m_now < m_furthest && !branches.empty()) || parting;
+    Result<void> done;
+    run(tr("Running again with %1 = %2").arg(key).arg(value), [&](Work&) {
+        done = past ? m_source->branch(key.toStdString(), value, m_now) : m_source->set_knob(key.toStdString(), value, m_now);
+        if (done) {
+            m_source->advance_to(m_now);
+        }
+    });
     if (!done) {
         emit failed(text(done.error().describe()));
         return;
     }
-    m_source->advance_to(m_now);
-    refresh();
+    m_furthest = m_now;
     emit playheadMoved();
 }
 
 void Session::act(const QString& key)
 {
-    const auto done = m_source->act(key.toStdString(), m_now);
+    Result<void> done;
+    run(tr("Running again"), [&](Work&) {
+        done = m_source->act(key.toStdString(), m_now);
+        if (done) {
+            m_source->advance_to(m_now);
+        }
+    });
     if (!done) {
         emit failed(text(done.error().describe()));
         return;
     }
-    m_source->advance_to(m_now);
-    refresh();
     emit playheadMoved();
 }
 
@@ -478,16 +560,36 @@ void Session::chooseBranch(std::size_t index)
         return;
     }
     pause();
-    m_source->choose_branch(index);
+    run(tr("Going to the other line"), [&](Work&) { m_source->choose_branch(index); });
     m_furthest = std::min(m_source->known_until(), m_source->trace().end_time());
-    m_now = std::min(m_now, std::max(m_source->known_until(), origin()));
-    refresh();
+    emit playheadMoved();
 }
 
-QString Session::differenceFrom(std::size_t branch) const
+void Session::runToEnd(std::size_t one, std::size_t other)
 {
-    const Trace& line = m_source->branch_trace(branch);
-    return text(what_changed(line, trace(), std::min(line.end_time(), trace().end_time())).sentence());
+    const std::size_t count = m_source->branches().size();
+    if (one >= count || other >= count) {
+        return;
+    }
+    pause();
+    run(tr("Running both lines to their end"), [&](Work& work) {
+        const std::size_t shown = m_source->chosen_branch();
+        for (const std::size_t line : {one, other}) {
+            m_source->choose_branch(line);
+            runSource(work);
+        }
+        m_source->choose_branch(shown);
+    });
+}
+
+Session::Difference Session::compare(std::size_t before, std::size_t after) const
+{
+    const Trace& line = m_source->branch_trace(before);
+    const Trace& branch = m_source->branch_trace(after);
+    const auto lines = m_source->branches();
+    const SimTime until = std::min(lines[before].until, lines[after].until);
+    const bool whole = lines[before].over && lines[after].over;
+    return {what_changed(line, branch, whole ? never : until), until, whole};
 }
 
 void Session::startOver()
@@ -496,8 +598,7 @@ void Session::startOver()
     m_furthest = origin();
     m_now = origin();
     m_position = 0;
-    m_source->start_over();
-    refresh();
+    run(tr("Starting over"), [this](Work&) { m_source->start_over(); });
     select({});
     toBegin();
 }

@@ -2,6 +2,7 @@
 // One opened Source in the window: the playhead, the selection, and the state that every panel draws. All panels read
 // from here and from nowhere else, so they cannot disagree.
 
+#include "core/compare/what_if.h"
 #include "core/trace/journey.h"
 #include "core/trace/source.h"
 #include "core/trace/stack_state.h"
@@ -9,6 +10,8 @@
 #include <QElapsedTimer>
 #include <QObject>
 #include <QTimer>
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -23,10 +26,23 @@ struct Selection {
     bool operator==(const Selection&) const = default;
 };
 
+/// How far long work has come, and whether it shall stop. Written by one thread, read by another.
+struct Work {
+    std::atomic<bool> cancelled{false};
+    std::atomic<std::uint64_t> events{0}; ///< of the trace so far; 0: the work does not say
+    std::atomic<std::uint64_t> at_ns{0};  ///< the moment it has come to
+};
+
 class Session : public QObject {
     Q_OBJECT
 
 public:
+    /// Lets work be done, on another thread if it likes, and returns when it is over. Until then nothing else may look at
+    /// the session.
+    using Runner = std::function<void(const QString& what, const std::function<void(Work&)>& work)>;
+    /// Without one, work is done on the spot.
+    void setRunner(Runner runner) { m_runner = std::move(runner); }
+
     explicit Session(std::unique_ptr<Source> source, QObject* parent = nullptr);
 
     [[nodiscard]] Source& source() { return *m_source; }
@@ -64,6 +80,8 @@ public slots:
     void stepEvent(int direction);
     /// To the next call of the function after the playhead, of the selected packet if it has one; else to the first at all.
     void seekToFunction(skbscope::FunctionId function);
+    /// To the last thing that happens to the packet in what is known.
+    void seekToEndOf(skbscope::PacketId packet);
     void toBegin();
     void toEnd();
     void play();
@@ -79,6 +97,8 @@ public slots:
     void startOver();
     /// Shows another of the source's lines, at the same moment as far as it has come.
     void chooseBranch(std::size_t index);
+    /// Runs both lines to their ends, so that comparing them speaks of all their packets.
+    void runToEnd(std::size_t one, std::size_t other);
     /// The source was told something behind the session's back (a lesson ran its experiment): look at it anew.
     void sourceChanged();
 
@@ -96,8 +116,15 @@ signals:
     void skipped(skbscope::Duration idle);
 
 public:
-    /// What became different from that line to the chosen one, as far as both have run; one sentence.
-    [[nodiscard]] QString differenceFrom(std::size_t branch) const;
+    /// What became different between two of the source's lines, as far as both have run.
+    struct Difference {
+        WhatIf what;
+        SimTime until;       ///< how far both have run
+        bool whole = false;  ///< both are at their end
+    };
+    [[nodiscard]] Difference compare(std::size_t before, std::size_t after) const;
+    /// Work is under way: the source belongs to another thread.
+    [[nodiscard]] bool isWorking() const { return m_working; }
 
     /// For tests and for pictures in a row: play as if that much real time had passed.
     void advanceBy(double seconds) { advance(seconds); }
@@ -105,7 +132,14 @@ public:
 private:
     void tick();
     /// After the source was told something: drops caches of a replaced trace, takes in a grown one.
-    void refresh();
+    void refresh() { announce(takeIn()); }
+    enum class Change { none, grown, replaced };
+    /// The first half of refresh(), which tells nobody: part of work on another thread.
+    [[nodiscard]] Change takeIn();
+    void announce(Change change);
+    /// Does work in the source and then tells everybody what came of it.
+    void run(const QString& what, const std::function<void(Work&)>& work);
+    void runSource(Work& work);
     void moveTo(std::size_t position, SimTime t);
     /// One tick of play, after that many seconds of real time.
     void advance(double seconds);
@@ -121,6 +155,8 @@ private:
     [[nodiscard]] bool allDatagrams() const;
     [[nodiscard]] QString whyDropped(const DropKey& key) const;
 
+    Runner m_runner;
+    bool m_working = false;
     std::unique_ptr<Source> m_source;
     mutable std::unique_ptr<StateCache> m_states;
     JourneyIndex m_journeys;

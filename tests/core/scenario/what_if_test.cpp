@@ -123,6 +123,34 @@ TEST(WhatIf, TheSameKnobAtTheSameMomentChangesTheBranchInsteadOfMakingAnother)
     EXPECT_TRUE(bytes_of(straight.trace()) == bytes_of(source.trace()));
 }
 
+TEST(WhatIf, ASecondKnobAtTheMomentOfPartingJoinsTheBranch)
+{
+    ModelSource source = source_of(receive_scenario("count: 50, gap: 3us"));
+    source.run_to_end();
+    ASSERT_TRUE(source.branch("net.core.netdev_budget", 10, SimTime{50'000}));
+    ASSERT_TRUE(source.branch("net.core.netdev_max_backlog", 7, SimTime{50'000}));
+    ASSERT_EQ(source.branches().size(), 2U);
+    EXPECT_EQ(source.branches()[1].title, "net.core.netdev_budget = 10, net.core.netdev_max_backlog = 7 at 0.05 ms");
+    for (const Knob& knob : source.knobs()) {
+        if (knob.key == "net.core.netdev_budget") {
+            EXPECT_EQ(knob.value, 10);
+        }
+    }
+}
+
+TEST(WhatIf, WhatAPersonSentLaterIsSentInTheBranchToo)
+{
+    ModelSource source = source_of(receive_scenario("count: 5, gap: 3us"));
+    source.run_to_end();
+    const SimTime late = source.known_until() + Duration{1'000'000};
+    ASSERT_TRUE(source.act("send_one", late));
+    source.run_to_end();
+    const std::size_t packets = source.trace().packet_count();
+    ASSERT_TRUE(source.branch("net.core.netdev_budget", 10, SimTime{50'000}));
+    source.run_to_end();
+    EXPECT_EQ(source.trace().packet_count(), packets);
+}
+
 TEST(WhatIf, OldBranchesGiveWayAndTheMainLineStays)
 {
     ModelSource source = source_of(receive_scenario("count: 50, gap: 3us"));

@@ -4,7 +4,9 @@
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
 #include "ui/banner.h"
+#include "ui/busy_curtain.h"
 #include "ui/controls/accounting_block.h"
+#include "ui/controls/branch_list.h"
 #include "ui/controls/control_panel.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/inspector/inspector.h"
@@ -22,8 +24,13 @@
 #include <QApplication>
 #include <QImage>
 #include <QKeyEvent>
+#include <QLineEdit>
+#include <QPushButton>
 #include <QRegularExpression>
 #include <QSignalSpy>
+#include <QTest>
+#include <QThread>
+#include <QTimer>
 #include <QUndoStack>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -355,6 +362,184 @@ TEST(Window, KeysMoveThePlayhead)
     EXPECT_TRUE(session.isPlaying());
     press(window, Qt::Key_Space, Qt::NoModifier, " ");
     EXPECT_FALSE(session.isPlaying());
+}
+
+/// Lesson 3's run with a backlog that is too short, seen to its end.
+std::unique_ptr<MainWindow> shortBacklog()
+{
+    auto window = std::make_unique<MainWindow>(test::services());
+    window->resize(1600, 900);
+    EXPECT_TRUE(window->openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    Session& session = *window->session();
+    session.startOver();
+    session.setKnob("net.core.netdev_max_backlog", 3);
+    session.act("send_burst");
+    session.toEnd();
+    EXPECT_GT(session.state().accounting().of(Verdict::dropped), 0U);
+    return window;
+}
+
+QString valueOf(Session& session, const char* key)
+{
+    for (const Knob& knob : session.source().knobs()) {
+        if (knob.key == key) {
+            return QString::number(knob.value);
+        }
+    }
+    return {};
+}
+
+TEST(WhatIf, AKnobTurnedInThePastMakesABranchWithAName)
+{
+    const auto window = shortBacklog();
+    window->show();
+    settle();
+    Session& session = *window->session();
+    BranchList& list = *window->controls()->branches();
+    EXPECT_TRUE(list.isHidden());
+    const auto dropped = session.state().accounting().of(Verdict::dropped);
+    const SimTime middle{session.lastMoment().ns / 2};
+    session.seek(middle);
+    session.setKnob("net.core.netdev_max_backlog", 1000);
+    settle();
+    EXPECT_FALSE(list.isHidden());
+    ASSERT_EQ(list.rows().size(), 2U);
+    EXPECT_TRUE(list.rows()[1]->isChecked());
+    EXPECT_TRUE(list.rows()[1]->text().contains("net.core.netdev_max_backlog = 1000 at"));
+    EXPECT_EQ(session.now(), middle);
+    session.toEnd();
+    EXPECT_LT(session.state().accounting().of(Verdict::dropped), dropped);
+    EXPECT_EQ(window->headline()->text(), session.sentence());
+}
+
+TEST(WhatIf, TheComparisonNamesThePacketsAndAClickSelectsOneEverywhere)
+{
+    const auto window = shortBacklog();
+    window->show();
+    settle();
+    Session& session = *window->session();
+    const auto before = session.state().accounting().of(Verdict::dropped);
+    session.seek(SimTime{session.lastMoment().ns / 3});
+    session.setKnob("net.core.netdev_max_backlog", 1000);
+    session.runToEnd(0, 1);
+    settle();
+    BranchList& list = *window->controls()->branches();
+    list.compareNow();
+    session.toEnd();
+    const auto after = session.state().accounting().of(Verdict::dropped);
+    EXPECT_TRUE(list.words().startsWith(QString("%1 drops instead of %2").arg(after).arg(before))) << list.words().toStdString();
+    EXPECT_TRUE(list.wholeButton()->isHidden());
+    ASSERT_FALSE(list.fates().empty());
+    EXPECT_TRUE(list.fates().front()->text().contains(QString::fromUtf8("dropped (CPU_BACKLOG) → delivered")));
+    const auto difference = session.compare(0, 1);
+    EXPECT_TRUE(difference.whole);
+    EXPECT_EQ(difference.what.drops_before, before);
+    EXPECT_EQ(difference.what.drops_after, after);
+    const PacketId packet = difference.what.changed.front().pair.b;
+    list.fates().front()->click();
+    settle();
+    EXPECT_EQ(session.selection().packet, packet);
+    EXPECT_EQ(window->inspector()->titleText(), packetTitle(session.trace(), packet));
+    EXPECT_EQ(session.trace().packet(packet).verdict, Verdict::delivered);
+}
+
+TEST(WhatIf, LinesCanBeSwitchedAndShowTheirOwnKnobsAndFates)
+{
+    const auto window = shortBacklog();
+    window->show();
+    Session& session = *window->session();
+    const auto dropped = session.state().accounting().of(Verdict::dropped);
+    session.seek(SimTime{session.lastMoment().ns / 3});
+    session.setKnob("net.core.netdev_max_backlog", 1000);
+    settle();
+    window->controls()->branches()->rows()[0]->click();
+    settle();
+    EXPECT_EQ(valueOf(session, "net.core.netdev_max_backlog"), "3");
+    EXPECT_TRUE(window->controls()->branches()->rows()[0]->isChecked());
+    session.toEnd();
+    EXPECT_EQ(session.state().accounting().of(Verdict::dropped), dropped);
+    window->controls()->branches()->rows()[1]->click();
+    settle();
+    EXPECT_EQ(valueOf(session, "net.core.netdev_max_backlog"), "1000");
+    expectAgreement(*window);
+}
+
+TEST(WhatIf, UndoGoesBackToTheLineAsItWasAndRedoToTheBranch)
+{
+    const auto window = shortBacklog();
+    window->show();
+    Session& session = *window->session();
+    session.seek(SimTime{session.lastMoment().ns / 3});
+    const auto& knobs = window->controls()->knobs();
+    const auto editor = std::find_if(knobs.begin(), knobs.end(), [](const KnobEditor* e) { return e->key() == "net.core.netdev_max_backlog"; });
+    ASSERT_NE(editor, knobs.end());
+    emit(*editor)->valueChosen(1000);
+    ASSERT_EQ(session.source().branches().size(), 2U);
+    EXPECT_EQ(session.source().chosen_branch(), 1U);
+    window->undoStack()->undo();
+    EXPECT_EQ(session.source().chosen_branch(), 0U);
+    EXPECT_EQ(valueOf(session, "net.core.netdev_max_backlog"), "3");
+    window->undoStack()->redo();
+    EXPECT_EQ(session.source().chosen_branch(), 1U);
+    EXPECT_EQ(session.source().branches().size(), 2U);
+}
+
+TEST(WhatIf, StartingOverForgetsTheBranches)
+{
+    const auto window = shortBacklog();
+    window->show();
+    Session& session = *window->session();
+    session.seek(SimTime{session.lastMoment().ns / 3});
+    session.setKnob("net.core.netdev_max_backlog", 1000);
+    settle();
+    session.startOver();
+    settle();
+    EXPECT_TRUE(window->controls()->branches()->isHidden());
+}
+
+TEST(Settings, EveryKnobIsFoundByAPartOfItsName)
+{
+    MainWindow window(test::services());
+    window.setSource(std::move(*test::services().model()), Mode::model);
+    window.show();
+    settle();
+    ControlPanel& controls = *window.controls();
+    window.session()->toEnd();
+    QTest::qWait(250); // new sockets are looked for a moment later
+    ASSERT_NE(controls.search(), nullptr);
+    for (const Knob& knob : window.session()->source().knobs()) {
+        controls.search()->setText(QString::fromStdString(knob.key));
+        const auto& shown = controls.knobs();
+        const auto found = std::find_if(shown.begin(), shown.end(), [&](const KnobEditor* e) { return e->key().toStdString() == knob.key; });
+        ASSERT_NE(found, shown.end()) << knob.key;
+        EXPECT_TRUE((*found)->isVisibleTo(&controls)) << knob.key;
+        EXPECT_EQ((*found)->value(), knob.value) << knob.key;
+    }
+}
+
+TEST(Work, ThatTakesLongIsCoveredAndCanBeStopped)
+{
+    MainWindow window(test::services());
+    window.setSource(handSource(), Mode::recording);
+    window.resize(1200, 800);
+    window.show();
+    settle();
+    Work state;
+    bool sawCurtain = false;
+    QTimer::singleShot(0, &window, [&] { // the first thing that the window does behind the curtain
+        const auto* curtain = window.findChild<BusyCurtain*>();
+        sawCurtain = curtain != nullptr && curtain->isVisible() && curtain->geometry() == window.rect();
+        curtain->cancelButton()->click();
+    });
+    runBehindCurtain(&window, "Counting", [](Work& work) {
+        while (!work.cancelled) {
+            QThread::msleep(1);
+        }
+    }, state);
+    EXPECT_TRUE(sawCurtain);
+    EXPECT_TRUE(state.cancelled);
+    EXPECT_EQ(window.findChild<BusyCurtain*>(), nullptr);
+    expectAgreement(window);
 }
 
 TEST(Window, ATurnedKnobIsTurnedBackByUndo)
