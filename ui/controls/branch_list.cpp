@@ -1,5 +1,6 @@
 #include "ui/controls/branch_list.h"
 
+#include "core/catalog/catalog.h"
 #include "ui/controls/label.h"
 #include "ui/player/format.h"
 #include "ui/theme/theme.h"
@@ -13,7 +14,7 @@ namespace skbscope::ui {
 
 namespace {
 
-constexpr std::size_t first_fates = 12;
+constexpr std::size_t first_fates = 6;
 constexpr int patience_ms = 250; ///< after the last change, before lines are compared by themselves
 /// Lines with more packets than this are compared only when a person asks.
 constexpr std::size_t most_packets = 100'000;
@@ -23,6 +24,13 @@ bool isGood(const Fate& fate)
 {
     return fate.verdict == Verdict::delivered || fate.verdict == Verdict::forwarded || fate.verdict == Verdict::sent ||
            fate.verdict == Verdict::consumed || fate.verdict == Verdict::merged;
+}
+
+/// In a row there is room for the reason alone.
+QString shortText(const Fate& fate)
+{
+    return fate.verdict == Verdict::dropped && fate.reason != DropReasonId::none ? text(Catalog::drop_reason(fate.reason).name)
+                                                                                 : text(to_string(fate.verdict));
 }
 
 QString nameOf(const Branch& branch)
@@ -72,7 +80,7 @@ void BranchRow::paintEvent(QPaintEvent*)
     painter.setPen(c.text);
     painter.setFont(Theme::mono(12, isChecked() ? QFont::DemiBold : QFont::Normal));
     painter.drawText(QRect(32, 4, wide, 17), Qt::AlignVCenter | Qt::AlignLeft,
-                     painter.fontMetrics().elidedText(m_settings, Qt::ElideMiddle, wide));
+                     painter.fontMetrics().elidedText(m_settings, Qt::ElideLeft, wide));
     painter.setPen(c.textMuted);
     painter.setFont(Theme::sans(11));
     painter.drawText(QRect(32, 20, wide, 16), Qt::AlignVCenter | Qt::AlignLeft, m_place);
@@ -101,7 +109,7 @@ void FateRow::paintEvent(QPaintEvent*)
     }
     painter.setFont(Theme::mono(12));
     painter.setPen(c.accent);
-    const int number = 44;
+    const int number = std::max(34, painter.fontMetrics().horizontalAdvance(m_packet) + 8);
     painter.drawText(QRect(4, 0, number, height()), Qt::AlignVCenter | Qt::AlignLeft, m_packet);
     // What it is now matters more than what it was: the old words give way.
     const QFontMetrics metrics(Theme::sans(12));
@@ -242,7 +250,9 @@ void BranchList::showDifference()
     const std::size_t after = std::max(shown, other());
     const Session::Difference difference = m_session->compare(before, after);
     const WhatIf& what = difference.what;
-    m_heading->setText(tr("From “%1” to “%2”:").arg(nameOf(branches[before]), nameOf(branches[after])));
+    m_heading->setText(before == 0 && after == shown ? tr("Compared with main:")
+                       : before == 0                ? tr("With %1:").arg(nameOf(branches[after]))
+                                                    : tr("From “%1” to “%2”:").arg(nameOf(branches[before]), nameOf(branches[after])));
     m_sentence->setText(text(what.sentence()));
     m_until->setText(tr("As far as both have run, to %1.").arg(timeText(difference.until)));
     m_until->setVisible(!difference.whole);
@@ -259,7 +269,7 @@ void BranchList::showDifference()
     for (std::size_t i = 0; i < count; ++i) {
         const ChangedFate& changed = what.changed[i];
         const PacketId packet = shown == before ? changed.pair.a : changed.pair.b;
-        auto* row = new FateRow(QStringLiteral("#%1").arg(to_index(packet)), text(changed.before.text()), text(changed.after.text()),
+        auto* row = new FateRow(QStringLiteral("#%1").arg(to_index(packet)), shortText(changed.before), shortText(changed.after),
                                 isGood(changed.after), m_packets);
         column->addWidget(row);
         m_fates.push_back(row);

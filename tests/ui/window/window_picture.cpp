@@ -1,7 +1,8 @@
 // Paints the window into a picture, to be looked at:
-//   window_picture OUT.png WIDTH HEIGHT light|dark lesson:ID:STEP|model|burst:N|hand|start [t=SHARE] [packet=N] [tab=N] [search=WORDS]
+//   window_picture OUT.png WIDTH HEIGHT light|dark lesson:ID:STEP|model|burst:N|whatif|file:PATH|hand|start [t=SHARE] [packet=N] [tab=N] [search=WORDS]
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
+#include "ui/controls/control_panel.h"
 #include "ui/inspector/inspector.h"
 #include "ui/lesson/lesson_panel.h"
 #include "ui/player/session.h"
@@ -9,6 +10,7 @@
 #include "ui/shot.h"
 
 #include <QApplication>
+#include <QLineEdit>
 #include <cstdio>
 
 int main(int argc, char** argv)
@@ -35,6 +37,19 @@ int main(int argc, char** argv)
             window.session()->act("send_burst");
             window.session()->toEnd();
         }
+    } else if (what == "whatif") { // lesson 3's burst into a short backlog, and what a longer one would have done
+        (void)window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string()));
+        Session& session = *window.session();
+        session.startOver();
+        session.setKnob("net.core.netdev_max_backlog", 3);
+        session.act("send_burst");
+        session.toEnd();
+        session.seek({session.lastMoment().ns / 3});
+        session.setKnob("net.core.netdev_max_backlog", 1000);
+        session.runToEnd(0, 1);
+        session.seek({session.lastMoment().ns / 2});
+    } else if (what.startsWith("file:")) {
+        (void)window.openNow(what.section(':', 1));
     } else if (what == "hand") {
         window.setSource(std::make_unique<TraceSource>("Written by hand", test::backlogTrace()), Mode::recording);
     }
@@ -58,6 +73,11 @@ int main(int argc, char** argv)
             Selection selection;
             selection.room = Catalog::find_room(value.toStdString());
             window.session()->select(selection);
+        } else if (word.startsWith("setting=")) {
+            window.controls()->search()->setText(value);
+        } else if (word == "whatif") {
+            window.lessonPanel()->runWhatIf();
+            window.session()->pause();
         } else if (word.startsWith("error=")) {
             window.showError(value);
         } else if (word.startsWith("search=")) {

@@ -430,7 +430,7 @@ TEST(WhatIf, TheComparisonNamesThePacketsAndAClickSelectsOneEverywhere)
     EXPECT_TRUE(list.words().startsWith(QString("%1 drops instead of %2").arg(after).arg(before))) << list.words().toStdString();
     EXPECT_TRUE(list.wholeButton()->isHidden());
     ASSERT_FALSE(list.fates().empty());
-    EXPECT_TRUE(list.fates().front()->text().contains(QString::fromUtf8("dropped (CPU_BACKLOG) → delivered")));
+    EXPECT_TRUE(list.fates().front()->text().contains(QString::fromUtf8("CPU_BACKLOG → delivered")));
     const auto difference = session.compare(0, 1);
     EXPECT_TRUE(difference.whole);
     EXPECT_EQ(difference.what.drops_before, before);
