@@ -17,17 +17,22 @@ namespace skbscope {
 /// Row of Correlator's table of functions.
 using Symbol = std::uint32_t;
 
+/// A few packets in order. Unlike a deque it costs nothing while it is empty, and most of these are.
+struct SlotQueue : std::vector<Slot> {
+    void pop_front() { erase(begin()); }
+};
+
 /// Packets that a batch function still has to serve, in order.
 struct BatchLists {
-    std::deque<Slot> cored;      ///< through __netif_receive_skb_core, not handed to a protocol
-    std::deque<Slot> to_check;   ///< ip_list_rcv: before ip_rcv_core
-    std::deque<Slot> checked;    ///< … after it
-    std::deque<Slot> to_route;   ///< ip_sublist_rcv: before ip_rcv_finish_core
-    std::deque<Slot> to_deliver; ///< … after it
-    std::deque<Slot> listed;     ///< netif_receive_skb_list_internal: as the driver handed them up
+    SlotQueue cored;      ///< through __netif_receive_skb_core, not handed to a protocol
+    SlotQueue to_check;   ///< ip_list_rcv: before ip_rcv_core
+    SlotQueue checked;    ///< … after it
+    SlotQueue to_route;   ///< ip_sublist_rcv: before ip_rcv_finish_core
+    SlotQueue to_deliver; ///< … after it
+    SlotQueue listed;     ///< netif_receive_skb_list_internal: as the driver handed them up
     std::vector<std::uint32_t>
         dequeues;          ///< calls of a qdisc's dequeue that wait for the event naming the packet
-    std::deque<Slot> bulk; ///< validated, waiting for the event that names them
+    SlotQueue bulk; ///< validated, waiting for the event that names them
     Slot in_driver = 0;    ///< between net_dev_start_xmit and net_dev_xmit
     std::uint64_t in_driver_address = 0;
     bool single = false; ///< the list held one packet: its order cannot be wrong
@@ -69,7 +74,7 @@ struct Lane {
 
     std::vector<Frame> stack;
     std::vector<Slot> clones;   ///< made here, address not known yet
-    std::deque<Slot> handed_up; ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
+    SlotQueue handed_up; ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
     std::uint16_t cpu = 0;
     bool is_task = false;
     std::string neighbour;            ///< that __neigh_update is about

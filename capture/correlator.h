@@ -96,7 +96,8 @@ private:
     void list_step(Lane& lane, Frame& host, Frame& frame);
     void send_step(Lane& lane, Frame* host, Frame& frame);
     void tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
-    Slot next_living(std::deque<Slot>& list);
+    template <typename Queue>
+    Slot next_living(Queue& list);
     Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);
     /// The record names the sk_buff of this call.
     Slot prove(Lane& lane, const RawRecord& record, std::size_t frame, std::uint64_t address,
@@ -179,5 +180,19 @@ private:
     std::uint64_t lost_records_ = 0;
     bool loss_not_counted_ = false;
 };
+
+/// Takes from the front until one of them lives; 0: none does.
+template <typename Queue>
+Slot Correlator::next_living(Queue& list)
+{
+    while (!list.empty()) {
+        const Slot slot = book_.resolve(list.front());
+        list.pop_front();
+        if (!book_.at(slot).dead) {
+            return slot;
+        }
+    }
+    return 0;
+}
 
 } // namespace skbscope

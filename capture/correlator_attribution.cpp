@@ -13,18 +13,6 @@ using namespace correlating;
 // ---- attribution
 // ----------------------------------------------------------------------------------------------------
 
-Slot Correlator::next_living(std::deque<Slot>& list)
-{
-    while (!list.empty()) {
-        const Slot slot = book_.resolve(list.front());
-        list.pop_front();
-        if (!book_.at(slot).dead) {
-            return slot;
-        }
-    }
-    return 0;
-}
-
 Slot Correlator::inherited(Lane& lane, Frame* host, const RawRecord& record)
 {
     (void)lane;

@@ -161,13 +161,11 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
     (void)trace.add_host(std::move(host));
 
     Correlator correlator(kernel, trace, {options.use_kprobes});
-    const std::size_t broken = file->for_each([&](const RawRecord& record) {
-        ++imported.records;
-        correlator.take(record);
-    });
-    if (broken != 0) {
-        imported.warnings.push_back(
-            fmt::format("{}: {} pages of records are damaged; what stood before the damage is kept", path, broken));
+    for (std::string& line : file->for_each([&](const RawRecord& record) {
+             ++imported.records;
+             correlator.take(record);
+         })) {
+        imported.warnings.push_back(std::move(line));
     }
     correlator.finish();
     trace.info.times_trustworthy =
@@ -209,7 +207,7 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
         imported.pcaps.push_back(std::move(match));
     }
 
-    correlator.book().write(trace);
+    correlator.book().write(trace, !options.use_kprobes);
     for (const auto& [slot, bytes] : frames) {
         const PacketId id = correlator.book().id_of(slot);
         if (trace.has_packet(id) && trace.frame(id).empty()) {

@@ -4,21 +4,27 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <numeric>
+#include <utility>
 
 namespace skbscope {
 
+namespace {
+
+constexpr std::uint32_t none = ~std::uint32_t{0};
+
+} // namespace
+
 PacketBook::PacketBook()
 {
-    slots_.emplace_back(); // 0: none
-    items_.emplace_back(); // 0: none
-    sides_.emplace_back(); // 0: none
+    slots_.push_back({}); // 0: none
+    items_.push_back({}); // 0: none
+    told_.emplace_back(); // 0: none
+    recent_changes_.assign(1024, none);
 }
 
 Slot PacketBook::open(SlotRecord::Kind kind)
 {
-    slots_.emplace_back();
-    slots_.back().kind = kind;
+    slots_.push_back({}).kind = kind;
     return static_cast<Slot>(slots_.size() - 1);
 }
 
@@ -50,60 +56,71 @@ void PacketBook::unite(Slot slot, Slot other)
 
 Slot PacketBook::living(std::uint64_t address)
 {
-    const auto at = living_.find(address);
-    return at == living_.end() ? 0 : resolve(at->second);
+    const Slot slot = living_.find(address);
+    return slot == 0 ? 0 : resolve(slot);
 }
 
 void PacketBook::bind(Slot slot, std::uint64_t address)
 {
     slot = resolve(slot);
     slots_[slot].address = address;
-    living_[address] = slot;
+    living_.set(address, slot);
 }
 
 std::uint32_t PacketBook::add(const Event& event)
 {
     items_.push_back(event);
+    last_item_ = static_cast<std::uint32_t>(items_.size() - 1);
     if (event.packet != 0) {
-        at(event.packet).last_item = last_item();
+        at(event.packet).last_item = last_item_;
     }
-    return last_item();
+    return last_item_;
 }
 
-std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg,
-                                   bool before)
+std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before)
 {
-    const Event& host = items_[anchor];
-    Side side;
-    side.event = host;
-    side.event.kind = static_cast<std::uint8_t>(kind);
-    side.event.packet = slot;
-    side.event.arg = arg;
-    side.event.duration_ns = Event::unknown_duration;
-    side.anchor = anchor;
-    side.before = before;
-    sides_.push_back(std::move(side));
-    return static_cast<std::uint32_t>(sides_.size() - 1);
+    Event event = items_[anchor];
+    event.kind = static_cast<std::uint8_t>(kind);
+    event.packet = slot;
+    event.arg = arg;
+    event.duration_ns = Event::unknown_duration;
+    event.host = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
+    if (anchor == last_item_ && anchor != 0) {
+        items_.push_back(event);
+        return static_cast<std::uint32_t>(items_.size() - 1);
+    }
+    late_.push_back({anchor, event});
+    return static_cast<std::uint32_t>(late_.size() - 1) | late_handle;
 }
 
-std::uint32_t PacketBook::add_queue_side(std::uint32_t anchor, EventKind kind, Slot slot, QueueName queue)
+std::uint32_t PacketBook::queue_name(const QueueName& name)
 {
-    const std::uint32_t side = add_side(anchor, kind, slot, 0);
-    sides_[side].queue = std::move(queue);
-    return side;
+    for (std::size_t row = 0; row < queue_names_.size(); ++row) { // a few kinds, and neighbours that were unresolved
+        if (queue_names_[row].kind == name.kind && queue_names_[row].detail == name.detail) {
+            return static_cast<std::uint32_t>(row);
+        }
+    }
+    queue_names_.push_back(name);
+    return static_cast<std::uint32_t>(queue_names_.size() - 1);
 }
 
-void PacketBook::cancel(std::uint32_t side)
+std::uint32_t PacketBook::add_queue_side(std::uint32_t anchor, EventKind kind, Slot slot, const QueueName& queue)
 {
-    if (side != 0) {
-        sides_[side].cancelled = true;
+    return add_side(anchor, kind, slot, queue_name(queue));
+}
+
+void PacketBook::cancel(std::uint32_t handle)
+{
+    if (handle != 0) {
+        side(handle).host |= mark_cancelled;
     }
 }
 
-void PacketBook::name_queue(std::uint32_t side, const std::string& detail)
+void PacketBook::name_queue(std::uint32_t handle, const std::string& detail)
 {
-    if (side != 0) {
-        sides_[side].queue.detail = detail;
+    if (handle != 0) {
+        Event& event = side(handle);
+        event.arg = queue_name({queue_names_[event.arg].kind, detail});
     }
 }
 
@@ -184,8 +201,8 @@ void PacketBook::dropped(Slot slot, DropReasonId reason, FunctionId function, st
     record.packet.verdict = Verdict::dropped;
     record.packet.reason = reason;
     record.packet.end_function = function;
-    const std::uint32_t side = add_side(item, EventKind::drop, slot, to_index(reason));
-    sides_[side].event.function = static_cast<std::uint16_t>(function);
+    const std::uint32_t handle = add_side(item, EventKind::drop, slot, to_index(reason));
+    side(handle).function = static_cast<std::uint16_t>(function);
 }
 
 void PacketBook::freed(Slot slot, std::uint32_t item)
@@ -206,8 +223,12 @@ void PacketBook::freed(Slot slot, std::uint32_t item)
         record.packet.end_function = items_[item].function_id();
     }
     (void)add_side(item, EventKind::free, slot, 0);
-    if (const auto at = living_.find(record.address); at != living_.end() && resolve(at->second) == slot) {
-        living_.erase(at);
+    if (record.address != 0 && living(record.address) == slot) {
+        living_.erase(record.address);
+    }
+    if (record.fields != 0) {
+        told_[record.fields].known = 0;
+        free_told_.push_back(std::exchange(record.fields, 0));
     }
 }
 
@@ -222,26 +243,51 @@ void PacketBook::end_unseen(Slot slot, std::uint32_t item)
     freed(slot, item);
 }
 
+std::uint32_t PacketBook::field_row(const FieldChange& change)
+{
+    const std::uint64_t mixed =
+        (change.after * 31 + change.before) * 31 + static_cast<std::uint64_t>(change.field);
+    std::uint32_t& recent = recent_changes_[((mixed * 0x9e3779b97f4a7c15) >> 40) % recent_changes_.size()];
+    if (recent != none && field_changes_[recent].field == change.field &&
+        field_changes_[recent].before == change.before && field_changes_[recent].after == change.after) {
+        return recent;
+    }
+    field_changes_.push_back(change);
+    return recent = static_cast<std::uint32_t>(field_changes_.size() - 1);
+}
+
 void PacketBook::field(Slot slot, std::uint32_t item, SkbField field, std::uint64_t value)
 {
-    auto& known = at(slot).fields[static_cast<std::size_t>(field)];
-    if (item == 0 || known == value) {
+    if (item == 0) {
+        return;
+    }
+    SlotRecord& record = at(slot);
+    if (record.fields == 0) {
+        if (free_told_.empty()) {
+            free_told_.push_back(static_cast<std::uint32_t>(told_.size()));
+            told_.emplace_back();
+        }
+        record.fields = free_told_.back();
+        free_told_.pop_back();
+    }
+    Told& told = told_[record.fields];
+    const auto index = static_cast<std::size_t>(field);
+    const bool is_known = (told.known >> index & 1) != 0;
+    if (is_known && told.values[index] == value) {
         return;
     }
     FieldChange change;
     change.field = field;
-    change.before = known.value_or(value); // not known before: the change says only what it is
+    change.before = is_known ? told.values[index] : value; // not known before: it says only what it is
     change.after = value;
-    known = value;
-    field_changes_.push_back(change);
-    (void)add_side(item, EventKind::field, slot, static_cast<std::uint32_t>(field_changes_.size() - 1));
+    told.known |= std::uint32_t{1} << index;
+    told.values[index] = value;
+    (void)add_side(item, EventKind::field, slot, field_row(change));
 }
 
 void PacketBook::mark_loss()
 {
-    for (auto& [address, slot] : living_) {
-        at(slot).packet.touched_by_loss = true;
-    }
+    living_.for_each([this](Slot slot) { at(slot).packet.touched_by_loss = true; });
 }
 
 // ---- the end
@@ -256,12 +302,20 @@ PacketId PacketBook::id_of(Slot slot)
 QueueId PacketBook::queue_id(Trace& trace, const QueueName& name, Slot slot)
 {
     const SlotRecord& record = at(slot);
+    const bool has_port = name.kind == QueueKind::socket && record.packet.flow && record.packet.flow->destination_port != 0;
+    const std::uint64_t key = std::uint64_t{static_cast<std::uint8_t>(name.kind)} << 48 |
+                              std::uint64_t{has_port ? record.packet.flow->destination_port : 0U} << 32 |
+                              to_index(record.packet.device);
+    const bool has_key = name.detail.empty();
+    if (const auto known = has_key ? queue_by_key_.find(key) : queue_by_key_.end(); known != queue_by_key_.end()) {
+        return known->second;
+    }
     std::string title;
     std::string_view room;
     const std::string device(trace.device(record.packet.device).name);
     switch (name.kind) {
     case QueueKind::socket:
-        title = record.packet.flow && record.packet.flow->destination_port != 0
+        title = has_port
                     ? fmt::format(":{} receive queue", record.packet.flow->destination_port)
                     : std::string("receive queue");
         room = "socket_rx_queue";
@@ -294,19 +348,26 @@ QueueId PacketBook::queue_id(Trace& trace, const QueueName& name, Slot slot)
         queue.room = Catalog::find_room(room);
         id = trace.add_queue(std::move(queue));
     }
+    if (has_key) {
+        queue_by_key_.emplace(key, id);
+    }
     return id;
 }
 
-void PacketBook::write(Trace& trace)
+void PacketBook::write_packets(Trace& trace)
 {
     // Packets get their ids in order of birth.
     std::vector<Slot> order;
+    bool is_sorted = true;
     for (Slot slot = 1; slot < slots_.size(); ++slot) {
         if (slots_[slot].same_as == 0 && slots_[slot].born) {
+            is_sorted = is_sorted && (order.empty() || !(slots_[slot].packet.birth < slots_[order.back()].packet.birth));
             order.push_back(slot);
         }
     }
-    std::ranges::stable_sort(order, {}, [this](Slot slot) { return slots_[slot].packet.birth; });
+    if (!is_sorted) {
+        std::ranges::stable_sort(order, {}, [this](Slot slot) { return slots_[slot].packet.birth; });
+    }
     ids_.assign(slots_.size(), PacketId::none);
     for (std::size_t i = 0; i < order.size(); ++i) {
         ids_[order[i]] = static_cast<PacketId>(i + 1);
@@ -320,53 +381,86 @@ void PacketBook::write(Trace& trace)
         }
         (void)trace.add_packet(std::move(record));
     }
+}
 
-    std::vector<std::uint32_t> sides;
-    for (std::uint32_t i = 1; i < sides_.size(); ++i) {
-        const bool is_of_packet = sides_[i].event.event_kind() != EventKind::irq_raise;
-        if (!sides_[i].cancelled && (!is_of_packet || id_of(sides_[i].event.packet) != PacketId::none)) {
-            sides.push_back(i);
-        }
+void PacketBook::write_side(Trace& trace, const Event& side)
+{
+    const Slot slot = side.packet;
+    const PacketId id = id_of(slot);
+    const bool is_of_packet = side.event_kind() != EventKind::irq_raise;
+    if ((side.host & mark_cancelled) != 0 || (is_of_packet && id == PacketId::none)) {
+        return;
     }
-    std::ranges::stable_sort(sides, {}, [this](std::uint32_t side) {
-        return std::pair(sides_[side].anchor, sides_[side].before ? 0 : 1);
+    Event event = side;
+    event.host = 0;
+    event.packet = to_index(id);
+    switch (side.event_kind()) {
+    case EventKind::enqueue:
+    case EventKind::dequeue:
+        event.arg = to_index(queue_id(trace, queue_names_[event.arg], slot));
+        break;
+    case EventKind::field: {
+        std::uint32_t& row = change_in_trace_[event.arg];
+        if (row == none) {
+            row = trace.add_field_change(field_changes_[event.arg]);
+        }
+        event.arg = row;
+        break;
+    }
+    case EventKind::birth:
+        event.arg = to_index(at(slot).packet.device);
+        break;
+    case EventKind::clone:
+    case EventKind::merge:
+    case EventKind::split:
+        event.arg = to_index(id_of(event.arg));
+        break;
+    default:
+        break;
+    }
+    trace.append(event);
+}
+
+void PacketBook::write(Trace& trace, bool keep_items)
+{
+    write_packets(trace);
+    change_in_trace_.assign(field_changes_.size(), none);
+    std::ranges::stable_sort(late_, {}, [](const Late& late) {
+        return std::pair(late.anchor, (late.event.host & mark_before) != 0 ? 0 : 1);
     });
-    const auto write_side = [&](const Side& side) {
-        Event event = side.event;
-        const Slot slot = event.packet;
-        event.packet = to_index(id_of(slot));
-        event.time_ns = items_[side.anchor].time_ns;
-        switch (side.event.event_kind()) {
-        case EventKind::enqueue:
-        case EventKind::dequeue:
-            event.arg = to_index(queue_id(trace, side.queue, slot));
-            break;
-        case EventKind::field:
-            event.arg = trace.add_field_change(field_changes_[event.arg]);
-            break;
-        case EventKind::birth:
-            event.arg = to_index(at(slot).packet.device);
-            break;
-        case EventKind::clone:
-        case EventKind::merge:
-        case EventKind::split:
-            event.arg = to_index(id_of(event.arg));
-            break;
-        default:
-            break;
+    std::size_t next_late = 0;
+    while (next_late < late_.size() && late_[next_late].anchor == 0) {
+        ++next_late; // of calls that were not traced: there is no moment to write them at
+    }
+    const std::size_t count = items_.size();
+    for (std::size_t item = 1; item < count;) {
+        std::size_t behind = item + 1; // the sides of this item
+        bool has_before = false;
+        for (; behind < count && (items_[behind].host & mark_side) != 0; ++behind) {
+            has_before = has_before || (items_[behind].host & mark_before) != 0;
         }
-        trace.append(event);
-    };
-    std::size_t next = 0;
-    for (std::uint32_t i = 1; i < items_.size(); ++i) {
-        for (; next < sides.size() && sides_[sides[next]].anchor == i && sides_[sides[next]].before; ++next) {
-            write_side(sides_[sides[next]]);
+        const auto write_sides = [&](bool before) {
+            for (std::size_t i = item + 1; i < behind; ++i) {
+                if (((items_[i].host & mark_before) != 0) == before) {
+                    write_side(trace, items_[i]);
+                }
+            }
+            for (; next_late < late_.size() && late_[next_late].anchor == item &&
+                   ((late_[next_late].event.host & mark_before) != 0) == before;
+                 ++next_late) {
+                write_side(trace, late_[next_late].event);
+            }
+        };
+        if (has_before || (next_late < late_.size() && late_[next_late].anchor == item)) {
+            write_sides(true);
         }
-        Event event = items_[i];
-        event.packet = to_index(id_of(event.packet));
+        Event event = items_[item];
+        event.packet = event.packet == 0 ? 0 : to_index(id_of(event.packet));
         trace.append(event);
-        for (; next < sides.size() && sides_[sides[next]].anchor == i; ++next) {
-            write_side(sides_[sides[next]]);
+        write_sides(false);
+        item = behind;
+        if (!keep_items) {
+            items_.release_before(item);
         }
     }
 }

@@ -4,6 +4,7 @@
 // hands it out again at once), and many calls are seen before their packet has an address: those belong to a
 // slot, which later turns out to be a new packet, one already known, or none at all.
 
+#include "capture/rows.h"
 #include "core/trace/trace.h"
 
 #include <array>
@@ -49,10 +50,8 @@ struct SlotRecord {
     std::uint32_t neighbour_call = 0;
     std::uint32_t last_item = 0; ///< the last call given to it
     std::uint32_t delivered_side = 0, enqueued_side = 0, qdisc_side = 0, backlog_side = 0, waiting_side = 0;
-    std::string route_source,
-        route_destination;               ///< raw addresses of a route lookup, for matching with frames
     DeviceId at_device = DeviceId::none; ///< where it was seen last
-    std::array<std::optional<std::uint64_t>, skb_field_count> fields; ///< of its sk_buff, as last told
+    std::uint32_t fields = 0; ///< row of PacketBook's told fields; 0: none was told
     PacketRecord packet;
 };
 
@@ -78,7 +77,7 @@ public:
     /// A call; its place in the trace is kept. Returns its item (never 0).
     std::uint32_t add(const Event& event);
     [[nodiscard]] Event& item(std::uint32_t index) { return items_[index]; }
-    [[nodiscard]] std::uint32_t last_item() const { return static_cast<std::uint32_t>(items_.size() - 1); }
+    [[nodiscard]] std::uint32_t last_item() const { return last_item_; }
 
     /// Which queue an enqueue or dequeue means; the record is made when everything is known.
     struct QueueName {
@@ -88,9 +87,9 @@ public:
     /// An event at the moment of `anchor`, written behind it (or before it). Returns a handle for cancel().
     std::uint32_t add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg,
                            bool before = false);
-    std::uint32_t add_queue_side(std::uint32_t anchor, EventKind kind, Slot slot, QueueName queue);
-    void cancel(std::uint32_t side);
-    void name_queue(std::uint32_t side, const std::string& detail);
+    std::uint32_t add_queue_side(std::uint32_t anchor, EventKind kind, Slot slot, const QueueName& queue);
+    void cancel(std::uint32_t handle);
+    void name_queue(std::uint32_t handle, const std::string& detail);
 
     // ---- the life of a packet
     // ---------------------------------------------------------------------------------------
@@ -116,30 +115,56 @@ public:
 
     // ---- the end
     // ----------------------------------------------------------------------------------------------------
-    [[nodiscard]] std::vector<SlotRecord>& slots() { return slots_; }
-    [[nodiscard]] std::size_t item_count() const { return items_.size() - 1; }
-    /// Writes everything into the trace: packets in order of birth, events in time order. `unattributed`
-    /// counts calls that stood in a slot that became no packet.
-    void write(Trace& trace);
+    using Slots = Rows<SlotRecord, 4096>;
+    [[nodiscard]] Slots& slots() { return slots_; }
+    /// Writes everything into the trace: packets in order of birth, events in time order. What has been written is
+    /// given back: item() is then of no use, unless the items are to be kept.
+    void write(Trace& trace, bool keep_items = false);
     /// After write(): the id of the packet, or none.
     [[nodiscard]] PacketId id_of(Slot slot);
 
 private:
-    struct Side {
-        Event event;
-        QueueName queue;
-        std::uint32_t anchor = 0;
-        bool before = false;
-        bool cancelled = false;
+    /// What an event in items_ is besides: in Event::host, which a recording of one host has no other use for.
+    enum Mark : std::uint8_t {
+        mark_side = 1,   ///< stands behind its anchor, the item before it
+        mark_before = 2, ///< is written before its anchor
+        mark_cancelled = 4,
     };
-    QueueId queue_id(Trace& trace, const QueueName& name, Slot slot);
+    /// An event whose anchor was not the last item any more.
+    struct Late {
+        std::uint32_t anchor;
+        Event event;
+    };
+    /// What was told of a living sk_buff.
+    struct Told {
+        std::uint32_t known = 0; ///< bits by SkbField
+        std::array<std::uint64_t, skb_field_count> values{};
+    };
+    static constexpr std::uint32_t late_handle = std::uint32_t{1} << 31;
 
-    std::vector<SlotRecord> slots_;
-    std::vector<Event> items_;
-    std::vector<Side> sides_;
-    std::vector<FieldChange> field_changes_;
-    std::unordered_map<std::uint64_t, Slot> living_;
+    Event& side(std::uint32_t handle)
+    {
+        return (handle & late_handle) != 0 ? late_[handle & ~late_handle].event : items_[handle];
+    }
+    std::uint32_t queue_name(const QueueName& name);
+    std::uint32_t field_row(const FieldChange& change);
+    QueueId queue_id(Trace& trace, const QueueName& name, Slot slot);
+    void write_packets(Trace& trace);
+    void write_side(Trace& trace, const Event& side);
+
+    Slots slots_;
+    Rows<Event, Trace::chunk_events> items_; ///< and, behind each, the sides added while it was the last
+    std::uint32_t last_item_ = 0;
+    std::vector<Late> late_;
+    std::vector<QueueName> queue_names_;
+    std::vector<FieldChange> field_changes_; ///< one row for equal changes that come close together
+    std::vector<std::uint32_t> recent_changes_;
+    std::vector<std::uint32_t> change_in_trace_; ///< row there; all ones: not written yet
+    std::vector<Told> told_;
+    std::vector<std::uint32_t> free_told_;
+    AddressMap living_;
     std::map<std::pair<int, std::string>, QueueId> queues_;
+    std::unordered_map<std::uint64_t, QueueId> queue_by_key_;
     std::vector<PacketId> ids_;
 };
 

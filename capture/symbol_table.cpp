@@ -9,28 +9,37 @@ namespace skbscope {
 void SymbolTable::parse(std::string_view kallsyms)
 {
     symbols_.clear();
+    text_.clear();
     for (std::size_t from = 0; from < kallsyms.size();) {
         const std::size_t end = std::min(kallsyms.find('\n', from), kallsyms.size());
         const std::string_view line = kallsyms.substr(from, end - from);
         from = end + 1;
         const std::size_t space = line.find(' ');
         std::uint64_t address = 0;
-        if (space == std::string_view::npos || space + 3 >= line.size() ||
+        if (space == std::string_view::npos || space + 3 >= line.size()) {
+            continue;
+        }
+        const char type = line[space + 1];
+        if ((type != 't' && type != 'T' && type != 'w' && type != 'W') ||
             !parse_number(line.substr(0, space), address, 16) || address == 0) {
             continue;
         }
         const std::string_view rest = line.substr(space + 3);
         const std::size_t name_end = rest.find_first_of("\t [");
-        const char type = line[space + 1];
-        if (type != 't' && type != 'T' && type != 'w' && type != 'W') {
-            continue;
+        const std::string_view name = rest.substr(0, name_end);
+        if (name.size() > 1024 || text_.size() > (std::size_t{1} << 30)) {
+            continue; // no kernel's
         }
-        symbols_.push_back(
-            {address, std::string(rest.substr(0, name_end)), name_end != std::string_view::npos});
+        symbols_.push_back({address, static_cast<std::uint32_t>(text_.size()),
+                            static_cast<std::uint16_t>(name.size()), name_end != std::string_view::npos});
+        text_ += name;
     }
-    std::ranges::stable_sort(symbols_, {}, &Symbol::address);
+    if (!std::ranges::is_sorted(symbols_, {}, &Symbol::address)) {
+        std::ranges::stable_sort(symbols_, {}, &Symbol::address);
+    }
     const auto repeated = std::ranges::unique(symbols_, {}, &Symbol::address);
     symbols_.erase(repeated.begin(), repeated.end());
+    symbols_.shrink_to_fit();
 }
 
 SymbolTable::Hit SymbolTable::find(std::uint64_t address) const
@@ -42,12 +51,12 @@ SymbolTable::Hit SymbolTable::find(std::uint64_t address) const
         return {};
     }
     const Symbol& symbol = *std::prev(after);
-    return {symbol.name, symbol.address, symbol.in_module};
+    return {name_of(symbol), symbol.address, symbol.in_module};
 }
 
 bool SymbolTable::contains(std::string_view name) const
 {
-    return std::ranges::find(symbols_, name, &Symbol::name) != symbols_.end();
+    return std::ranges::any_of(symbols_, [&](const Symbol& symbol) { return name_of(symbol) == name; });
 }
 
 } // namespace skbscope

@@ -26,10 +26,16 @@ public:
 private:
     struct Symbol {
         std::uint64_t address;
-        std::string name;
+        std::uint32_t name; ///< offset in text_
+        std::uint16_t length;
         bool in_module;
     };
+    [[nodiscard]] std::string_view name_of(const Symbol& symbol) const
+    {
+        return std::string_view(text_).substr(symbol.name, symbol.length);
+    }
     std::vector<Symbol> symbols_; ///< by address, one each
+    std::string text_;            ///< names of all of them, one behind the other
 };
 
 } // namespace skbscope

@@ -34,9 +34,9 @@ public:
     /// What is missing or broken in the file, one line each; empty for a whole one.
     [[nodiscard]] const std::vector<std::string>& damage() const;
 
-    /// Calls `take` for each record of all CPUs in time order. May be called again. Returns the number of pages whose
-    /// lengths do not fit; the records behind the damage on such a page are lost.
-    std::size_t for_each(const std::function<void(const RawRecord&)>& take) const;
+    /// Calls `take` for each record of all CPUs in time order; its data is good during the call. May be called again.
+    /// Returns what was found damaged on the way, a line each; what is whole was given all the same.
+    std::vector<std::string> for_each(const std::function<void(const RawRecord&)>& take) const;
 
 private:
     struct State;
