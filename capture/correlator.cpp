@@ -36,6 +36,8 @@ void Correlator::prepare(const EventFormat& format)
         decoders_.resize(id + 1);
     }
     Decoder& decoder = decoders_[id];
+    decoder.is_described = true;
+    decoder.event = format.name;
     using Handler = void (Correlator::*)(const RawRecord&, const Decoder&);
     static const std::unordered_map<std::string, Handler> handlers = {
         {"ftrace:function", &Correlator::on_function},
@@ -140,7 +142,7 @@ void Correlator::take(const RawRecord& record)
     if (record.lost_before != 0) {
         lost(record);
     }
-    if (record.event_id >= decoders_.size() || kernel_.format(record.event_id) == nullptr) {
+    if (record.event_id >= decoders_.size() || !decoders_[record.event_id].is_described) {
         ++unknown_events_;
         return;
     }
@@ -155,9 +157,11 @@ void Correlator::take(const RawRecord& record)
 
 Symbol Correlator::symbol_named(std::string_view name)
 {
-    std::string key(without_suffix(name));
-    const auto [at, is_new] = symbol_by_name_.emplace(key, static_cast<Symbol>(functions_.size()));
-    if (is_new) {
+    name = without_suffix(name);
+    auto at = symbol_by_name_.find(name);
+    if (at == symbol_by_name_.end()) {
+        std::string key(name);
+        at = symbol_by_name_.emplace(key, static_cast<Symbol>(functions_.size())).first;
         Function function;
         function.id = trace_.function_named(key);
         function.kind = kind_of(key);
@@ -193,6 +197,9 @@ TaskId Correlator::task_of(std::int32_t pid)
     if (pid <= 0) {
         return TaskId::none;
     }
+    if (pid == last_task_.first) {
+        return last_task_.second;
+    }
     const auto [at, is_new] = tasks_.emplace(pid, TaskId::none);
     if (is_new) {
         TaskRecord task;
@@ -203,6 +210,7 @@ TaskId Correlator::task_of(std::int32_t pid)
         }
         at->second = trace_.add_task(std::move(task));
     }
+    last_task_ = {pid, at->second};
     return at->second;
 }
 
@@ -211,7 +219,11 @@ DeviceId Correlator::device_named(std::string_view name)
     if (name.empty()) {
         return DeviceId::none;
     }
+    if (name == last_device_.first) {
+        return last_device_.second;
+    }
     if (const auto at = devices_.find(name); at != devices_.end()) {
+        last_device_ = {at->first, at->second};
         return at->second;
     }
     DeviceRecord device;

@@ -58,6 +58,8 @@ private:
     /// How an event is read; one for each event id.
     struct Decoder {
         void (Correlator::*handler)(const RawRecord&, const Decoder&) = nullptr;
+        std::string event;         ///< its name
+        bool is_described = false; ///< the file has its format
         EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a,
             port_b, data_length, truesize, hash, ip_summed, queue;
         std::vector<DropReasonId> reasons; ///< by number
@@ -152,7 +154,11 @@ private:
     PacketBook book_;
     std::vector<Decoder> decoders_; ///< by event id
     std::vector<Function> functions_;
-    std::unordered_map<std::string, Symbol> symbol_by_name_;
+    struct NameHash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
+    };
+    std::unordered_map<std::string, Symbol, NameHash, std::equal_to<>> symbol_by_name_;
     std::unordered_map<std::uint64_t, Symbol> symbol_by_address_, symbol_by_call_site_;
     std::set<Symbol> seen_callers_;
     bool gro_results_seen_ = false; ///< napi_gro_receive_exit and its like were recorded
@@ -164,6 +170,10 @@ private:
     std::unordered_map<std::int32_t, Lane> task_lanes_;
     std::unordered_map<std::int32_t, TaskId> tasks_;
     std::map<std::string, DeviceId, std::less<>> devices_;
+    // Records of one task, one device come in rows: what was found for the one before.
+    std::pair<std::int32_t, Lane*> last_lane_{0, nullptr};
+    std::pair<std::int32_t, TaskId> last_task_{0, TaskId::none};
+    std::pair<std::string, DeviceId> last_device_{{}, DeviceId::none};
     struct Waiting {
         Slot slot;
         std::string neighbour;

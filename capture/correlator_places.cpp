@@ -33,7 +33,10 @@ Lane& Correlator::lane_of(const RawRecord& record)
 {
     const Context context = context_of(record);
     const bool is_task = context == Context::process && record.pid != 0;
-    Lane& lane = is_task ? task_lanes_[record.pid]
+    if (is_task && record.pid != last_lane_.first) {
+        last_lane_ = {record.pid, &task_lanes_[record.pid]}; // rows of this table never move
+    }
+    Lane& lane = is_task ? *last_lane_.second
                          : cpu_lanes_[record.cpu * std::size_t{4} + static_cast<std::size_t>(context)];
     lane.is_task = context == Context::process;
     lane.cpu = record.cpu;

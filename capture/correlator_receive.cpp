@@ -282,7 +282,7 @@ void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
 void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
-    const bool is_core = kernel_.format(record.event_id)->name == "netif_receive_skb";
+    const bool is_core = decoder.event == "netif_receive_skb";
     const std::size_t frame =
         is_core ? frame_for(lane, record, {"__netif_receive_skb_core"}, "__netif_receive_skb_core")
                 : frame_for(lane, record, {"netif_receive_skb"}, "netif_receive_skb");
@@ -334,7 +334,7 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
 void Correlator::on_netif_rx(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
-    const bool is_entry = kernel_.format(record.event_id)->name != "netif_rx";
+    const bool is_entry = decoder.event != "netif_rx";
     const std::size_t frame =
         is_entry ? frame_for(lane, record, {"netif_rx", "__netif_rx", "netif_rx_ni"}, "netif_rx")
                  : frame_for(lane, record, {"netif_rx_internal"}, "netif_rx_internal");

@@ -406,9 +406,8 @@ void Correlator::wait_for_neighbour(Slot packet, std::uint32_t item, const std::
 void Correlator::on_return_marker(const RawRecord& record, const Decoder& decoder)
 {
     // These events come when their function is about to return: what was called before it has returned.
-    (void)decoder;
     Lane& lane = lane_of(record);
-    const std::string& name = kernel_.format(record.event_id)->name;
+    const std::string& name = decoder.event;
     Frame* call =
         name == "napi_poll" ? open_call(lane, {"__napi_poll", "napi_poll"})
         : name == "sock_send_length"
@@ -421,9 +420,8 @@ void Correlator::on_return_marker(const RawRecord& record, const Decoder& decode
 
 void Correlator::on_merge_only(const RawRecord& record, const Decoder& decoder)
 {
-    (void)decoder;
     Lane& lane = lane_of(record);
-    const std::string& name = kernel_.format(record.event_id)->name;
+    const std::string& name = decoder.event;
     Frame* call = nullptr;
     if (name == "sk_data_ready") {
         call = open_call(lane, {"sock_def_readable"});

@@ -64,12 +64,16 @@ public:
     // ------------------------------------------------------------------------------------------------------
     Slot open(SlotRecord::Kind kind = SlotRecord::Kind::open);
     /// The slot that this one turned out to be.
-    [[nodiscard]] Slot resolve(Slot slot);
+    [[nodiscard]] Slot resolve(Slot slot) { return slots_[slot].same_as == 0 ? slot : resolve_far(slot); }
     [[nodiscard]] SlotRecord& at(Slot slot) { return slots_[resolve(slot)]; }
     /// `slot` is the same packet as `other`.
     void unite(Slot slot, Slot other);
     /// The living packet with that address, or 0.
-    [[nodiscard]] Slot living(std::uint64_t address);
+    [[nodiscard]] Slot living(std::uint64_t address)
+    {
+        const Slot slot = living_.find(address);
+        return slot == 0 ? 0 : resolve(slot);
+    }
     void bind(Slot slot, std::uint64_t address);
 
     // ---- events
@@ -115,7 +119,7 @@ public:
 
     // ---- the end
     // ----------------------------------------------------------------------------------------------------
-    using Slots = Rows<SlotRecord, 4096>;
+    using Slots = Rows<SlotRecord, 8192>;
     [[nodiscard]] Slots& slots() { return slots_; }
     /// Writes everything into the trace: packets in order of birth, events in time order. What has been written is
     /// given back: item() is then of no use, unless the items are to be kept.
@@ -146,6 +150,7 @@ private:
     {
         return (handle & late_handle) != 0 ? late_[handle & ~late_handle].event : items_[handle];
     }
+    Slot resolve_far(Slot slot);
     std::uint32_t queue_name(const QueueName& name);
     std::uint32_t field_row(const FieldChange& change);
     QueueId queue_id(Trace& trace, const QueueName& name, Slot slot);

@@ -48,8 +48,9 @@ private:
     void grow()
     {
         constexpr std::size_t huge_page = std::size_t{2} << 20;
-        constexpr std::size_t bytes = chunk_rows * sizeof(T);
-        constexpr bool is_huge = bytes % huge_page == 0;
+        constexpr bool is_huge = chunk_rows * sizeof(T) >= huge_page;
+        constexpr std::size_t bytes =
+            is_huge ? (chunk_rows * sizeof(T) + huge_page - 1) / huge_page * huge_page : chunk_rows * sizeof(T);
         void* memory = is_huge ? std::aligned_alloc(huge_page, bytes) : std::malloc(bytes);
         if (memory == nullptr) {
             throw std::bad_alloc();
