@@ -1,0 +1,308 @@
+#include "capture/session/trace_session.h"
+
+#include "capture/session/tracefs_files.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <memory>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <system_error>
+#include <tracefs/tracefs.h>
+#include <unistd.h>
+#include <utility>
+
+namespace skbscope {
+
+namespace {
+
+constexpr const char* drops_suffix = "_drops";
+
+std::string why(int error) { return std::error_code(error, std::generic_category()).message(); }
+
+void close_all(std::vector<int>& files)
+{
+    for (const int file : files) {
+        if (file >= 0) {
+            (void)close(file);
+        }
+    }
+    files.clear();
+}
+
+struct FreeInstance {
+    void operator()(tracefs_instance* instance) const { tracefs_instance_free(instance); }
+};
+using Instance = std::unique_ptr<tracefs_instance, FreeInstance>;
+
+/// Everything a session of that name may have made; works on a half-made one, too.
+bool remove_session(const std::string& tracefs, const std::string& name)
+{
+    bool gone = remove_instance(tracefs, name);
+    gone = remove_instance(tracefs, name + drops_suffix) && gone;
+    for (const std::string& probe : probe_events(tracefs)) {
+        if (probe.starts_with(name + "/")) {
+            gone = remove_probe(tracefs, probe) && gone;
+        }
+    }
+    return gone;
+}
+
+/// The keeper's whole life: nothing until the other end of the pipe is gone, then the cleaning.
+[[noreturn]] void keep(int pipe, const std::string& tracefs, const std::string& name)
+{
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, nullptr);
+    (void)setsid(); // what the terminal sends is for the session, not for its keeper
+    (void)prctl(PR_SET_NAME, "skbscope-keeper");
+    (void)prctl(PR_SET_PDEATHSIG, 0);
+    // Nobody shall wait for an end of stream because the keeper still holds the writing end.
+    const int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int standard = 0; standard <= 2; ++standard) {
+        (void)dup2(nothing, standard);
+    }
+    const int kept = 3;
+    (void)dup2(pipe, kept);
+    (void)close_range(kept + 1, ~0U, 0);
+    char byte = 0;
+    while (read(kept, &byte, 1) < 0 && errno == EINTR) {
+    }
+    _exit(remove_session(tracefs, name) ? 0 : 1);
+}
+
+} // namespace
+
+TraceSession::TraceSession(TraceSession&& other) noexcept
+{
+    *this = std::move(other);
+}
+
+TraceSession& TraceSession::operator=(TraceSession&& other) noexcept
+{
+    std::swap(tracefs_, other.tracefs_);
+    std::swap(name_, other.name_);
+    std::swap(buffers_, other.buffers_);
+    std::swap(drop_buffers_, other.drop_buffers_);
+    std::swap(refused_, other.refused_);
+    std::swap(kernel_, other.kernel_);
+    std::swap(page_size_, other.page_size_);
+    std::swap(events_enabled_, other.events_enabled_);
+    std::swap(running_, other.running_);
+    std::swap(probes_, other.probes_);
+    std::swap(lock_, other.lock_);
+    std::swap(to_keeper_, other.to_keeper_);
+    std::swap(keeper_, other.keeper_);
+    return *this;
+}
+
+TraceSession::~TraceSession()
+{
+    (void)close();
+}
+
+std::string TraceSession::file(const std::string& name) const
+{
+    return tracefs_ + "/instances/" + name_ + "/" + name;
+}
+
+Result<TraceSession> TraceSession::open(const HostFacts& facts, const ProbePlan& plan, const SessionOptions& options)
+{
+    if (plan.events.empty()) {
+        return fail(ErrorKind::not_permitted, "tracefs", "packets cannot be followed on this host", "see skbscope doctor");
+    }
+    TraceSession session;
+    session.tracefs_ = facts.tracefs;
+    session.name_ = own_mark(options.places.proc).text();
+    (void)remove_leftovers(facts.tracefs, find_leftovers(facts.tracefs, options.places.proc));
+    if (auto keeper = session.start_keeper(); !keeper) {
+        return tl::unexpected(keeper.error());
+    }
+    session.kernel_.release = facts.kernel_release;
+    session.kernel_.cpus = static_cast<std::uint16_t>(facts.cpus);
+    if (auto ready = session.set_up(plan, options); !ready) {
+        return tl::unexpected(ready.error());
+    }
+    session.kernel_.symbols.parse(read_text(options.places.proc + "/kallsyms").value_or(""));
+    return session;
+}
+
+Result<void> TraceSession::start_keeper()
+{
+    int pipe[2] = {-1, -1};
+    if (pipe2(pipe, O_CLOEXEC) != 0) {
+        return fail(ErrorKind::not_permitted, "the session's keeper", why(errno));
+    }
+    keeper_ = fork();
+    if (keeper_ == 0) {
+        keep(pipe[0], tracefs_, name_);
+    }
+    const int error = errno;
+    (void)::close(pipe[0]);
+    to_keeper_ = pipe[1];
+    if (keeper_ < 0) {
+        return fail(ErrorKind::not_permitted, "the session's keeper", "cannot be started: " + why(error));
+    }
+    return {};
+}
+
+Result<void> TraceSession::set_up(const ProbePlan& plan, const SessionOptions& options)
+{
+    (void)tracefs_set_loglevel(TEP_LOG_NONE); // its errors are told by what follows from them
+    (void)tracefs_set_tracing_dir(tracefs_.data());
+    const Instance instance(tracefs_instance_create(name_.c_str()));
+    if (!instance) {
+        return fail(ErrorKind::not_permitted, tracefs_ + "/instances", "no instance can be made: " + why(errno), "see skbscope doctor");
+    }
+    lock_ = lock_folder(tracefs_ + "/instances/" + name_);
+    (void)tracefs_instance_file_write(instance.get(), "tracing_on", "0");
+    const std::uint64_t size = options.buffer_kb != 0 ? options.buffer_kb : plan.buffer_kb;
+    if (tracefs_instance_set_buffer_size(instance.get(), size, -1) != 0) {
+        refused_.push_back(fmt::format("ring buffers of {} KiB: {}", size, why(errno)));
+    }
+    if (tracefs_instance_file_write(instance.get(), "trace_clock", plan.clock.c_str()) < 0) {
+        return fail(ErrorKind::unsupported, tracefs_, "the clock " + plan.clock + " was refused: " + why(errno));
+    }
+    kernel_.clock = plan.clock;
+    Instance drops;
+    if (options.drops_apart) {
+        drops.reset(tracefs_instance_create((name_ + drops_suffix).c_str()));
+    }
+    if (drops) {
+        (void)tracefs_instance_file_write(drops.get(), "trace_clock", plan.clock.c_str());
+        (void)tracefs_instance_set_buffer_size(drops.get(), std::max<std::uint64_t>(size / 4, 64), -1);
+    }
+    set_probes(plan);
+    for (const PlannedEvent& event : plan.events) {
+        const bool is_drop = drops && event.system == "skb" && event.name == "kfree_skb";
+        enable(is_drop ? drops.get() : instance.get(), event);
+    }
+    if (events_enabled_ == 0) {
+        return fail(ErrorKind::not_permitted, tracefs_, "no event can be enabled: " + (refused_.empty() ? std::string() : refused_.front()),
+                    "see skbscope doctor");
+    }
+    for (const std::string& probe : probes_) {
+        enable(instance.get(), {name_, probe, ""});
+    }
+    trace_functions(plan);
+    kernel_.add_format("ftrace", read_text(file("events/ftrace/function/format")).value_or(""));
+    return open_buffers(drops != nullptr);
+}
+
+void TraceSession::enable(tracefs_instance* instance, const PlannedEvent& event)
+{
+    const std::string folder = "events/" + event.system + "/" + event.name;
+    if (!event.filter.empty() && tracefs_instance_file_write(instance, (folder + "/filter").c_str(), event.filter.c_str()) < 0) {
+        refused_.push_back(fmt::format("the filter {} of {}:{}: {}", event.filter, event.system, event.name, why(errno)));
+    }
+    if (tracefs_event_enable(instance, event.system.c_str(), event.name.c_str()) != 0) {
+        refused_.push_back(fmt::format("event {}:{}: {}", event.system, event.name, why(errno)));
+        return;
+    }
+    ++events_enabled_;
+    kernel_.add_format(event.system, read_text(tracefs_ + "/" + folder + "/format").value_or(""));
+}
+
+void TraceSession::set_probes(const ProbePlan& plan)
+{
+    for (const PlannedProbe& probe : plan.probes) {
+        const std::string line = fmt::format("p:{}/{} {} {}", name_, probe.name, probe.function, probe.fetch);
+        if (write_text(tracefs_ + "/kprobe_events", line, true)) {
+            probes_.push_back(probe.name);
+        } else {
+            refused_.push_back(fmt::format("probe on {}: {}", probe.function, why(errno)));
+        }
+    }
+}
+
+void TraceSession::trace_functions(const ProbePlan& plan)
+{
+    if (plan.functions.empty()) {
+        return;
+    }
+    // The kernel looks each name up in all its functions, but takes the number of a line of that list as it is.
+    const std::string list = read_text(tracefs_ + "/available_filter_functions").value_or("");
+    const int filter = ::open(file("set_ftrace_filter").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (filter < 0) {
+        refused_.push_back("function tracer's filter: " + why(errno));
+        return;
+    }
+    std::size_t number = 0;
+    std::size_t taken = 0;
+    for (std::size_t at = 0; at < list.size();) {
+        const std::size_t end = std::min(list.find('\n', at), list.size());
+        const std::string_view line = std::string_view(list).substr(at, end - at);
+        at = end + 1;
+        ++number;
+        if (std::ranges::binary_search(plan.functions, line.substr(0, line.find(' ')))) {
+            const std::string text = fmt::format("{} ", number);
+            taken += write(filter, text.data(), text.size()) > 0 ? 1 : 0;
+        }
+    }
+    (void)::close(filter);
+    // With an empty filter everything would be traced.
+    if (taken == 0 || !write_text(file("current_tracer"), "function")) {
+        refused_.push_back("function tracer: " + (taken == 0 ? std::string("none of its functions was accepted") : why(errno)));
+    }
+}
+
+Result<void> TraceSession::open_buffers(bool with_drops)
+{
+    const std::string header = read_text(tracefs_ + "/events/header_page").value_or("");
+    const auto open_of = [&](const std::string& instance, std::vector<int>& files) {
+        for (unsigned cpu = 0; cpu < kernel_.cpus; ++cpu) {
+            files.push_back(::open(fmt::format("{}/instances/{}/per_cpu/cpu{}/trace_pipe_raw", tracefs_, instance, cpu).c_str(),
+                                   O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+        }
+    };
+    open_of(name_, buffers_);
+    const int error = errno;
+    running_ = ::open(file("tracing_on").c_str(), O_WRONLY | O_CLOEXEC);
+    if (with_drops) {
+        open_of(name_ + drops_suffix, drop_buffers_);
+    }
+    if (running_ < 0 || std::ranges::all_of(buffers_, [](int buffer) { return buffer < 0; })) {
+        return fail(ErrorKind::not_permitted, file("per_cpu"), "its buffers cannot be read: " + why(error));
+    }
+    // "field: char data; offset:16; size:4080;": what one read gives at most.
+    const std::size_t data = header.find("char data");
+    const std::size_t size = data == std::string::npos ? data : header.find("size:", data);
+    std::size_t bytes = 0;
+    if (size != std::string::npos) {
+        (void)std::from_chars(header.data() + size + 5, header.data() + header.size(), bytes);
+    }
+    page_size_ = std::max<std::size_t>(page_size_, bytes + RingPages::header_size);
+    return {};
+}
+
+bool TraceSession::set_running(bool on)
+{
+    return running_ >= 0 && write(running_, on ? "1" : "0", 1) == 1;
+}
+
+bool TraceSession::close()
+{
+    close_all(buffers_);
+    close_all(drop_buffers_);
+    for (int* each : {&running_, &lock_, &to_keeper_}) {
+        if (*each >= 0) {
+            (void)::close(std::exchange(*each, -1));
+        }
+    }
+    if (keeper_ <= 0) {
+        return true;
+    }
+    int status = -1;
+    while (waitpid(keeper_, &status, 0) < 0 && errno == EINTR) {
+    }
+    keeper_ = -1;
+    // Should somebody have killed the keeper: what it would have done, as far as we still may.
+    return (WIFEXITED(status) && WEXITSTATUS(status) == 0) || remove_session(tracefs_, name_);
+}
+
+} // namespace skbscope
