@@ -27,6 +27,8 @@ void add_compare_command(CLI::App& program, Invocation& chosen);
 void add_fidelity_command(CLI::App& program, Invocation& chosen);
 void add_catalog_command(CLI::App& program, Invocation& chosen);
 void add_lesson_command(CLI::App& program, Invocation& chosen);
+void add_doctor_command(CLI::App& program, Invocation& chosen);
+void add_record_command(CLI::App& program, Invocation& chosen);
 /// The window is what the program does without a command.
 void add_window(CLI::App& program, Invocation& chosen);
 

@@ -1,5 +1,6 @@
 #include "capture/session/trace_session.h"
 
+#include "capture/session/instance.h"
 #include "capture/session/tracefs_files.h"
 
 #include <algorithm>
@@ -13,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <system_error>
-#include <tracefs/tracefs.h>
 #include <unistd.h>
 #include <utility>
 
@@ -36,7 +36,7 @@ void close_all(std::vector<int>& files)
 }
 
 struct FreeInstance {
-    void operator()(tracefs_instance* instance) const { tracefs_instance_free(instance); }
+    void operator()(tracefs_instance* instance) const { session_instance_free(instance); }
 };
 using Instance = std::unique_ptr<tracefs_instance, FreeInstance>;
 
@@ -153,29 +153,27 @@ Result<void> TraceSession::start_keeper()
 
 Result<void> TraceSession::set_up(const ProbePlan& plan, const SessionOptions& options)
 {
-    (void)tracefs_set_loglevel(TEP_LOG_NONE); // its errors are told by what follows from them
-    (void)tracefs_set_tracing_dir(tracefs_.data());
-    const Instance instance(tracefs_instance_create(name_.c_str()));
+    const Instance instance(session_instance_create(tracefs_.c_str(), name_.c_str()));
     if (!instance) {
         return fail(ErrorKind::not_permitted, tracefs_ + "/instances", "no instance can be made: " + why(errno), "see skbscope doctor");
     }
     lock_ = lock_folder(tracefs_ + "/instances/" + name_);
-    (void)tracefs_instance_file_write(instance.get(), "tracing_on", "0");
+    (void)session_instance_write(instance.get(), "tracing_on", "0");
     const std::uint64_t size = options.buffer_kb != 0 ? options.buffer_kb : plan.buffer_kb;
-    if (tracefs_instance_set_buffer_size(instance.get(), size, -1) != 0) {
+    if (session_instance_size(instance.get(), size) != 0) {
         refused_.push_back(fmt::format("ring buffers of {} KiB: {}", size, why(errno)));
     }
-    if (tracefs_instance_file_write(instance.get(), "trace_clock", plan.clock.c_str()) < 0) {
+    if (session_instance_write(instance.get(), "trace_clock", plan.clock.c_str()) < 0) {
         return fail(ErrorKind::unsupported, tracefs_, "the clock " + plan.clock + " was refused: " + why(errno));
     }
     kernel_.clock = plan.clock;
     Instance drops;
     if (options.drops_apart) {
-        drops.reset(tracefs_instance_create((name_ + drops_suffix).c_str()));
+        drops.reset(session_instance_create(tracefs_.c_str(), (name_ + drops_suffix).c_str()));
     }
     if (drops) {
-        (void)tracefs_instance_file_write(drops.get(), "trace_clock", plan.clock.c_str());
-        (void)tracefs_instance_set_buffer_size(drops.get(), std::max<std::uint64_t>(size / 4, 64), -1);
+        (void)session_instance_write(drops.get(), "trace_clock", plan.clock.c_str());
+        (void)session_instance_size(drops.get(), std::max<std::uint64_t>(size / 4, 64));
     }
     set_probes(plan);
     for (const PlannedEvent& event : plan.events) {
@@ -197,10 +195,10 @@ Result<void> TraceSession::set_up(const ProbePlan& plan, const SessionOptions& o
 void TraceSession::enable(tracefs_instance* instance, const PlannedEvent& event)
 {
     const std::string folder = "events/" + event.system + "/" + event.name;
-    if (!event.filter.empty() && tracefs_instance_file_write(instance, (folder + "/filter").c_str(), event.filter.c_str()) < 0) {
+    if (!event.filter.empty() && session_instance_write(instance, (folder + "/filter").c_str(), event.filter.c_str()) < 0) {
         refused_.push_back(fmt::format("the filter {} of {}:{}: {}", event.filter, event.system, event.name, why(errno)));
     }
-    if (tracefs_event_enable(instance, event.system.c_str(), event.name.c_str()) != 0) {
+    if (session_event_enable(instance, event.system.c_str(), event.name.c_str()) != 0) {
         refused_.push_back(fmt::format("event {}:{}: {}", event.system, event.name, why(errno)));
         return;
     }
