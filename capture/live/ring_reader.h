@@ -1,0 +1,34 @@
+#pragma once
+// The thread that empties the kernel's ring buffers into a spool.
+
+#include "capture/live/page_spool.h"
+
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace skbscope {
+
+/// Nanoseconds of the trace clock "mono".
+[[nodiscard]] std::uint64_t monotonic_ns();
+
+class RingReader {
+public:
+    /// Descriptors that are read without blocking, -1 for one that is not there; they outlive the reader. One read
+    /// gives at most `page_size` bytes.
+    RingReader(std::vector<int> buffers, std::size_t page_size, PageSpool& spool);
+    /// Reads what is left, then ends. Recording must have been stopped.
+    void finish();
+
+private:
+    void run(const std::stop_token& stop);
+    /// Reads until the buffers are empty; true if there was much.
+    bool drain();
+
+    std::vector<int> buffers_;
+    std::vector<std::uint8_t> page_;
+    PageSpool& spool_;
+    std::jthread thread_; ///< last: it uses the rest
+};
+
+} // namespace skbscope
