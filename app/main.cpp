@@ -90,6 +90,8 @@ int main(int argc, char** argv)
     add_fidelity_command(program, chosen);
     add_lesson_command(program, chosen);
     add_catalog_command(program, chosen);
+    add_doctor_command(program, chosen);
+    add_record_command(program, chosen);
 
     try {
         program.parse(arguments(argc, argv));

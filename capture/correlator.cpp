@@ -72,9 +72,9 @@ void Correlator::prepare(const EventFormat& format)
         {"neigh:neigh_event_send_done", &Correlator::on_neigh_sent},
         {"neigh:neigh_create", &Correlator::on_merge_only},
         {"neigh:neigh_timer_handler", &Correlator::on_merge_only},
-        {"sock:sk_data_ready", &Correlator::on_merge_only},
-        {"sock:sock_send_length", &Correlator::on_return_marker},
-        {"sock:sock_recv_length", &Correlator::on_return_marker},
+        {"sock:sk_data_ready", &Correlator::on_data_ready},
+        {"sock:sock_send_length", &Correlator::on_sent},
+        {"sock:sock_recv_length", &Correlator::on_received},
     };
     const auto at = handlers.find(format.system + ":" + format.name);
     if (at != handlers.end()) {
@@ -109,6 +109,9 @@ void Correlator::prepare(const EventFormat& format)
     decoder.hash = format.field("hash");
     decoder.ip_summed = format.field("ip_summed");
     decoder.queue = format.field("queue_mapping");
+    decoder.family = format.field("family");
+    decoder.socket = first_of({"skaddr", "sk"});
+    decoder.call_flags = format.field("flags");
     if (format.name == "function") {
         decoder.address_a = format.field("ip");
         decoder.address_b = format.field("parent_ip");

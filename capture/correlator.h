@@ -61,7 +61,7 @@ private:
         std::string event;         ///< its name
         bool is_described = false; ///< the file has its format
         EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a,
-            port_b, data_length, truesize, hash, ip_summed, queue;
+            port_b, data_length, truesize, hash, ip_summed, queue, family, socket, call_flags;
         std::vector<DropReasonId> reasons; ///< by number
         std::vector<bool> reason_is_none;  ///< numbers that are no drop
         std::unordered_map<std::string, EventField> fields;
@@ -134,6 +134,15 @@ private:
     void on_neigh_sent(const RawRecord& record, const Decoder& decoder);
     void on_return_marker(const RawRecord& record, const Decoder& decoder);
     void on_merge_only(const RawRecord& record, const Decoder& decoder);
+    void on_data_ready(const RawRecord& record, const Decoder& decoder);
+    void on_sent(const RawRecord& record, const Decoder& decoder);
+    void on_received(const RawRecord& record, const Decoder& decoder);
+
+    // ---- tracepoints alone (correlator_events.cpp)
+    void pop_returned(Lane& lane);
+    void route_looked_up(const RawRecord& record, const FlowKey& flow);
+    std::size_t queue_call(Lane& lane, const RawRecord& record, std::uint64_t address);
+    static bool is_served_by(PacketBook& book, const Lane& lane, Slot slot);
 
     void free_event(const RawRecord& record, const Decoder& decoder, bool is_drop);
     DropReasonId reason_without_field(Slot slot, std::string_view where) const;
@@ -164,6 +173,9 @@ private:
     bool gro_results_seen_ = false; ///< napi_gro_receive_exit and its like were recorded
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
+    bool functions_seen_ = false;      ///< the function or graph tracer ran: calls are known, not only events
+    bool reads_end_with_event_ = false; ///< a datagram's reader was seen to free it; since 6.18 no event tells
+    std::unordered_map<std::uint64_t, std::deque<Slot>> socket_queues_; ///< by struct sock, as their events tell
     bool next_by_jump_ = false;        ///< of the call that place() made room for
     bool xmit_result_is_seen_ = false; ///< net_dev_xmit was recorded
     std::vector<Lane> cpu_lanes_;      ///< cpu * 4 + context; process level only for the idle task

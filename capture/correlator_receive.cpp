@@ -17,6 +17,7 @@ void Correlator::on_function(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
     const Symbol caller = symbol_of_caller(decoder.address_b.read(record.data));
+    functions_seen_ = true;
     note_gap(record);
     place(lane, record, function, caller);
     const bool by_jump = next_by_jump_;
@@ -36,6 +37,7 @@ void Correlator::note_gap(const RawRecord& record)
 
 void Correlator::on_graph_entry(const RawRecord& record, const Decoder& decoder)
 {
+    functions_seen_ = true;
     Lane& lane = lane_of(record);
     const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
     const int depth = static_cast<int>(decoder.number.read(record.data));

@@ -17,8 +17,10 @@ using namespace correlating;
 void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
-    const std::size_t frame = frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit");
-    const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::transmit);
+    const std::uint64_t address = decoder.skb.read(record.data);
+    const std::size_t frame = functions_seen_ ? frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit")
+                                              : queue_call(lane, record, address);
+    const Slot slot = prove(lane, record, frame, address, Evidence::transmit);
     device_facts(slot, record, decoder, true);
     field_facts(slot, lane.stack[frame].item, record, decoder);
     if (slot != 0) {
@@ -239,6 +241,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     if (known.dead) {
         return;
     }
+    reads_end_with_event_ = reads_end_with_event_ || (!is_drop && lane.is_task && known.in_socket);
     // A driver that frees what it sent before the sender has returned from it: the transmission is a fact
     // now.
     if (known.driver_call != 0 && !known.transmitted && known.packet.verdict == Verdict::in_flight &&
@@ -296,7 +299,9 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         const bool is_taken_by_tap = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
             return outer.kind == Kind::tap && outer.packet != 0 && book_.resolve(outer.packet) == slot;
         });
-        book_.decide(slot, (is_clone && known.tapped) || is_taken_by_tap ? Verdict::delivered : Verdict::consumed, item);
+        // With tracepoints alone: what a task frees after it was received, it has read from a socket.
+        const bool is_read = !functions_seen_ && lane.is_task && known.core_seen;
+        book_.decide(slot, (is_clone && known.tapped) || is_taken_by_tap || is_read ? Verdict::delivered : Verdict::consumed, item);
     }
     book_.freed(slot, item);
 }
@@ -306,18 +311,22 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
 
 void Correlator::on_fib(const RawRecord& record, const Decoder& decoder)
 {
-    Lane& lane = lane_of(record);
-    const Frame* call = open_call(lane, {"fib_table_lookup"});
-    if (call == nullptr) {
-        call = &push_call(lane, record, symbol_named("fib_table_lookup"), via_tracepoint);
-    }
-    book_.item(call->item).flags |= via_tracepoint;
     FlowKey flow;
     flow.source = v4_address(decoder.address_a.bytes(record.data));
     flow.destination = v4_address(decoder.address_b.bytes(record.data));
     flow.protocol = static_cast<std::uint8_t>(decoder.protocol.read(record.data));
     flow.source_port = static_cast<std::uint16_t>(decoder.port_a.read(record.data));
     flow.destination_port = static_cast<std::uint16_t>(decoder.port_b.read(record.data));
+    if (!functions_seen_) {
+        route_looked_up(record, flow);
+        return;
+    }
+    Lane& lane = lane_of(record);
+    const Frame* call = open_call(lane, {"fib_table_lookup"});
+    if (call == nullptr) {
+        call = &push_call(lane, record, symbol_named("fib_table_lookup"), via_tracepoint);
+    }
+    book_.item(call->item).flags |= via_tracepoint;
     if (flow.protocol == protocol_icmp) {
         lane.icmp_flow = flow;
     }
@@ -423,9 +432,7 @@ void Correlator::on_merge_only(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const std::string& name = decoder.event;
     Frame* call = nullptr;
-    if (name == "sk_data_ready") {
-        call = open_call(lane, {"sock_def_readable"});
-    } else if (name == "neigh_create") {
+    if (name == "neigh_create") {
         call = open_call(lane, {"___neigh_create", "__neigh_create"});
     } else if (name == "neigh_timer_handler") {
         call = open_call(lane, {"neigh_timer_handler"});

@@ -222,8 +222,8 @@ void add_record_command(CLI::App& program, Invocation& chosen)
 {
     auto [command, options] = add_command<Options>(
         program, chosen, "record", "Record what this host's kernel does with its packets",
-        "  sudo skbscope record -w now.pcapng             until Ctrl-C\n"
-        "  sudo skbscope record -i eth0 -d 10 -w eth0.pcapng\n"
+        "  skbscope record -w now.pcapng                  until Ctrl-C; mostly needs sudo\n"
+        "  skbscope record -i eth0 -d 10 -w eth0.pcapng\n"
         "  ssh host sudo skbscope record -w - | skbscope -\n"
         "What this host allows, and what would allow more: skbscope doctor\n",
         run);

@@ -1,0 +1,182 @@
+// Tracepoints alone: no function says who called whom, so what is open on a lane is only what an event has begun and no
+// event has ended. And what sockets tell by themselves (6.12 and newer): which packets wait in them, and when they are
+// read.
+
+#include "capture/correlator.h"
+#include "capture/correlator_detail.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace skbscope {
+
+using namespace correlating;
+
+namespace {
+
+// include/uapi/linux/socket.h, include/linux/socket.h
+constexpr std::uint64_t msg_peek = 2;
+
+bool holds_datagrams(std::uint64_t protocol)
+{
+    constexpr std::uint8_t udplite = 136;
+    return protocol == protocol_udp || protocol == udplite;
+}
+
+} // namespace
+
+/// What can still be open: the outermost call of an interrupt, a driver that has not answered, and the receive path of
+/// the packet that is being served.
+void Correlator::pop_returned(Lane& lane)
+{
+    std::size_t keep = 0;
+    for (std::size_t i = 0; i < lane.stack.size(); ++i) {
+        const Frame& frame = lane.stack[i];
+        const bool in_driver = frame.lists && frame.lists->in_driver != 0;
+        const bool is_receiving = !lane.is_task && (finds_packets(frame.kind) || frame.kind == Kind::core_receive ||
+                                                    functions_[frame.symbol].name.find("netif_receive_skb") != std::string::npos);
+        if (in_driver || is_receiving || (i == 0 && !lane.is_task)) {
+            keep = i + 1;
+        }
+    }
+    pop_to(lane, keep);
+}
+
+bool Correlator::is_served_by(PacketBook& book, const Lane& lane, Slot slot)
+{
+    return std::ranges::any_of(lane.stack,
+                               [&](const Frame& frame) { return frame.packet != 0 && book.resolve(frame.packet) == slot; });
+}
+
+void Correlator::route_looked_up(const RawRecord& record, const FlowKey& flow)
+{
+    Lane& lane = lane_of(record);
+    pop_returned(lane);
+    const bool is_send = lane.stack.empty();
+    if (flow.protocol == protocol_icmp) {
+        lane.icmp_flow = flow;
+    }
+    push_call(lane, record, symbol_named("fib_table_lookup"), via_tracepoint);
+    const Slot slot = book_.resolve(lane.stack.back().packet);
+    pop(lane); // it calls nothing that is traced
+    const bool needs_ports = flow.protocol == protocol_udp || flow.protocol == protocol_tcp;
+    if (!is_send || slot == 0) {
+        return;
+    }
+    SlotRecord& known = book_.at(slot);
+    known.kind = SlotRecord::Kind::transmit;
+    known.packet.sent_here = true;
+    if (flow.protocol != 0 && (!needs_ports || flow.destination_port != 0)) {
+        known.packet.flow = flow;
+    }
+    lane.sending = slot;
+}
+
+/// The call that hands a packet to its device. Whose packet it is: one that is served here already (forwarded, or going
+/// through a tunnel), the one a route was looked up for, or one of its own.
+std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uint64_t address)
+{
+    pop_returned(lane);
+    push_call(lane, record, symbol_named("__dev_queue_xmit"), via_tracepoint);
+    const std::size_t frame = lane.stack.size() - 1;
+    Slot slot = book_.resolve(std::exchange(lane.sending, 0));
+    if (slot != 0 && (book_.at(slot).address != 0 || book_.at(slot).dead)) {
+        slot = 0;
+    }
+    const Slot former = book_.living(address);
+    if (former != 0) {
+        const bool is_waiting = book_.at(former).packet.verdict == Verdict::in_flight && !book_.at(former).transmitted;
+        if (is_served_by(book_, lane, former) || is_waiting) {
+            lane.stack[frame].packet = lane.stack[frame].child = former;
+            return frame;
+        }
+        book_.end_unseen(former, lane.stack[frame].item); // freed without an event: the address has a new owner
+    }
+    if (slot == 0) {
+        slot = book_.open(SlotRecord::Kind::transmit);
+        book_.at(slot).packet.sent_here = true;
+    }
+    lane.stack[frame].packet = lane.stack[frame].child = slot;
+    return frame;
+}
+
+/// A packet was queued on a socket, and its reader is woken.
+void Correlator::on_data_ready(const RawRecord& record, const Decoder& decoder)
+{
+    Lane& lane = lane_of(record);
+    if (Frame* call = open_call(lane, {"sock_def_readable"})) {
+        book_.item(call->item).flags |= via_tracepoint;
+        return;
+    }
+    constexpr std::uint64_t inet = 2;
+    constexpr std::uint64_t inet6 = 10;
+    const std::uint64_t family = decoder.family.read(record.data);
+    if (functions_seen_ || (family != inet && family != inet6)) {
+        return;
+    }
+    Slot slot = 0;
+    for (std::size_t i = lane.stack.size(); i-- > 0 && slot == 0;) {
+        slot = book_.resolve(lane.stack[i].packet);
+    }
+    if (slot == 0 || !book_.at(slot).core_seen || book_.at(slot).dead || book_.at(slot).packet.verdict != Verdict::in_flight) {
+        return;
+    }
+    push_call(lane, record, symbol_named("sock_def_readable"), via_tracepoint);
+    Event& event = book_.item(lane.stack.back().item);
+    const std::uint32_t item = lane.stack.back().item;
+    event.packet = slot;
+    pop(lane);
+    book_.delivered(slot, item);
+    if (holds_datagrams(decoder.protocol.read(record.data))) {
+        socket_queues_[decoder.socket.read(record.data)].push_back(slot);
+    }
+}
+
+/// The system call that sends is about to return: all that it called has.
+void Correlator::on_sent(const RawRecord& record, const Decoder& decoder)
+{
+    on_return_marker(record, decoder);
+    if (!functions_seen_) {
+        Lane& lane = lane_of(record);
+        pop_to(lane, 0);
+        lane.sending = 0;
+    }
+}
+
+/// A receiving call is about to return. Datagrams leave their socket in the order in which they came; since 6.18 no event
+/// tells of their end.
+void Correlator::on_received(const RawRecord& record, const Decoder& decoder)
+{
+    on_return_marker(record, decoder);
+    if (functions_seen_) {
+        return;
+    }
+    Lane& lane = lane_of(record);
+    pop_to(lane, 0);
+    const auto result = static_cast<std::int64_t>(decoder.number.read(record.data));
+    const bool is_read = result >= 0 && (decoder.call_flags.read(record.data) & msg_peek) == 0;
+    const auto queue = socket_queues_.find(decoder.socket.read(record.data));
+    if (!is_read || queue == socket_queues_.end()) {
+        return;
+    }
+    std::deque<Slot>& waiting = queue->second;
+    while (!waiting.empty() && !book_.at(waiting.front()).in_socket) {
+        waiting.pop_front(); // its end was seen
+    }
+    if (reads_end_with_event_ || waiting.empty()) {
+        if (waiting.empty()) {
+            socket_queues_.erase(queue);
+        }
+        return;
+    }
+    const Slot slot = book_.resolve(waiting.front());
+    waiting.pop_front();
+    push_call(lane, record, symbol_named("sock_recvmsg"), via_tracepoint);
+    const std::uint32_t item = lane.stack.back().item;
+    book_.item(item).packet = slot;
+    pop(lane);
+    book_.at(slot).packet.end_inferred = true;
+    book_.freed(slot, item);
+}
+
+} // namespace skbscope
