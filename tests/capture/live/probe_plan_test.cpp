@@ -131,7 +131,8 @@ TEST(ProbePlan, UnderLockdownSaysThatNoCommandLiftsIt)
     HostFacts facts = host_with_everything();
     facts.tracing = Access::denied;
     facts.lockdown = "confidentiality";
-    const Finding& finding = finding_of(plan_probes(facts), "tracefs");
+    const ProbePlan plan = plan_probes(facts);
+    const Finding& finding = finding_of(plan, "tracefs");
     EXPECT_FALSE(finding.is_command);
     EXPECT_THAT(finding.remedy, HasSubstr("lockdown=confidentiality"));
 }
