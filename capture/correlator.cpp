@@ -15,7 +15,7 @@ using namespace correlating;
 // ---------------------------------------------------------------------------------------------------------
 
 Correlator::Correlator(const TracedKernel& kernel, Trace& trace, Options options)
-    : kernel_(kernel), trace_(trace), options_(options)
+    : kernel_(kernel), trace_(trace), options_(options), book_(trace)
 {
     functions_.emplace_back();
     for (const EventFormat& format : kernel.formats()) {

@@ -207,15 +207,16 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
         imported.pcaps.push_back(std::move(match));
     }
 
-    correlator.book().write(trace, !options.use_kprobes);
+    correlator.book().number_packets();
+    if (!options.use_kprobes) {
+        imported.probes = check_probes(correlator, trace);
+    }
+    correlator.book().write();
     for (const auto& [slot, bytes] : frames) {
         const PacketId id = correlator.book().id_of(slot);
         if (trace.has_packet(id) && trace.frame(id).empty()) {
             trace.set_frame(id, bytes);
         }
-    }
-    if (!options.use_kprobes) {
-        imported.probes = check_probes(correlator, trace);
     }
     return imported;
 }

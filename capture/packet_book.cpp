@@ -14,10 +14,10 @@ constexpr std::uint32_t none = ~std::uint32_t{0};
 
 } // namespace
 
-PacketBook::PacketBook()
+PacketBook::PacketBook(Trace& trace) : trace_(trace)
 {
     slots_.push_back({}); // 0: none
-    items_.push_back({}); // 0: none
+    trace_.append({}); // 0: none
     told_.emplace_back(); // 0: none
     recent_changes_.assign(1024, none);
 }
@@ -63,8 +63,8 @@ void PacketBook::bind(Slot slot, std::uint64_t address)
 
 std::uint32_t PacketBook::add(const Event& event)
 {
-    items_.push_back(event);
-    last_item_ = static_cast<std::uint32_t>(items_.size() - 1);
+    trace_.append(event);
+    last_item_ = static_cast<std::uint32_t>(trace_.size() - 1);
     if (event.packet != 0) {
         at(event.packet).last_item = last_item_;
     }
@@ -73,15 +73,15 @@ std::uint32_t PacketBook::add(const Event& event)
 
 std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before)
 {
-    Event event = items_[anchor];
+    Event event = trace_[anchor];
     event.kind = static_cast<std::uint8_t>(kind);
     event.packet = slot;
     event.arg = arg;
     event.duration_ns = Event::unknown_duration;
     event.host = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
     if (anchor == last_item_ && anchor != 0) {
-        items_.push_back(event);
-        return static_cast<std::uint32_t>(items_.size() - 1);
+        trace_.append(event);
+        return static_cast<std::uint32_t>(trace_.size() - 1);
     }
     late_.push_back({anchor, event});
     return static_cast<std::uint32_t>(late_.size() - 1) | late_handle;
@@ -129,8 +129,8 @@ void PacketBook::born(Slot slot, std::uint32_t item)
         return;
     }
     record.born = true;
-    record.packet.birth = items_[item].time();
-    record.packet.birth_function = items_[item].function_id();
+    record.packet.birth = trace_[item].time();
+    record.packet.birth_function = trace_[item].function_id();
     (void)add_side(item, EventKind::birth, slot, 0, true);
 }
 
@@ -153,8 +153,8 @@ void PacketBook::left_socket(Slot slot, std::uint32_t item)
     record.in_socket = false;
     // The record that named the queue's taker stands before the one that named the packet.
     const std::uint32_t anchor = record.queue_take != 0 &&
-                                         items_[record.queue_take].time_ns <= items_[item].time_ns &&
-                                         items_[record.queue_take].time_ns >= record.packet.birth.ns
+                                         trace_[record.queue_take].time_ns <= trace_[item].time_ns &&
+                                         trace_[record.queue_take].time_ns >= record.packet.birth.ns
                                      ? record.queue_take
                                      : item;
     (void)add_queue_side(anchor, EventKind::dequeue, slot, {QueueKind::socket, {}});
@@ -178,7 +178,7 @@ void PacketBook::decide(Slot slot, Verdict verdict, std::uint32_t item)
 {
     SlotRecord& record = at(slot);
     record.packet.verdict = verdict;
-    record.packet.end_function = items_[item].function_id();
+    record.packet.end_function = trace_[item].function_id();
     (void)add_side(item, EventKind::verdict, slot, static_cast<std::uint32_t>(verdict));
 }
 
@@ -212,9 +212,9 @@ void PacketBook::freed(Slot slot, std::uint32_t item)
         (void)add_queue_side(item, EventKind::dequeue, slot, {QueueKind::tx_ring, {}});
     }
     record.dead = true;
-    record.packet.death = items_[item].time();
+    record.packet.death = trace_[item].time();
     if (record.packet.end_function == FunctionId::none) {
-        record.packet.end_function = items_[item].function_id();
+        record.packet.end_function = trace_[item].function_id();
     }
     (void)add_side(item, EventKind::free, slot, 0);
     if (record.address != 0 && living(record.address) == slot) {
@@ -293,7 +293,7 @@ PacketId PacketBook::id_of(Slot slot)
     return slot < ids_.size() ? ids_[slot] : PacketId::none;
 }
 
-QueueId PacketBook::queue_id(Trace& trace, const QueueName& name, Slot slot)
+QueueId PacketBook::queue_id(const QueueName& name, Slot slot)
 {
     const SlotRecord& record = at(slot);
     const bool has_port = name.kind == QueueKind::socket && record.packet.flow && record.packet.flow->destination_port != 0;
@@ -306,7 +306,7 @@ QueueId PacketBook::queue_id(Trace& trace, const QueueName& name, Slot slot)
     }
     std::string title;
     std::string_view room;
-    const std::string device(trace.device(record.packet.device).name);
+    const std::string device(trace_.device(record.packet.device).name);
     switch (name.kind) {
     case QueueKind::socket:
         title = has_port
@@ -340,7 +340,7 @@ QueueId PacketBook::queue_id(Trace& trace, const QueueName& name, Slot slot)
         queue.name = title;
         queue.kind = name.kind;
         queue.room = Catalog::find_room(room);
-        id = trace.add_queue(std::move(queue));
+        id = trace_.add_queue(std::move(queue));
     }
     if (has_key) {
         queue_by_key_.emplace(key, id);
@@ -348,55 +348,58 @@ QueueId PacketBook::queue_id(Trace& trace, const QueueName& name, Slot slot)
     return id;
 }
 
-void PacketBook::write_packets(Trace& trace)
+void PacketBook::number_packets()
 {
-    // Packets get their ids in order of birth.
-    std::vector<Slot> order;
     bool is_sorted = true;
+    order_.clear();
     for (Slot slot = 1; slot < slots_.size(); ++slot) {
         if (slots_[slot].same_as == 0 && slots_[slot].born) {
-            is_sorted = is_sorted && (order.empty() || !(slots_[slot].packet.birth < slots_[order.back()].packet.birth));
-            order.push_back(slot);
+            is_sorted = is_sorted && (order_.empty() || !(slots_[slot].packet.birth < slots_[order_.back()].packet.birth));
+            order_.push_back(slot);
         }
     }
     if (!is_sorted) {
-        std::ranges::stable_sort(order, {}, [this](Slot slot) { return slots_[slot].packet.birth; });
+        std::ranges::stable_sort(order_, {}, [this](Slot slot) { return slots_[slot].packet.birth; });
     }
     ids_.assign(slots_.size(), PacketId::none);
-    for (std::size_t i = 0; i < order.size(); ++i) {
-        ids_[order[i]] = static_cast<PacketId>(i + 1);
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+        ids_[order_[i]] = static_cast<PacketId>(i + 1);
     }
-    for (const Slot slot : order) {
+}
+
+void PacketBook::write_packets()
+{
+    for (const Slot slot : order_) {
         PacketRecord record = slots_[slot].packet;
         record.parent = id_of(static_cast<Slot>(to_index(record.parent)));
         record.merged_into = id_of(static_cast<Slot>(to_index(record.merged_into)));
         if (record.parent == PacketId::none) {
             record.relation = Relation::none;
         }
-        (void)trace.add_packet(std::move(record));
+        (void)trace_.add_packet(std::move(record));
     }
 }
 
-void PacketBook::write_side(Trace& trace, const Event& side)
+/// Slots, queue names and rows of changes become what they are in the trace. False: the side falls away.
+bool PacketBook::finish_side(Event& event)
 {
-    const Slot slot = side.packet;
+    const Slot slot = event.packet;
     const PacketId id = id_of(slot);
-    const bool is_of_packet = side.event_kind() != EventKind::irq_raise;
-    if ((side.host & mark_cancelled) != 0 || (is_of_packet && id == PacketId::none)) {
-        return;
+    const bool is_of_packet = event.event_kind() != EventKind::irq_raise;
+    if ((event.host & mark_cancelled) != 0 || (is_of_packet && id == PacketId::none)) {
+        return false;
     }
-    Event event = side;
     event.host = 0;
     event.packet = to_index(id);
-    switch (side.event_kind()) {
+    switch (event.event_kind()) {
     case EventKind::enqueue:
     case EventKind::dequeue:
-        event.arg = to_index(queue_id(trace, queue_names_[event.arg], slot));
+        event.arg = to_index(queue_id(queue_names_[event.arg], slot));
         break;
     case EventKind::field: {
         std::uint32_t& row = change_in_trace_[event.arg];
         if (row == none) {
-            row = trace.add_field_change(field_changes_[event.arg]);
+            row = trace_.add_field_change(field_changes_[event.arg]);
         }
         event.arg = row;
         break;
@@ -412,54 +415,100 @@ void PacketBook::write_side(Trace& trace, const Event& side)
     default:
         break;
     }
-    trace.append(event);
+    return true;
 }
 
-void PacketBook::write(Trace& trace, bool keep_items)
+/// By anchor, those before it first, else as they were added: anchor, that, and the row, in one number each.
+std::vector<std::uint64_t> PacketBook::order_of_late() const
 {
-    write_packets(trace);
-    change_in_trace_.assign(field_changes_.size(), none);
-    // By anchor, those before it first, else as they were added: as numbers, which sort faster than rows.
-    std::vector<std::uint64_t> late_order;
-    late_order.reserve(late_.size());
+    std::vector<std::uint64_t> order;
+    order.reserve(late_.size());
     for (std::size_t row = 0; row < late_.size(); ++row) {
-        const std::uint64_t before = (late_[row].event.host & mark_before) != 0 ? 0 : 1;
+        const std::uint64_t behind = (late_[row].event.host & mark_before) != 0 ? 0 : 1;
         if (late_[row].anchor != 0) { // else of a call that was not traced: there is no moment to write it at
-            late_order.push_back(std::uint64_t{late_[row].anchor} << 32 | before << 31 | row);
+            order.push_back(std::uint64_t{late_[row].anchor} << 32 | behind << 31 | row);
         }
     }
-    std::ranges::sort(late_order);
-    auto next_late = late_order.begin();
-    const std::size_t count = items_.size();
+    std::ranges::sort(order);
+    return order;
+}
+
+/// Finishes the events where they stand, and moves them up to where sides fell away. Late ones come to the front of
+/// late_, in order; places says before which event each belongs. Returns how many events there are without them.
+std::size_t PacketBook::settle(std::vector<std::uint32_t>& places)
+{
+    const std::vector<std::uint64_t> order = order_of_late();
+    std::vector<Late> late;
+    late.reserve(order.size());
+    places.reserve(order.size());
+    auto next_late = order.begin();
+    std::size_t out = 0;
+    std::vector<Event> sides;
+    const std::size_t count = trace_.size();
     for (std::size_t item = 1; item < count;) {
-        std::size_t behind = item + 1; // the sides of this item
-        bool has_before = false;
-        for (; behind < count && (items_[behind].host & mark_side) != 0; ++behind) {
-            has_before = has_before || (items_[behind].host & mark_before) != 0;
+        Event call = trace_[item];
+        sides.clear();
+        for (++item; item < count && (trace_[item].host & mark_side) != 0; ++item) {
+            sides.push_back(trace_[item]);
         }
+        const std::size_t number = item - 1 - sides.size();
         const auto write_sides = [&](bool before) {
-            for (std::size_t i = item + 1; i < behind; ++i) {
-                if (((items_[i].host & mark_before) != 0) == before) {
-                    write_side(trace, items_[i]);
+            for (Event& side : sides) {
+                if (((side.host & mark_before) != 0) == before && finish_side(side)) {
+                    trace_.mutable_event(out++) = side;
                 }
             }
-            for (const std::uint64_t group = (item << 1 | (before ? 0U : 1U));
-                 next_late != late_order.end() && *next_late >> 31 == group; ++next_late) {
-                write_side(trace, late_[*next_late & ~late_handle & 0xffffffff].event);
+            for (const std::uint64_t group = number << 1 | (before ? 0U : 1U);
+                 next_late != order.end() && *next_late >> 31 == group; ++next_late) {
+                Late one = late_[*next_late & ~late_handle & 0xffffffff];
+                if (finish_side(one.event)) {
+                    late.push_back(one);
+                    places.push_back(static_cast<std::uint32_t>(out));
+                }
             }
         };
-        if (has_before || (next_late != late_order.end() && *next_late >> 32 == item)) {
-            write_sides(true);
-        }
-        Event event = items_[item];
-        event.packet = event.packet == 0 ? 0 : to_index(id_of(event.packet));
-        trace.append(event);
+        write_sides(true);
+        call.packet = call.packet == 0 ? 0 : to_index(id_of(call.packet));
+        trace_.mutable_event(out++) = call;
+        // Finished sides bear no mark any more: each is finished once.
+        std::erase_if(sides, [](const Event& side) { return (side.host & mark_side) == 0 || (side.host & mark_before) != 0; });
         write_sides(false);
-        item = behind;
-        if (!keep_items) {
-            items_.release_before(item);
-        }
     }
+    late_ = std::move(late);
+    return out;
+}
+
+/// From the back, so that each event moves once.
+void PacketBook::insert_late(std::size_t count, const std::vector<std::uint32_t>& places)
+{
+    std::size_t from = count;
+    std::size_t to = count + places.size();
+    for (std::size_t row = places.size(); row-- > 0;) {
+        while (from > places[row]) {
+            trace_.mutable_event(--to) = trace_[--from];
+        }
+        trace_.mutable_event(--to) = late_[row].event;
+    }
+}
+
+void PacketBook::write()
+{
+    change_in_trace_.assign(field_changes_.size(), none);
+    std::vector<std::uint32_t> places;
+    const std::size_t count = settle(places);
+    const std::size_t whole = count + places.size();
+    while (trace_.size() < whole) {
+        trace_.append({});
+    }
+    if (trace_.size() > whole) {
+        TraceMark mark = trace_.mark();
+        mark.events = whole;
+        trace_.rewind(mark);
+    }
+    insert_late(count, places);
+    late_.clear();
+    late_.shrink_to_fit();
+    write_packets();
 }
 
 } // namespace skbscope

@@ -55,10 +55,12 @@ struct SlotRecord {
     PacketRecord packet;
 };
 
-/// A trace being written: events whose packets are still slots.
+/// A trace being written: events whose packets are still slots. They stand in the trace from the first on, where memory
+/// for them is taken once; until write() has been called nobody else can read it.
 class PacketBook {
 public:
-    PacketBook();
+    /// The trace must outlive the book and hold no events.
+    explicit PacketBook(Trace& trace);
 
     // ---- slots
     // ------------------------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ public:
     // -----------------------------------------------------------------------------------------------------
     /// A call; its place in the trace is kept. Returns its item (never 0).
     std::uint32_t add(const Event& event);
-    [[nodiscard]] Event& item(std::uint32_t index) { return items_[index]; }
+    [[nodiscard]] Event& item(std::uint32_t index) { return trace_.mutable_event(index); } ///< not after write()
     [[nodiscard]] std::uint32_t last_item() const { return last_item_; }
 
     /// Which queue an enqueue or dequeue means; the record is made when everything is known.
@@ -121,14 +123,15 @@ public:
     // ----------------------------------------------------------------------------------------------------
     using Slots = Rows<SlotRecord, 8192>;
     [[nodiscard]] Slots& slots() { return slots_; }
-    /// Writes everything into the trace: packets in order of birth, events in time order. What has been written is
-    /// given back: item() is then of no use, unless the items are to be kept.
-    void write(Trace& trace, bool keep_items = false);
-    /// After write(): the id of the packet, or none.
+    /// Nothing is added any more: gives the packets their ids, in order of birth.
+    void number_packets();
+    /// After number_packets(): makes the trace what others read, with its packets, and events in time order.
+    void write();
+    /// After number_packets(): the id of the packet, or none.
     [[nodiscard]] PacketId id_of(Slot slot);
 
 private:
-    /// What an event in items_ is besides: in Event::host, which a recording of one host has no other use for.
+    /// What an event is besides: in Event::host, which a recording of one host has no other use for.
     enum Mark : std::uint8_t {
         mark_side = 1,   ///< stands behind its anchor, the item before it
         mark_before = 2, ///< is written before its anchor
@@ -148,19 +151,23 @@ private:
 
     Event& side(std::uint32_t handle)
     {
-        return (handle & late_handle) != 0 ? late_[handle & ~late_handle].event : items_[handle];
+        return (handle & late_handle) != 0 ? late_[handle & ~late_handle].event : trace_.mutable_event(handle);
     }
     Slot resolve_far(Slot slot);
     std::uint32_t queue_name(const QueueName& name);
     std::uint32_t field_row(const FieldChange& change);
-    QueueId queue_id(Trace& trace, const QueueName& name, Slot slot);
-    void write_packets(Trace& trace);
-    void write_side(Trace& trace, const Event& side);
+    QueueId queue_id(const QueueName& name, Slot slot);
+    bool finish_side(Event& side);
+    std::vector<std::uint64_t> order_of_late() const;
+    std::size_t settle(std::vector<std::uint32_t>& places);
+    void insert_late(std::size_t count, const std::vector<std::uint32_t>& places);
+    void write_packets();
 
     Slots slots_;
-    Rows<Event, Trace::chunk_events> items_; ///< and, behind each, the sides added while it was the last
+    Trace& trace_; ///< its events are the items and, behind each, the sides added while it was the last; row 0: none
     std::uint32_t last_item_ = 0;
     std::vector<Late> late_;
+    std::vector<Slot> order_; ///< the packets, by birth
     std::vector<QueueName> queue_names_;
     std::vector<FieldChange> field_changes_; ///< one row for equal changes that come close together
     std::vector<std::uint32_t> recent_changes_;
