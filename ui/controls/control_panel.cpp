@@ -101,7 +101,10 @@ void ControlPanel::setSession(Session* session)
     if (session != nullptr) {
         connect(session, &Session::playheadMoved, this, &ControlPanel::refresh);
         connect(session, &Session::traceReplaced, this, &ControlPanel::refreshKnobs);
-        connect(session, &Session::traceGrown, &m_grown, qOverload<>(&QTimer::start));
+        // Not started anew each time: a trace that grows without pause is looked at all the same.
+        const auto look = [this] { m_grown.isActive() ? void() : m_grown.start(); };
+        connect(session, &Session::traceGrown, this, look);
+        connect(session, &Session::liveChanged, this, look);
         connect(m_undo, &QUndoStack::indexChanged, this, &ControlPanel::refreshKnobs);
     }
     rebuild();
