@@ -51,6 +51,9 @@ Result<PcapFile> read_pcap(const std::string& path)
     }
     PcapFile file;
     file.path = path;
+    if (std::filesystem::is_regular_file(status)) {
+        file.bytes.reserve(std::filesystem::file_size(path, error)); // a little more than the frames; never grown, never copied
+    }
     for (;;) {
         pcap_pkthdr* header = nullptr;
         const u_char* data = nullptr;

@@ -1,10 +1,11 @@
 #pragma once
-// Two containers for what the model makes and unmakes with every packet: neither allocates while it is empty or small, as
+// Containers for what the model makes and unmakes with every packet: none allocates while it is empty or small, as
 // std::deque and std::vector do.
 
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <initializer_list>
 #include <new>
@@ -83,6 +84,112 @@ public:
 private:
     std::vector<T> items_;
     std::size_t first_ = 0;
+};
+
+/// A list of plain things, in place as long as there are at most `few`. The interface is std::vector's, as far as lists
+/// of packets need it.
+template <typename T, std::size_t few>
+class SmallList {
+    static_assert(std::is_trivially_copyable_v<T>);
+
+public:
+    using value_type = T;
+    using iterator = T*;
+    using const_iterator = const T*;
+
+    SmallList() = default;
+    SmallList(std::initializer_list<T> items)
+    {
+        for (const T& item : items) {
+            push_back(item);
+        }
+    }
+    SmallList(const SmallList& other) { *this = other; }
+    SmallList(SmallList&& other) noexcept { *this = std::move(other); }
+    ~SmallList() { release(); }
+    SmallList& operator=(const SmallList& other)
+    {
+        if (this != &other) {
+            size_ = 0;
+            for (const T& item : other) {
+                push_back(item);
+            }
+        }
+        return *this;
+    }
+    SmallList& operator=(SmallList&& other) noexcept
+    {
+        if (this == &other) {
+            return *this;
+        }
+        release();
+        if (other.items_ == other.here_) {
+            items_ = here_;
+            std::copy_n(other.here_, other.size_, here_);
+        } else {
+            items_ = std::exchange(other.items_, other.here_);
+        }
+        room_ = std::exchange(other.room_, static_cast<std::uint32_t>(few));
+        size_ = std::exchange(other.size_, 0U);
+        return *this;
+    }
+    [[nodiscard]] bool empty() const { return size_ == 0; }
+    [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] T& operator[](std::size_t at) { return items_[at]; }
+    [[nodiscard]] const T& operator[](std::size_t at) const { return items_[at]; }
+    [[nodiscard]] T& front() { return items_[0]; }
+    [[nodiscard]] const T& front() const { return items_[0]; }
+    [[nodiscard]] T& back() { return items_[size_ - 1]; }
+    [[nodiscard]] const T& back() const { return items_[size_ - 1]; }
+    [[nodiscard]] iterator begin() { return items_; }
+    [[nodiscard]] iterator end() { return items_ + size_; }
+    [[nodiscard]] const_iterator begin() const { return items_; }
+    [[nodiscard]] const_iterator end() const { return items_ + size_; }
+    void push_back(const T& item)
+    {
+        if (size_ == room_) {
+            grow();
+        }
+        items_[size_++] = item;
+    }
+    void pop_back() { --size_; }
+    void clear() { size_ = 0; }
+    iterator erase(const_iterator at)
+    {
+        iterator place = items_ + (at - items_);
+        std::copy(place + 1, end(), place);
+        --size_;
+        return place;
+    }
+    /// `from` … `to` are not of this list.
+    template <typename Iterator>
+    void append(Iterator from, Iterator to)
+    {
+        for (; from != to; ++from) {
+            push_back(*from);
+        }
+    }
+
+private:
+    void grow()
+    {
+        T* more = new T[room_ * std::size_t{2}];
+        std::copy_n(items_, size_, more);
+        release();
+        items_ = more;
+        room_ *= 2;
+    }
+    void release()
+    {
+        if (items_ != here_) {
+            delete[] items_;
+        }
+    }
+
+    T here_[few];
+    T* items_ = here_;
+    std::uint32_t room_ = few;
+    std::uint32_t size_ = 0;
 };
 
 /// A stack of at most `most` plain things, in place. Only what it holds is copied, the rest of its memory is never touched.

@@ -14,6 +14,8 @@ namespace skbscope::kernel {
 class Costs {
 public:
     Costs();
+    /// As many as the catalog has functions.
+    [[nodiscard]] const Duration* by_function() const { return by_function_.data(); }
     [[nodiscard]] Duration of(FunctionId function) const
     {
         const auto index = to_index(function);

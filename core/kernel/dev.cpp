@@ -100,8 +100,7 @@ void begin_net_rx_action(Kernel& k, SoftirqRun& run)
     run.net_rx.calls.push_back(k.open(fn::net_rx_action, PacketId::none));
     run.net_rx.budget = static_cast<std::int32_t>(k.core_sysctl().netdev_budget);
     run.net_rx.time_limit = k.cpu().now + Duration{k.core_sysctl().netdev_budget_usecs * 1000};
-    run.net_rx.list = std::move(k.cpu().poll_list);
-    k.cpu().poll_list.clear();
+    std::swap(run.net_rx.list, k.cpu().poll_list);
     k.cpu().in_net_rx_action = k.profile() == Profile::v6_12;
 }
 
@@ -115,8 +114,8 @@ void net_rps_send_ipi(Kernel& k)
     const SimTime sent = k.cpu().now;
     for (auto row = targets.rbegin(); row != targets.rend(); ++row) { // the list is a stack
         Cpu& target = k.w.cpus[*row];
-        kick(target, sent);
-        target.pending_irqs.push_back({PendingIrq::Kind::rps_ipi, target.backlog});
+        kick(k, target, sent);
+        target.interrupt({PendingIrq::Kind::rps_ipi, target.backlog});
     }
 }
 
@@ -373,8 +372,7 @@ bool step_process_backlog(Kernel& k, PollRun& poll)
             k.napi(poll.napi).scheduled = false; // the backlog's NAPI has no owner lock: written plainly
             return true;
         }
-        cpu.process_queue = std::move(cpu.input_pkt_queue);
-        cpu.input_pkt_queue.clear();
+        std::swap(cpu.process_queue, cpu.input_pkt_queue);
     }
     const SkbIndex skb = cpu.process_queue.front();
     cpu.process_queue.pop_front();

@@ -10,7 +10,10 @@
 
 namespace skbscope::kernel {
 
-using SkbList = std::vector<SkbIndex>;
+using SkbList = SmallList<SkbIndex, 8>;
+
+/// "PKT00042": what a generated datagram's payload begins with, as far as it fits.
+void write_ordinal(std::span<std::uint8_t> payload, std::uint64_t ordinal);
 
 // kernel/irq/chip.c, kernel/irq/handle.c, kernel/softirq.c
 void handle_interrupt(Kernel& k, const PendingIrq& irq); ///< from the vector to irq_exit_rcu
@@ -409,8 +412,7 @@ void step_task(Kernel& k, std::int32_t task);
 void step_tcp_task(Kernel& k, std::int32_t task);
 
 // hardware
-[[nodiscard]] bool has_work(const Cpu& cpu); ///< it would do something now
-void kick(Cpu& cpu, SimTime at);             ///< an idle CPU gets to do something: its clock goes on to there
+void kick(Kernel& k, Cpu& cpu, SimTime at);             ///< an idle CPU gets to do something: its clock goes on to there
 void happen(Kernel& k, DeviceEvent event);
 /// What a station answers to an echo request; empty: nothing.
 [[nodiscard]] std::vector<std::uint8_t> station_echo_reply(const Station& station, std::span<const std::uint8_t> frame);

@@ -6,18 +6,13 @@
 #include "core/packet/views.h"
 
 #include <algorithm>
-#include <cstdio>
 
 namespace skbscope::kernel {
 
-bool has_work(const Cpu& cpu)
-{
-    return !cpu.softirq.empty() || !cpu.pending_irqs.empty() || cpu.task != nothing || !cpu.run_queue.empty();
-}
-
-void kick(Cpu& cpu, SimTime at)
+void kick(Kernel& k, Cpu& cpu, SimTime at)
 {
     if (!has_work(cpu)) {
+        k.cpu_woken();
         cpu.now = std::max(cpu.now, at);
     }
 }
@@ -40,7 +35,9 @@ PacketId new_packet(Kernel& k, const NetDevice& device, std::span<const std::uin
     record.device = device.id;
     record.length = std::max<std::uint32_t>(wire_length, static_cast<std::uint32_t>(frame.size()));
     record.birth = at;
-    record.flow = flow_of_frame(frame);
+    if (k.recording()) {
+        record.flow = flow_of_frame(frame);
+    }
     const PacketId packet = k.trace.add_packet(record);
     k.trace.set_frame(packet, frame);
     return packet;
@@ -66,9 +63,10 @@ void put_on_wire(Kernel& k, DeviceIndex to, std::vector<std::uint8_t> frame, std
     const PacketId packet = new_packet(k, device, frame, wire_length, leaves);
     k.emit_hardware(EventKind::birth, leaves, device, packet, to_index(device.id));
     k.emit_hardware(EventKind::enqueue, leaves, device, packet, to_index(device.link.wire_queue));
+    const Duration on_the_wire = serialization(device, std::max<std::size_t>(wire_length, frame.size())) + device.link.delay;
     DeviceEvent arrival;
     arrival.kind = DeviceEvent::Kind::frame_arrives;
-    arrival.at = leaves + serialization(device, std::max<std::size_t>(wire_length, frame.size())) + device.link.delay;
+    arrival.at = leaves + on_the_wire;
     arrival.index = to;
     arrival.packet = packet;
     arrival.frame = std::move(frame);
@@ -97,9 +95,7 @@ void station_sends(Kernel& k, std::int32_t index, std::vector<std::uint8_t> fram
 std::vector<std::uint8_t> numbered_payload(std::uint64_t ordinal, std::uint32_t size)
 {
     std::vector<std::uint8_t> payload(size, '.');
-    char name[16];
-    const int length = std::snprintf(name, sizeof name, "PKT%05llu", static_cast<unsigned long long>(ordinal % 100000));
-    std::copy_n(name, std::min<std::size_t>(static_cast<std::size_t>(length), size), payload.begin());
+    write_ordinal(payload, ordinal);
     return payload;
 }
 
@@ -219,7 +215,7 @@ void task_wakes(Kernel& k, std::int32_t index, SimTime at)
     }
     Cpu& cpu = k.w.cpus[task.cpu];
     task.state = Task::State::runnable;
-    kick(cpu, at);
+    kick(k, cpu, at);
     cpu.run_queue.push_back(index);
 }
 
@@ -271,11 +267,11 @@ void deliver_interrupt(Kernel& k, DeviceIndex index, std::uint32_t vector, std::
     const NetDevice& device = k.device(index);
     k.emit_hardware(EventKind::irq_raise, at, device, PacketId::none, to_index(device.id));
     Cpu& cpu = k.w.cpus[k.host_of(device).first_cpu + irq_cpu];
-    kick(cpu, at);
-    cpu.pending_irqs.push_back({PendingIrq::Kind::device, index, vector});
+    kick(k, cpu, at);
+    cpu.interrupt({PendingIrq::Kind::device, index, vector});
 }
 
-SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std::span<const std::uint8_t> frame, SimTime leaves_at, bool last)
+SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std::vector<std::uint8_t> frame, SimTime leaves_at, bool last)
 {
     NetDevice& device = k.device(index);
     Link& link = device.link;
@@ -291,8 +287,8 @@ SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std:
         enters.kind = DeviceEvent::Kind::frame_enters_wire;
         enters.at = leaves;
         enters.index = link.peer_device;
-        enters.frame.assign(frame.begin(), frame.end());
         enters.wire_length = static_cast<std::uint32_t>(frame.size());
+        enters.frame = std::move(frame);
         k.schedule(std::move(enters));
     }
     if (!last) {
@@ -307,6 +303,9 @@ SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std:
     return gone;
 }
 
+namespace {
+
+/// What goes on the wire for an skb: with the checksum that the device was asked to finish.
 std::vector<std::uint8_t> frame_on_wire(Kernel& k, SkbIndex skb)
 {
     const auto data = skb_data(k, skb);
@@ -318,16 +317,7 @@ std::vector<std::uint8_t> frame_on_wire(Kernel& k, SkbIndex skb)
     return frame;
 }
 
-SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, SkbIndex skb, SimTime leaves_at)
-{
-    const auto frames = frames_on_wire(k, skb);
-    SimTime done = leaves_at;
-    for (std::size_t at = 0; at < frames.size(); ++at) {
-        done = transmit_on_wire(k, device, queue, frames[at], leaves_at, at + 1 == frames.size());
-    }
-    return done;
-}
-
+/// The skb's frame as the packet's frame in the trace, with length, device and flow.
 void record_sent_frame(Kernel& k, SkbIndex skb, DeviceIndex device, std::span<const std::uint8_t> frame)
 {
     const PacketId packet = k.skb(skb).packet;
@@ -336,10 +326,31 @@ void record_sent_frame(Kernel& k, SkbIndex skb, DeviceIndex device, std::span<co
     if (record.device == DeviceId{}) {
         record.device = k.device(device).id;
     }
+    if (!k.recording()) {
+        return;
+    }
     k.trace.set_frame(packet, frame);
     if (const auto flow = flow_of_frame(frame)) {
         k.trace.mutable_packet(packet).flow = flow;
     }
+}
+
+} // namespace
+
+SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, SkbIndex skb, SimTime leaves_at)
+{
+    if (k.skb(skb).gso_size == 0) {
+        std::vector<std::uint8_t> frame = frame_on_wire(k, skb);
+        record_sent_frame(k, skb, device, frame);
+        return transmit_on_wire(k, device, queue, std::move(frame), leaves_at);
+    }
+    record_sent_frame(k, skb, device, frame_on_wire(k, skb));
+    auto frames = frames_on_wire(k, skb);
+    SimTime done = leaves_at;
+    for (std::size_t at = 0; at < frames.size(); ++at) {
+        done = transmit_on_wire(k, device, queue, std::move(frames[at]), leaves_at, at + 1 == frames.size());
+    }
+    return done;
 }
 
 } // namespace skbscope::kernel

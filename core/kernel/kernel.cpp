@@ -9,6 +9,56 @@ namespace skbscope::kernel {
 
 // ---- calls and events ----------------------------------------------------------------------------------------------------
 
+Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
+{
+    Cpu& on = cpu();
+    Event& event = on.lane.push();
+    event.time_ns = on.now.ns;
+    event.duration_ns = Event::unknown_duration;
+    event.packet = to_index(packet);
+    event.task = on.task_id;
+    event.arg = arg;
+    event.function = static_cast<std::uint16_t>(function);
+    event.cpu = static_cast<std::uint16_t>(on.id);
+    event.kind = static_cast<std::uint8_t>(kind);
+    event.flags = Event::make_flags(on.context);
+    event.depth = 0;
+    event.host = static_cast<std::uint8_t>(on.host_id);
+    return event;
+}
+
+void Kernel::open_recorded(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg)
+{
+    Cpu& on = cpu();
+    handle.sequence = on.lane.next_sequence();
+    handle.start = on.now;
+    handle.context = on.context;
+    record(EventKind::call, packet, function, arg).depth = on.depth[static_cast<std::size_t>(on.context)]++;
+}
+
+void Kernel::close_recorded(const OpenHandle& call)
+{
+    Cpu& on = cpu();
+    --on.depth[static_cast<std::size_t>(call.context)];
+    if (call.sequence < on.lane.quantum) {
+        close_late(call);
+        return;
+    }
+    on.lane.at(call.sequence).duration_ns = duration_since(call.start);
+}
+
+void Kernel::field_changed(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after)
+{
+    record(EventKind::field, this->skb(skb).packet, FunctionId::none, trace.add_field_change(field, before, after));
+}
+
+void Kernel::look_up_now()
+{
+    if (cpu().context != Context::hardirq) {
+        take_interrupts();
+    }
+}
+
 void Kernel::close_late(const OpenHandle& call)
 {
     // Whoever watched between the two quanta saw the call without its end. The exit hangs on the quanta alone, not on when
@@ -18,8 +68,8 @@ void Kernel::close_late(const OpenHandle& call)
     if (lane.holds(call.sequence)) {
         lane.at(call.sequence).duration_ns = duration;
         lane.crossed.push_back(call.sequence);
-    } else if (const auto out = lane.open_ordinals.find(call.sequence); out != lane.open_ordinals.end()) {
-        trace.mutable_event(out->second).duration_ns = duration;
+    } else if (const auto out = lane.find_out(call.sequence); out != lane.open_ordinals.end()) {
+        trace.mutable_event(out->ordinal).duration_ns = duration;
     } else {
         return;
     }
@@ -30,12 +80,12 @@ void Kernel::close_late(const OpenHandle& call)
 /// Fills in an exit, the record with that sequence, from its call, which has gone out before it.
 void Kernel::complete_exit(Lane& lane, std::uint64_t sequence, Event& exit)
 {
-    const auto out = lane.open_ordinals.find(sequence - static_cast<std::uint32_t>(static_cast<std::uint32_t>(sequence) - exit.arg));
+    const auto out = lane.find_out(sequence - static_cast<std::uint32_t>(static_cast<std::uint32_t>(sequence) - exit.arg));
     const std::uint64_t at = exit.time_ns;
-    exit = trace[out->second];
+    exit = trace[out->ordinal];
     exit.time_ns = at;
     exit.kind = static_cast<std::uint8_t>(EventKind::exit);
-    exit.arg = static_cast<std::uint32_t>(out->second);
+    exit.arg = static_cast<std::uint32_t>(out->ordinal);
     lane.open_ordinals.erase(out);
 }
 
@@ -63,7 +113,7 @@ void Kernel::emit_hardware(EventKind kind, SimTime at, const NetDevice& device, 
 void Kernel::put_hardware(const Event& event)
 {
     // A CPU that is a little ahead may have told the hardware something already: the lane stays in order of time.
-    if (trace.recording()) {
+    if (recording_) {
         w.hardware.insert_in_order(event);
     }
 }
@@ -80,7 +130,7 @@ void Kernel::dequeue(QueueId queue, PacketId packet, FunctionId function)
 
 void Kernel::queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after)
 {
-    if (before != after) {
+    if (recording_ && before != after) {
         emit(EventKind::queue, PacketId::none, FunctionId::none,
              trace.add_queue_change({QueueChange::What::fill, queue, before, after}));
     }
@@ -88,10 +138,10 @@ void Kernel::queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after
 
 void Kernel::counter_changed(CounterId counter, HostId host_id, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at)
 {
-    if (!trace.recording()) {
+    if (!recording_) {
         return;
     }
-    const std::uint32_t row = trace.add_counter_change({counter, before, after});
+    const std::uint32_t row = trace.add_counter_change(counter, before, after);
     if (at == never) {
         emit(EventKind::counter, packet, FunctionId::none, row);
         return;
@@ -118,6 +168,10 @@ void Kernel::count(NetIndex index, Mib counter, PacketId packet, std::uint64_t b
 {
     Net& on = net(index);
     const auto row = static_cast<std::size_t>(counter);
+    if (!recording_) {
+        on.mib[row] += by;
+        return;
+    }
     const HostId host_id = w.hosts[on.host].id;
     if (on.mib_ids[row] == CounterId::none) {
         on.mib_ids[row] = trace.add_counter({in_net(w, index, mib_names[row]), host_id});
@@ -131,6 +185,10 @@ void Kernel::count_device(DeviceIndex index, DevStat counter, PacketId packet, s
 {
     NetDevice& on = device(index);
     const auto row = static_cast<std::size_t>(counter);
+    if (!recording_) {
+        on.stats[row] += by;
+        return;
+    }
     const HostId host_id = host_of(on).id;
     if (on.stat_ids[row] == CounterId::none) {
         on.stat_ids[row] = trace.add_counter({in_net(w, on.net, on.name + "." + std::string(device_stat_names[row])), host_id});
@@ -145,6 +203,10 @@ void Kernel::count_softnet(std::uint32_t row, SoftnetStat counter, PacketId pack
     Cpu& on = w.cpus[row];
     Host& of = w.hosts[on.host];
     const auto which = static_cast<std::size_t>(counter);
+    if (!recording_) {
+        on.softnet[which] += by;
+        return;
+    }
     if (of.softnet_ids[which] == CounterId::none) {
         of.softnet_ids[which] = trace.add_counter({std::string(softnet_stat_names[which]), of.id});
     }
@@ -176,6 +238,9 @@ void Kernel::drop(PacketId packet, DropReasonId reason, FunctionId function)
 
 void Kernel::attribute_since(std::uint64_t sequence, PacketId packet)
 {
+    if (!recording_) {
+        return;
+    }
     Lane& lane = cpu().lane;
     const auto give = [&](Event& event) {
         if (event.is_call() && event.packet == 0 && event.context() == Context::process) {
@@ -208,7 +273,12 @@ bool later(const DeviceEvent& a, const DeviceEvent& b)
 
 void Kernel::schedule(DeviceEvent event)
 {
-    event.order = w.next_order++;
+    schedule_as(w.next_order++, std::move(event));
+}
+
+void Kernel::schedule_as(std::uint64_t order, DeviceEvent event)
+{
+    event.order = order;
     w.events.push_back(std::move(event));
     std::ranges::push_heap(w.events, later);
     w.next_event = w.events.front().at;
@@ -223,23 +293,32 @@ void Kernel::run_hardware(SimTime t)
         w.next_event = w.events.empty() ? never : w.events.front().at;
         const std::uint32_t mine = cpu_row;
         happen(*this, std::move(event));
-        cpu_row = mine;
+        set_cpu(mine);
     }
 }
 
 // ---- time: whose turn it is --------------------------------------------------------------------------------------------------
 
-std::int32_t Kernel::next_cpu()
+std::int32_t Kernel::next_cpu(SimTime* until)
 {
     std::int32_t best = nothing;
-    for (std::size_t row = 0; row < w.cpus.size(); ++row) {
-        const Cpu& candidate = w.cpus[row];
+    SimTime first = never, second = never;
+    const auto count = static_cast<std::int32_t>(w.cpus.size());
+    for (std::int32_t row = 0; row < count; ++row) {
+        const Cpu& candidate = w.cpus[static_cast<std::size_t>(row)];
         if (candidate.on_cpp_stack || !has_work(candidate)) {
             continue;
         }
-        if (best == nothing || candidate.now < w.cpus[static_cast<std::size_t>(best)].now) {
-            best = static_cast<std::int32_t>(row);
+        if (best == nothing || candidate.now < first) {
+            second = first;
+            first = candidate.now;
+            best = row;
+        } else {
+            second = std::min(second, candidate.now);
         }
+    }
+    if (until != nullptr) {
+        *until = second;
     }
     return best;
 }
@@ -249,9 +328,8 @@ void Kernel::take_interrupts()
     if (next_hardware_event() <= cpu().now) {
         run_hardware(cpu().now);
     }
-    while (!cpu().pending_irqs.empty()) {
-        const PendingIrq irq = cpu().pending_irqs.front();
-        cpu().pending_irqs.pop_front();
+    while (cpu().irq_waits) {
+        const PendingIrq irq = cpu().take_irq();
         const bool interrupts_softirq = cpu().in_softirq;
         handle_interrupt(*this, irq);
         if (cpu().on_cpp_stack && !interrupts_softirq) {
@@ -279,7 +357,7 @@ void Kernel::interleave()
         }
         step_cpu(static_cast<std::uint32_t>(row));
     }
-    cpu_row = mine;
+    set_cpu(mine);
 }
 
 namespace {
@@ -329,7 +407,7 @@ bool pick_task(Kernel& k)
 
 void Kernel::step_cpu(std::uint32_t row)
 {
-    cpu_row = row;
+    set_cpu(row);
     cpu().lane.quantum = next_sequence();
     take_interrupts();
     if (!cpu().softirq.empty()) {
@@ -339,60 +417,90 @@ void Kernel::step_cpu(std::uint32_t row)
     if (pick_task(*this)) {
         cpu().on_cpp_stack = true;
         step_task(*this, cpu().task);
-        cpu_row = row;
+        set_cpu(row);
         cpu().on_cpp_stack = false;
     }
 }
 
 void Kernel::merge(SimTime horizon)
 {
-    std::vector<Lane*> lanes{&w.hardware};
-    for (Cpu& cpu : w.cpus) {
-        lanes.push_back(&cpu.lane);
+    if (!recording_) {
+        return;
     }
-    const auto head = [&](const Lane* lane) { return lane->empty() ? ~std::uint64_t{0} : lane->front().time_ns; };
+    constexpr std::uint64_t no_head = ~std::uint64_t{0};
+    struct Part {
+        Lane* lane;
+        std::uint64_t head;      ///< time of its first event
+        std::size_t crossed = 0; ///< of lane->crossed: those before have gone out
+    };
+    const auto head = [](const Lane& lane) { return lane.empty() ? no_head : lane.front().time_ns; };
+    SmallList<Part, 16> parts{{&w.hardware, head(w.hardware)}};
+    for (Cpu& cpu : w.cpus) {
+        std::ranges::sort(cpu.lane.crossed);
+        parts.push_back({&cpu.lane, head(cpu.lane)});
+    }
     for (;;) {
         // The earliest lane goes out up to where the next one begins; at the same time, the one that stands first.
         std::size_t first = 0;
-        for (std::size_t row = 1; row < lanes.size(); ++row) {
-            first = head(lanes[row]) < head(lanes[first]) ? row : first;
+        for (std::size_t row = 1; row < parts.size(); ++row) {
+            first = parts[row].head < parts[first].head ? row : first;
         }
         std::uint64_t limit = horizon.ns; // only what lies before
-        for (std::size_t row = 0; row < lanes.size(); ++row) {
+        for (std::size_t row = 0; row < parts.size(); ++row) {
             if (row != first) {
-                const std::uint64_t other = head(lanes[row]);
-                limit = std::min(limit, row > first && other != ~std::uint64_t{0} ? other + 1 : other);
+                const std::uint64_t other = parts[row].head;
+                limit = std::min(limit, row > first && other != no_head ? other + 1 : other);
             }
         }
-        Lane& lane = *lanes[first];
-        const std::uint64_t sequence = lane.first_sequence();
-        std::size_t count = 0;
-        for (const Event& event : lane.waiting()) {
-            if (event.time_ns >= limit) {
-                break;
-            }
-            if (event.is_call() && (!event.has_end() || (!lane.crossed.empty() && std::erase(lane.crossed, sequence + count) > 0))) {
-                lane.open_ordinals.emplace(sequence + count, trace.size());
-            }
-            Event& out = trace.append(event);
-            if (event.event_kind() == EventKind::exit) {
-                complete_exit(lane, sequence + count, out);
-            }
-            ++count;
-        }
+        Part& part = parts[first];
+        const std::size_t count = put_out(*part.lane, part.crossed, limit);
         if (count == 0) {
-            return;
+            break;
         }
-        lane.take(count);
+        part.lane->take(count);
+        part.head = head(*part.lane);
     }
+    for (Part& part : parts) {
+        auto& crossed = part.lane->crossed;
+        crossed.erase(crossed.begin(), crossed.begin() + static_cast<std::ptrdiff_t>(part.crossed));
+    }
+}
+
+/// Appends what the lane holds before `limit` to the trace: how much that was. Calls whose exits are still to come are
+/// remembered, and exits find their calls.
+std::size_t Kernel::put_out(Lane& lane, std::size_t& crossed, std::uint64_t limit)
+{
+    const std::span<const Event> waiting = lane.waiting();
+    const std::uint64_t sequence = lane.first_sequence();
+    std::size_t count = 0;
+    for (; count < waiting.size() && waiting[count].time_ns < limit; ++count) {
+        const Event& event = waiting[count];
+        Event& out = trace.append(event);
+        if (event.is_call()) {
+            const bool closed_late = crossed < lane.crossed.size() && lane.crossed[crossed] == sequence + count;
+            crossed += closed_late ? 1 : 0;
+            if (closed_late || !event.has_end()) {
+                lane.open_ordinals.push_back({sequence + count, trace.size() - 1});
+            }
+        } else if (event.event_kind() == EventKind::exit) {
+            complete_exit(lane, sequence + count, out);
+        }
+    }
+    return count;
 }
 
 void Kernel::run_until(SimTime t)
 {
     constexpr int steps_between_merges = 256;
     int steps = 0;
+    std::int32_t row = nothing;
+    SimTime until; // `row` has its turn as long as its clock stands before
     for (;;) {
-        const std::int32_t row = next_cpu();
+        const bool goes_on = row != nothing && !woken_ && cpu_->now < until && has_work(*cpu_) && cpu_row == static_cast<std::uint32_t>(row);
+        if (!goes_on) {
+            woken_ = false;
+            row = next_cpu(&until);
+        }
         const SimTime cpu_time = row == nothing ? never : w.cpus[static_cast<std::size_t>(row)].now;
         const SimTime hardware_time = next_hardware_event();
         const SimTime next = std::min(cpu_time, hardware_time);

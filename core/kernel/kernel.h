@@ -14,13 +14,25 @@ namespace skbscope::kernel {
 
 class Kernel {
 public:
-    Kernel(World& world, Trace& out) : w(world), trace(out) {}
+    /// The World has its CPUs already; whether the trace records does not change meanwhile.
+    Kernel(World& world, Trace& out)
+        : w(world), trace(out), cpu_(world.cpus.data()), costs_(world.costs.by_function()), recording_(out.recording())
+    {
+    }
 
     World& w;
     Trace& trace;
-    std::uint32_t cpu_row = 0; ///< of World::cpus
+    /// Row of World::cpus. Read everywhere, changed by Kernel alone.
+    class CpuRow {
+    public:
+        operator std::uint32_t() const { return row_; }
 
-    [[nodiscard]] Cpu& cpu() { return w.cpus[cpu_row]; }
+    private:
+        friend class Kernel;
+        std::uint32_t row_ = 0;
+    } cpu_row;
+
+    [[nodiscard]] Cpu& cpu() { return *cpu_; }
     [[nodiscard]] Host& host() { return w.hosts[cpu().host]; }
     [[nodiscard]] SkBuff& skb(SkbIndex index) { return w.skbs[static_cast<std::size_t>(index)]; }
     [[nodiscard]] NetDevice& device(DeviceIndex index) { return w.devices[static_cast<std::size_t>(index)]; }
@@ -43,47 +55,37 @@ public:
     /// hard interrupt in.
     OpenHandle open(FunctionId function, PacketId packet, std::uint32_t arg = 0)
     {
-        Cpu& on = cpu();
-        if (on.context != Context::hardirq && (w.next_event <= on.now || !on.pending_irqs.empty())) [[unlikely]] {
-            take_interrupts();
+        look_up();
+        OpenHandle handle;
+        if (recording_) {
+            open_recorded(handle, function, packet, arg);
         }
-        const std::uint8_t depth = on.depth[static_cast<std::size_t>(on.context)]++;
-        OpenHandle handle{0, on.now, on.context};
-        if (trace.recording()) {
-            handle.sequence = on.lane.next_sequence();
-            Event& event = record(EventKind::call, packet, function, arg);
-            event.depth = depth;
-        }
-        on.now += w.costs.of(function);
+        cpu_->now += costs_[to_index(function)];
         return handle;
     }
     /// Records its return: fills the duration, and writes an exit record if the call began in an earlier quantum.
     void close(const OpenHandle& call)
     {
-        Cpu& on = cpu();
-        --on.depth[static_cast<std::size_t>(call.context)];
-        if (!trace.recording()) {
-            return;
+        if (recording_) {
+            close_recorded(call);
         }
-        if (call.sequence < on.lane.quantum) {
-            close_late(call);
-            return;
-        }
-        on.lane.at(call.sequence).duration_ns = duration_since(call.start);
     }
     void close_all(OpenCalls& calls); ///< innermost first
     void spend(Duration time) { cpu().now += time; }
+    [[nodiscard]] bool recording() const { return recording_; }
+    /// A CPU that was idle has something to do: whose turn it is has to be found out again.
+    void cpu_woken() { woken_ = true; }
 
     // ---- events ----------------------------------------------------------------------------------------------------
     void emit(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg = 0)
     {
-        if (trace.recording()) {
+        if (recording_) {
             record(kind, packet, function, arg);
         }
     }
     void emit_wakeup(TaskId woken, PacketId cause)
     {
-        if (trace.recording()) {
+        if (recording_) {
             record(EventKind::wakeup, cause, FunctionId::none, 0).task = to_index(woken);
         }
     }
@@ -91,8 +93,8 @@ public:
     void emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg);
     void field(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after)
     {
-        if (before != after && trace.recording()) {
-            emit(EventKind::field, this->skb(skb).packet, FunctionId::none, trace.add_field_change({field, 0, 0, before, after}));
+        if (recording_ && before != after) {
+            field_changed(skb, field, before, after);
         }
     }
     void enqueue(QueueId queue, PacketId packet, FunctionId function);
@@ -113,6 +115,8 @@ public:
 
     // ---- hardware --------------------------------------------------------------------------------------------------
     void schedule(DeviceEvent event);
+    /// … as if it had been scheduled when `order` was the next.
+    void schedule_as(std::uint64_t order, DeviceEvent event);
     /// Lets all hardware events up to t happen.
     void run_hardware(SimTime t);
     [[nodiscard]] SimTime next_hardware_event() const { return w.next_event; }
@@ -132,55 +136,78 @@ public:
     [[nodiscard]] bool idle();
 
 private:
-    Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
+    friend class Call;
+    /// A function boundary: hard interrupts that are due come in here.
+    void look_up()
     {
-        Cpu& on = cpu();
-        Event& event = on.lane.push();
-        event.time_ns = on.now.ns;
-        event.packet = to_index(packet);
-        event.task = on.task_id;
-        event.arg = arg;
-        event.function = static_cast<std::uint16_t>(function);
-        event.cpu = static_cast<std::uint16_t>(on.id);
-        event.kind = static_cast<std::uint8_t>(kind);
-        event.flags = Event::make_flags(on.context);
-        event.host = static_cast<std::uint8_t>(on.host_id);
-        return event;
+        if (cpu_->now >= w.next_event || cpu_->irq_waits) [[unlikely]] {
+            look_up_now();
+        }
     }
+    void look_up_now();
+    void open_recorded(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg);
+    void close_recorded(const OpenHandle& call);
+    void field_changed(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
+    void set_cpu(std::uint32_t row)
+    {
+        cpu_row.row_ = row;
+        cpu_ = &w.cpus[row];
+    }
+    Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
     [[nodiscard]] std::uint32_t duration_since(SimTime start)
     {
         const auto elapsed = static_cast<std::uint64_t>((cpu().now - start).ns);
         return static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, Event::unknown_duration - 1));
     }
     void close_late(const OpenHandle& call); ///< in a later quantum than it began
-    [[nodiscard]] std::int32_t next_cpu();
+    /// The CPU whose clock is furthest behind, of those that have something to do; `until`: nobody else is due before.
+    [[nodiscard]] std::int32_t next_cpu(SimTime* until = nullptr);
     void step_cpu(std::uint32_t row);
     void take_interrupts();
     void merge(SimTime horizon);
+    [[nodiscard]] std::size_t put_out(Lane& lane, std::size_t& crossed, std::uint64_t limit);
     void complete_exit(Lane& lane, std::uint64_t sequence, Event& exit);
     void put_hardware(const Event& event);
     void counter_changed(CounterId counter, HostId host, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at);
+
+    Cpu* cpu_;
+    const Duration* costs_; ///< by function
+    const bool recording_;
+    bool woken_ = false;
 };
 
 /// A call that begins here and ends with this scope.
 class Call {
 public:
-    Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0)
-        : kernel_(kernel), handle_(kernel.open(function, skb == nothing ? PacketId::none : kernel.skb(skb).packet, arg))
+    Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0) : kernel_(kernel)
     {
+        kernel.look_up();
+        if (kernel.recording_) {
+            kernel.open_recorded(handle_, function, skb == nothing ? PacketId::none : kernel.skb(skb).packet, arg);
+        }
+        kernel.cpu_->now += kernel.costs_[to_index(function)];
     }
-    Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0)
-        : kernel_(kernel), handle_(kernel.open(function, packet, arg))
+    Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0) : kernel_(kernel)
     {
+        kernel.look_up();
+        if (kernel.recording_) {
+            kernel.open_recorded(handle_, function, packet, arg);
+        }
+        kernel.cpu_->now += kernel.costs_[to_index(function)];
     }
     Call(Kernel& kernel, FunctionId function) : Call(kernel, function, PacketId::none) {}
-    ~Call() { kernel_.close(handle_); }
+    ~Call()
+    {
+        if (kernel_.recording_) {
+            kernel_.close_recorded(handle_);
+        }
+    }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
 
 private:
     Kernel& kernel_;
-    OpenHandle handle_;
+    OpenHandle handle_; ///< of a call that is recorded
 };
 
 // include/linux/interrupt.h

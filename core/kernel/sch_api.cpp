@@ -97,8 +97,8 @@ void collect(Kernel& k, QdiscIndex index, SkbList& packets)
     if (q.kind != QdiscKind::noqueue && q.kind != QdiscKind::mq) {
         qdisc_ops(q.kind).reset(k, index, packets);
     }
-    packets.insert(packets.end(), q.gso_skb.begin(), q.gso_skb.end());
-    packets.insert(packets.end(), q.skb_bad_txq.begin(), q.skb_bad_txq.end());
+    packets.append(q.gso_skb.begin(), q.gso_skb.end());
+    packets.append(q.skb_bad_txq.begin(), q.skb_bad_txq.end());
     q.gso_skb.clear();
     q.skb_bad_txq.clear();
     q.qlen = q.backlog = 0;

@@ -47,7 +47,7 @@ void fifo_init(World& w, QdiscIndex index, const QdiscSpec& spec)
 void qdisc_reset_queue(Kernel& k, QdiscIndex index, SkbList& to_free)
 {
     Qdisc& sch = qdisc(k, index);
-    to_free.insert(to_free.end(), sch.fifo.begin(), sch.fifo.end());
+    to_free.append(sch.fifo.begin(), sch.fifo.end());
     sch.fifo.clear();
 }
 

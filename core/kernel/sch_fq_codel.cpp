@@ -355,7 +355,7 @@ void fq_codel_reset(Kernel& k, QdiscIndex index, SkbList& to_free)
 {
     FqCodel& fq = qdisc(k, index).fq_codel;
     for (auto& [row, flow] : fq.flows) {
-        to_free.insert(to_free.end(), flow.packets.begin(), flow.packets.end());
+        to_free.append(flow.packets.begin(), flow.packets.end());
     }
     fq.flows.clear();
     fq.new_flows.clear();

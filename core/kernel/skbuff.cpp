@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
 
 namespace skbscope::kernel {
 
@@ -32,6 +33,9 @@ SkbIndex free_row(World& w)
 
 void announce(Kernel& k, SkbIndex index)
 {
+    if (!k.recording()) {
+        return;
+    }
     const SkBuff& skb = k.skb(index);
     k.field(index, SkbField::end, ~std::uint64_t{0}, skb.head.size());
     k.field(index, SkbField::truesize, 0, skb.truesize);
@@ -46,7 +50,8 @@ void release(Kernel& k, SkbIndex index)
     SkBuff& skb = k.skb(index);
     nf_reset_ct(k, index); // those that are freed without their state, too
     SkbHead head = skb.head.unique() ? std::move(skb.head) : SkbHead{}; // its memory serves the next one
-    skb = SkBuff{};
+    std::destroy_at(&skb);
+    std::construct_at(&skb);
     skb.head = std::move(head);
     k.w.free_skbs.push_back(index);
 }
@@ -592,10 +597,12 @@ void finish_checksum(Kernel& k, SkbIndex index)
 void keep_frame(Kernel& k, SkbIndex index)
 {
     const SkBuff& skb = k.skb(index);
-    const auto data = skb_data(k, index);
-    const std::vector<std::uint8_t> frame(data.begin(), data.end());
+    const auto frame = skb_data(k, index);
     PacketRecord& record = k.trace.mutable_packet(skb.packet);
     record.length = skb.len;
+    if (!k.recording()) {
+        return;
+    }
     k.trace.set_frame(skb.packet, frame);
     // A tracked packet keeps the flow of its birth, whatever NAT has made of the frame.
     if (const auto flow = flow_of_frame(frame); flow && (!record.flow || skb.ct.conn < 0)) {

@@ -108,7 +108,7 @@ void wake_up(Kernel& k, std::int32_t index, PacketId cause)
     Task& task = k.task(index);
     task.state = Task::State::runnable;
     Cpu& target = k.w.cpus[task.cpu];
-    kick(target, k.cpu().now + 1_ns);
+    kick(k, target, k.cpu().now + 1_ns);
     target.run_queue.push_back(index);
     k.emit_wakeup(task.id, cause);
 }

@@ -5,7 +5,6 @@
 #include "core/kernel/ipv6.h"
 
 #include <algorithm>
-#include <cstdio>
 
 namespace skbscope::kernel {
 
@@ -15,6 +14,15 @@ constexpr Duration user_slice{2'000}; // how far an application computes before 
 constexpr int EAGAIN_ = -11;
 
 } // namespace
+
+void write_ordinal(std::span<std::uint8_t> payload, std::uint64_t ordinal)
+{
+    std::uint8_t name[8] = {'P', 'K', 'T'};
+    for (std::size_t digit = 7; digit >= 3; --digit, ordinal /= 10) {
+        name[digit] = static_cast<std::uint8_t>('0' + ordinal % 10);
+    }
+    std::copy_n(name, std::min(payload.size(), sizeof name), payload.begin());
+}
 
 void sleep(Kernel& k, std::int32_t index)
 {
@@ -90,9 +98,7 @@ void step_receiver(Kernel& k, std::int32_t index)
 std::vector<std::uint8_t> payload_of(const Task& task)
 {
     std::vector<std::uint8_t> payload(task.size, '.');
-    char name[16];
-    const int length = std::snprintf(name, sizeof name, "PKT%05llu", static_cast<unsigned long long>(task.ordinal % 100000));
-    std::copy_n(name, std::min<std::size_t>(static_cast<std::size_t>(length), task.size), payload.begin());
+    write_ordinal(payload, task.ordinal);
     return payload;
 }
 

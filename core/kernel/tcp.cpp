@@ -485,8 +485,8 @@ void skb_attempt_defer_free(Kernel& k, SkbIndex skb)
     k.skb(skb).visible_from = k.cpu().now;
     target.defer_list.push_back(skb);
     if (static_cast<std::int64_t>(target.defer_list.size()) == std::max<std::int64_t>(most >> 1, 1)) {
-        kick(target, k.cpu().now + 1_ns);
-        target.pending_irqs.push_back({PendingIrq::Kind::rps_ipi, nothing});
+        kick(k, target, k.cpu().now + 1_ns);
+        target.interrupt({PendingIrq::Kind::rps_ipi, nothing});
     }
 }
 

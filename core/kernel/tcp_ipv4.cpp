@@ -524,14 +524,12 @@ void tcp_v4_send_check(Kernel& k, SkbIndex skb)
     Call call(k, fn::tcp_v4_send_check, skb);
     // CHECKSUM_PARTIAL: the field bears the pseudo header's sum; the hardware, or skb_checksum_help(), adds the rest.
     Call inner(k, fn::__tcp_v4_send_check, skb);
-    const auto& flow = k.trace.packet(k.skb(skb).packet).flow;
     SkBuff& buff = k.skb(skb);
     std::uint32_t saddr = 0, daddr = 0;
     if (buff.sk != nothing) {
         saddr = k.socket(buff.sk).rcv_saddr;
         daddr = k.socket(buff.sk).daddr;
     }
-    (void)flow;
     auto& head = buff.head.writable();
     store_be16(&head[buff.transport_header + 16U],
                static_cast<std::uint16_t>(~csum_tcpudp_magic(saddr, daddr, buff.len, proto::ipproto_tcp)));

@@ -75,7 +75,9 @@ struct SynOptions {
 /// tcp_options_write() for a SYN or SYN-ACK: MSS, SACK permitted with the timestamps, window scale.
 std::vector<std::uint8_t> syn_options(const SynOptions& opt)
 {
-    std::vector<std::uint8_t> out{2, 4, static_cast<std::uint8_t>(opt.mss >> 8), static_cast<std::uint8_t>(opt.mss)};
+    std::vector<std::uint8_t> out;
+    out.reserve(40); // a TCP header has no room for more
+    out.insert(out.end(), {2, 4, static_cast<std::uint8_t>(opt.mss >> 8), static_cast<std::uint8_t>(opt.mss)});
     if (opt.tstamp) {
         out.insert(out.end(), opt.sack ? std::initializer_list<std::uint8_t>{4, 2, 8, 10} : std::initializer_list<std::uint8_t>{1, 1, 8, 10});
         put_be32(out, opt.tsval);

@@ -63,8 +63,8 @@ void timer_expires(Kernel& k, const DeviceEvent& event)
     if (interrupt_is_coming) {
         return;
     }
-    kick(cpu, event.at);
-    cpu.pending_irqs.push_back({PendingIrq::Kind::timer, nothing});
+    kick(k, cpu, event.at);
+    cpu.interrupt({PendingIrq::Kind::timer, nothing});
 }
 
 void run_hrtimers(Kernel& k)

@@ -496,8 +496,10 @@ void udp_rmem_release(Kernel& k, Socket& sk, std::uint32_t size)
     }
     set_rmem(k, sk, sk.sk_rmem_alloc - std::min(sk.sk_rmem_alloc, sk.forward_deficit));
     sk.forward_deficit = 0;
-    sk.reader_queue.insert(sk.reader_queue.end(), sk.receive_queue.begin(), sk.receive_queue.end());
-    sk.receive_queue.clear();
+    if (!sk.receive_queue.empty()) {
+        sk.reader_queue.insert(sk.reader_queue.end(), sk.receive_queue.begin(), sk.receive_queue.end());
+        sk.receive_queue.clear();
+    }
 }
 
 SkbIndex __skb_try_recv_from_queue(Kernel& k, Socket& sk)
@@ -525,8 +527,7 @@ SkbIndex try_receive(Kernel& k, Socket& sk)
     if (sk.receive_queue.empty()) {
         return nothing;
     }
-    sk.reader_queue = std::move(sk.receive_queue);
-    sk.receive_queue.clear();
+    std::swap(sk.reader_queue, sk.receive_queue); // the reader's own is empty
     const SkbIndex skb = __skb_try_recv_from_queue(k, sk);
     if (skb != nothing) {
         Call give_back(k, fn::udp_skb_dtor_locked, skb);

@@ -23,7 +23,6 @@
 #include <cstdint>
 #include <deque>
 #include <iterator>
-#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -207,7 +206,7 @@ struct Napi {
     bool missed = false;          ///< NAPI_STATE_MISSED
     std::uint32_t weight = 64;    ///< NAPI_POLL_WEIGHT
     std::vector<SkbIndex> gro_hash[8]; ///< held skbs by flow hash (GRO_HASH_BUCKETS), the youngest first
-    std::vector<SkbIndex> rx_list; ///< GRO_NORMAL skbs, waiting for their batch
+    SmallList<SkbIndex, 8> rx_list; ///< GRO_NORMAL skbs, waiting for their batch
     std::uint32_t rx_count = 0;    ///< segments in it
     QueueId rx_list_queue{};
 };
@@ -279,7 +278,7 @@ struct IpCork {
     std::int16_t tos = -1;      ///< -1: the socket's
     std::uint32_t address = 0;  ///< the destination as the options mean it
     std::vector<std::uint8_t> options; ///< padded to four
-    std::deque<SkbIndex> queue;
+    Fifo<SkbIndex> queue;
     std::uint64_t call_sequence = 0; ///< the system call's first record: its calls belong to the datagram
 };
 
@@ -402,9 +401,21 @@ public:
         }
     }
 
-    std::uint64_t quantum = 0;                            ///< sequence of the first record of the current quantum
-    std::vector<std::uint64_t> crossed;                   ///< closed here, but in a later quantum: their exits must find them
-    std::map<std::uint64_t, std::uint64_t> open_ordinals; ///< calls that went out and whose exits have not: sequence, ordinal
+    std::uint64_t quantum = 0;          ///< sequence of the first record of the current quantum
+    std::vector<std::uint64_t> crossed; ///< closed here, but in a later quantum: their exits must find them
+    /// A call that went out and whose exit has not.
+    struct Out {
+        std::uint64_t sequence = 0, ordinal = 0;
+    };
+    std::vector<Out> open_ordinals; ///< by sequence; those asked for are mostly the last
+    [[nodiscard]] std::vector<Out>::iterator find_out(std::uint64_t sequence)
+    {
+        auto at = open_ordinals.end();
+        while (at != open_ordinals.begin() && (at - 1)->sequence > sequence) {
+            --at;
+        }
+        return at != open_ordinals.begin() && (at - 1)->sequence == sequence ? at - 1 : open_ordinals.end();
+    }
 
 private:
     std::vector<Event> events_;
@@ -453,6 +464,7 @@ struct Cpu {
     CpuId id{};
     HostId host_id{};
     Context context = Context::process;
+    bool irq_waits = false; ///< pending_irqs is not empty
     std::uint32_t host = 0;
     std::uint32_t index = 0; ///< within its host
     std::uint32_t preempted_by_hardirq = 0; ///< nesting
@@ -478,7 +490,20 @@ struct Cpu {
     Fifo<SkbIndex> defer_list;     ///< read by other CPUs, to be freed by this one, which allocated them
     Fifo<QdiscIndex> output_queue; ///< qdiscs to restart in net_tx_action
     std::vector<SkbIndex> completion_queue; ///< sent skbs that a hard interrupt gave back, freed in net_tx_action
-    Fifo<PendingIrq> pending_irqs;
+    Fifo<PendingIrq> pending_irqs; ///< by interrupt() and take_irq() alone
+    void interrupt(PendingIrq irq)
+    {
+        pending_irqs.push_back(irq);
+        irq_waits = true;
+    }
+    /// Precondition: irq_waits.
+    PendingIrq take_irq()
+    {
+        const PendingIrq irq = pending_irqs.front();
+        pending_irqs.pop_front();
+        irq_waits = !pending_irqs.empty();
+        return irq;
+    }
     Fifo<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
     Lane lane;
     std::array<std::uint64_t, softnet_stat_count> softnet{};
@@ -486,6 +511,12 @@ struct Cpu {
     std::vector<InterruptCount> interrupts; ///< of devices, in order of their first
     std::uint64_t timer_interrupts = 0, ipis = 0;
 };
+
+/// False: it sleeps until something outside wakes it.
+[[nodiscard]] inline bool has_work(const Cpu& cpu)
+{
+    return cpu.task != nothing || cpu.irq_waits || !cpu.softirq.empty() || !cpu.run_queue.empty();
+}
 
 enum class Program : std::uint8_t { ksoftirqd, pktgen, udp_receiver, udp_sender, packet_reader, tc, ping, frame_sender, tcp_client, tcp_server };
 
@@ -724,6 +755,7 @@ struct World {
     std::vector<WireFlow> flows;
     std::vector<DeviceEvent> events; ///< a heap, earliest on top
     std::uint64_t next_order = 1;
+    std::uint64_t frames_fed = 0; ///< of a capture: those that have been put on their way
     SimTime next_event = never; ///< of events
     Lane hardware; ///< what the NICs and wires do
     SimTime now;   ///< everything before has been merged into the trace

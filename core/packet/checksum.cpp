@@ -27,10 +27,23 @@ std::uint16_t swapped(std::uint16_t value)
 
 std::uint32_t csum_partial(std::span<const std::uint8_t> bytes, std::uint32_t sum)
 {
-    // A one's complement sum does not depend on byte order: add native words, four bytes at a time, and swap once.
-    std::uint64_t native = 0;
+    // A one's complement sum does not depend on byte order: add native words, the carry at the other end, and swap once.
     const std::uint8_t* p = bytes.data();
     std::size_t left = bytes.size();
+    std::uint64_t even = 0, odd = 0;
+    for (; left >= 32; p += 32, left -= 32) {
+        std::uint64_t words[4];
+        std::memcpy(words, p, 32);
+        even += words[0];
+        even += even < words[0] ? 1 : 0;
+        odd += words[1];
+        odd += odd < words[1] ? 1 : 0;
+        even += words[2];
+        even += even < words[2] ? 1 : 0;
+        odd += words[3];
+        odd += odd < words[3] ? 1 : 0;
+    }
+    std::uint64_t native = (even & 0xffffffff) + (even >> 32) + (odd & 0xffffffff) + (odd >> 32);
     for (; left >= 4; p += 4, left -= 4) {
         std::uint32_t word;
         std::memcpy(&word, p, 4);

@@ -37,6 +37,8 @@ public:
     [[nodiscard]] Result<void> update();
     /// update(), then what is written at a stream's end: frames of packets still alive, faults, the end mark.
     [[nodiscard]] Result<void> finish();
+    /// How far the trace has been written: what lies before may go (Trace::forget_before()), right after update().
+    [[nodiscard]] TraceMark written() const;
 
 private:
     friend Result<void> write_recording_to(const Trace& trace, const RecordingSink& sink, const std::string& name,
@@ -51,6 +53,26 @@ private:
 /// … into a file: written beside it first, then renamed, so that nothing half written is left.
 [[nodiscard]] Result<void> write_recording(const Trace& trace, const std::filesystem::path& path,
                                            const RecordingOptions& options = {});
+/// A recording that goes into a file while its trace grows. Until finish() it lies beside its place, so that nothing half
+/// written is left; destroyed before, it is gone.
+class RecordingFile {
+public:
+    /// The trace outlives it.
+    [[nodiscard]] static Result<RecordingFile> create(const Trace& trace, const std::filesystem::path& path,
+                                                      const RecordingOptions& options = {});
+    ~RecordingFile();
+    RecordingFile(RecordingFile&&) noexcept;
+    RecordingFile& operator=(RecordingFile&&) noexcept;
+    [[nodiscard]] Result<void> update();
+    [[nodiscard]] Result<void> finish();
+    [[nodiscard]] TraceMark written() const;
+
+private:
+    class Impl;
+    explicit RecordingFile(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
 /// A sink that writes to an open file or pipe and flushes after every block. The file stays the caller's.
 [[nodiscard]] RecordingSink sink_to(std::FILE* file);
 

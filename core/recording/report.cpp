@@ -400,6 +400,23 @@ Report build_report(const Trace& trace, const JourneyIndex& journeys, const Trac
     return report;
 }
 
+Report build_summary(const Trace& trace, SimTime end)
+{
+    Report report;
+    report.source = trace.info.source;
+    report.kernel = trace.info.kernel_release;
+    report.duration_ns = end.ns;
+    report.by_verdict = trace.verdicts();
+    for (const std::uint64_t count : report.by_verdict) {
+        report.packets += count;
+    }
+    for (const auto& [what, count] : trace.drops()) {
+        report.drops.push_back({what.first, what.second, count});
+    }
+    std::ranges::stable_sort(report.drops, std::ranges::greater{}, &DropCount::count);
+    return report;
+}
+
 std::string to_json(const Report& report, const Trace& trace)
 {
     Json json = {{"source", report.source},

@@ -60,6 +60,9 @@ struct Report {
 [[nodiscard]] Report build_report(const Trace& trace, const JourneyIndex& journeys, const TraceFilter& filter = {},
                                   const std::optional<Between>& between = {});
 
+/// What is known of a run that was not recorded (Trace::set_recording()): packets by verdict, drops by reason and function.
+[[nodiscard]] Report build_summary(const Trace& trace, SimTime end);
+
 [[nodiscard]] std::string to_json(const Report& report, const Trace& trace);
 [[nodiscard]] std::string to_text(const Report& report, const Trace& trace);
 

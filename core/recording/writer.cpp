@@ -12,6 +12,7 @@
 #include <map>
 #include <system_error>
 #include <unistd.h>
+#include <unordered_map>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -143,8 +144,21 @@ public:
         while (events_ < trace_.size()) {
             batch(std::min(trace_.size(), events_ + format::events_a_batch));
         }
+        patch_open_durations();
         rewrite_packets(false);
         return outcome();
+    }
+
+    TraceMark written() const
+    {
+        TraceMark mark;
+        mark.events = events_;
+        mark.packets = packets_ + 1;
+        mark.field_changes = field_changes_;
+        mark.counter_changes = counter_changes_;
+        mark.queue_changes = queue_changes_;
+        mark.bytes = bytes_;
+        return mark;
     }
 
     Result<void> finish()
@@ -473,7 +487,7 @@ private:
             const std::size_t begin = out.size();
             put_packet(out, packet(id));
             if (!complete_) {
-                written_rows_.push_back(crc_of(std::span(out).subspan(begin)));
+                written_rows_[id] = crc_of(std::span(out).subspan(begin));
             }
             open_packets_.push_back(id);
         });
@@ -493,17 +507,20 @@ private:
         const auto look = [&](std::size_t id) {
             row.clear();
             put_packet(row, packet(id));
-            if (const std::uint32_t crc = crc_of(row); crc != written_rows_[id - 1]) {
-                written_rows_[id - 1] = crc;
+            if (std::uint32_t& before = written_rows_[id]; crc_of(row) != before) {
+                before = crc_of(row);
                 changed.push_back(id);
                 need_names_of(packet(id));
                 bytes_until(packet(id).bytes_offset + packet(id).captured_length);
             }
         };
         if (all) {
-            for (std::size_t id = 1; id <= packets_; ++id) {
-                look(id);
+            std::vector<std::size_t> ids;
+            for (const auto& [id, crc] : written_rows_) {
+                ids.push_back(id);
             }
+            std::ranges::sort(ids);
+            std::ranges::for_each(ids, look);
         } else {
             std::ranges::for_each(open_packets_, look);
         }
@@ -518,7 +535,25 @@ private:
         write_run();
         if (!all) {
             frames(trace_.empty() ? SimTime{} : trace_.end_time());
+            forget_rows();
         }
+    }
+
+    /// Rows that the trace has forgotten are final, but for those of packets that live on.
+    void forget_rows()
+    {
+        if (trace_.first_packet() == rows_first_) {
+            return;
+        }
+        rows_first_ = trace_.first_packet();
+        std::unordered_map<std::size_t, std::uint32_t> kept;
+        for (std::size_t id = rows_first_; id <= packets_; ++id) {
+            kept[id] = written_rows_[id];
+        }
+        for (const std::size_t id : open_packets_) {
+            kept[id] = written_rows_[id];
+        }
+        written_rows_ = std::move(kept);
     }
 
     void write_run()
@@ -639,6 +674,24 @@ private:
         }
     }
 
+    /// Of those calls that are still remembered as open but have returned: their records may soon be forgotten.
+    void patch_open_durations()
+    {
+        if (complete_) {
+            return;
+        }
+        for (auto& [lane, calls] : open_calls_) {
+            std::erase_if(calls, [&](const Open& call) {
+                const bool ended = trace_[call.ordinal].has_end();
+                if (ended) {
+                    ended_calls_.push_back(call.ordinal);
+                }
+                return ended;
+            });
+        }
+        patch_durations(false);
+    }
+
     void patch_durations(bool all)
     {
         Bytes payload;
@@ -693,7 +746,8 @@ private:
     std::vector<bool> functions_known_, reasons_known_;
     std::vector<std::uint16_t> new_functions_, new_reasons_;
     std::vector<std::size_t> open_packets_;    ///< written, frame block not
-    std::vector<std::uint32_t> written_rows_;  ///< CRC of each packet's row as written
+    std::unordered_map<std::size_t, std::uint32_t> written_rows_; ///< CRC of each packet's row as written
+    std::size_t rows_first_ = 1;               ///< the trace's first packet when they were last looked through
     std::vector<std::size_t> run_;
     std::map<DeviceId, std::uint32_t> interfaces_;
     std::map<unsigned, std::vector<Open>> open_calls_; ///< by cpu * 4 + context
@@ -714,6 +768,7 @@ Result<void> RecordingWriter::update()
     return impl_->update();
 }
 
+TraceMark RecordingWriter::written() const { return impl_->written(); }
 Result<void> RecordingWriter::finish()
 {
     return impl_->finish();
@@ -732,32 +787,109 @@ RecordingSink sink_to(std::FILE* file)
     };
 }
 
-Result<void> write_recording(const Trace& trace, const std::filesystem::path& path, const RecordingOptions& options)
-{
-    std::filesystem::path temporary = path;
-    temporary += ".skbscope.tmp";
-    std::FILE* file = std::fopen(temporary.c_str(), "wb");
-    if (file == nullptr) {
-        const std::string reason = std::error_code(errno, std::generic_category()).message();
-        return fail(ErrorKind::unwritable, path.string(), "cannot be written: " + reason);
+namespace {
+
+std::string reason_of(int error) { return std::error_code(error, std::generic_category()).message(); }
+
+/// A file that gets its name when it is whole.
+class NewFile {
+public:
+    explicit NewFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_)
+    {
+        temporary_ += ".skbscope.tmp";
+        file_ = std::fopen(temporary_.c_str(), "wb");
+        error_ = errno;
     }
-    const RecordingSink sink = [file](std::span<const std::uint8_t> bytes) {
-        return std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-    };
-    Result<void> written = write_recording_to(trace, sink, path.string(), options);
-    const bool closed = std::fclose(file) == 0;
-    std::error_code error;
-    if (written && closed) {
-        std::filesystem::rename(temporary, path, error);
-        if (!error) {
-            return {};
+    ~NewFile()
+    {
+        if (file_ != nullptr) {
+            std::fclose(file_);
+            remove();
         }
     }
-    const std::string reason = error ? error.message() : "is the disk full?";
-    std::filesystem::remove(temporary, error);
-    return written && !closed ? fail(ErrorKind::unwritable, path.string(), "cannot be written", "is the disk full?")
-           : written          ? fail(ErrorKind::unwritable, path.string(), "cannot be written: " + reason)
-                              : written;
+    NewFile(const NewFile&) = delete;
+    NewFile& operator=(const NewFile&) = delete;
+
+    Result<void> opened() const
+    {
+        if (file_ == nullptr) {
+            return fail(ErrorKind::unwritable, path_.string(), "cannot be written: " + reason_of(error_));
+        }
+        return {};
+    }
+    RecordingSink sink()
+    {
+        return [file = file_](std::span<const std::uint8_t> bytes) {
+            return std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+        };
+    }
+    /// `written`: what came of writing it.
+    Result<void> close(Result<void> written)
+    {
+        const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
+        std::error_code error;
+        if (written && closed) {
+            std::filesystem::rename(temporary_, path_, error);
+            if (!error) {
+                return {};
+            }
+        }
+        const std::string reason = error ? error.message() : "is the disk full?";
+        remove();
+        return written && !closed ? fail(ErrorKind::unwritable, path_.string(), "cannot be written", "is the disk full?")
+               : written          ? fail(ErrorKind::unwritable, path_.string(), "cannot be written: " + reason)
+                                  : written;
+    }
+
+private:
+    void remove()
+    {
+        std::error_code error;
+        std::filesystem::remove(temporary_, error);
+    }
+
+    std::filesystem::path path_, temporary_;
+    std::FILE* file_ = nullptr;
+    int error_ = 0;
+};
+
+} // namespace
+
+Result<void> write_recording(const Trace& trace, const std::filesystem::path& path, const RecordingOptions& options)
+{
+    NewFile file(path);
+    if (auto opened = file.opened(); !opened) {
+        return opened;
+    }
+    return file.close(write_recording_to(trace, file.sink(), path.string(), options));
 }
+
+class RecordingFile::Impl {
+public:
+    Impl(const Trace& trace, const std::filesystem::path& path, const RecordingOptions& options)
+        : file(path), writer(trace, file.sink(), path.string(), options)
+    {
+    }
+    NewFile file;
+    RecordingWriter writer;
+};
+
+RecordingFile::RecordingFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RecordingFile::~RecordingFile() = default;
+RecordingFile::RecordingFile(RecordingFile&&) noexcept = default;
+RecordingFile& RecordingFile::operator=(RecordingFile&&) noexcept = default;
+
+Result<RecordingFile> RecordingFile::create(const Trace& trace, const std::filesystem::path& path, const RecordingOptions& options)
+{
+    auto impl = std::make_unique<Impl>(trace, path, options);
+    if (auto opened = impl->file.opened(); !opened) {
+        return tl::unexpected(opened.error());
+    }
+    return RecordingFile(std::move(impl));
+}
+
+Result<void> RecordingFile::update() { return impl_->writer.update(); }
+Result<void> RecordingFile::finish() { return impl_->file.close(impl_->writer.finish()); }
+TraceMark RecordingFile::written() const { return impl_->writer.written(); }
 
 } // namespace skbscope

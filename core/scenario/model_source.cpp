@@ -54,18 +54,30 @@ void ModelSource::build()
 {
     trace_.clear();
     world_ = build_world(scenario_, trace_);
+    world_.next_order += frames_.size(); // those of the frames, however late they are fed
+    line_.snapshots.clear();
+    line_.looked_at = SimTime{};
+}
+
+/// Puts the frames of up to that time on their way. All of them at once would be a heap of millions.
+void ModelSource::feed(SimTime until)
+{
     Kernel k(world_, trace_);
-    for (const ReplayFrame& frame : frames_) {
+    while (next_frame() <= until && world_.frames_fed < frames_.size()) {
+        const ReplayFrame& frame = frames_[world_.frames_fed++];
         DeviceEvent event;
         event.kind = DeviceEvent::Kind::frame_leaves;
         event.at = frame.at;
         event.index = 0; // the replay scenario's only station
-        event.frame = frame.bytes;
+        event.frame.assign(frame.bytes.begin(), frame.bytes.end());
         event.wire_length = frame.wire_length;
-        k.schedule(std::move(event));
+        k.schedule_as(world_.frames_fed, std::move(event));
     }
-    line_.snapshots.clear();
-    line_.looked_at = SimTime{};
+}
+
+SimTime ModelSource::next_frame() const
+{
+    return world_.frames_fed < frames_.size() ? frames_[world_.frames_fed].at : never;
 }
 
 void ModelSource::advance_to(SimTime t)
@@ -78,10 +90,11 @@ void ModelSource::advance_to(SimTime t)
         SimTime stop = t;
         if (keeps_snapshots_ && trace_.recording()) {
             // Where nothing happens for a while, one stride takes us over it.
-            const SimTime next = Kernel(world_, trace_).next_time();
+            const SimTime next = std::min(Kernel(world_, trace_).next_time(), next_frame());
             stop = std::min(t, next == never ? never : std::max(line_.looked_at, next) + stride);
         }
         const std::size_t events = trace_.size();
+        feed(stop);
         Kernel(world_, trace_).run_until(stop);
         line_.looked_at = stop;
         stride = trace_.size() < events + few_events ? std::min(stride * 2, longest) : shortest;
@@ -122,17 +135,31 @@ bool is_over(const World& world)
 
 } // namespace
 
-bool ModelSource::exhausted() const { return is_over(world_); }
+bool ModelSource::exhausted() const { return next_frame() == never && is_over(world_); }
 
 void ModelSource::run_to_end(SimTime t)
 {
+    run_to_end(t, [] { return true; });
+}
+
+void ModelSource::run_to_end(SimTime t, const std::function<bool()>& grown)
+{
     constexpr Duration stride{1'000'000};
+    constexpr std::size_t much = 2 * Trace::chunk_events;
+    std::size_t told = trace_.size();
     while (!exhausted() && line_.looked_at < t) {
         SimTime next = line_.looked_at + stride;
-        if (!world_.events.empty() && std::ranges::none_of(world_.cpus, [](const Cpu& cpu) { return has_work(cpu); })) {
-            next = std::max(next, world_.events.front().at);
+        const SimTime due = std::min(world_.next_event, next_frame());
+        if (due != never && std::ranges::none_of(world_.cpus, [](const Cpu& cpu) { return has_work(cpu); })) {
+            next = std::max(next, due);
         }
         advance_to(std::min(next, t));
+        if (trace_.size() >= told + much) {
+            told = trace_.size();
+            if (!grown()) {
+                return;
+            }
+        }
     }
     if (exhausted()) {
         // What the CPUs did last lies a little behind the last look.
@@ -315,7 +342,8 @@ std::vector<Branch> ModelSource::branches() const
     for (std::size_t index = 0; index < std::max<std::size_t>(stored_.size(), 1); ++index) {
         const bool shown = index == chosen_;
         const Line& line = shown ? line_ : stored_[index]->line;
-        const bool over = is_over(shown ? world_ : stored_[index]->world);
+        const World& world = shown ? world_ : stored_[index]->world;
+        const bool over = world.frames_fed == frames_.size() && is_over(world);
         const SimTime until = over ? std::max(line.looked_at, branch_trace(index).end_time()) : line.looked_at;
         all.push_back({line.title, line.parted, line.id, until, over});
     }

@@ -5,21 +5,48 @@
 #include "core/scenario/scenario.h"
 #include "core/trace/source.h"
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <span>
 
 namespace skbscope {
+
+/// The bytes of a frame that is only read: a piece of a capture, which is held once for all of them, or bytes of its own.
+class FrameBytes {
+public:
+    FrameBytes() = default;
+    FrameBytes(std::vector<std::uint8_t> own)
+    {
+        const auto held = std::make_shared<const std::vector<std::uint8_t>>(std::move(own));
+        size_ = held->size();
+        data_ = {held, held->data()};
+    }
+    /// `holder` keeps the piece in memory.
+    FrameBytes(const std::shared_ptr<const void>& holder, std::span<const std::uint8_t> piece) : data_(holder, piece.data()), size_(piece.size()) {}
+    operator std::span<const std::uint8_t>() const { return {data_.get(), size_}; }
+    [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] bool empty() const { return size_ == 0; }
+    [[nodiscard]] const std::uint8_t& operator[](std::size_t at) const { return data_.get()[at]; }
+    [[nodiscard]] const std::uint8_t* begin() const { return data_.get(); }
+    [[nodiscard]] const std::uint8_t* end() const { return data_.get() + size_; }
+
+private:
+    std::shared_ptr<const std::uint8_t> data_;
+    std::size_t size_ = 0;
+};
 
 /// A frame for the modelled host's wire, at a time.
 struct ReplayFrame {
     SimTime at;
-    std::vector<std::uint8_t> bytes;
+    FrameBytes bytes;
     std::uint32_t wire_length = 0; ///< may be above bytes.size(): the capture cut it, zeros stand in for the rest
 };
 
 class ModelSource : public Source {
 public:
-    /// Precondition: the scenario has been checked (it came from parse_scenario or load_scenario).
+    /// Precondition: the scenario has been checked (it came from parse_scenario or load_scenario); the frames stand in
+    /// order of time.
     explicit ModelSource(Scenario scenario, std::vector<ReplayFrame> frames = {});
 
     [[nodiscard]] Kind kind() const override { return Kind::model; }
@@ -56,6 +83,10 @@ public:
     [[nodiscard]] std::size_t snapshots() const { return line_.snapshots.size(); }
     /// Runs until nothing happens by itself any more, or until t.
     void run_to_end(SimTime t = never);
+    /// … and calls `grown` whenever the trace has gained some hundred thousand events; false ends the run there.
+    void run_to_end(SimTime t, const std::function<bool()>& grown);
+    /// What lies before has been written away (Trace::forget_before()). Precondition: keep_snapshots(false).
+    void forget_before(const TraceMark& written) { trace_.forget_before(written); }
     /// Hands the finished trace over; the source is empty afterwards.
     [[nodiscard]] Trace take_trace() { return std::move(trace_); }
     [[nodiscard]] const kernel::World& world() const { return world_; }
@@ -95,6 +126,8 @@ private:
     static constexpr std::size_t most_snapshots = 64;
 
     void build();
+    void feed(SimTime until);
+    [[nodiscard]] SimTime next_frame() const;
     void apply(const Command& command);
     Result<void> take(Command command);
     [[nodiscard]] Result<void> check(const std::string& key, std::int64_t value) const;
@@ -133,7 +166,7 @@ struct ReplayPlan {
 struct CapturedFrame {
     std::uint64_t time_ns = 0;
     std::uint32_t wire_length = 0;
-    std::vector<std::uint8_t> bytes;
+    FrameBytes bytes;
 };
 [[nodiscard]] ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t address, MacAddress mac);
 

@@ -90,7 +90,9 @@ ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t 
         replay.wire_length = std::max<std::uint32_t>(frame.wire_length, static_cast<std::uint32_t>(frame.bytes.size()));
         if (replay.wire_length > frame.bytes.size()) {
             ++plan.cut_frames;
-            pad(replay.bytes, replay.wire_length);
+            std::vector<std::uint8_t> whole(frame.bytes.begin(), frame.bytes.end());
+            pad(whole, replay.wire_length);
+            replay.bytes = FrameBytes(std::move(whole));
         }
         if (flow && flow->destination == host && flow->protocol == proto::ipproto_udp && flow->destination_port != 0 &&
             std::ranges::find(plan.udp_ports, flow->destination_port) == plan.udp_ports.end()) {

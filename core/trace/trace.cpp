@@ -18,14 +18,14 @@ void Trace::FreeChunk::operator()(Event* chunk) const
 
 Trace::Trace()
 {
-    packets_.emplace_back();
+    packets_.push_back({});
     tasks_.push_back({"idle", 0, {}});
     devices_.emplace_back();
     queues_.emplace_back();
     counters_.emplace_back();
-    field_changes_.emplace_back();
-    counter_changes_.emplace_back();
-    queue_changes_.emplace_back();
+    field_changes_.push_back({});
+    counter_changes_.push_back({});
+    queue_changes_.push_back({});
     notes_.emplace_back();
 }
 
@@ -64,11 +64,21 @@ Trace& Trace::operator=(Trace&& other) noexcept
     std::swap(marked_, other.marked_);
     std::swap(old_events_, other.old_events_);
     std::swap(old_packets_, other.old_packets_);
+    std::swap(first_chunk_, other.first_chunk_);
+    std::swap(spare_chunks_, other.spare_chunks_);
+    std::swap(open_events_, other.open_events_);
+    std::swap(living_, other.living_);
+    std::swap(forgotten_, other.forgotten_);
+    std::swap(forgotten_drops_, other.forgotten_drops_);
     return *this;
 }
 
 void Trace::grow()
 {
+    if (chunks_in_use_ == chunks_.size() && !spare_chunks_.empty()) {
+        chunks_.push_back(std::move(spare_chunks_.back()));
+        spare_chunks_.pop_back();
+    }
     if (chunks_in_use_ == chunks_.size()) {
         // A chunk is one huge page, aligned to one: fresh memory then costs one page fault instead of 512. The advice
         // may be refused; the memory is good all the same.
@@ -104,20 +114,32 @@ void Trace::clear()
 {
     // The memory stays: fresh pages cost more than what is written into them.
     const auto first_row_only = [](auto& table) { table.resize(1); };
+    const auto first_row_again = [](auto& table) {
+        table.clear();
+        table.push_back({});
+    };
+    if (first_chunk_ > 0) { // those that were forgotten
+        chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(first_chunk_));
+        first_chunk_ = 0;
+    }
+    open_events_.clear();
+    living_.clear();
+    forgotten_ = {};
+    forgotten_drops_.clear();
     info = {};
     faults.clear();
     chunks_in_use_ = 0;
     cursor_ = chunk_end_ = nullptr;
     packets_forgotten_ = 0;
-    first_row_only(packets_);
+    first_row_again(packets_);
     first_row_only(tasks_);
     first_row_only(devices_);
     first_row_only(queues_);
     first_row_only(counters_);
     hosts_.clear();
-    first_row_only(field_changes_);
-    first_row_only(counter_changes_);
-    first_row_only(queue_changes_);
+    first_row_again(field_changes_);
+    first_row_again(counter_changes_);
+    first_row_again(queue_changes_);
     first_row_only(notes_);
     note_rows_.clear();
     bytes_.clear();
@@ -127,6 +149,121 @@ void Trace::clear()
     marked_ = {};
     old_events_.clear();
     old_packets_.clear();
+}
+
+// ---- what has been written away ------------------------------------------------------------------------------------------
+
+const Event& Trace::old_event(std::size_t ordinal) const
+{
+    static const Event none;
+    const auto found = open_events_.find(ordinal);
+    return found == open_events_.end() ? none : found->second;
+}
+
+Event& Trace::old_event(std::size_t ordinal)
+{
+    const auto found = open_events_.find(ordinal);
+    return found == open_events_.end() ? no_event_ : found->second;
+}
+
+const Trace::OldPacket& Trace::old_packet(PacketId id) const
+{
+    static const OldPacket none;
+    const auto found = living_.find(id);
+    return found == living_.end() ? none : found->second;
+}
+
+Trace::OldPacket& Trace::old_packet(PacketId id)
+{
+    const auto found = living_.find(id);
+    return found == living_.end() ? no_packet_ : found->second;
+}
+
+std::array<std::uint64_t, verdict_count> Trace::verdicts() const
+{
+    auto counts = forgotten_;
+    for (const PacketRecord& record : packets()) {
+        ++counts[static_cast<std::size_t>(record.verdict)];
+    }
+    for (const auto& [id, packet] : living_) {
+        ++counts[static_cast<std::size_t>(packet.record.verdict)];
+    }
+    return counts;
+}
+
+void Trace::count_forgotten(const PacketRecord& record)
+{
+    ++forgotten_[static_cast<std::size_t>(record.verdict)];
+    if (record.verdict == Verdict::dropped) {
+        ++forgotten_drops_[{record.reason, record.end_function}];
+    }
+}
+
+std::map<std::pair<DropReasonId, FunctionId>, std::uint64_t> Trace::drops() const
+{
+    auto counts = forgotten_drops_;
+    const auto look = [&](const PacketRecord& record) {
+        if (record.verdict == Verdict::dropped) {
+            ++counts[{record.reason, record.end_function}];
+        }
+    };
+    std::ranges::for_each(packets(), look);
+    for (const auto& [id, packet] : living_) {
+        look(packet.record);
+    }
+    return counts;
+}
+
+void Trace::forget_before(const TraceMark& written)
+{
+    for (; (first_chunk_ + 1) * chunk_events <= written.events; ++first_chunk_) {
+        const Event* chunk = chunks_[first_chunk_].get();
+        for (std::size_t at = 0; at < chunk_events; ++at) {
+            if (chunk[at].is_call() && !chunk[at].has_end()) {
+                open_events_[first_chunk_ * chunk_events + at] = chunk[at];
+            }
+        }
+        spare_chunks_.push_back(std::move(chunks_[first_chunk_]));
+    }
+    std::erase_if(open_events_, [](const auto& entry) { return entry.second.has_end(); });
+    const auto forget = [](auto& table, std::size_t before) {
+        if (before > table.first() + (table.size() - table.first()) / 2) { // each row moves once at most, on average
+            table.forget(before);
+        }
+    };
+    forget(field_changes_, written.field_changes);
+    forget(counter_changes_, written.counter_changes);
+    forget(queue_changes_, written.queue_changes);
+    if (written.packets > packets_.first() + 2 * rows_kept) {
+        forget_packets(written.packets - rows_kept);
+    }
+}
+
+void Trace::forget_packets(std::size_t before)
+{
+    for (std::size_t row = first_packet(); row < before; ++row) {
+        const PacketRecord& record = packets_[row];
+        if (record.death != never) {
+            count_forgotten(record);
+            continue;
+        }
+        const auto bytes = frame(record.id);
+        living_[record.id] = {record, {bytes.begin(), bytes.end()}};
+    }
+    packets_.forget(before);
+    std::erase_if(living_, [&](const auto& entry) {
+        const PacketRecord& record = entry.second.record;
+        if (record.death == never) {
+            return false;
+        }
+        count_forgotten(record);
+        return true;
+    });
+    std::uint64_t first = bytes_.size();
+    for (const PacketRecord& record : packets_.held()) {
+        first = record.captured_length == 0 ? first : std::min(first, record.bytes_offset);
+    }
+    bytes_.forget(first);
 }
 
 TraceMark Trace::mark()
@@ -157,17 +294,17 @@ void Trace::rewind(const TraceMark& mark)
         chunk_end_ = chunks_[chunks_in_use_ - 1].get() + chunk_events;
         cursor_ = chunk_end_ - (chunks_in_use_ * chunk_events - mark.events);
     }
-    packets_.resize(mark.packets);
+    packets_.shrink(mark.packets);
     tasks_.resize(mark.tasks);
     devices_.resize(mark.devices);
     queues_.resize(mark.queues);
     counters_.resize(mark.counters);
     hosts_.resize(mark.hosts);
-    field_changes_.resize(mark.field_changes);
-    counter_changes_.resize(mark.counter_changes);
-    queue_changes_.resize(mark.queue_changes);
+    field_changes_.shrink(mark.field_changes);
+    counter_changes_.shrink(mark.counter_changes);
+    queue_changes_.shrink(mark.queue_changes);
     notes_.resize(mark.notes);
-    bytes_.resize(mark.bytes);
+    bytes_.shrink(mark.bytes);
     std::erase_if(note_rows_, [&](const auto& entry) { return entry.second >= mark.notes; });
     while (own_functions_.size() > mark.own_functions) {
         own_function_ids_.erase(own_functions_.back());
@@ -219,18 +356,29 @@ Id add_row(std::vector<Record>& table, Record&& record)
     return static_cast<Id>(table.size() - 1);
 }
 
+template <typename Record>
+std::uint32_t add_row(Table<Record>& table, const Record& record)
+{
+    table.push_back(record);
+    return static_cast<std::uint32_t>(table.size() - 1);
+}
+
 } // namespace
 
 PacketId Trace::add_packet(PacketRecord record)
 {
-    if (!recording_ && packets_.size() > rows_without_recording) {
-        record.id = static_cast<PacketId>(1 + packets_forgotten_++ % rows_without_recording);
-        PacketRecord& row = packets_[to_index(record.id)];
-        row = std::move(record);
+    for (std::size_t tries = 0; !recording_ && packets_.size() > rows_without_recording && tries < 64; ++tries) {
+        PacketRecord& row = packets_[1 + packets_forgotten_++ % rows_without_recording];
+        if (row.death == never) {
+            continue; // it lives
+        }
+        record.id = row.id;
+        count_forgotten(row);
+        row = record;
         return row.id;
     }
     record.id = static_cast<PacketId>(packets_.size());
-    return add_row<PacketId>(packets_, std::move(record));
+    return static_cast<PacketId>(add_row(packets_, record));
 }
 
 TaskId Trace::add_task(TaskRecord record) { return add_row<TaskId>(tasks_, std::move(record)); }
@@ -256,30 +404,34 @@ DeviceId Trace::find_device(std::string_view name) const
 
 std::uint32_t Trace::add_field_change(FieldChange change)
 {
-    return add_row<std::uint32_t>(field_changes_, std::move(change));
+    return add_row(field_changes_, change);
 }
 
 std::uint32_t Trace::add_counter_change(CounterChange change)
 {
-    return add_row<std::uint32_t>(counter_changes_, std::move(change));
+    return add_row(counter_changes_, change);
 }
 
 std::uint32_t Trace::add_queue_change(QueueChange change)
 {
-    return add_row<std::uint32_t>(queue_changes_, std::move(change));
+    return add_row(queue_changes_, change);
 }
 
 std::uint64_t Trace::add_bytes(std::span<const std::uint8_t> bytes)
 {
     const std::uint64_t offset = bytes_.size();
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    bytes_.append(bytes.data(), bytes.size());
     return offset;
 }
 
 std::span<const std::uint8_t> Trace::frame(PacketId id) const
 {
+    if (to_index(id) < packets_.first()) {
+        return old_packet(id).frame;
+    }
     const PacketRecord& record = packet(id);
-    return std::span(bytes_).subspan(record.bytes_offset, record.captured_length);
+    return record.captured_length == 0 ? std::span<const std::uint8_t>{}
+                                       : bytes_.held().subspan(record.bytes_offset - bytes_.first(), record.captured_length);
 }
 
 void Trace::set_frame(PacketId id, std::span<const std::uint8_t> frame)
@@ -288,6 +440,9 @@ void Trace::set_frame(PacketId id, std::span<const std::uint8_t> frame)
         return;
     }
     PacketRecord& record = mutable_packet(id);
+    if (to_index(id) < packets_.first()) {
+        old_packet(id).frame.assign(frame.begin(), frame.end());
+    }
     record.bytes_offset = add_bytes(frame);
     record.captured_length = static_cast<std::uint32_t>(frame.size());
 }

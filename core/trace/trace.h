@@ -5,13 +5,19 @@
 #include "core/packet/flow.h"
 #include "core/trace/event.h"
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
-#include <deque>
+#include <cstdlib>
+#include <cstring>
+#include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
@@ -152,6 +158,110 @@ struct TraceMark {
     std::size_t old_events = 0, old_packets = 0; ///< rows of what was kept of changes to earlier rows
 };
 
+/// Rows of plain things in one piece of memory, which grows where it lies if it can: nothing is copied, no page is touched
+/// twice. Rows from the front may be forgotten; the others keep their numbers.
+template <typename T>
+class Table {
+    static_assert(std::is_trivially_copyable_v<T>);
+
+public:
+    Table() = default;
+    ~Table() { std::free(rows_); }
+    Table(Table&& other) noexcept { *this = std::move(other); }
+    Table& operator=(Table&& other) noexcept
+    {
+        std::swap(rows_, other.rows_);
+        std::swap(room_, other.room_);
+        std::swap(held_, other.held_);
+        std::swap(first_, other.first_);
+        return *this;
+    }
+    Table(const Table& other) { *this = other; }
+    Table& operator=(const Table& other)
+    {
+        if (this != &other) {
+            first_ = other.first_;
+            held_ = 0;
+            append(other.rows_, other.held_);
+        }
+        return *this;
+    }
+    /// Of all rows there ever were.
+    [[nodiscard]] std::size_t size() const { return first_ + held_; }
+    /// The first that has not been forgotten.
+    [[nodiscard]] std::size_t first() const { return first_; }
+    [[nodiscard]] T& operator[](std::size_t row) { return rows_[row - first_]; }
+    [[nodiscard]] const T& operator[](std::size_t row) const { return rows_[row - first_]; }
+    /// Those that are held, from first() on.
+    [[nodiscard]] std::span<const T> held() const { return {rows_, held_}; }
+    [[nodiscard]] const T* begin() const { return rows_; }
+    [[nodiscard]] const T* end() const { return rows_ + held_; }
+    [[nodiscard]] bool empty() const { return size() == 0; }
+    /// Precondition: they are held.
+    [[nodiscard]] std::span<const T> subspan(std::size_t from, std::size_t count) const { return held().subspan(from - first_, count); }
+    T& push_back(const T& row)
+    {
+        if (held_ == room_) {
+            const T copy = row; // it may lie in here
+            grow(held_ + 1);
+            return *new (rows_ + held_++) T(copy);
+        }
+        return *new (rows_ + held_++) T(row);
+    }
+    /// A row more, to be filled by the caller.
+    T& push()
+    {
+        if (held_ == room_) [[unlikely]] {
+            grow(held_ + 1);
+        }
+        return rows_[held_++];
+    }
+    void append(const T* from, std::size_t count)
+    {
+        if (count == 0) {
+            return;
+        }
+        grow(held_ + count);
+        std::memcpy(static_cast<void*>(rows_ + held_), from, count * sizeof(T));
+        held_ += count;
+    }
+    /// Keeps the memory. Precondition: first() <= size <= size().
+    void shrink(std::size_t size) { held_ = size - first_; }
+    void clear()
+    {
+        first_ = held_ = 0;
+    }
+    /// Rows before that one are not asked for any more.
+    void forget(std::size_t before)
+    {
+        if (before <= first_) {
+            return;
+        }
+        const std::size_t gone = before - first_;
+        std::memmove(static_cast<void*>(rows_), rows_ + gone, (held_ - gone) * sizeof(T));
+        held_ -= gone;
+        first_ = before;
+    }
+
+private:
+    void grow(std::size_t needed)
+    {
+        if (needed <= room_) {
+            return;
+        }
+        const std::size_t room = std::max(needed, room_ + room_ / 2 + 64);
+        void* memory = std::realloc(static_cast<void*>(rows_), room * sizeof(T));
+        if (memory == nullptr) {
+            throw std::bad_alloc();
+        }
+        rows_ = static_cast<T*>(memory);
+        room_ = room;
+    }
+
+    T* rows_ = nullptr;
+    std::size_t room_ = 0, held_ = 0, first_ = 0;
+};
+
 class Trace {
 public:
     static constexpr std::size_t chunk_events = 65536; ///< 2 MiB a chunk: one huge page
@@ -189,11 +299,16 @@ public:
     [[nodiscard]] bool empty() const { return size() == 0; }
     [[nodiscard]] const Event& operator[](std::size_t ordinal) const
     {
-        return chunks_[ordinal / chunk_events][ordinal % chunk_events];
+        const Event* chunk = chunks_[ordinal / chunk_events].get();
+        return chunk != nullptr ? chunk[ordinal % chunk_events] : old_event(ordinal);
     }
     [[nodiscard]] Event& mutable_event(std::size_t ordinal)
     {
-        Event& event = chunks_[ordinal / chunk_events][ordinal % chunk_events];
+        Event* chunk = chunks_[ordinal / chunk_events].get();
+        if (chunk == nullptr) [[unlikely]] {
+            return old_event(ordinal);
+        }
+        Event& event = chunk[ordinal % chunk_events];
         if (ordinal < marked_.events) [[unlikely]] {
             old_events_.emplace_back(ordinal, event);
         }
@@ -211,14 +326,30 @@ public:
     /// The trace as it was at that mark of its own, to the byte. Marks made after it are no longer good. `info` and
     /// `faults` stay, `files` go.
     void rewind(const TraceMark& mark);
+    /// For a trace that is written away while it grows: what lies before is not asked for any more, and its memory serves
+    /// what comes. Calls without their end and packets that are alive stay readable, the latter with their frames; so do
+    /// some thousand packets more. Neither marks nor copies of such a trace are any good.
+    void forget_before(const TraceMark& written);
+    /// How many packets have each verdict, those that were forgotten among them. Index: Verdict.
+    [[nodiscard]] std::array<std::uint64_t, verdict_count> verdicts() const;
+    /// … and how many were dropped for what reason, in which function.
+    [[nodiscard]] std::map<std::pair<DropReasonId, FunctionId>, std::uint64_t> drops() const;
+    /// The first packet that packets() shows: 1 if none was forgotten.
+    [[nodiscard]] std::size_t first_packet() const { return std::max<std::size_t>(packets_.first(), 1); }
     /// A copy of everything, marks included. Costs what a copy of the memory costs.
     [[nodiscard]] Trace copy() const;
 
     // ---- tables: ids are rows; row 0 is "none" (of tasks: the idle task) ----------------------------------------------
     PacketId add_packet(PacketRecord record); ///< sets record.id
-    [[nodiscard]] const PacketRecord& packet(PacketId id) const { return packets_[to_index(id)]; }
+    [[nodiscard]] const PacketRecord& packet(PacketId id) const
+    {
+        return to_index(id) >= packets_.first() ? packets_[to_index(id)] : old_packet(id).record;
+    }
     [[nodiscard]] PacketRecord& mutable_packet(PacketId id)
     {
+        if (to_index(id) < packets_.first()) [[unlikely]] {
+            return old_packet(id).record;
+        }
         PacketRecord& record = packets_[to_index(id)];
         if (to_index(id) < marked_.packets) [[unlikely]] {
             old_packets_.push_back(record);
@@ -227,8 +358,8 @@ public:
     }
     [[nodiscard]] bool has_packet(PacketId id) const { return to_index(id) != 0 && to_index(id) < packets_.size(); }
     [[nodiscard]] std::size_t packet_count() const { return packets_.size() - 1; }
-    /// Packets 1 … packet_count(), in order of birth.
-    [[nodiscard]] std::span<const PacketRecord> packets() const { return std::span(packets_).subspan(1); }
+    /// Packets first_packet() … packet_count(), in order of birth.
+    [[nodiscard]] std::span<const PacketRecord> packets() const { return packets_.held().subspan(packets_.first() == 0 ? 1 : 0); }
 
     TaskId add_task(TaskRecord record);
     DeviceId add_device(DeviceRecord record);
@@ -248,17 +379,35 @@ public:
 
     std::uint32_t add_field_change(FieldChange change);
     std::uint32_t add_counter_change(CounterChange change);
+    /// The same, written member by member where it stays: a model adds a hundred with every packet.
+    std::uint32_t add_field_change(SkbField field, std::uint64_t before, std::uint64_t after)
+    {
+        FieldChange& row = field_changes_.push();
+        row.field = field;
+        row.offset = row.length = 0;
+        row.before = before;
+        row.after = after;
+        return static_cast<std::uint32_t>(field_changes_.size() - 1);
+    }
+    std::uint32_t add_counter_change(CounterId counter, std::uint64_t before, std::uint64_t after)
+    {
+        CounterChange& row = counter_changes_.push();
+        row.counter = counter;
+        row.before = before;
+        row.after = after;
+        return static_cast<std::uint32_t>(counter_changes_.size() - 1);
+    }
     std::uint32_t add_queue_change(QueueChange change);
     std::uint32_t add_note(std::string text);
     std::uint32_t intern_note(const std::string& text); ///< the row that bears this text already, if one does
-    [[nodiscard]] std::span<const FieldChange> field_changes() const { return field_changes_; }
-    [[nodiscard]] std::span<const CounterChange> counter_changes() const { return counter_changes_; }
-    [[nodiscard]] std::span<const QueueChange> queue_changes() const { return queue_changes_; }
+    [[nodiscard]] const Table<FieldChange>& field_changes() const { return field_changes_; }
+    [[nodiscard]] const Table<CounterChange>& counter_changes() const { return counter_changes_; }
+    [[nodiscard]] const Table<QueueChange>& queue_changes() const { return queue_changes_; }
     [[nodiscard]] std::span<const std::string> notes() const { return notes_; }
 
     /// Keeps a copy of the bytes; returns their offset in bytes().
     std::uint64_t add_bytes(std::span<const std::uint8_t> bytes);
-    [[nodiscard]] std::span<const std::uint8_t> bytes() const { return bytes_; }
+    [[nodiscard]] const Table<std::uint8_t>& bytes() const { return bytes_; }
     /// The frame of the packet as captured (Ethernet header first); empty if there is none.
     [[nodiscard]] std::span<const std::uint8_t> frame(PacketId id) const;
     void set_frame(PacketId id, std::span<const std::uint8_t> frame);
@@ -272,8 +421,21 @@ public:
 
 private:
     static constexpr std::size_t rows_without_recording = 65536; ///< more than can be alive at a time
+    static constexpr std::size_t rows_kept = 4096;               ///< of packets that have died, by forget_before()
+
+    /// A packet that lived when its row was forgotten.
+    struct OldPacket {
+        PacketRecord record;
+        std::vector<std::uint8_t> frame;
+    };
 
     void grow();
+    [[nodiscard]] const Event& old_event(std::size_t ordinal) const;
+    [[nodiscard]] Event& old_event(std::size_t ordinal);
+    [[nodiscard]] const OldPacket& old_packet(PacketId id) const;
+    [[nodiscard]] OldPacket& old_packet(PacketId id);
+    void forget_packets(std::size_t before);
+    void count_forgotten(const PacketRecord& record);
 
     struct FreeChunk {
         void operator()(Event* chunk) const;
@@ -285,24 +447,34 @@ private:
     Event* cursor_ = nullptr;
     Event* chunk_end_ = nullptr;
 
-    std::vector<PacketRecord> packets_;
+    Table<PacketRecord> packets_;
     std::vector<TaskRecord> tasks_;
     std::vector<DeviceRecord> devices_;
     std::vector<QueueRecord> queues_;
     std::vector<CounterRecord> counters_;
     std::vector<HostRecord> hosts_;
-    std::vector<FieldChange> field_changes_;
-    std::vector<CounterChange> counter_changes_;
-    std::vector<QueueChange> queue_changes_;
+    Table<FieldChange> field_changes_;
+    Table<CounterChange> counter_changes_;
+    Table<QueueChange> queue_changes_;
     std::vector<std::string> notes_;
     std::unordered_map<std::string, std::uint32_t> note_rows_; ///< of intern_note()
-    std::vector<std::uint8_t> bytes_;
+    Table<std::uint8_t> bytes_;
     std::vector<std::string> own_functions_;
     std::unordered_map<std::string, FunctionId> own_function_ids_;
 
     TraceMark marked_; ///< the last mark
     std::vector<std::pair<std::size_t, Event>> old_events_; ///< as they were before a change behind a mark, oldest first
     std::vector<PacketRecord> old_packets_;
+
+    // Of forget_before().
+    std::size_t first_chunk_ = 0; ///< those before are null
+    std::vector<std::unique_ptr<Event[], FreeChunk>> spare_chunks_;
+    std::map<std::size_t, Event> open_events_; ///< of chunks that are gone: calls without their end
+    std::map<PacketId, OldPacket> living_;     ///< of rows that are gone
+    Event no_event_;                           ///< what is written to those that are gone for good
+    OldPacket no_packet_;
+    std::array<std::uint64_t, verdict_count> forgotten_{};
+    std::map<std::pair<DropReasonId, FunctionId>, std::uint64_t> forgotten_drops_;
 };
 
 [[nodiscard]] std::string_view to_string(Verdict verdict);

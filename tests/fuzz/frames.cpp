@@ -194,7 +194,7 @@ std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frame
         event.kind = DeviceEvent::Kind::frame_leaves;
         event.at = fed[row].at;
         event.index = east[row] ? 1 : 0;
-        event.frame = fed[row].bytes;
+        event.frame.assign(fed[row].bytes.begin(), fed[row].bytes.end());
         event.wire_length = fed[row].wire_length;
         k.schedule(std::move(event));
     }

@@ -69,15 +69,12 @@ int veth_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
 int loopback_xmit(Kernel& k, SkbIndex skb, DeviceIndex device);
 
 // hardware
-/// What goes on the wire for an skb: with the checksum that the device was asked to finish.
-[[nodiscard]] std::vector<std::uint8_t> frame_on_wire(Kernel& k, SkbIndex skb);
-/// The skb's frame as the packet's frame in the trace, with length, device and flow.
-void record_sent_frame(Kernel& k, SkbIndex skb, DeviceIndex device, std::span<const std::uint8_t> frame);
 /// Puts a frame on the device's wire, at `leaves_at` or when the wire is free; tells the driver's `transmitted` when it
 /// is gone. Returns that time.
-SimTime transmit_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, std::span<const std::uint8_t> frame, SimTime leaves_at,
+SimTime transmit_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, std::vector<std::uint8_t> frame, SimTime leaves_at,
                          bool last = true);
-/// All frames that the device makes of an skb (TSO, checksum): the time at which the last of them is gone.
+/// All frames that the device makes of an skb (TSO, checksum): the time at which the last of them is gone. The packet's
+/// frame in the trace is what the device was given, with its checksum.
 SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, SkbIndex skb, SimTime leaves_at);
 /// Ends a packet that the hardware discards: no skb, only a counter (if `counter` is not count).
 void hardware_drops(Kernel& k, DeviceIndex device, PacketId packet, DevStat counter, SimTime at);

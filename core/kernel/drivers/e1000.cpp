@@ -53,7 +53,7 @@ SkbIndex e1000_copybreak(Kernel& k, DeviceIndex device, const RxSlot& slot)
     Call alloc(k, fn::e1000_alloc_rx_skb, slot.packet);
     const SkbIndex skb = __napi_alloc_skb(k, slot.packet, length, device);
     std::uint8_t* bytes = skb_put(k, skb, length);
-    std::ranges::copy(slot.frame, bytes);
+    std::copy(slot.frame.begin(), slot.frame.end(), bytes);
     k.spend(k.w.costs.copy(length));
     return skb;
 }
@@ -65,7 +65,7 @@ SkbIndex build_around_buffer(Kernel& k, DeviceIndex device, const RxSlot& slot)
     const SkbIndex skb = napi_build_skb(k, slot.packet, room);
     skb_reserve(k, skb, E1000_HEADROOM);
     std::uint8_t* bytes = skb_put(k, skb, length);
-    std::ranges::copy(slot.frame, bytes); // no cost: the NIC's DMA put them there
+    std::copy(slot.frame.begin(), slot.frame.end(), bytes); // no cost: the NIC's DMA put them there
     return skb;
 }
 

@@ -101,7 +101,6 @@ void e1000_mark_sent(E1000& nic, SimTime at)
 
 void e1000_queue_descriptors(Kernel& k, DeviceIndex device, SkbIndex skb, bool with_context)
 {
-    const auto frame = frame_on_wire(k, skb);
     const SimTime done_at = transmit_skb_on_wire(k, device, 0, skb, k.cpu().now);
     E1000& nic = k.device(device).e1000;
     if (with_context) {
@@ -125,7 +124,6 @@ void e1000_queue_descriptors(Kernel& k, DeviceIndex device, SkbIndex skb, bool w
     data.done_at = done_at;
     nic.tx.push_back(data);
     k.enqueue(nic.tx_queue, k.skb(skb).packet, fn::e1000_tx_queue);
-    record_sent_frame(k, skb, device, frame);
 }
 
 bool e1000_maybe_stop_tx(Kernel& k, DeviceIndex device, std::uint32_t needed, PacketId packet)

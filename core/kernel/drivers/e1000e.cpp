@@ -57,7 +57,7 @@ SkbIndex skb_of(Kernel& k, DeviceIndex device, const RxSlot& slot)
     if (copied) {
         k.spend(k.w.costs.copy(length));
     }
-    std::ranges::copy(slot.frame, skb_put(k, skb, length));
+    std::copy(slot.frame.begin(), slot.frame.end(), skb_put(k, skb, length));
     k.trace.mutable_packet(slot.packet).birth_function = copied ? fn::__napi_alloc_skb : fn::e1000_alloc_rx_buffers;
     return skb;
 }

@@ -405,9 +405,7 @@ void device_transmits(Kernel& k, DeviceIndex device, std::uint32_t queue)
         if (slot.done_at != never) {
             continue;
         }
-        const auto frame = frame_on_wire(k, slot.skb);
         slot.done_at = transmit_skb_on_wire(k, device, queue, slot.skb, k.cpu().now);
-        record_sent_frame(k, slot.skb, device, frame);
     }
 }
 

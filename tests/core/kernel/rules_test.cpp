@@ -322,12 +322,13 @@ TEST(World, AnyFrameWhateverEndsInAVerdict)
     for (std::uint64_t n = 0; n < 3000; ++n) {
         ReplayFrame frame;
         frame.at = SimTime{n * 20'000 + 100'000};
-        frame.bytes = base;
+        auto bytes = base;
         for (std::uint32_t flips = random() % 6; flips > 0; --flips) {
-            frame.bytes[random() % frame.bytes.size()] = static_cast<std::uint8_t>(random());
+            bytes[random() % bytes.size()] = static_cast<std::uint8_t>(random());
         }
-        frame.bytes.resize(random() % 4 == 0 ? random() % frame.bytes.size() : frame.bytes.size());
-        frame.wire_length = static_cast<std::uint32_t>(frame.bytes.size());
+        bytes.resize(random() % 4 == 0 ? random() % bytes.size() : bytes.size());
+        frame.wire_length = static_cast<std::uint32_t>(bytes.size());
+        frame.bytes = std::move(bytes);
         frames.push_back(frame);
     }
     ModelSource source(replay_scenario(0x0a630002, MacAddress{{0x52, 0x54, 0, 0x12, 0x34, 0}}, {5001}), frames);

@@ -1,4 +1,5 @@
 #include "core/packet/build.h"
+#include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
 #include "core/scenario/scenario.h"
 #include "core/trace/stack_state.h"
@@ -177,6 +178,82 @@ TEST(ModelSource, SlicedAndWholeRunsGiveTheSamePackets)
     sliced.run_to_end();
     ASSERT_EQ(whole.trace().packet_count(), sliced.trace().packet_count());
     EXPECT_EQ(whole.trace().packet(static_cast<PacketId>(1)).death, sliced.trace().packet(static_cast<PacketId>(1)).death);
+}
+
+constexpr const char* long_run = R"(skbscope: 1
+hosts:
+  - name: server
+    cpus: 2
+    sysctls: {net.core.netdev_max_backlog: 20}
+    devices:
+      - {name: eth0, mac: "52:54:00:12:34:00", address: 10.99.0.2/24, link: client}
+    receivers:
+      - {name: app, port: 5001, cpu: 1, work: 3us}
+      - {name: hoarder, port: 5002, cpu: 1, rcvbuf: 10000, start: 1s}
+stations:
+  - name: client
+    mac: 52:54:00:12:34:01
+    address: 10.99.0.1
+    sends:
+      - {to: "10.99.0.2:5002", count: 5, gap: 1us, size: 40}
+      - {to: "10.99.0.2:5001", count: 9500, gap: 2us, size: 40}
+      - {to: "10.99.0.2:9", count: 300, gap: 7us, size: 40}
+)";
+
+std::vector<std::uint8_t> recorded(const Trace& trace)
+{
+    std::vector<std::uint8_t> bytes;
+    EXPECT_TRUE(write_recording_to(trace, [&](std::span<const std::uint8_t> more) {
+        bytes.insert(bytes.end(), more.begin(), more.end());
+        return true;
+    }, "memory"));
+    return bytes;
+}
+
+TEST(LongRun, WrittenAndForgottenWhileItRunsReadsAsTheRunThatWasKept)
+{
+    const auto scenario = parse_scenario(long_run, "long");
+    ASSERT_TRUE(scenario) << scenario.error().describe();
+    ModelSource kept(*scenario);
+    kept.keep_snapshots(false);
+    kept.run_to_end();
+    ASSERT_GT(kept.trace().packet_count(), 9'000U);
+
+    ModelSource source(*scenario);
+    source.keep_snapshots(false);
+    Trace read;
+    RecordingReader reader(read, "memory");
+    RecordingWriter writer(source.trace(), [&](std::span<const std::uint8_t> bytes) { return reader.feed(bytes).has_value(); }, "memory");
+    source.run_to_end(never, [&] {
+        const bool good = writer.update().has_value();
+        source.forget_before(writer.written());
+        return good;
+    });
+    ASSERT_TRUE(writer.finish());
+    const auto loss = reader.finish();
+    ASSERT_TRUE(loss) << loss.error().describe();
+    EXPECT_EQ(*loss, "");
+    EXPECT_GT(source.trace().first_packet(), 1'000U) << "nothing was forgotten";
+    EXPECT_EQ(source.trace().verdicts(), kept.trace().verdicts());
+    EXPECT_EQ(source.trace().drops(), kept.trace().drops());
+    EXPECT_EQ(read.size(), kept.trace().size());
+    EXPECT_EQ(recorded(read), recorded(kept.trace()));
+}
+
+TEST(LongRun, CountsTheSameWithoutRecording)
+{
+    const auto scenario = parse_scenario(long_run, "long");
+    ASSERT_TRUE(scenario);
+    ModelSource kept(*scenario);
+    kept.run_to_end();
+    ModelSource counted(*scenario);
+    counted.set_recording(false);
+    counted.run_to_end();
+    EXPECT_EQ(counted.trace().size(), 0U);
+    EXPECT_EQ(counted.trace().verdicts(), kept.trace().verdicts());
+    EXPECT_EQ(counted.trace().drops(), kept.trace().drops());
+    EXPECT_EQ(counted.world().nets[0].mib, kept.world().nets[0].mib);
+    EXPECT_EQ(counted.known_until(), kept.known_until());
 }
 
 TEST(Replay, LeavesTheHostsOwnFramesOut)
