@@ -25,28 +25,66 @@ void print_text(const std::string& text)
     fmt::print("{}{}", text, text.ends_with('\n') ? "" : "\n");
 }
 
-Result<int> hand_over(const Trace& trace, const std::string& output, const std::string& format)
+void add_run_output_options(CLI::App& command, RunOutput& output)
 {
-    if (!output.empty()) {
-        if (const auto written = write_recording(trace, output); !written) {
-            return tl::unexpected(written.error());
-        }
-        say_written(output, trace);
-        return 0;
+    CLI::Option* file = add_output_option(command, output.file);
+    add_format_option(command, output.format);
+    command
+        .add_flag("--summary", output.summary,
+                  "Only count: packets by verdict, drops by reason. Nothing is recorded, so a long run is several times as fast")
+        ->excludes(file);
+}
+
+namespace {
+
+Result<int> write_while_running(ModelSource& source, SimTime end, const std::string& path)
+{
+    auto file = RecordingFile::create(source.trace(), path);
+    if (!file) {
+        return tl::unexpected(file.error());
     }
+    Result<void> written;
+    source.run_to_end(end, [&] {
+        written = file->update();
+        source.forget_before(file->written());
+        return written.has_value();
+    });
+    if (written) {
+        written = file->finish();
+    }
+    if (!written) {
+        return tl::unexpected(written.error());
+    }
+    say_written(path, source.trace());
+    return 0;
+}
+
+} // namespace
+
+Result<int> run_and_hand_over(ModelSource& source, SimTime end, const RunOutput& output)
+{
+    source.keep_snapshots(false); // nobody looks back
+    source.set_recording(!output.summary);
+    if (!output.file.empty()) {
+        return write_while_running(source, end, output.file);
+    }
+    source.run_to_end(end);
+    const Trace& trace = source.trace();
     JourneyIndex journeys(trace);
-    journeys.update();
-    const auto report = build_report(trace, journeys);
-    print_text(format == "json" ? to_json(report, trace) : to_text(report, trace));
+    Report report;
+    if (output.summary) {
+        report = build_summary(trace, source.known_until());
+    } else {
+        journeys.update();
+        report = build_report(trace, journeys);
+    }
+    print_text(output.format == "json" ? to_json(report, trace) : to_text(report, trace));
     return 0;
 }
 
 void say_written(const std::string& path, const Trace& trace)
 {
-    std::array<std::size_t, verdict_count> counts{};
-    for (const auto& packet : trace.packets()) {
-        ++counts[static_cast<std::size_t>(packet.verdict)];
-    }
+    const auto counts = trace.verdicts();
     std::string verdicts;
     for (std::size_t i = 0; i < counts.size(); ++i) {
         if (counts[i] != 0) {

@@ -2,6 +2,7 @@
 // What commands have in common: FILE, -w OUT, --format, and the line that says what was written.
 
 #include "core/result.h"
+#include "core/scenario/model_source.h"
 #include "core/trace/trace.h"
 
 #include <CLI/CLI.hpp>
@@ -20,8 +21,17 @@ void add_format_option(CLI::App& command, std::string& format);
 
 /// To standard output, with a newline at the end if there is none.
 void print_text(const std::string& text);
-/// What a run or a replay ends with: the recording, or without an output the report.
-[[nodiscard]] Result<int> hand_over(const Trace& trace, const std::string& output, const std::string& format);
+/// What a run or a replay is asked to end with.
+struct RunOutput {
+    std::string file;             ///< a recording; empty: a report on standard output
+    std::string format = "text";  ///< of the report
+    bool summary = false;         ///< counts alone, nothing is recorded: several times as fast, memory that does not grow
+};
+/// -w, --format, --summary
+void add_run_output_options(CLI::App& command, RunOutput& output);
+/// Runs the model up to its end or that time. A recording is written while it runs, and what has been written is forgotten:
+/// memory does not grow with the run.
+[[nodiscard]] Result<int> run_and_hand_over(ModelSource& source, SimTime end, const RunOutput& output);
 
 /// One line on stderr: the file, how many packets and what became of them.
 void say_written(const std::string& path, const Trace& trace);

@@ -38,10 +38,11 @@ Result<Identity> parse_identity(const std::string& text)
 
 Result<std::vector<CapturedFrame>> read_capture(const std::string& path)
 {
-    const auto file = read_pcap(path);
-    if (!file) {
-        return tl::unexpected(file.error());
+    auto read = read_pcap(path);
+    if (!read) {
+        return tl::unexpected(read.error());
     }
+    const auto file = std::make_shared<const PcapFile>(std::move(*read));
     if (!file->damage.empty()) {
         fmt::print(stderr, "skbscope: {}: {}\n", path, file->damage);
     }
@@ -49,10 +50,8 @@ Result<std::vector<CapturedFrame>> read_capture(const std::string& path)
     frames.reserve(file->frames.size());
     for (std::size_t i = 0; i < file->frames.size(); ++i) {
         const auto& frame = file->frames[i];
-        const auto bytes = file->frame(i);
-        frames.push_back({static_cast<std::uint64_t>(std::max<std::int64_t>(frame.wall_ns, 0)),
-                          frame.length,
-                          {bytes.begin(), bytes.end()}});
+        frames.push_back({static_cast<std::uint64_t>(std::max<std::int64_t>(frame.wall_ns, 0)), frame.length,
+                          FrameBytes(file, file->frame(i))});
     }
     return frames;
 }

@@ -22,7 +22,6 @@ signals:
     void fileChosen(const QString& path);
     void openWanted();
     void modelWanted();
-    void liveWanted();
 
 protected:
     void paintEvent(QPaintEvent* event) override;

@@ -11,8 +11,7 @@ namespace {
 struct Options {
     std::string capture;
     ReplayOptions replay;
-    std::string output;
-    std::string format = "text";
+    RunOutput output;
 };
 
 Result<int> run(const Options& options)
@@ -21,8 +20,7 @@ Result<int> run(const Options& options)
     if (!source) {
         return tl::unexpected(source.error());
     }
-    (*source)->run_to_end();
-    return hand_over((*source)->trace(), options.output, options.format);
+    return run_and_hand_over(**source, never, options.output);
 }
 
 } // namespace
@@ -32,7 +30,8 @@ void add_replay_command(CLI::App& program, Invocation& chosen)
     auto [command, options] = add_command<Options>(
         program, chosen, "replay", "Send a capture's frames through the modelled NIC and kernel",
         "  skbscope replay capture.pcap\n"
-        "  skbscope replay capture.pcap --as 10.99.0.2 -w replayed.pcapng\n",
+        "  skbscope replay capture.pcap --as 10.99.0.2 -w replayed.pcapng\n"
+        "  skbscope replay long.pcap --summary\n",
         run);
     command->add_option("CAPTURE", options->capture, "A pcap or pcapng file of Ethernet frames")->required();
     command
@@ -43,8 +42,7 @@ void add_replay_command(CLI::App& program, Invocation& chosen)
         ->add_option("--scenario", options->replay.scenario,
                      "The host and its sockets, instead of one made to fit the capture")
         ->option_text("SCENARIO");
-    add_output_option(*command, options->output);
-    add_format_option(*command, options->format);
+    add_run_output_options(*command, options->output);
 }
 
 } // namespace skbscope::app

@@ -19,8 +19,7 @@ struct Options {
     std::string until;
     std::string at;
     std::vector<std::string> branches;
-    std::string output;
-    std::string format = "text";
+    RunOutput output;
 };
 
 /// "run.pcapng" -> "run.branch-1.pcapng"
@@ -43,8 +42,8 @@ Result<void> write(const Trace& trace, const std::string& path)
 Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Options& options)
 {
     source.run_to_end(end);
-    if (!options.output.empty()) {
-        if (const auto written = write(source.trace(), options.output); !written) {
+    if (!options.output.file.empty()) {
+        if (const auto written = write(source.trace(), options.output.file); !written) {
             return tl::unexpected(written.error());
         }
     }
@@ -65,22 +64,22 @@ Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Opt
         }
         source.run_to_end(end);
         std::string file;
-        if (!options.output.empty()) {
-            file = branch_file(options.output, number);
+        if (!options.output.file.empty()) {
+            file = branch_file(options.output.file, number);
             if (const auto written = write(source.trace(), file); !written) {
                 return tl::unexpected(written.error());
             }
         }
         const Trace& line = source.branch_trace(0);
         const WhatIf difference = what_changed(line, source.trace());
-        if (options.format == "json") {
+        if (options.output.format == "json") {
             json += fmt::format(R"({}{{"branch":"{}","at_ns":{},"difference":{}}})", json.empty() ? "" : ",", text, at.ns,
                                 to_json(difference, line));
         } else {
             print_text(fmt::format("{} at {}{}\n{}", text, options.at, file.empty() ? "" : ": " + file, to_text(difference, line)));
         }
     }
-    if (options.format == "json") {
+    if (options.output.format == "json") {
         print_text("[" + json + "]");
     }
     return 0;
@@ -90,6 +89,9 @@ Result<int> run(const Options& options)
 {
     if (options.at.empty() != options.branches.empty()) {
         return fail(ErrorKind::usage, options.at.empty() ? "--branch" : "--at", "--at TIME and --branch KEY=VALUE go together", "see skbscope run --help");
+    }
+    if (options.output.summary && !options.at.empty()) {
+        return fail(ErrorKind::usage, "--summary", "a branch is compared packet by packet, which needs them recorded", "leave --summary out");
     }
     if (options.branches.size() >= ModelSource::most_branches) {
         return fail(ErrorKind::usage, "--branch", fmt::format("at most {} branches", ModelSource::most_branches - 1), "see skbscope run --help");
@@ -119,9 +121,7 @@ Result<int> run(const Options& options)
         }
         return run_branches(source, SimTime{} + *at, end, options);
     }
-    source.keep_snapshots(false); // nobody looks back
-    source.run_to_end(end);
-    return hand_over(source.trace(), options.output, options.format);
+    return run_and_hand_over(source, end, options.output);
 }
 
 } // namespace
@@ -152,8 +152,7 @@ void add_run_command(CLI::App& program, Invocation& chosen)
         ->option_text("KEY=VALUE")
         ->take_all()
         ->expected(1);
-    add_output_option(*command, options->output);
-    add_format_option(*command, options->format);
+    add_run_output_options(*command, options->output);
 }
 
 } // namespace skbscope::app

@@ -1,5 +1,5 @@
 // What a snapshot of the model's world costs, and coming back to it: a host under load with full rings, a backlog of 1000
-// packets and as many datagrams waiting in a socket.
+// packets, as many tracked connections, and some thousand datagrams waiting in a socket.
 
 #include "core/kernel/functions.h"
 #include "core/scenario/model_source.h"
@@ -40,6 +40,15 @@ World full_world(Trace& trace)
         RxSlot slot;
         slot.frame.assign(1442, 0x5a);
         eth0.e1000.rx_filled.push_back(slot);
+    }
+    NfConnTable& conns = world.nets[0].nf.conns;
+    for (std::uint16_t n = 0; n < 1000; ++n) {
+        const std::int32_t row = conns.allocate();
+        NfConn& conn = conns.at(row);
+        conn.tuple[0] = {0x0a630001, 0x0a630002, static_cast<std::uint16_t>(1024 + n), 5001, 17};
+        conn.tuple[1] = {0x0a630002, 0x0a630001, 5001, static_cast<std::uint16_t>(1024 + n), 17};
+        conn.status = ips::confirmed;
+        conns.insert(row);
     }
     for (int n = 0; n < 1000; ++n) {
         world.cpus[0].input_pkt_queue.push_back(__alloc_skb(k, PacketId::none, 1442));
