@@ -2,7 +2,9 @@
 
 #include "app/file_kind.h"
 #include "app/lessons_folder.h"
+#include "app/live_recorder.h"
 #include "app/open.h"
+#include "app/stream_source.h"
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
 #include "ui/lesson/lesson_panel.h"
@@ -14,6 +16,8 @@
 #include <array>
 #include <cstdlib>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
 
 namespace skbscope::app {
 namespace {
@@ -70,6 +74,14 @@ ui::WindowServices services(bool remember)
         .save = [](const Source& source,
                    const std::filesystem::path& path) { return write_recording(source.trace(), path); },
         .model = model_to_play_with,
+        .live = {.devices = network_devices,
+                 .start = start_recorder,
+                 .command =
+                     [](const ui::LiveRequest& request) {
+                         const std::string asking = request.needs_prompt ? way_to_ask() : std::string();
+                         return fmt::format("{}", fmt::join(recorder_command(own_program(), asking, request), " "));
+                     },
+                 .doctor = ask_doctor},
         .lessons = lessons_folder(),
         .remember = remember,
     };
@@ -83,8 +95,14 @@ ui::Theme::Mode theme_named(const std::string& name)
     return name == "light" ? ui::Theme::Mode::light : ui::Theme::Mode::system;
 }
 
-Result<void> open_standard_input_in(ui::MainWindow& window)
+/// For a picture all of it is waited for; the window follows it as it comes.
+Result<void> open_standard_input_in(ui::MainWindow& window, bool whole)
 {
+    if (!whole) {
+        window.setSource(std::make_unique<StreamSource>(STDIN_FILENO, "standard input"), ui::Mode::live);
+        window.setTitle("standard input");
+        return {};
+    }
     auto source = open_driver("-");
     if (!source) {
         return tl::unexpected(source.error());
@@ -108,7 +126,7 @@ Result<void> open_file_in(ui::MainWindow& window, const std::string& file)
 /// shows.
 Result<void> open_in(ui::MainWindow& window, const std::string& file, const WindowRequest& request)
 {
-    if (auto opened = file == "-" ? open_standard_input_in(window) : open_file_in(window, file); !opened) {
+    if (auto opened = file == "-" ? open_standard_input_in(window, !request.shot.empty()) : open_file_in(window, file); !opened) {
         return opened;
     }
     auto* session = window.session();

@@ -9,6 +9,8 @@
 #include "ui/inspector/inspector.h"
 #include "ui/inspector/journey_rows.h"
 #include "ui/lesson/lesson_panel.h"
+#include "ui/live/live_page.h"
+#include "ui/live/live_strip.h"
 #include "ui/map/map_view.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
@@ -142,6 +144,8 @@ void MainWindow::buildLayout()
     column->addWidget(m_top);
     m_banner = new Banner(central);
     column->addWidget(m_banner);
+    m_liveStrip = new LiveStrip(central);
+    column->addWidget(m_liveStrip);
 
     m_rows = new QSplitter(Qt::Vertical, central);
     m_rows->setHandleWidth(1);
@@ -172,6 +176,9 @@ void MainWindow::buildLayout()
     m_centre->addWidget(stage);
     m_start = new StartPage(m_centre);
     m_centre->addWidget(m_start);
+    m_live = new LivePage(m_centre);
+    m_live->setServices(m_services.live);
+    m_centre->addWidget(m_live);
     m_toast = new Toast(m_centre);
     m_columns->addWidget(m_centre);
 
@@ -226,6 +233,9 @@ void MainWindow::buildLayout()
     connect(m_start, &StartPage::fileChosen, this, &MainWindow::openFile);
     connect(m_start, &StartPage::openWanted, this, &MainWindow::openDialog);
     connect(m_start, &StartPage::modelWanted, this, [this] { chooseMode(Mode::model); });
+    connect(m_start, &StartPage::liveWanted, this, &MainWindow::showLivePage);
+    connect(m_live, &LivePage::startWanted, this, &MainWindow::startLive);
+    connect(m_live, &LivePage::copied, this, [this] { m_toast->say(tr("Copied")); });
     connect(m_lesson, &LessonPanel::pointsAt, m_map, &MapView::setPointedAt);
     connect(m_lesson, &LessonPanel::unfolds, this, &MainWindow::unfold);
     connect(m_lesson, &LessonPanel::failed, m_toast, &Toast::say);
@@ -303,7 +313,7 @@ void MainWindow::buildMenus()
         entry->setCheckable(true);
         entry->setChecked(true);
         connect(entry, &QAction::toggled, this, [this, widget](bool on) {
-            widget->setVisible(on && m_session != nullptr);
+            widget->setVisible(on && m_session != nullptr && m_centre->currentIndex() == 0);
             if (on && !m_sized) {
                 defaultSizes();
             }
@@ -387,6 +397,11 @@ void MainWindow::buildMenus()
             m_banner->hide();
         } else if (m_presenting) {
             present(false);
+        } else if (m_session != nullptr && m_centre->currentWidget() == m_live) {
+            showStage();
+            setMode(m_session->source().kind() == Source::Kind::model ? Mode::model
+                    : m_session->source().kind() == Source::Kind::live ? Mode::live
+                                                                       : Mode::recording);
         } else if (m_session != nullptr) {
             m_session->select({});
         }
@@ -417,6 +432,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     delete m_timeline;
     m_timeline = nullptr;
     m_top->setSession(now);
+    m_liveStrip->setSession(now);
     m_controls->setSession(now);
     m_inspector->setSession(now);
     m_accounting->setSession(now);
@@ -431,6 +447,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
         m_bottom->setStretchFactor(1, 0);
         connect(now, &Session::playheadMoved, this, &MainWindow::refreshHeadline);
         connect(now, &Session::failed, this, &MainWindow::showError);
+        connect(now, &Session::liveChanged, this, &MainWindow::onLiveChanged);
         connect(now, &Session::skipped, this, [this](Duration idle) {
             m_toast->say(tr("Skipped %1 in which nothing happened").arg(durationText(idle)));
         });
@@ -442,16 +459,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     m_saveAction->setEnabled(now != nullptr && m_services.save != nullptr);
     m_startOverAction->setEnabled(now != nullptr && now->source().kind() == Source::Kind::model);
     setMode(mode);
-    QString origin;
-    QString warning;
-    if (now != nullptr) {
-        const TraceInfo& info = now->trace().info;
-        const bool model = now->source().kind() == Source::Kind::model || !info.observed;
-        origin = model ? tr("model of %1").arg(text(to_string(info.kernel)))
-                       : tr("recorded, %1").arg(info.kernel_release.empty() ? tr("kernel unknown") : text(info.kernel_release));
-        warning = info.times_trustworthy ? QString() : tr("order real, times not");
-    }
-    m_headline->setBadges(origin, warning);
+    refreshBadges();
     refreshHeadline();
     if (!m_sized) {
         defaultSizes();
@@ -471,8 +479,10 @@ void MainWindow::setSource(std::unique_ptr<Source> source, Mode mode)
         m_rightAction->setChecked(true);
         m_bottomAction->setChecked(true);
     }
-    // Paused on its first packet.
-    m_session->stepPacket(+1);
+    // Paused on its first packet; a live one runs.
+    if (!m_session->isLive()) {
+        m_session->stepPacket(+1);
+    }
     connect(m_session.get(), &Session::remarked, m_toast, &Toast::say);
     m_left->setCurrentWidget(m_controls);
     setWindowTitle(QStringLiteral("%1 – skbscope").arg(m_title));
@@ -728,6 +738,7 @@ void MainWindow::chooseMode(Mode mode)
 {
     switch (mode) {
     case Mode::model:
+        showStage();
         // A lesson's own model is there to be played with; leaving the text does not lose the run.
         if (m_session != nullptr && m_session->source().kind() == Source::Kind::model) {
             m_left->setCurrentWidget(m_controls);
@@ -746,6 +757,7 @@ void MainWindow::chooseMode(Mode mode)
         return;
     case Mode::lesson:
         if (m_lesson->lesson() != nullptr && m_mode != Mode::lesson) {
+            showStage();
             m_left->setCurrentWidget(m_lesson);
             m_leftAction->setChecked(true);
             setMode(Mode::lesson);
@@ -756,7 +768,99 @@ void MainWindow::chooseMode(Mode mode)
         return;
     case Mode::recording: openDialog(); return;
     case Mode::live:
+        if (m_session != nullptr && m_session->source().kind() == Source::Kind::live && m_session->isLive()) {
+            showStage();
+            setMode(Mode::live);
+            return;
+        }
+        showLivePage();
+        return;
     case Mode::none: return;
+    }
+}
+
+void MainWindow::refreshBadges()
+{
+    QString origin;
+    QString warning;
+    if (m_session != nullptr) {
+        const TraceInfo& info = m_session->trace().info;
+        const bool live = m_session->source().kind() == Source::Kind::live;
+        const bool model = m_session->source().kind() == Source::Kind::model || (!info.observed && !live);
+        const QString release = info.kernel_release.empty() ? tr("kernel unknown") : text(info.kernel_release);
+        origin = model ? tr("model of %1").arg(text(to_string(info.kernel))) : live ? tr("live, %1").arg(release) : tr("recorded, %1").arg(release);
+        warning = info.times_trustworthy ? QString() : tr("order real, times not");
+    }
+    m_headline->setBadges(origin, warning);
+}
+
+// ---- live ----------------------------------------------------------------------------------------------------------
+
+void MainWindow::showLivePage()
+{
+    if (m_session != nullptr) {
+        m_session->pause();
+    }
+    m_left->hide();
+    m_inspector->hide();
+    m_bottom->hide();
+    m_centre->setCurrentWidget(m_live);
+    setMode(Mode::live);
+    m_live->refresh();
+}
+
+void MainWindow::showStage()
+{
+    if (m_session == nullptr) {
+        m_centre->setCurrentWidget(m_start);
+        return;
+    }
+    m_centre->setCurrentIndex(0);
+    m_left->setVisible(m_leftAction->isChecked());
+    m_inspector->setVisible(m_rightAction->isChecked());
+    m_bottom->setVisible(m_bottomAction->isChecked());
+}
+
+void MainWindow::startLive(const LiveRequest& request)
+{
+    if (!m_services.live.start) {
+        return;
+    }
+    auto source = m_services.live.start(request);
+    if (!source) {
+        showError(text(source.error().describe()));
+        return;
+    }
+    m_banner->hide();
+    setSource(std::move(*source), Mode::live);
+}
+
+void MainWindow::onLiveChanged()
+{
+    Session& session = *m_session;
+    refreshBadges();
+    if (session.isLive()) {
+        return;
+    }
+    const auto status = session.source().live_status();
+    if (!status) {
+        return;
+    }
+    if (!status->ending.empty()) {
+        showError(text(status->ending));
+    }
+    if (session.trace().empty()) { // nothing to look at: back to where it was begun
+        const QString words = status->ending.empty() ? tr("The stream ended before anything had come.") : text(status->ending);
+        QMetaObject::invokeMethod(
+            this,
+            [this, words] {
+                if (m_session != nullptr && m_session->trace().empty() && m_session->source().kind() == Source::Kind::live) {
+                    closeSource();
+                    showLivePage();
+                    showError(words);
+                }
+            },
+            Qt::QueuedConnection);
     }
 }
 

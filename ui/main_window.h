@@ -4,6 +4,7 @@
 #include "core/trace/source.h"
 #include "lessons/reader/lesson.h"
 #include "ui/controls/top_bar.h"
+#include "ui/live/live_request.h"
 
 #include <QMainWindow>
 #include <QThreadPool>
@@ -26,6 +27,8 @@ class ControlPanel;
 class Headline;
 class Inspector;
 class LessonPanel;
+class LivePage;
+class LiveStrip;
 class MapView;
 class Session;
 class StartPage;
@@ -41,6 +44,7 @@ struct WindowServices {
     std::function<Result<void>(const Source&, const std::filesystem::path&)> save;
     /// The model to play with, if no lesson's; may be empty.
     std::function<Result<std::unique_ptr<Source>>()> model;
+    LiveServices live;
     /// Folder of the lessons; empty: none.
     std::filesystem::path lessons;
     /// Read and write the user's settings (geometry, theme, recent files). Off for tests and pictures.
@@ -66,6 +70,8 @@ public:
     /// Nothing open: the page with lessons and recent files.
     void closeSource();
     void showError(const QString& words);
+    /// The page where a live source is chosen; what is open stays behind it.
+    void showLivePage();
     /// Copies of standard input have no name; what is written in the title instead.
     void setTitle(const QString& title);
 
@@ -78,6 +84,8 @@ public:
     [[nodiscard]] AccountingBlock* accounting() const { return m_accounting; }
     [[nodiscard]] Headline* headline() const { return m_headline; }
     [[nodiscard]] TopBar* topBar() const { return m_top; }
+    [[nodiscard]] LivePage* livePage() const { return m_live; }
+    [[nodiscard]] LiveStrip* liveStrip() const { return m_liveStrip; }
     [[nodiscard]] Banner* banner() const { return m_banner; }
     [[nodiscard]] Toast* toast() const { return m_toast; }
     [[nodiscard]] QUndoStack* undoStack() const { return m_undo; }
@@ -105,6 +113,10 @@ private:
     void refreshRecent();
     void refreshLessonsMenu();
     void refreshHeadline();
+    void refreshBadges();
+    void showStage();
+    void startLive(const LiveRequest& request);
+    void onLiveChanged();
     void setMode(Mode mode);
     void chooseMode(Mode mode);
     void adopt(std::unique_ptr<Source> source, Mode mode);
@@ -145,6 +157,8 @@ private:
     QStackedWidget* m_left;
     QStackedWidget* m_centre;
     StartPage* m_start;
+    LivePage* m_live;
+    LiveStrip* m_liveStrip;
     LessonPanel* m_lesson;
     ControlPanel* m_controls;
     Headline* m_headline;

@@ -111,6 +111,9 @@ void StartPage::setContent(const std::vector<LessonEntry>& lessons, const QStrin
         column->addWidget(model);
         connect(model, &QPushButton::clicked, this, &StartPage::modelWanted);
     }
+    auto* live = new Card(tr("Watch a live kernel"), tr("This machine's own, or another's through ssh"), m_content);
+    column->addWidget(live);
+    connect(live, &QPushButton::clicked, this, &StartPage::liveWanted);
     auto* open = new Card(tr("Open a file…"), {}, m_content);
     column->addWidget(open);
     connect(open, &QPushButton::clicked, this, &StartPage::openWanted);

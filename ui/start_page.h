@@ -22,6 +22,7 @@ signals:
     void fileChosen(const QString& path);
     void openWanted();
     void modelWanted();
+    void liveWanted();
 
 protected:
     void paintEvent(QPaintEvent* event) override;

@@ -226,7 +226,7 @@ private:
         if (correlator_) {
             correlator_->finish();
             trace_.info.times_trustworthy = !times_look_emulated(correlator_->gaps());
-            correlator_->book().write(trace_);
+            correlator_->book().write();
         }
         summary_.packets = trace_.packet_count();
         summary_.frames = captured_.size();

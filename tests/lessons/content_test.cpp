@@ -94,7 +94,7 @@ TEST_P(LessonContent, PlaysTheSameTwice)
 
 INSTANTIATE_TEST_SUITE_P(All, LessonContent,
                          testing::Values("01-a-datagram-arrives", "01-a-datagram-arrives-real",
-                                         "02-a-datagram-leaves", "03-rps-and-the-backlog", "04-the-five-hooks"),
+                                         "02-a-datagram-leaves", "03-rps-and-the-backlog", "04-the-five-hooks", "05-where-did-my-packet-go"),
                          [](const auto& entry) {
                              std::string name = entry.param;
                              std::replace(name.begin(), name.end(), '-', '_');
@@ -109,7 +109,7 @@ TEST(Lessons, EveryFolderIsListedAndTested)
         ids.insert(entry.id);
     }
     EXPECT_EQ(ids, (std::set<std::string>{"01-a-datagram-arrives", "01-a-datagram-arrives-real",
-                                          "02-a-datagram-leaves", "03-rps-and-the-backlog", "04-the-five-hooks"}));
+                                          "02-a-datagram-leaves", "03-rps-and-the-backlog", "04-the-five-hooks", "05-where-did-my-packet-go"}));
 }
 
 /// The figures that the text of the first lesson states.

@@ -101,7 +101,10 @@ void ControlPanel::setSession(Session* session)
     if (session != nullptr) {
         connect(session, &Session::playheadMoved, this, &ControlPanel::refresh);
         connect(session, &Session::traceReplaced, this, &ControlPanel::refreshKnobs);
-        connect(session, &Session::traceGrown, &m_grown, qOverload<>(&QTimer::start));
+        // Not started anew each time: a trace that grows without pause is looked at all the same.
+        const auto look = [this] { m_grown.isActive() ? void() : m_grown.start(); };
+        connect(session, &Session::traceGrown, this, look);
+        connect(session, &Session::liveChanged, this, look);
         connect(m_undo, &QUndoStack::indexChanged, this, &ControlPanel::refreshKnobs);
     }
     rebuild();
@@ -137,6 +140,9 @@ void ControlPanel::rebuild()
     title->setWordWrap(true);
     column->addWidget(title);
     auto* what = new Label(model ? tr("A kernel in a box, %1. Do something to it, turn its knobs, and watch.").arg(text(to_string(info.kernel)))
+                 : source.kind() == Source::Kind::live
+                     ? tr("Live from a real kernel, %1. Everything comes in, whatever you look at.")
+                           .arg(info.kernel_release.empty() ? tr("release not known yet") : text(info.kernel_release))
                  : info.observed
                      ? tr("Recorded from a real kernel, %1.").arg(info.kernel_release.empty() ? tr("release unknown") : text(info.kernel_release))
                      : tr("A recorded run of the model of %1.").arg(text(to_string(info.kernel))),
@@ -176,6 +182,7 @@ void ControlPanel::rebuild()
     column->addWidget(m_branches);
 
     const std::vector<Knob> knobs = source.knobs();
+    m_told = {m_session->trace().info.kernel_release, m_session->trace().faults.size()};
     m_keys.clear();
     std::ranges::transform(knobs, std::back_inserter(m_keys), &Knob::key);
     if (!knobs.empty()) {
@@ -340,7 +347,12 @@ void ControlPanel::refresh()
 
 void ControlPanel::followSettings()
 {
-    if (m_session == nullptr || m_session->isWorking() || std::ranges::equal(m_session->source().knobs(), m_keys, {}, &Knob::key)) {
+    if (m_session == nullptr || m_session->isWorking()) {
+        return;
+    }
+    const Trace& trace = m_session->trace();
+    const std::pair told{trace.info.kernel_release, trace.faults.size()};
+    if (told == m_told && std::ranges::equal(m_session->source().knobs(), m_keys, {}, &Knob::key)) {
         return;
     }
     // A socket has come or gone, and its settings with it. Whoever is typing or dragging is not disturbed.

@@ -8,6 +8,7 @@
 #include <QWidget>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 class QLineEdit;
@@ -61,6 +62,7 @@ private:
     BranchList* m_branches = nullptr;
     Label* m_summary = nullptr;
     std::vector<std::string> m_keys; ///< of the knobs that the panel was built for
+    std::pair<std::string, std::size_t> m_told; ///< kernel and number of faults that the panel speaks of
     QTimer m_grown;                  ///< looks for new settings a moment after the trace has grown
 };
 

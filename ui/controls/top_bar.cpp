@@ -71,9 +71,7 @@ TopBar::TopBar(QWidget* parent) : QWidget(parent)
     m_recording = chip(tr("Recording"), this);
     m_lesson = chip(tr("Lesson"), this);
     m_model->setToolTip(tr("The kernel in a box, to play with: send packets, turn its knobs"));
-    m_live->setEnabled(false);
-    m_live->setToolTip(tr("Watching this machine's own kernel comes with a later version.\n"
-                          "Until then: record with trace-cmd, and open the trace.dat here."));
+    m_live->setToolTip(tr("Watch a real kernel as it works: this machine's, or another's through a pipe"));
     m_recording->setToolTip(tr("Open a recording, a trace.dat or a pcap"));
     m_lesson->setToolTip(tr("Lessons"));
     const std::pair<QPushButton*, Mode> chips[] = {
@@ -173,7 +171,7 @@ void TopBar::refreshIcons()
 
 void TopBar::refreshPlaying()
 {
-    const bool playing = m_session != nullptr && m_session->isPlaying();
+    const bool playing = m_session != nullptr && (m_session->isPlaying() || m_session->isFollowing());
     m_play->setIcon(signIcon(playing ? Sign::pause : Sign::play));
     m_play->setToolTip(playing ? tr("Pause (Space)") : tr("Play (Space)"));
     m_play->setAccessibleName(m_play->toolTip());
@@ -190,6 +188,7 @@ void TopBar::setSession(Session* session)
     if (session != nullptr) {
         connect(session, &Session::playheadMoved, this, &TopBar::refreshTime);
         connect(session, &Session::playingChanged, this, &TopBar::refreshPlaying);
+        connect(session, &Session::followingChanged, this, &TopBar::refreshPlaying);
         connect(session, &Session::speedChanged, this, &TopBar::refreshSpeed);
     }
     refreshTime();

@@ -100,6 +100,14 @@ QString speedText(double nsPerSecond)
     return QStringLiteral("1 s = %1 s").arg(plain(ns / 1e9));
 }
 
+QString rateText(double perSecond)
+{
+    if (perSecond < 1000) {
+        return QString::number(std::round(perSecond));
+    }
+    return perSecond < 1e6 ? QStringLiteral("%1 k").arg(significant(perSecond / 1e3)) : QStringLiteral("%1 M").arg(significant(perSecond / 1e6));
+}
+
 QString bytesText(std::uint64_t bytes)
 {
     if (bytes < 1024) {

@@ -15,6 +15,8 @@ namespace skbscope::ui {
 [[nodiscard]] QString durationText(Duration d);
 /// A play speed: "1 s = 20 µs".
 [[nodiscard]] QString speedText(double nsPerSecond);
+/// "940", "12.3 k", "1.2 M": of things in a second.
+[[nodiscard]] QString rateText(double perSecond);
 /// "832 B", "208 KB" (of 1024), "4 MB".
 [[nodiscard]] QString bytesText(std::uint64_t bytes);
 /// A queue's level and limit in its unit: "5/256", "2.4/208 KB", "11 (limit 10)" when above, "3" without limit.

@@ -11,6 +11,7 @@ namespace skbscope::ui {
 namespace {
 
 constexpr int tick_ms = 16;
+constexpr int arrivals_ms = 40;
 /// A stall (a laptop lid, a breakpoint) must not make the playhead leap.
 constexpr double longest_tick_s = 0.1;
 constexpr double slowest = 100;           // 1 s = 100 ns
@@ -34,6 +35,50 @@ Session::Session(std::unique_ptr<Source> source, QObject* parent)
     m_journeys.update();
     m_seenEvents = trace().size();
     m_now = origin();
+    m_arrivals.setInterval(arrivals_ms);
+    connect(&m_arrivals, &QTimer::timeout, this, &Session::takeArrivals);
+    if (m_source->kind() == Source::Kind::live && !m_source->exhausted()) {
+        m_following = true;
+        m_arrivals.start();
+    }
+}
+
+void Session::takeArrivals()
+{
+    if (m_working) {
+        return;
+    }
+    m_source->advance_to(never);
+    refresh();
+    if (m_following && !trace().empty()) {
+        m_atEdge = true;
+        moveTo(trace().size(), lastMoment());
+        m_atEdge = false;
+    }
+    if (m_source->exhausted()) {
+        m_arrivals.stop();
+        setFollowing(false);
+    }
+    emit liveChanged();
+}
+
+void Session::setFollowing(bool following)
+{
+    following = following && isLive();
+    if (following == m_following) {
+        return;
+    }
+    m_following = following;
+    if (following) {
+        pause();
+    }
+    emit followingChanged(following);
+}
+
+void Session::stopLive()
+{
+    m_source->close();
+    emit liveChanged();
 }
 
 SimTime Session::origin() const
@@ -68,6 +113,9 @@ std::size_t Session::positionAt(SimTime t) const
 
 void Session::moveTo(std::size_t position, SimTime t)
 {
+    if (!m_atEdge) {
+        setFollowing(false);
+    }
     m_position = position;
     m_now = t;
     m_furthest = std::max(m_furthest, t);
@@ -92,6 +140,7 @@ Session::Change Session::takeIn()
     if (trace().size() != m_seenEvents) {
         m_seenEvents = trace().size();
         m_journeys.update();
+        m_now = std::max(m_now, origin()); // the clock of what is observed is known with its first event
         return Change::grown;
     }
     return Change::none;
@@ -188,7 +237,7 @@ bool Session::extendUntil(Found found)
 void Session::seek(SimTime t)
 {
     t = std::max(t, origin());
-    if (t > m_source->known_until() && !m_source->exhausted()) {
+    if (t > m_source->known_until() && !m_source->exhausted() && !isLive()) {
         run(tr("Running to that moment"), [this, t](Work& work) {
             // In pieces, so that it can be stopped.
             for (SimTime at = m_source->known_until(); at < t && !work.cancelled && !m_source->exhausted();) {
@@ -378,6 +427,11 @@ void Session::toBegin()
 
 void Session::toEnd()
 {
+    if (isLive()) {
+        setFollowing(true);
+        takeArrivals();
+        return;
+    }
     if (!m_source->exhausted()) {
         run(tr("Running to the end"), [this](Work& work) { runSource(work); });
     }
@@ -409,6 +463,10 @@ void Session::pause()
 
 void Session::toggle()
 {
+    if (m_following) {
+        setFollowing(false);
+        return;
+    }
     isPlaying() ? pause() : play();
 }
 
@@ -468,6 +526,10 @@ void Session::advance(double passed)
     const double by = passed * m_speed + m_fraction;
     const double whole = std::floor(by);
     const SimTime target = m_now + Duration{static_cast<std::int64_t>(whole)};
+    if (isLive() && target >= lastMoment()) { // at the edge: from here on as it comes
+        toEnd();
+        return;
+    }
     if (target > m_source->known_until() && !m_source->exhausted()) {
         m_source->advance_to(target);
         refresh();

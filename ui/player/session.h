@@ -63,6 +63,10 @@ public:
     [[nodiscard]] bool skipsIdle() const { return m_skipIdle; }
     void setSkipsIdle(bool skips) { m_skipIdle = skips; }
     [[nodiscard]] bool isPlaying() const { return m_timer.isActive(); }
+    /// A live source that has not ended: it grows by itself, whether one follows it or not.
+    [[nodiscard]] bool isLive() const { return m_arrivals.isActive(); }
+    /// The playhead stays at the edge of what has arrived. Every other move of the playhead ends it; nothing is lost by that.
+    [[nodiscard]] bool isFollowing() const { return m_following; }
     /// Trace nanoseconds that pass in one second of play.
     [[nodiscard]] double speed() const { return m_speed; }
     /// What happened, in one sentence: "64 datagrams: 30 delivered, 15 dropped because …, 19 on the way".
@@ -83,10 +87,14 @@ public slots:
     /// To the last thing that happens to the packet in what is known.
     void seekToEndOf(skbscope::PacketId packet);
     void toBegin();
+    /// Of a live source: to its edge, and on with it.
     void toEnd();
     void play();
     void pause();
     void toggle();
+    void setFollowing(bool following);
+    /// Stops a live source for good; what has arrived stays.
+    void stopLive();
     void setSpeed(double nsPerSecond);
     void select(const skbscope::ui::Selection& selection);
     void selectPacket(skbscope::PacketId packet);
@@ -109,6 +117,9 @@ signals:
     void traceReplaced(); ///< events may have been taken back: drop every cached ordinal
     void playingChanged(bool playing);
     void speedChanged(double nsPerSecond);
+    void followingChanged(bool following);
+    /// Several times a second while a live source runs, and once when it has ended.
+    void liveChanged();
     void failed(const QString& message);
     /// Something worth a quiet line, no error: "packet 3 has no later step".
     void remarked(const QString& message);
@@ -131,6 +142,7 @@ public:
 
 private:
     void tick();
+    void takeArrivals();
     /// After the source was told something: drops caches of a replaced trace, takes in a grown one.
     void refresh() { announce(takeIn()); }
     enum class Change { none, grown, replaced };
@@ -166,6 +178,9 @@ private:
     Selection m_selection;
     HostId m_host{};
     QTimer m_timer;
+    QTimer m_arrivals; ///< looks for what has arrived from a live source
+    bool m_following = false;
+    bool m_atEdge = false; ///< it is following itself that moves the playhead
     double m_speed = 20'000; // 1 s = 20 µs
     std::uint64_t m_generation = 0;
     std::size_t m_seenEvents = 0;

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <map>
 #include <qcustomplot.h>
+#include <utility>
 
 namespace skbscope::ui {
 
@@ -28,6 +29,7 @@ void QueueLevels::reset()
 {
     m_taken = 0;
     m_series.clear();
+    m_waitsIn.clear();
 }
 
 void QueueLevels::update()
@@ -50,6 +52,13 @@ void QueueLevels::update()
         }
         s.points.push_back({ns, level});
     };
+    const auto count = [&](std::size_t queue, std::uint64_t ns, double by) {
+        Series& s = m_series[queue];
+        s.packets = std::max(0.0, s.packets + by);
+        if (!s.hasFill) {
+            add(s, ns, s.packets);
+        }
+    };
     for (; m_taken < trace.size(); ++m_taken) {
         const Event& event = trace[m_taken];
         switch (event.event_kind()) {
@@ -58,13 +67,25 @@ void QueueLevels::update()
             if (event.arg == 0 || event.arg >= m_series.size()) {
                 break;
             }
-            Series& s = m_series[event.arg];
-            s.packets = std::max(0.0, s.packets + (event.event_kind() == EventKind::enqueue ? 1 : -1));
-            if (!s.hasFill) {
-                add(s, event.time_ns, s.packets);
+            const bool in = event.event_kind() == EventKind::enqueue;
+            if (event.packet >= m_waitsIn.size()) {
+                m_waitsIn.resize(std::max<std::size_t>(event.packet + std::size_t{1}, trace.packet_count() + 1));
             }
+            std::uint32_t& waitsIn = m_waitsIn[event.packet];
+            if (!in && waitsIn != event.arg) {
+                break;
+            }
+            waitsIn = in ? event.arg : 0;
+            count(event.arg, event.time_ns, in ? 1 : -1);
             break;
         }
+        case EventKind::drop:
+        case EventKind::free:
+            // Whoever ends while it waits is out of its queue, too: a queue that is purged, a packet refused after all.
+            if (event.packet < m_waitsIn.size() && m_waitsIn[event.packet] != 0) {
+                count(std::exchange(m_waitsIn[event.packet], 0), event.time_ns, -1);
+            }
+            break;
         case EventKind::queue: {
             const QueueChange& change = trace.queue_changes()[event.arg];
             if (to_index(change.queue) >= m_series.size()) {

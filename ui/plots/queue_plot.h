@@ -40,6 +40,7 @@ private:
     const Session& m_session;
     std::size_t m_taken = 0;
     std::vector<Series> m_series;
+    std::vector<std::uint32_t> m_waitsIn; ///< by packet: its queue; 0: none
 };
 
 class QueuePlot : public QWidget {

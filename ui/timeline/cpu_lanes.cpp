@@ -359,7 +359,7 @@ void CpuLanes::paintLanes()
     if (lanes.empty()) {
         p.setPen(c.textFaint);
         p.setFont(Theme::sans(11));
-        p.drawText(area.adjusted(0, top_margin, 0, 0), Qt::AlignLeft | Qt::AlignTop, tr("no CPU has done anything yet"));
+        p.drawText(area.adjusted(10, top_margin, 0, 0), Qt::AlignLeft | Qt::AlignTop, tr("no CPU has done anything yet"));
     }
     for (std::size_t row = 0; row < lanes.size(); ++row) {
         const QRectF rect = laneRect(row);

@@ -1,0 +1,244 @@
+// A live source in the window: follow and pause, what stays in sight, doctor's findings, clear words when nothing is allowed.
+
+#include "core/recording/recording.h"
+#include "tests/ui/map/hand_trace.h"
+#include "tests/ui/window/services.h"
+#include "ui/banner.h"
+#include "ui/live/live_page.h"
+#include "ui/live/live_strip.h"
+#include "ui/map/map_view.h"
+#include "ui/player/session.h"
+
+#include <QApplication>
+#include <QClipboard>
+#include <QComboBox>
+#include <QLineEdit>
+#include <QPushButton>
+#include <QSignalSpy>
+#include <QTest>
+#include <algorithm>
+#include <gtest/gtest.h>
+
+namespace skbscope::ui {
+namespace {
+
+std::vector<std::uint8_t> recordingOf(const Trace& trace)
+{
+    std::vector<std::uint8_t> bytes;
+    EXPECT_TRUE(write_recording_to(trace, [&](std::span<const std::uint8_t> more) { return bytes.insert(bytes.end(), more.begin(), more.end()), true; }, "memory"));
+    return bytes;
+}
+
+/// A stream whose pieces arrive when the test says so.
+class ScriptedStream : public Source {
+public:
+    explicit ScriptedStream(std::vector<std::uint8_t> bytes) : m_bytes(std::move(bytes)), m_reader(m_trace, "stream") {}
+
+    void arrive(double share) { m_arrived = static_cast<std::size_t>(static_cast<double>(m_bytes.size()) * share); }
+    void end(const std::string& why = {})
+    {
+        m_ended = true;
+        m_status.ended = true;
+        m_status.ending = why;
+    }
+    LiveStatus& status() { return m_status; }
+
+    [[nodiscard]] Kind kind() const override { return Kind::live; }
+    [[nodiscard]] std::string title() const override { return "stream"; }
+    [[nodiscard]] const Trace& trace() const override { return m_trace; }
+    void advance_to(SimTime) override
+    {
+        if (m_taken < m_arrived) {
+            EXPECT_TRUE(m_reader.feed(std::span(m_bytes).subspan(m_taken, m_arrived - m_taken)));
+            m_taken = m_arrived;
+        }
+    }
+    [[nodiscard]] SimTime known_until() const override { return m_trace.end_time(); }
+    [[nodiscard]] bool exhausted() const override { return m_ended && m_taken == m_arrived; }
+    [[nodiscard]] std::optional<LiveStatus> live_status() const override { return m_status; }
+    void close() override { end(); }
+
+private:
+    std::vector<std::uint8_t> m_bytes;
+    Trace m_trace;
+    RecordingReader m_reader;
+    std::size_t m_arrived = 0, m_taken = 0;
+    bool m_ended = false;
+    LiveStatus m_status;
+};
+
+struct Live {
+    std::unique_ptr<MainWindow> window = std::make_unique<MainWindow>(test::services());
+    ScriptedStream* stream = nullptr;
+    Live()
+    {
+        auto source = std::make_unique<ScriptedStream>(recordingOf(test::backlogTrace()));
+        stream = source.get();
+        window->resize(1600, 900);
+        window->setSource(std::move(source), Mode::live);
+        window->show();
+    }
+    [[nodiscard]] Session& session() const { return *window->session(); }
+    void wait() const { QTest::qWait(120); }
+};
+
+TEST(Live, FollowsTheEdgeAndAPauseLosesNothing)
+{
+    Live live;
+    EXPECT_TRUE(live.session().isLive());
+    EXPECT_TRUE(live.session().isFollowing());
+    live.stream->arrive(1);
+    live.wait();
+    const std::size_t all = test::backlogTrace().size();
+    ASSERT_EQ(live.session().trace().size(), all);
+    EXPECT_EQ(live.session().position(), all);
+    // Looking at something else ends following, and the trace is whole all the same.
+    live.session().seekToEvent(3);
+    EXPECT_FALSE(live.session().isFollowing());
+    live.wait();
+    EXPECT_EQ(live.session().position(), 3U);
+    EXPECT_TRUE(live.session().isLive());
+    live.window->liveStrip()->followButton()->click();
+    live.wait();
+    EXPECT_TRUE(live.session().isFollowing());
+    EXPECT_EQ(live.session().position(), all);
+}
+
+TEST(Live, WhatArrivesWhilePausedIsThereAfterwards)
+{
+    Live live;
+    live.session().setFollowing(false);
+    live.stream->arrive(1);
+    live.wait();
+    EXPECT_EQ(live.session().position(), 0U);
+    EXPECT_EQ(live.session().trace().size(), test::backlogTrace().size());
+    EXPECT_EQ(live.session().state().accounting().born, 0U);
+    live.session().toEnd();
+    StackState whole(live.session().trace());
+    for (std::size_t i = 0; i < live.session().trace().size(); ++i) {
+        whole.apply(i);
+    }
+    EXPECT_EQ(live.session().state().accounting().born, whole.accounting().born);
+}
+
+TEST(Live, RateLossAndCostStayInSight)
+{
+    Live live;
+    live.stream->status().events_per_second = 12'345;
+    live.stream->status().lost_events = 17;
+    live.stream->status().cost = 0.021;
+    live.stream->arrive(1);
+    live.wait();
+    const QString words = live.window->liveStrip()->words();
+    EXPECT_TRUE(live.window->liveStrip()->isVisible());
+    EXPECT_TRUE(words.contains("12.3 k events/s")) << words.toStdString();
+    EXPECT_TRUE(words.contains("17 lost")) << words.toStdString();
+    EXPECT_TRUE(words.contains("2.1 %")) << words.toStdString();
+    live.stream->status().cost.reset();
+    live.wait();
+    EXPECT_TRUE(live.window->liveStrip()->words().contains("cost not known"));
+}
+
+TEST(Live, AnEndIsSaidAndWhatHasArrivedStays)
+{
+    Live live;
+    live.stream->arrive(1);
+    live.wait();
+    live.stream->end("the recorder was killed by signal 9");
+    live.wait();
+    EXPECT_FALSE(live.session().isLive());
+    EXPECT_TRUE(live.window->banner()->words().contains("killed by signal 9"));
+    EXPECT_TRUE(live.window->liveStrip()->words().startsWith("ended"));
+    EXPECT_EQ(live.session().trace().size(), test::backlogTrace().size());
+}
+
+TEST(Live, AStreamThatEndsWithNothingGoesBackToThePageAndSaysWhy)
+{
+    Live live;
+    live.stream->end("the permission to record was refused: not authorized");
+    live.wait();
+    EXPECT_EQ(live.window->session(), nullptr);
+    EXPECT_TRUE(live.window->livePage()->isVisible());
+    EXPECT_TRUE(live.window->banner()->words().contains("not authorized"));
+}
+
+TEST(Live, SpacePausesAndFollowsAgain)
+{
+    Live live;
+    live.stream->arrive(1);
+    live.wait();
+    live.session().toggle();
+    EXPECT_FALSE(live.session().isFollowing());
+    live.session().toggle(); // plays from here, and here is the edge
+    live.wait();
+    EXPECT_TRUE(live.session().isFollowing());
+}
+
+constexpr auto doctor_says = R"({"kernel":"6.1.0","machine":"x86_64","cpus":2,"detail":"nothing","frames":false,
+ "says":"Nothing of this host can be recorded by this user.",
+ "findings":[{"piece":"tracefs","available":false,"state":"not permitted","costs":"no journey at all","remedy":"sudo skbscope record -w now.pcapng","remedy_is_command":true},
+             {"piece":"BTF","available":true,"state":"usable"}]})";
+
+TEST(LivePage, DoctorsFindingsStandThereWithCommandsToCopy)
+{
+    WindowServices services = test::services();
+    services.live.doctor = [] { return Result<std::string>(doctor_says); };
+    services.live.devices = [] { return std::vector<std::string>{"eth0", "lo"}; };
+    services.live.command = [](const LiveRequest& request) { return (request.needs_prompt ? "pkexec " : "") + std::string("skbscope record -i ") + request.device; };
+    MainWindow window(services);
+    window.resize(1400, 900);
+    window.show();
+    window.showLivePage();
+    LivePage& page = *window.livePage();
+    ASSERT_TRUE(QTest::qWaitFor([&] { return page.stateText().contains("Nothing of this host"); }));
+    EXPECT_TRUE(page.isVisible());
+    ASSERT_EQ(page.copyButtons().size(), 1U);
+    page.copyButtons().front()->click();
+    EXPECT_EQ(QGuiApplication::clipboard()->text(), "sudo skbscope record -w now.pcapng");
+    EXPECT_EQ(page.deviceBox()->count(), 3);
+    page.deviceBox()->setCurrentIndex(1);
+    page.filterField()->setText(" udp port 53 ");
+    const LiveRequest request = page.request();
+    EXPECT_EQ(request.device, "eth0");
+    EXPECT_EQ(request.filter, "udp port 53");
+    EXPECT_TRUE(request.needs_prompt);
+    EXPECT_FALSE(page.startButton()->isEnabled()); // this window has nobody to start
+}
+
+TEST(LivePage, WhoMayRecordIsNotAskedForAPassword)
+{
+    LivePage page;
+    page.setReport(DoctorReport::parse(R"({"detail":"functions","frames":true,"findings":[]})"));
+    EXPECT_FALSE(page.request().needs_prompt);
+    page.setReport(DoctorReport::parse(R"({"detail":"functions","frames":false,"findings":[]})"));
+    EXPECT_TRUE(page.request().needs_prompt);
+}
+
+TEST(LivePage, ADoctorThatCannotAnswerIsSaidInOneLine)
+{
+    LivePage page;
+    page.setReport(DoctorReport::parse("no json"));
+    EXPECT_TRUE(page.stateText().contains("doctor"));
+    EXPECT_FALSE(page.stateText().contains('\n'));
+    EXPECT_TRUE(page.request().needs_prompt);
+}
+
+TEST(LivePage, ARefusedStartIsSaidAndThePageStays)
+{
+    WindowServices services = test::services();
+    LiveRequest asked;
+    services.live.start = [&](const LiveRequest& request) -> Result<std::unique_ptr<Source>> {
+        asked = request;
+        return fail(ErrorKind::not_permitted, "recording", "nobody can be asked");
+    };
+    MainWindow window(services);
+    window.show();
+    window.showLivePage();
+    window.livePage()->startButton()->click();
+    EXPECT_EQ(asked.budget_percent, 5);
+    EXPECT_TRUE(window.banner()->words().contains("nobody can be asked"));
+    EXPECT_TRUE(window.livePage()->isVisible());
+}
+
+} // namespace
+} // namespace skbscope::ui
