@@ -93,6 +93,7 @@ private:
     Slot inherited(Lane& lane, Frame* host, const RawRecord& record);
     void receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_t rank);
     void assumes_order(const Frame& frame, Frame& list);
+    void oldest_received(Lane& lane, Frame& frame);
     static Frame* outermost_sublist(Lane& lane);
     static void received_ethertype(SlotRecord& known, const RawRecord& record, const Decoder& decoder);
     void list_step(Lane& lane, Frame& host, Frame& frame);

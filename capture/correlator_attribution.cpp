@@ -52,6 +52,27 @@ void Correlator::assumes_order(const Frame& frame, Frame& list)
     }
 }
 
+/// A tracer with few functions shows a packet at __netif_receive_skb_core and again where it joins a socket's queue, nothing in
+/// between: it is the oldest of those received in this softirq that no socket has got yet.
+void Correlator::oldest_received(Lane& lane, Frame& frame)
+{
+    if (frame.packet != 0 && (book_.at(frame.packet).born || book_.at(frame.packet).address != 0)) {
+        if (!lane.received.empty() && book_.resolve(lane.received.front()) == book_.resolve(frame.packet)) {
+            lane.received.pop_front();
+        }
+        return;
+    }
+    const Slot oldest = next_living(lane.received);
+    if (oldest == 0) {
+        return;
+    }
+    frame.packet = frame.child = oldest;
+    if (frame.item != 0 && !lane.received.empty()) {
+        Event& event = book_.item(frame.item);
+        event.flags = Event::make_flags(event.context(), Confidence::assumed, event.via());
+    }
+}
+
 /// The innermost calls are parts of one walk along a list: the outermost of them owns the list.
 Frame* Correlator::outermost_sublist(Lane& lane)
 {
@@ -524,6 +545,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         return;
     case Kind::socket_enqueue:
         frame.packet = frame.child = inherited(lane, host, record);
+        oldest_received(lane, frame);
         if (frame.packet != 0 && book_.at(frame.packet).packet.verdict == Verdict::in_flight) {
             book_.delivered(frame.packet, frame.item);
         }

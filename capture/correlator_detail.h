@@ -25,6 +25,7 @@ inline constexpr std::uint8_t protocol_udp = 17;
 inline constexpr std::uint32_t ethernet_header = 14;
 inline constexpr std::uint8_t nud_incomplete = 1; // include/uapi/linux/neighbour.h
 inline constexpr std::size_t kept_gaps = 1 << 20;
+inline constexpr std::size_t most_received = 4096; // more than a net_rx_action takes with any usual budget
 
 inline bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names)
 {

@@ -206,6 +206,7 @@ void Correlator::on_softirq_exit(const RawRecord& record, const Decoder& decoder
     on_irq_exit(record, decoder);
     Lane& lane = lane_of(record);
     lane.handed_up.clear();
+    lane.received.clear();
 }
 
 /// eth_type_trans has read it from the frame; a sender may have said something else of the same packet.
@@ -330,6 +331,10 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     }
     if (Frame* core = find_host(lane, {Kind::list_core})) {
         core->batch().cored.push_back(slot);
+    }
+    lane.received.push_back(slot);
+    if (lane.received.size() > most_received) { // softirq_exit is not traced
+        lane.received.pop_front();
     }
 }
 

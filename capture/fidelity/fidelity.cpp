@@ -1,7 +1,7 @@
 #include "capture/fidelity/fidelity.h"
 
+#include "capture/fidelity/refine.h"
 #include "core/catalog/catalog.h"
-#include "core/catalog/function_ids.h"
 #include "core/scenario/model_source.h"
 
 #include <algorithm>
@@ -81,79 +81,6 @@ bool is_sent_with(const ManifestPhase& phase, const PacketRecord& packet)
     });
 }
 
-using Counters = std::map<std::string, std::map<std::string, std::int64_t>>; // net -> name -> moved by
-
-Counters moved(const Trace& trace)
-{
-    Counters counters;
-    for (std::size_t i = 0; i < trace.size(); ++i) {
-        if (trace[i].event_kind() != EventKind::counter) {
-            continue;
-        }
-        const CounterChange& change = trace.counter_changes()[trace[i].arg];
-        const CounterRecord& counter = trace.counter(change.counter);
-        std::string net = trace.hosts()[to_index(counter.host)].name;
-        std::string name = counter.name;
-        if (const std::size_t colon = name.find(": "); colon != std::string::npos) {
-            net = name.substr(0, colon);
-            name = name.substr(colon + 2);
-        }
-        counters[net][name] += static_cast<std::int64_t>(change.after - change.before);
-    }
-    return counters;
-}
-
-/// A send call's stamp is taken before the call; on an emulated CPU the way to the queue takes milliseconds, the first time more.
-/// What a shaper lets through hangs on when a datagram reached it: the recording tells, where it holds the datagram itself.
-void refine_stamps(Manifest& manifest, const Trace& recorded)
-{
-    const std::set<FunctionId> enqueues = {fn::tbf_enqueue, fn::fq_codel_enqueue, fn::pfifo_fast_enqueue, fn::pfifo_enqueue, fn::bfifo_enqueue};
-    for (ManifestPhase& phase : manifest.phases) {
-        if (phase.qdiscs.empty()) {
-            continue;
-        }
-        for (ManifestSend& send : phase.sends) {
-            std::vector<std::uint64_t> reached;
-            std::set<std::uint32_t> seen;
-            for (std::size_t i = 0; i < recorded.size(); ++i) {
-                const Event& event = recorded[i];
-                if (!event.is_call() || event.packet == 0 || event.time_ns < phase.begin || event.time_ns > phase.end ||
-                    !enqueues.contains(event.function_id()) || !seen.insert(event.packet).second) {
-                    continue;
-                }
-                const auto& flow = recorded.packet(event.packet_id()).flow;
-                if (flow && flow->protocol == protocol_udp && flow->source_port == send.from.port && flow->destination_port == send.to.port) {
-                    reached.push_back(event.time_ns);
-                }
-            }
-            if (reached.size() == send.stamps.size() && std::ranges::is_sorted(reached)) {
-                send.stamps = std::move(reached);
-            }
-        }
-    }
-}
-
-/// The tables were read before the neighbours were flushed for the recording: one that a datagram had to create was not
-/// there. Without addresses in the trace it is told where there is but one.
-void refine_neighbours(Manifest& manifest, const Trace& recorded)
-{
-    const auto in_traced_net = [](const ManifestNeighbour& neighbour) { return neighbour.net == traced_net && !neighbour.permanent; };
-    for (std::size_t i = 0; i < recorded.size(); ++i) {
-        const Event& event = recorded[i];
-        if (!event.is_call() || event.packet == 0 || (event.function_id() != fn::___neigh_create && event.function_id() != fn::__neigh_create)) {
-            continue;
-        }
-        const PacketRecord& packet = recorded.packet(event.packet_id());
-        if (!packet.sent_here || packet.relation != Relation::none) {
-            continue;
-        }
-        const bool is_only_one = std::ranges::count_if(manifest.neighbours, in_traced_net) == 1;
-        std::erase_if(manifest.neighbours, [&](const ManifestNeighbour& neighbour) {
-            return in_traced_net(neighbour) && (packet.flow ? packet.flow->destination == neighbour.address : is_only_one);
-        });
-    }
-}
-
 /// Verdict and reason in one word, to compare outcomes where single packets cannot be.
 std::string outcome(const PacketRecord& packet)
 {
@@ -179,8 +106,7 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     run->visible_ = visible_to(run->manifest_.functions, run->manifest_.graph_functions, kernel_version_of(run->manifest_.kernel));
     run->recorded_journeys_.emplace(run->recorded_);
     run->recorded_journeys_->update();
-    refine_stamps(run->manifest_, run->recorded_);
-    refine_neighbours(run->manifest_, run->recorded_);
+    refine_manifest(run->manifest_, run->recorded_);
     auto rebuilt = rebuild_scenario(run->manifest_);
     if (!rebuilt) {
         if (rebuilt.error().kind != ErrorKind::unsupported) {
@@ -284,27 +210,31 @@ FidelityRow FidelityRun::row(std::size_t phase) const
     return row;
 }
 
-/// How many packets met which end is a matter of the CPU's speed here; which ends there are is not, nor the way to each.
+std::map<std::string, std::vector<PacketId>> FidelityRun::ends_of(std::size_t phase, bool of_model) const
+{
+    const Trace& trace = of_model ? model_ : recorded_;
+    const auto wanted = choice(phase, of_model);
+    const bool recording_tells_reasons = recorded_.info.kernel >= KernelVersion::v6_1;
+    std::map<std::string, std::vector<PacketId>> ends;
+    for (const PacketRecord& packet : trace.packets()) {
+        if (wanted(packet)) {
+            const bool is_told = packet.verdict != Verdict::dropped || recording_tells_reasons;
+            ends[is_told ? outcome(packet) : std::string("dropped")].push_back(packet.id);
+        }
+    }
+    return ends;
+}
+
+/// How many packets met which end is a matter of the CPU's speed here; which ends there are is not, nor the way to each, nor that
+/// each packet has one and the counters know it.
 void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
 {
-    std::map<std::string, std::vector<PacketId>> of_model;
-    std::map<std::string, std::vector<PacketId>> of_recording;
-    const auto in_model = choice(phase, true);
-    const auto in_recording = choice(phase, false);
-    for (const PacketRecord& packet : model_.packets()) {
-        if (in_model(packet)) {
-            of_model[outcome(packet)].push_back(packet.id);
-        }
-    }
-    for (const PacketRecord& packet : recorded_.packets()) {
-        if (in_recording(packet)) {
-            of_recording[outcome(packet)].push_back(packet.id);
-        }
-    }
+    const auto of_model = ends_of(phase, true);
+    const auto of_recording = ends_of(phase, false);
     for (const auto& [end, packets] : of_recording) {
         const auto same = of_model.find(end);
         if (same == of_model.end()) {
-            row.first_difference = fmt::format("no packet of the model is {}", end);
+            row.faults.push_back(fmt::format("no packet of the model is {}", end));
             continue;
         }
         row.same_verdict += packets.size();
@@ -328,8 +258,46 @@ void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
     }
     for (const auto& [end, packets] : of_model) {
         if (!of_recording.contains(end)) {
-            row.first_difference = fmt::format("{} packets of the model are {}, none of the recording", packets.size(), end);
+            row.faults.push_back(fmt::format("{} packets of the model are {}, none of the recording", packets.size(), end));
         }
+    }
+    check_balance(row, phase);
+    if (!row.faults.empty()) {
+        row.first_difference = row.faults.front();
+    }
+}
+
+void FidelityRun::check_balance(FidelityRow& row, std::size_t phase) const
+{
+    std::uint64_t sent = 0;
+    for (const ManifestSend& send : manifest_.phases[phase].sends) {
+        sent += send.sent;
+    }
+    const CounterMoves moves = counter_moves_of(model_);
+    const auto root_of = [](const CounterMoves& all) {
+        const auto root = all.find(traced_net);
+        return root == all.end() ? std::map<std::string, std::int64_t>() : root->second;
+    };
+    for (const bool of_model : {true, false}) {
+        const char* side = of_model ? "model" : "recording";
+        std::size_t here = 0;
+        PacketEnds all; // the counters are of the whole recording
+        for (std::size_t i = 0; i < manifest_.phases.size(); ++i) {
+            for (const auto& [end, packets] : ends_of(i, of_model)) {
+                all[end] += static_cast<std::int64_t>(packets.size());
+                here += i == phase ? packets.size() : 0;
+            }
+        }
+        if (here != sent) {
+            row.faults.push_back(fmt::format("{}: {} packets were sent, {} met an end", side, sent, here));
+        }
+        const auto counters = root_of(of_model ? moves : manifest_.counters);
+        for (const std::string& line : unbalanced(all, counters, of_model ? of_machine(moves) : counters, recorded_.info.kernel >= KernelVersion::v6_1)) {
+            row.faults.push_back(fmt::format("{}: {}", side, line));
+        }
+    }
+    for (std::string& line : drops_of_one_side(root_of(moves), of_machine(moves), root_of(manifest_.counters))) {
+        row.faults.push_back(std::move(line));
     }
 }
 
@@ -343,17 +311,9 @@ FolderFidelity FidelityRun::result() const
         return result;
     }
     result.notes = rebuilt_->notes;
-    Counters of_model = moved(model_);
-    for (const auto& [net, recorded] : manifest_.counters) {
-        auto& model = of_model[net];
-        for (const auto& [name, by] : recorded) {
-            const std::int64_t in_model = model[name];
-            result.counters_compared += by != 0 || in_model != 0 ? 1 : 0;
-            if (in_model != by) {
-                result.counters.push_back({net, name, in_model, by});
-            }
-        }
-    }
+    CounterResult counters = compare_counters(manifest_, counter_moves_of(model_));
+    result.counters = std::move(counters.differing);
+    result.counters_compared = counters.compared;
     return result;
 }
 
@@ -372,7 +332,8 @@ std::string fidelity_to_json(const std::vector<FolderFidelity>& folders)
     for (const FolderFidelity& folder : folders) {
         nlohmann::json counters = nlohmann::json::array();
         for (const FidelityCounter& counter : folder.counters) {
-            counters.push_back({{"net", counter.net}, {"name", counter.name}, {"model", counter.model}, {"recorded", counter.recorded}});
+            counters.push_back({{"net", counter.net}, {"name", counter.name}, {"model", counter.model}, {"recorded", counter.recorded},
+                                {"elsewhere", counter.elsewhere.empty() ? nlohmann::json() : nlohmann::json(counter.elsewhere)}});
         }
         for (const FidelityRow& row : folder.rows) {
             rows.push_back({{"dir", row.folder},
@@ -385,6 +346,7 @@ std::string fidelity_to_json(const std::vector<FolderFidelity>& folders)
                             {"same_functions", row.same_functions},
                             {"first_difference", row.first_difference.empty() ? nlohmann::json() : nlohmann::json(row.first_difference)},
                             {"compared_by", row.hangs_on_speed ? "outcomes" : "packets"},
+                            {"faults", row.faults},
                             {"refused", row.refused.empty() ? nlohmann::json() : nlohmann::json(row.refused)},
                             {"counters_differing", counters}});
         }
@@ -402,10 +364,13 @@ std::string fidelity_to_text(const std::vector<FolderFidelity>& folders)
                                 std::filesystem::path(row.folder).filename().string(), row.phase + (row.hangs_on_speed ? " *" : ""),
                                 row.packets, row.same_verdict, row.same_reason, row.same_functions,
                                 row.refused.empty() ? "" : "not run: ", row.first_difference);
+            for (const std::string& fault : row.faults) {
+                text += fmt::format("{:<22} {:<26} fault: {}\n", "", "", fault);
+            }
         }
         for (const FidelityCounter& counter : folder.counters) {
-            text += fmt::format("{:<22} {:<26} counter {}{}: {} | {}\n", "", "", counter.net == traced_net ? "" : counter.net + ": ",
-                                counter.name, counter.model, counter.recorded);
+            text += fmt::format("{:<22} {:<26} counter {}{}: {} | {}{}\n", "", "", counter.net == traced_net ? "" : counter.net + ": ", counter.name,
+                                counter.model, counter.recorded, counter.elsewhere.empty() ? "" : " (" + counter.elsewhere + ")");
         }
     }
     return text + "* depends on the speed of the recorded CPU: compared by outcomes, not packet by packet\n";

@@ -2,6 +2,7 @@
 // The model held against recordings of real kernels: rebuild a folder's scenario, run it, import the recording, compare
 // the test packets of each phase.
 
+#include "capture/fidelity/counters.h"
 #include "capture/fidelity/manifest.h"
 #include "capture/fidelity/rebuild.h"
 #include "capture/import.h"
@@ -17,18 +18,14 @@ struct FidelityRow {
     std::size_t packets = 0; ///< test packets of the phase in the recording
     std::size_t same_verdict = 0, same_reason = 0, same_functions = 0;
     bool hangs_on_speed = false; ///< compared by outcomes, not packet by packet
+    std::vector<std::string> faults; ///< of a comparison by outcomes: ends of one side only, counters that do not balance; none: it holds
     std::string first_difference; ///< empty: none
     std::string refused;          ///< why the model could not run it; empty: it ran
 };
 
-struct FidelityCounter {
-    std::string net, name;
-    std::int64_t model = 0, recorded = 0;
-};
-
 struct FolderFidelity {
     std::vector<FidelityRow> rows;
-    std::vector<FidelityCounter> counters; ///< that moved differently over the whole recording
+    std::vector<FidelityCounter> counters; ///< that moved differently over the whole recording, also by what is `elsewhere`
     std::size_t counters_compared = 0;     ///< that moved on either side
     std::vector<std::string> notes;
 };
@@ -54,6 +51,8 @@ private:
     FidelityRun() = default;
     [[nodiscard]] FidelityRow row(std::size_t phase) const;
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
+    [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, bool of_model) const;
+    void check_balance(FidelityRow& row, std::size_t phase) const;
     /// The test packets of a phase in one of the traces.
     [[nodiscard]] PacketChoice choice(std::size_t phase, bool of_model) const;
 

@@ -545,6 +545,15 @@ Manifest manifest_of(const json& document, const std::filesystem::path& folder)
             manifest.settings[key] = value.any_text();
         }
     }
+    if (const auto steps = root.find("guest_uptime_at_steps")) {
+        constexpr double longest_uptime_s = 1e9;
+        for (const Node& step : steps->items()) {
+            const auto parts = step.items();
+            if (parts.size() == 2 && parts[0].text() == "set-up done" && parts[1].real() > 0 && parts[1].real() < longest_uptime_s) {
+                manifest.set_up = static_cast<std::uint64_t>(parts[1].real() * 1e9); // the trace's clock is the uptime, too
+            }
+        }
+    }
     if (const auto params = root.find("params")) {
         for (const auto& [key, value] : params->members()) {
             manifest.params[key] = value.any_text();

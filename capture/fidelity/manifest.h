@@ -85,6 +85,8 @@ struct ManifestLink {
     std::uint32_t mtu = 1500, txqueuelen = 1000;
     std::vector<ManifestAddress> addresses;
     std::map<std::string, bool> offloads; ///< "rx-checksumming" -> on
+    std::optional<std::uint64_t> probes_outside; ///< ARP requests on its wire since the set-up, outside of the phases; none: nobody captured there
+    std::uint64_t tx_timer_ns = 0; ///< the emulated device sends only that long after it was told; told by the recording
 };
 
 /// An entry of /proc/net/arp.
@@ -94,6 +96,9 @@ struct ManifestNeighbour {
     MacAddress mac;
     std::string device;
     bool permanent = false;
+    bool flushed = false; ///< it was there when the counters were read, but not when the phases began
+    bool stale = false;   ///< nobody had confirmed it for longer than its reachable time when the first packet went there
+    bool used = true; ///< a packet has gone there before the first phase; no manifest says it, the capture on the wire does
 };
 
 /// A capture that ran beside the recording.
@@ -109,6 +114,7 @@ struct Manifest {
     std::vector<std::string> functions; ///< that the tracer was asked for and this kernel has
     std::vector<std::string> graph_functions; ///< with function_graph: the roots
     std::uint64_t begin = 0, end = 0;   ///< of the recording, trace clock, ns
+    std::uint64_t set_up = 0;           ///< when everything was set up, trace clock, ns; the counters were read first after it; 0: not said
     std::int64_t wall_offset_ns = 0;    ///< wall clock minus trace clock
     std::vector<ManifestPhase> phases;
     std::vector<ManifestLink> links;

@@ -250,6 +250,7 @@ private:
                 device.rps_cpus.assign(1, cpus);
             }
         }
+        device.tx_timer = Duration{static_cast<std::int64_t>(link.tx_timer_ns)};
         device.irq_cpu = link.net == traced_net ? irq_cpu(link) : 0;
         // The root as it was before the first phase; behind mq stands the distribution's default.
         if (link.qdisc == "pfifo_fast" || link.qdisc == "fq_codel") {
@@ -317,13 +318,15 @@ private:
     {
         for (const ManifestNeighbour& from : manifest_.neighbours) {
             ScenarioHost& at = host(from.net);
-            if (from.address.v6 || std::ranges::find(at.devices, from.device, &ScenarioDevice::name) == at.devices.end()) {
+            if (from.address.v6 || from.flushed || std::ranges::find(at.devices, from.device, &ScenarioDevice::name) == at.devices.end()) {
                 continue;
             }
             ScenarioNeighbour neighbour;
             neighbour.address = from.address.v4_host_order();
             neighbour.mac = from.mac;
             neighbour.device = from.device;
+            neighbour.used = from.used;
+            neighbour.stale = from.stale;
             at.neighbours.push_back(std::move(neighbour));
         }
     }
@@ -726,10 +729,26 @@ private:
         if (receive.rcvbuf < usual && receive.received < sent) {
             receiver.start = since_base((last + phase.end) / 2);
         }
+        // Nothing says how fast the recording's reader is (an interpreted program). Where it did not keep up with a burst, which the
+        // counters tell, it takes longer for a datagram than the kernel.
+        constexpr Duration slow_reader{5'000};
+        if (hangs_on_speed(phase) && overran_a_socket(at.name)) {
+            receiver.work = slow_reader;
+        }
         const auto same = std::ranges::find_if(at.receivers, [&](const ScenarioReceiver& other) { return other.port == receiver.port; });
         if (same == at.receivers.end()) {
             at.receivers.push_back(std::move(receiver));
         }
+    }
+
+    bool overran_a_socket(const std::string& net) const
+    {
+        const auto counters = manifest_.counters.find(net);
+        if (counters == manifest_.counters.end()) {
+            return false;
+        }
+        const auto errors = counters->second.find("Udp.RcvbufErrors");
+        return errors != counters->second.end() && errors->second > 0;
     }
 
     std::int64_t default_rcvbuf() const

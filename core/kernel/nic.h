@@ -104,10 +104,12 @@ struct VirtioPair {
     Fifo<TxSlot> tx_ring;   ///< not yet freed by free_old_xmit_skbs()
     std::uint32_t mrg_avg_len = 0; ///< ewma_pkt_len: the average that sizes mergeable buffers
     std::uint32_t irq_cpu = 0;    ///< within its host
+    SimTime tx_takes_at;          ///< with a transmit timer: when the device takes what it has been offered
 };
 
 struct VirtioNet {
     std::vector<VirtioPair> pairs;
+    Duration tx_timer;        ///< the device waits that long behind a notification before it sends (QEMU's tx=timer); 0: it does not
     bool rx_checksum = false; ///< VIRTIO_NET_F_GUEST_CSUM: the device says which sums are good
 };
 

@@ -386,6 +386,7 @@ private:
     {
         virtnet_probe(device, from.queues, from.rx_ring, from.tx_ring);
         device.virtio.rx_checksum = from.rx_checksum;
+        device.virtio.tx_timer = from.tx_timer;
         for (std::uint32_t queue = 0; queue < from.queues; ++queue) {
             VirtioPair& pair = device.virtio.pairs[queue];
             const std::string which = from.queues == 1 ? "" : fmt::format(" {}", queue);
@@ -448,9 +449,9 @@ private:
         Neighbour neighbour;
         neighbour.address = from.address6.v6 ? from.address6 : IpAddress::v4(from.address);
         neighbour.device = device_row(from.device);
-        neighbour.state = Nud::reachable;
+        neighbour.state = from.stale ? Nud::stale : Nud::reachable;
         neighbour.lladdr = from.mac;
-        neighbour.header_cached = true; // it has been talked to before
+        neighbour.header_cached = from.used;
         neighbour.queue = trace_.add_queue({named("arp_queue " + neighbour.address.text()), QueueKind::arp_queue, current().id,
                                             room(stage::neigh), static_cast<std::uint64_t>(net().sysctl.unres_qlen_bytes),
                                             QueueUnit::bytes,

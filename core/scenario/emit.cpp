@@ -87,6 +87,9 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     put_unless(out, "irq_cpu", device.irq_cpu, usual.irq_cpu);
     put_unless(out, "queues", device.queues, usual.queues);
     put_unless(out, "rx_usecs", device.rx_usecs, usual.rx_usecs);
+    if (device.tx_timer != usual.tx_timer) {
+        put(out, "tx_timer", fmt::format("{}ns", device.tx_timer.ns));
+    }
     put_unless(out, "gro", device.gro, usual.gro);
     if (device.delay != usual.delay) {
         put(out, "delay", fmt::format("{}ns", device.delay.ns));
@@ -361,6 +364,8 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
         put(out, "address", neighbour.address6.v6 ? neighbour.address6.text() : IpAddress::v4(neighbour.address).text());
         put(out, "mac", neighbour.mac.text());
         put(out, "device", neighbour.device);
+        put_unless(out, "stale", neighbour.stale, false);
+        put_unless(out, "used", neighbour.used, true);
         out << YAML::EndMap;
     });
     emit_list(out, "receivers", host.receivers, [&](const auto& receiver) { emit(out, receiver); });

@@ -116,6 +116,13 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
                  }
              })
         .key("rx_usecs", [&](const YAML::Node& n) { device.rx_usecs = static_cast<std::uint32_t>(integer(n, "rx_usecs", 0, 100000)); })
+        .key("tx_timer",
+             [&](const YAML::Node& n) {
+                 device.tx_timer = duration(n, "tx_timer");
+                 if (device.driver != "virtio_net") {
+                     complain(n, fmt::format("{} has no transmit timer", device.driver), "it is a way of QEMU's virtio_net");
+                 }
+             })
         .key("gro", [&](const YAML::Node& n) { device.gro = boolean(n, "gro"); })
         .key("rps_cpus", [&](const YAML::Node& n) { device.rps_cpus = read_rps_cpus(n, device.queues, host.cpus); })
         .key("delay", [&](const YAML::Node& n) { device.delay = duration(n, "delay"); })
@@ -335,6 +342,8 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                                    })
                          .required("mac", [&](const YAML::Node& m) { neighbour.mac = mac(m); })
                          .required("device", [&](const YAML::Node& d) { neighbour.device = name_of(d, "device"), check_device_name(d, host, neighbour.device); })
+                         .key("stale", [&](const YAML::Node& s) { neighbour.stale = boolean(s, "stale"); })
+                         .key("used", [&](const YAML::Node& u) { neighbour.used = boolean(u, "used"); })
                          .done();
                      host.neighbours.push_back(neighbour);
                  });

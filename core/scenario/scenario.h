@@ -51,6 +51,7 @@ struct ScenarioDevice {
     std::uint32_t irq_cpu = 0; ///< within the host
     std::uint32_t queues = 1;  ///< 1 … 16 pairs of queues; more than one: virtio_net only
     std::uint32_t rx_usecs = 0; ///< 0 … 100000: least time between two interrupts (e1000, e1000e); 0: each frame asks for one
+    Duration tx_timer;          ///< virtio_net: the device sends only that long after it was told, all at once (QEMU's tx=timer)
     bool gro = true;
     std::vector<std::uint64_t> rps_cpus; ///< CPU mask of each receive queue, as in rps_cpus; none or 0: RPS is off
     Duration delay{500};       ///< of the cable, one way
@@ -85,6 +86,8 @@ struct ScenarioNeighbour {
     IpAddress address6; ///< with v6 set it counts, not `address`
     MacAddress mac;
     std::string device;
+    bool stale = false; ///< NUD_STALE: it was reachable longer ago than reachable_time; the next packet makes the kernel doubt it
+    bool used = true; ///< packets have gone there before: its hardware header is cached (neigh_hh_init)
     bool operator==(const ScenarioNeighbour&) const = default;
 };
 

@@ -89,7 +89,9 @@ void e1000_alloc_rx_buffers(Kernel& k, DeviceIndex device)
 void e1000_count_received(Kernel& k, DeviceIndex device, const RxSlot& slot)
 {
     k.count_device(device, DevStat::rx_packets, slot.packet);
-    k.count_device(device, DevStat::rx_bytes, slot.packet, slot.frame.size());
+    // e1000e reports what its hardware counts (e1000e_get_stats64: gorc), with the FCS; what QEMU's sends is counted without.
+    const std::uint32_t fcs = k.device(device).kind == DeviceKind::e1000e ? 4 : 0;
+    k.count_device(device, DevStat::rx_bytes, slot.packet, slot.frame.size() + fcs);
 }
 
 void e1000_mark_sent(E1000& nic, SimTime at)

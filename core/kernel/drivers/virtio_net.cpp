@@ -398,20 +398,38 @@ void stop_if_full(Kernel& k, DeviceIndex device, std::uint32_t queue, PacketId p
     }
 }
 
-/// The device's side: it sends what was offered, one after the other, and gives each buffer back when it has left.
-void device_transmits(Kernel& k, DeviceIndex device, std::uint32_t queue)
+/// The device's side: from `start` on it sends what was offered, one after the other, and gives each buffer back when it has left.
+void device_transmits(Kernel& k, DeviceIndex device, std::uint32_t queue, SimTime start)
 {
     for (TxSlot& slot : pair_of(k, device, queue).tx_ring) {
         if (slot.done_at != never) {
             continue;
         }
-        slot.done_at = transmit_skb_on_wire(k, device, queue, slot.skb, k.cpu().now);
+        slot.done_at = transmit_skb_on_wire(k, device, queue, slot.skb, start);
     }
+}
+
+/// With a transmit timer the device wants to be told once, and takes what is there when the timer has run out.
+void kick_timer(Kernel& k, DeviceIndex device, std::uint32_t queue, PacketId packet)
+{
+    const auto takes_at = [&]() -> SimTime& { return pair_of(k, device, queue).tx_takes_at; };
+    {
+        Call prepare(k, fn::virtqueue_kick_prepare, packet);
+    }
+    if (takes_at() <= k.cpu().now) {
+        Call notify(k, fn::virtqueue_notify, packet);
+        takes_at() = k.cpu().now + k.device(device).virtio.tx_timer;
+    }
+    device_transmits(k, device, queue, takes_at());
 }
 
 /// virtqueue_kick_prepare() says whether the device wants to be told: it does not while it is still sending.
 void kick_device(Kernel& k, DeviceIndex device, std::uint32_t queue, PacketId packet)
 {
+    if (k.device(device).virtio.tx_timer > Duration{}) {
+        kick_timer(k, device, queue, packet);
+        return;
+    }
     const auto& ring = pair_of(k, device, queue).tx_ring;
     const bool busy = std::ranges::any_of(ring, [](const TxSlot& slot) { return slot.done_at != never && !slot.done; });
     {
@@ -420,7 +438,7 @@ void kick_device(Kernel& k, DeviceIndex device, std::uint32_t queue, PacketId pa
     if (!busy) {
         Call notify(k, fn::virtqueue_notify, packet);
     }
-    device_transmits(k, device, queue);
+    device_transmits(k, device, queue, k.cpu().now);
 }
 
 } // namespace

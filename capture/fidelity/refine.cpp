@@ -1,0 +1,218 @@
+#include "capture/fidelity/refine.h"
+
+#include "capture/pcap_file.h"
+#include "core/catalog/function_ids.h"
+
+#include <algorithm>
+#include <set>
+
+namespace skbscope {
+
+namespace {
+
+constexpr std::uint8_t protocol_udp = 17;
+constexpr const char* traced_net = "root";
+
+/// A send call's stamp is taken before the call; on an emulated CPU the way to the queue takes milliseconds, the first time more.
+/// What a shaper lets through hangs on when a datagram reached it: the recording tells, where it holds the datagram itself.
+void refine_stamps(Manifest& manifest, const Trace& recorded)
+{
+    const std::set<FunctionId> enqueues = {fn::tbf_enqueue, fn::fq_codel_enqueue, fn::pfifo_fast_enqueue, fn::pfifo_enqueue, fn::bfifo_enqueue};
+    for (ManifestPhase& phase : manifest.phases) {
+        if (phase.qdiscs.empty()) {
+            continue;
+        }
+        for (ManifestSend& send : phase.sends) {
+            std::vector<std::uint64_t> reached;
+            std::set<std::uint32_t> seen;
+            for (std::size_t i = 0; i < recorded.size(); ++i) {
+                const Event& event = recorded[i];
+                if (!event.is_call() || event.packet == 0 || event.time_ns < phase.begin || event.time_ns > phase.end ||
+                    !enqueues.contains(event.function_id()) || !seen.insert(event.packet).second) {
+                    continue;
+                }
+                const auto& flow = recorded.packet(event.packet_id()).flow;
+                if (flow && flow->protocol == protocol_udp && flow->source_port == send.from.port && flow->destination_port == send.to.port) {
+                    reached.push_back(event.time_ns);
+                }
+            }
+            if (reached.size() == send.stamps.size() && std::ranges::is_sorted(reached)) {
+                send.stamps = std::move(reached);
+            }
+        }
+    }
+}
+
+/// The tables were read before the neighbours were flushed for the recording: one that a datagram had to create was not
+/// there. Without addresses in the trace it is told where there is but one.
+void refine_neighbours(Manifest& manifest, const Trace& recorded)
+{
+    const auto in_traced_net = [](const ManifestNeighbour& neighbour) {
+        return neighbour.net == traced_net && !neighbour.permanent && !neighbour.flushed;
+    };
+    for (std::size_t i = 0; i < recorded.size(); ++i) {
+        const Event& event = recorded[i];
+        if (!event.is_call() || event.packet == 0 || (event.function_id() != fn::___neigh_create && event.function_id() != fn::__neigh_create)) {
+            continue;
+        }
+        const PacketRecord& packet = recorded.packet(event.packet_id());
+        if (!packet.sent_here || packet.relation != Relation::none) {
+            continue;
+        }
+        const bool is_only_one = std::ranges::count_if(manifest.neighbours, in_traced_net) == 1;
+        for (ManifestNeighbour& neighbour : manifest.neighbours) {
+            neighbour.flushed = neighbour.flushed ||
+                                (in_traced_net(neighbour) && (packet.flow ? packet.flow->destination == neighbour.address : is_only_one));
+        }
+    }
+}
+
+/// How long an entry stays reachable is drawn at random (15 to 45 s), so no time in the manifest tells what is left of it: but
+/// neigh_event_send() goes on to __neigh_event_send() for a known address only where the entry is stale. What follows, the
+/// packets that go by neigh_resolve_output() and the probe 5 s later, is the model's.
+void refine_stale_neighbours(Manifest& manifest, const Trace& recorded)
+{
+    std::vector<std::uint32_t> first(manifest.neighbours.size()); // the first packet that went by the entry
+    for (std::size_t i = 0; i < recorded.size(); ++i) {
+        const Event& event = recorded[i];
+        const bool asks = event.is_call() && event.function_id() == fn::__neigh_event_send;
+        const bool goes = event.is_call() && event.function_id() == fn::ip_finish_output2;
+        if ((!goes && !asks) || event.packet == 0 || !recorded.packet(event.packet_id()).flow) {
+            continue;
+        }
+        for (std::size_t n = 0; n < first.size(); ++n) {
+            ManifestNeighbour& neighbour = manifest.neighbours[n];
+            const bool is_its = neighbour.net == traced_net && !neighbour.flushed && !neighbour.permanent &&
+                                neighbour.address == recorded.packet(event.packet_id()).flow->destination;
+            if (is_its && first[n] == 0) {
+                first[n] = event.packet;
+            }
+            neighbour.stale = neighbour.stale || (is_its && asks && first[n] == event.packet);
+        }
+    }
+}
+
+/// The parts of an IPv4 frame that no offload changes: not the Ethernet header, not the checksums.
+std::string lasting_bytes(std::span<const std::uint8_t> frame)
+{
+    constexpr std::size_t ip = 14;
+    constexpr std::size_t behind_udp = 42;
+    if (frame.size() < behind_udp + 8 || frame[12] != 0x08 || frame[13] != 0x00) {
+        return {};
+    }
+    std::string key(frame.begin() + ip, frame.begin() + ip + 10);
+    key.append(frame.begin() + ip + 12, frame.begin() + ip + 24);
+    return key.append(frame.begin() + behind_udp, frame.begin() + behind_udp + 8);
+}
+
+/// Wall clock of the host that emulated the machine minus the machine's own: by a frame that both captured, once each.
+std::optional<std::int64_t> host_clock_offset(const PcapFile& wire, const PcapFile& guest)
+{
+    std::map<std::string, std::vector<std::int64_t>> at_wire;
+    for (std::size_t i = 0; i < wire.frames.size(); ++i) {
+        at_wire[lasting_bytes(wire.frame(i))].push_back(wire.frames[i].wall_ns);
+    }
+    at_wire.erase(std::string());
+    for (std::size_t i = 0; i < guest.frames.size(); ++i) {
+        const auto same = at_wire.find(lasting_bytes(guest.frame(i)));
+        if (same != at_wire.end() && same->second.size() == 1) {
+            return same->second.front() - guest.frames[i].wall_ns;
+        }
+    }
+    return std::nullopt;
+}
+
+/// ARP requests at moments of the capture's clock that count.
+template <typename Counts>
+std::uint64_t count_requests(const PcapFile& wire, Counts counts)
+{
+    std::uint64_t requests = 0;
+    for (std::size_t i = 0; i < wire.frames.size(); ++i) {
+        const auto frame = wire.frame(i);
+        requests += frame.size() >= 22 && frame[12] == 0x08 && frame[13] == 0x06 && frame[21] == 1 && counts(wire.frames[i].wall_ns) ? 1 : 0;
+    }
+    return requests;
+}
+
+/// An entry makes its cached hardware header with the first packet that goes by it (neigh_hh_init). Whether one had gone
+/// before the first phase is in QEMU's own capture of the wire, which saw the set-up, too.
+void refine_by_wire(Manifest& manifest)
+{
+    const auto wire = read_pcap((manifest.folder / "wire.pcap").string());
+    if (!wire || manifest.phases.empty()) {
+        return; // over veth there is none: the entries count as used
+    }
+    const std::uint64_t first = std::ranges::min(manifest.phases, {}, &ManifestPhase::begin).begin;
+    for (const ManifestCapture& capture : manifest.captures) {
+        const auto guest = read_pcap((manifest.folder / (capture.device + ".pcap")).string());
+        const auto offset = guest ? host_clock_offset(*wire, *guest) : std::nullopt;
+        const auto link = std::ranges::find(manifest.links, capture.device, &ManifestLink::name);
+        if (!offset || link == manifest.links.end() || link->net != traced_net) {
+            continue;
+        }
+        const auto on_host = [&](std::uint64_t at) { return static_cast<std::int64_t>(at) + manifest.wall_offset_ns + *offset; };
+        const std::int64_t begin = on_host(first);
+        if (manifest.set_up != 0) {
+            link->probes_outside = count_requests(*wire, [&](std::int64_t at) {
+                return at > on_host(manifest.set_up) && std::ranges::none_of(manifest.phases, [&](const ManifestPhase& phase) {
+                    return at >= on_host(phase.begin) && at <= on_host(phase.end);
+                });
+            });
+        }
+        for (ManifestNeighbour& neighbour : manifest.neighbours) {
+            if (neighbour.net != traced_net || neighbour.device != link->name || neighbour.address.v6) {
+                continue;
+            }
+            neighbour.used = false;
+            for (std::size_t i = 0; i < wire->frames.size() && !neighbour.used; ++i) {
+                const auto frame = wire->frame(i);
+                neighbour.used = wire->frames[i].wall_ns < begin && frame.size() >= 14 && frame[12] == 0x08 && frame[13] == 0x00 &&
+                                 std::equal(neighbour.mac.bytes.begin(), neighbour.mac.bytes.end(), frame.begin()) &&
+                                 std::equal(link->mac.bytes.begin(), link->mac.bytes.end(), frame.begin() + 6);
+            }
+        }
+    }
+}
+
+/// QEMU can be told to let a virtio_net device wait (tx=timer): then a notification is followed by sends that notify nobody
+/// any more, and long after it by the interrupt that says that all of them are gone.
+void refine_tx_timer(Manifest& manifest, const Trace& recorded)
+{
+    constexpr std::uint64_t longer_than_emulation_ns = 20'000'000;
+    std::optional<std::uint64_t> told, shortest;
+    std::size_t sends_since = 0;
+    for (std::size_t i = 0; i < recorded.size(); ++i) {
+        const Event& event = recorded[i];
+        if (!event.is_call()) {
+            continue;
+        }
+        if (event.function_id() == fn::virtqueue_notify) {
+            told = event.time_ns;
+            sends_since = 0;
+        } else if (event.function_id() == fn::virtqueue_kick_prepare) {
+            ++sends_since;
+        } else if (event.function_id() == fn::skb_xmit_done && told) {
+            const std::uint64_t waited = event.time_ns - *told;
+            if (sends_since > 1 && waited > longer_than_emulation_ns) {
+                shortest = std::min(shortest.value_or(waited), waited);
+            }
+            told.reset();
+        }
+    }
+    for (ManifestLink& link : manifest.links) {
+        link.tx_timer_ns = link.driver == "virtio_net" ? shortest.value_or(0) : 0; // one QEMU, one setting
+    }
+}
+
+} // namespace
+
+void refine_manifest(Manifest& manifest, const Trace& recorded)
+{
+    refine_stamps(manifest, recorded);
+    refine_neighbours(manifest, recorded);
+    refine_stale_neighbours(manifest, recorded);
+    refine_by_wire(manifest);
+    refine_tx_timer(manifest, recorded);
+}
+
+} // namespace skbscope
