@@ -74,7 +74,7 @@ struct Lane {
 
     std::vector<Frame> stack;
     std::vector<Slot> clones;   ///< made here, address not known yet
-    SlotQueue received;  ///< through __netif_receive_skb_core in this softirq, no protocol's call of theirs seen yet
+    std::deque<Slot> received; ///< through __netif_receive_skb_core in this softirq, no protocol's call of theirs seen yet
     SlotQueue handed_up; ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
     Slot sending = 0; ///< of tracepoints alone: whom the last route was looked up for, not handed to a device yet
     std::uint16_t cpu = 0;

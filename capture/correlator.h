@@ -94,6 +94,7 @@ private:
     void receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_t rank);
     void assumes_order(const Frame& frame, Frame& list);
     void oldest_received(Lane& lane, Frame& frame);
+    void release_by_answer(Lane& lane, const RawRecord& record, Frame& frame, std::uint64_t address);
     static Frame* outermost_sublist(Lane& lane);
     static void received_ethertype(SlotRecord& known, const RawRecord& record, const Decoder& decoder);
     void list_step(Lane& lane, Frame& host, Frame& frame);

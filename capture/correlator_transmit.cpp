@@ -20,6 +20,9 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
     const std::uint64_t address = decoder.skb.read(record.data);
     const std::size_t frame = functions_seen_ ? frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit")
                                               : queue_call(lane, record, address);
+    if (functions_seen_) {
+        release_by_answer(lane, record, lane.stack[frame], address);
+    }
     const Slot slot = prove(lane, record, frame, address, Evidence::transmit);
     device_facts(slot, record, decoder, true);
     field_facts(slot, lane.stack[frame].item, record, decoder);
@@ -31,6 +34,29 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
         book_.at(slot).waiting_side = 0;
         book_.at(slot).looped = false;
     }
+}
+
+/// A tracer that shows no neighbour functions here: what leaves in a softirq right behind a neighbour's answer, under an address
+/// that nothing has named, is the packet that waited for it longest.
+void Correlator::release_by_answer(Lane& lane, const RawRecord& record, Frame& frame, std::uint64_t address)
+{
+    const bool is_unknown = frame.packet == 0 || (book_.at(frame.packet).address == 0 && !book_.at(frame.packet).born);
+    if (context_of(record) != Context::softirq || !is_unknown || book_.living(address) != 0 || unresolved_.empty() || lane.received.empty()) {
+        return;
+    }
+    const std::uint16_t answer = book_.at(lane.received.back()).ethertype;
+    const auto waiting = std::ranges::find_if(unresolved_, [&](const Waiting& one) {
+        const SlotRecord& packet = book_.at(one.slot);
+        return !packet.dead && packet.address == 0;
+    });
+    if ((answer != ethertype_arp && answer != ethertype_ipv6) || waiting == unresolved_.end()) {
+        return;
+    }
+    frame.packet = frame.child = book_.resolve(waiting->slot);
+    (void)book_.add_queue_side(frame.item, EventKind::dequeue, frame.packet, {QueueKind::arp_queue, waiting->neighbour});
+    book_.at(frame.packet).waiting_side = 0;
+    book_.at(frame.packet).left_neighbour = true;
+    unresolved_.erase(waiting);
 }
 
 void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)

@@ -50,88 +50,48 @@ bool is_link_local(const IpAddress& address)
     return address.v6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0U) == 0x80;
 }
 
-// Parts of a scenario that a model may lack: the rebuild then says what is missing.
-
-template <typename Device>
-void put_addresses6(Device& device, const std::vector<ManifestAddress>& addresses)
+void put_addresses6(ScenarioDevice& device, const std::vector<ManifestAddress>& addresses)
 {
-    if constexpr (requires { device.addresses6; }) {
-        device.ipv6 = false;
-        for (const ManifestAddress& address : addresses) {
-            if (address.address.v6) {
-                device.ipv6 = true;
-                device.addresses6.push_back({address.address, address.prefix});
-            }
+    device.ipv6 = false;
+    for (const ManifestAddress& address : addresses) {
+        if (address.address.v6) {
+            device.ipv6 = true;
+            device.addresses6.push_back({address.address, address.prefix});
         }
     }
 }
 
-template <typename Device>
-void put_tso(Device& device, bool on)
-{
-    if constexpr (requires { device.tso; }) {
-        device.tso = on;
-    }
-}
-
+/// Of a sender or receiver.
 template <typename Socket>
 void put_address(Socket& socket, const IpAddress& address)
 {
-    if (!address.v6) {
-        socket.address = address.v4_host_order();
-        return;
-    }
-    if constexpr (requires { socket.address6; }) {
+    if (address.v6) {
         socket.address6 = address;
     } else {
-        refuse("the model has no IPv6");
+        socket.address = address.v4_host_order();
     }
 }
 
-template <typename Host>
-void put_rules(Host& host, const std::string& nft, const std::string& iptables)
+void put_tcp(ScenarioHost& host, bool server, const ManifestStream& stream, Duration start, std::uint32_t cpu)
 {
-    if constexpr (requires { host.nft; }) {
-        host.nft = nft;
-        host.iptables = iptables;
-    } else if (!nft.empty() || !iptables.empty()) {
-        refuse("the model has no netfilter rules");
-    }
-}
-
-template <typename Host>
-void put_security_module(Host& host, const std::string& name)
-{
-    if constexpr (requires { host.lsm; }) {
-        host.lsm = name;
-    }
-}
-
-template <typename Host>
-void put_tcp(Host& host, bool server, const ManifestStream& stream, Duration start, std::uint32_t cpu)
-{
-    if constexpr (requires { host.tcp; }) {
-        typename decltype(host.tcp)::value_type program;
-        program.server = server;
-        program.name = server ? "server" : "client";
-        program.port = stream.server.port;
-        program.cpu = cpu;
-        if (server) {
-            program.receive = stream.client_sent;
-            program.send = stream.client_received;
-            program.start = Duration{};
-        } else {
-            program.address = stream.server.address.v4_host_order();
-            program.from_address = stream.client.address.v4_host_order();
-            program.from_port = stream.client.port;
-            program.send = stream.client_sent;
-            program.receive = stream.client_received;
-            program.start = start;
-        }
-        host.tcp.push_back(std::move(program));
+    ScenarioTcp program;
+    program.server = server;
+    program.name = server ? "server" : "client";
+    program.port = stream.server.port;
+    program.cpu = cpu;
+    if (server) {
+        program.receive = stream.client_sent;
+        program.send = stream.client_received;
+        program.start = Duration{};
     } else {
-        refuse("the model has no TCP");
+        program.address = stream.server.address.v4_host_order();
+        program.from_address = stream.client.address.v4_host_order();
+        program.from_port = stream.client.port;
+        program.send = stream.client_sent;
+        program.receive = stream.client_received;
+        program.start = start;
     }
+    host.tcp.push_back(std::move(program));
 }
 
 class Rebuilder {
@@ -237,7 +197,7 @@ private:
             }
         }
         put_addresses6(device, link.addresses);
-        put_tso(device, offload(link, "tcp-segmentation-offload", true));
+        device.tso = offload(link, "tcp-segmentation-offload", true);
         if (link.txqueuelen > 0) {
             device.txqueuelen = link.txqueuelen;
         }
@@ -405,10 +365,11 @@ private:
         if (nft.empty() && iptables.empty() && backend != manifest_.params.end() && backend->second.starts_with("iptables")) {
             iptables = described_rules();
         }
-        put_rules(host(traced_net), nft, iptables);
+        host(traced_net).nft = nft;
+        host(traced_net).iptables = std::move(iptables);
         if (manifest_.kernel_version.find("Debian") != std::string::npos) {
             for (ScenarioHost& host : out_.scenario.hosts) {
-                put_security_module(host, "apparmor"); // built in and on by default there
+                host.lsm = "apparmor"; // built in and on by default there
             }
         }
     }

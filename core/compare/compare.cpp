@@ -68,10 +68,10 @@ bool is_inlined_below(std::string_view outer, std::string_view function)
     return outer == "e1000_clean" && function == "e1000_rx_checksum"; // e1000e polls with e1000e_poll
 }
 
-/// Entering and leaving an interrupt or a section without softirqs: contexts in the model, never calls of a packet.
-bool is_bookkeeping(std::string_view function)
+/// A graph's records carry no context: what an interrupt calls on its way in and out stands in the call that it happened to hit.
+bool is_of_any_interrupt(std::string_view function)
 {
-    static const std::set<std::string_view> calls = {"irq_enter_rcu", "irq_exit_rcu", "__local_bh_enable_ip"};
+    static const std::set<std::string_view> calls = {"irq_enter_rcu", "irq_exit_rcu"};
     return calls.contains(function);
 }
 
@@ -162,6 +162,18 @@ std::vector<const Segment*> of_context(const std::vector<Segment>& segments, Con
         }
     }
     return list;
+}
+
+/// Since 6.3 the next poll runs in the same net_rx_action() when its interrupt came before the loop's end, else in another: a
+/// matter of nanoseconds, not of the packet's way. The loop ends by itself after netdev_budget_usecs: what comes later is another.
+bool may_be_same_loop(const Trace& trace, const Segment& segment, const Event& event, std::string_view name)
+{
+    constexpr std::uint64_t longest_loop_ns = 8'000'000; // the kernel's default
+    if (trace.info.kernel < KernelVersion::v6_12 || name != "net_rx_action") {
+        return false;
+    }
+    const auto last = std::ranges::find(segment.steps.rbegin(), segment.steps.rend(), name, &ComparedStep::function);
+    return last != segment.steps.rend() && event.time_ns - trace[last->ordinal].time_ns <= longest_loop_ns;
 }
 
 std::optional<StepDifference> difference_in(const Segment* a, const Segment* b, Context context, std::size_t ordinal)
@@ -283,7 +295,7 @@ VisibleFunctions visible_to(std::span<const std::string> filter, std::span<const
     visible.with_inlining = true;
     const auto add = [](FunctionNames& names, std::string_view symbol) {
         // The compiler split it: the symbol is the rare part, the rest is inlined.
-        if (symbol.find(".part.") == std::string_view::npos && !is_bookkeeping(symbol)) {
+        if (symbol.find(".part.") == std::string_view::npos && (roots.empty() || !is_of_any_interrupt(symbol))) {
             const std::string_view bare = without_compiler_suffix(symbol);
             const FunctionId id = Catalog::find_function(bare);
             names.emplace(one_name(id == FunctionId::none ? bare : Catalog::function(id).name));
@@ -355,10 +367,7 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
                              std::ranges::any_of(lane, [&](const Open& open) { return is_inlined_below(open.name, name); }));
         if (counted[i] && below_root && !hidden && visible.functions.contains(name)) {
             Segment& segment = segment_for(segments, event);
-            // Since 6.3 the next poll runs in the same net_rx_action() when its interrupt came before the loop's end, else in
-            // another: a matter of nanoseconds, not of the packet's way.
-            const bool in_loop = trace.info.kernel >= KernelVersion::v6_12 && name == "net_rx_action";
-            if (in_loop && std::ranges::find(segment.steps, name, &ComparedStep::function) != segment.steps.end()) {
+            if (may_be_same_loop(trace, segment, event, name)) {
                 continue;
             }
             segment.steps.push_back({journey.steps[i].ordinal, name});
