@@ -49,7 +49,8 @@ void Correlator::release_by_answer(Lane& lane, const RawRecord& record, Frame& f
         const SlotRecord& packet = book_.at(one.slot);
         return !packet.dead && packet.address == 0;
     });
-    if ((answer != ethertype_arp && answer != ethertype_ipv6) || waiting == unresolved_.end()) {
+    const bool may_be_answer = answer == ethertype_arp || answer == ethertype_ipv6 || answer == 0; // older events tell no type
+    if (!may_be_answer || waiting == unresolved_.end()) {
         return;
     }
     frame.packet = frame.child = book_.resolve(waiting->slot);

@@ -68,10 +68,11 @@ bool is_inlined_below(std::string_view outer, std::string_view function)
     return outer == "e1000_clean" && function == "e1000_rx_checksum"; // e1000e polls with e1000e_poll
 }
 
-/// A graph's records carry no context: what an interrupt calls on its way in and out stands in the call that it happened to hit.
-bool is_of_any_interrupt(std::string_view function)
+/// A graph's records carry no context: what an interrupt calls on its way in and out stands in the call that it happened to hit,
+/// and so does what lets softirqs in again, which serves the CPU and no packet.
+bool is_of_the_cpu(std::string_view function)
 {
-    static const std::set<std::string_view> calls = {"irq_enter_rcu", "irq_exit_rcu"};
+    static const std::set<std::string_view> calls = {"irq_enter_rcu", "irq_exit_rcu", "__local_bh_enable_ip"};
     return calls.contains(function);
 }
 
@@ -293,9 +294,9 @@ VisibleFunctions visible_to(std::span<const std::string> filter, std::span<const
 {
     VisibleFunctions visible;
     visible.with_inlining = true;
-    const auto add = [](FunctionNames& names, std::string_view symbol) {
+    const auto add = [&](FunctionNames& names, std::string_view symbol) {
         // The compiler split it: the symbol is the rare part, the rest is inlined.
-        if (symbol.find(".part.") == std::string_view::npos && (roots.empty() || !is_of_any_interrupt(symbol))) {
+        if (symbol.find(".part.") == std::string_view::npos && (roots.empty() || !is_of_the_cpu(symbol))) {
             const std::string_view bare = without_compiler_suffix(symbol);
             const FunctionId id = Catalog::find_function(bare);
             names.emplace(one_name(id == FunctionId::none ? bare : Catalog::function(id).name));

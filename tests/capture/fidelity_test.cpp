@@ -166,6 +166,8 @@ std::string cause_of(const FidelityRow& row)
                             "CPU 1, still in __qdisc_run(), sent it below the solicitation. In the model the answer takes its time on the wire."},
         {"skb_recv_done | skb_xmit_done", "The answer came so fast that one poll found it and the sent frame together: virtio's receive queue did not interrupt by itself. When the "
                                           "emulated device raises which interrupt is its host's affair."},
+        {"| net_rx_action", "Since 6.3 polls share a net_rx_action() when the interrupt comes before its loop ends; here the emulated CPU was slower than the loop may last, "
+                            "and the freeing poll had one of its own."},
     };
     if (row.scenario == "tcp") {
         return "TCP's packets are paired by their order in the flow, but how many segments and ACKs there are hangs on the speed of the recorded CPU, so most "
