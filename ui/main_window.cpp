@@ -328,7 +328,8 @@ void MainWindow::buildMenus()
     const std::pair<QString, Inspector::Tab> tabs[] = {{tr("&Packet"), Inspector::packet_tab},
                                                        {tr("s&k_buff"), Inspector::skb_tab},
                                                        {tr("&Journey"), Inspector::journey_tab},
-                                                       {tr("F&unction"), Inspector::function_tab}};
+                                                       {tr("F&unction"), Inspector::function_tab},
+                                                       {tr("&Host"), Inspector::host_tab}};
     view->addSeparator();
     int number = 1;
     for (const auto& [words, tab] : tabs) {
@@ -971,7 +972,7 @@ void MainWindow::showKeys()
     row(tr("Page Down  Up"), tr("next step of the lesson, step back"));
     row(tr("/"), tr("find a packet, function, room, socket, setting"));
     row(tr("Tab  Shift Tab"), tr("from panel to panel"));
-    row(tr("Alt 1 … 4"), tr("Packet, sk_buff, Journey, Function"));
+    row(tr("Alt 1 … 5"), tr("Packet, sk_buff, Journey, Function, Host"));
     row(tr("Ctrl 1 … 3"), tr("fold panels: left, inspector, below"));
     row(tr("Ctrl C"), tr("copy the packet or its journey as text"));
     row(tr("Ctrl Z"), tr("turn a knob back"));

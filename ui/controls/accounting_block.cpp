@@ -90,7 +90,7 @@ void AccountingBlock::refresh()
         m_lines.push_back({tr("in flight"), sum.in_flight(), Verdict::in_flight});
         m_inFlight = inFlightText(m_session->trace(), state);
         for (const auto& [key, count] : state.drops()) {
-            const DropSite* site = Catalog::find_drop_site(key.function, key.reason);
+            const DropSite* site = dropSite(key.function, key.reason);
             const QString reason = key.reason == DropReasonId::none ? tr("in %1").arg(text(m_session->trace().function_name(key.function)))
                                                                     : text(Catalog::drop_reason(key.reason).name);
             const auto same = std::find_if(m_drops.begin(), m_drops.end(), [&](const Drop& d) { return d.reason == reason; });

@@ -337,7 +337,7 @@ void ControlPanel::refresh()
     lines << m_session->sentence() + QStringLiteral(".");
     const StackState& state = m_session->state();
     for (const auto& [key, count] : state.drops()) {
-        const DropSite* site = Catalog::find_drop_site(key.function, key.reason);
+        const DropSite* site = dropSite(key.function, key.reason);
         if (site != nullptr && !site->remedy.empty()) {
             lines << tr("Against %1: %2").arg(text(Catalog::drop_reason(key.reason).name), text(site->remedy));
         }

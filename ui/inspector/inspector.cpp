@@ -10,6 +10,7 @@
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
+#include <QPushButton>
 #include <QScrollArea>
 #include <QScrollBar>
 #include <QStackedWidget>
@@ -30,6 +31,7 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
     m_tabs->addTab(tr("sk_buff"));
     m_tabs->addTab(tr("Journey"));
     m_tabs->addTab(tr("Function"));
+    m_tabs->addTab(tr("Host"));
     m_tabs->setExpanding(false);
     m_tabs->setUsesScrollButtons(false);
     m_tabs->setDrawBase(false);
@@ -48,6 +50,11 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
     m_place->setWordWrap(true);
     head->addWidget(m_title);
     head->addWidget(m_place);
+    m_why = new QPushButton(tr("Why was it dropped?"), m_head);
+    m_why->setFocusPolicy(Qt::TabFocus);
+    m_why->hide();
+    head->addWidget(m_why, 0, Qt::AlignLeft);
+    connect(m_why, &QPushButton::clicked, this, &Inspector::showDrop);
     column->addWidget(m_head);
 
     m_pages = new QStackedWidget(this);
@@ -87,8 +94,9 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
     m_pages->setCurrentIndex(skb_tab);
 
     connect(m_tabs, &QTabBar::currentChanged, this, [this](int index) {
-        m_pages->setCurrentIndex(index);
-        if (index != function_tab) {
+        m_pages->setCurrentIndex(std::min<int>(index, function_tab));
+        m_pageKey.clear();
+        if (index < function_tab) {
             m_packetTab = index;
         }
         refresh();
@@ -162,6 +170,7 @@ Inspector::Tab Inspector::tab() const
 void Inspector::onSelection()
 {
     m_setting.clear();
+    m_dropWanted = false;
     const Selection& selection = m_session->selection();
     const bool thing = selection.room != RoomId::none || selection.function != FunctionId::none || selection.queue != QueueId::none;
     if (thing && selection.packet == PacketId::none) {
@@ -180,7 +189,8 @@ void Inspector::refresh()
     case packet_tab: m_packet->refresh(); break;
     case skb_tab: m_skb->refresh(); break;
     case journey_tab: m_journey->refresh(); break;
-    case function_tab: refreshPage(); break;
+    case function_tab:
+    case host_tab: refreshPage(); break;
     }
 }
 
@@ -188,7 +198,7 @@ void Inspector::refreshHead()
 {
     const PacketId packet = m_session == nullptr ? PacketId::none : m_session->selection().packet;
     const bool known = packet != PacketId::none && m_session->trace().has_packet(packet);
-    m_head->setVisible(known && tab() != function_tab);
+    m_head->setVisible(known && tab() < function_tab);
     if (!known) {
         m_journeySums->setText(m_session == nullptr ? QString() : tr("No packet is selected. Click one on the map, or press Shift+→ for the next."));
         return;
@@ -227,6 +237,8 @@ void Inspector::refreshHead()
                                      : tr("%1 old").arg(durationText(sums.age)));
     }
     m_place->setText(words.join(QStringLiteral(" · ")));
+    const bool ended = live == state.packets().end() && m_session->lastEventOf(packet).has_value();
+    m_why->setVisible(record.verdict == Verdict::dropped && (ended || (live != state.packets().end() && live->second.verdict == Verdict::dropped)));
     if (tab() == journey_tab) {
         if (!trace.info.times_trustworthy) {
             m_journeySums->setText(tr("Order real, times not: an emulated CPU wrote this, so no durations are shown."));
@@ -239,6 +251,37 @@ void Inspector::refreshHead()
 
 void Inspector::refreshPage()
 {
+    if (tab() == host_tab) {
+        // Figures of this moment; not anew for each frame of a film.
+        if (m_session == nullptr) {
+            m_page->setHtml(emptyPage(tr("Nothing is open.")));
+            return;
+        }
+        if (m_hostClock.isValid() && m_hostClock.elapsed() < 200 && (m_session->isPlaying() || m_session->isFollowing())) {
+            return;
+        }
+        m_hostClock.start();
+        const QString hostKey = QStringLiteral("h %1 %2").arg(m_session->position()).arg(m_session->trace().size());
+        if (hostKey != m_pageKey) {
+            const int scrolled = m_pageKey.startsWith('h') ? m_page->verticalScrollBar()->value() : 0;
+            m_pageKey = hostKey;
+            m_page->setHtml(hostPage(*m_session));
+            m_page->verticalScrollBar()->setValue(scrolled);
+        }
+        return;
+    }
+    if (m_dropWanted && m_session != nullptr) {
+        const PacketId packet = m_session->selection().packet;
+        const QString dropKey = QStringLiteral("d%1").arg(to_index(packet));
+        if (dropKey == m_pageKey) {
+            return;
+        }
+        if (const QString page = dropPage(*m_session, packet); !page.isEmpty()) {
+            m_pageKey = dropKey;
+            m_page->setHtml(page);
+            return;
+        }
+    }
     // What the page is about: a setting asked for, a room, a function, or where the selected packet is just now.
     QString key;
     FunctionId function = FunctionId::none;
@@ -278,8 +321,18 @@ void Inspector::refreshPage()
     m_page->verticalScrollBar()->setValue(scrolled);
 }
 
+void Inspector::showDrop()
+{
+    m_setting.clear();
+    m_dropWanted = true;
+    m_pageKey.clear();
+    m_tabs->setCurrentIndex(function_tab);
+    refresh();
+}
+
 void Inspector::showSetting(const QString& name)
 {
+    m_dropWanted = false;
     m_setting = name;
     m_tabs->setCurrentIndex(function_tab);
     refresh();
@@ -309,6 +362,7 @@ void Inspector::follow(const QString& link)
         selection.room = Catalog::room_of(selection.function);
     }
     m_setting.clear();
+    m_dropWanted = false;
     m_session->select(selection);
     refresh();
 }
@@ -323,7 +377,8 @@ QString Inspector::asText() const
     case skb_tab:
         return titleText() + "\n" + placeText() + "\n" + m_skb->asText() + "\n" + journeyText(*m_session, m_session->selection().packet);
     case journey_tab: return journeyText(*m_session, m_session->selection().packet);
-    case function_tab: return m_page->toPlainText();
+    case function_tab:
+    case host_tab: return m_page->toPlainText();
     }
     return {};
 }

@@ -1,8 +1,10 @@
 #pragma once
 // The right side: what is selected, in four tabs. Follows the selection, and changes it when a line is clicked.
 
+#include <QElapsedTimer>
 #include <QWidget>
 
+class QPushButton;
 class QScrollArea;
 class QStackedWidget;
 class QTabBar;
@@ -20,7 +22,7 @@ class Inspector : public QWidget {
     Q_OBJECT
 
 public:
-    enum Tab { packet_tab, skb_tab, journey_tab, function_tab };
+    enum Tab { packet_tab, skb_tab, journey_tab, function_tab, host_tab };
 
     explicit Inspector(QWidget* parent = nullptr);
     void setSession(Session* session);
@@ -28,6 +30,8 @@ public:
     [[nodiscard]] Tab tab() const;
     /// The page of a setting: it is no part of the selection, so it is asked for.
     void showSetting(const QString& name);
+    /// The page that says why the selected packet was dropped.
+    void showDrop();
     /// What Ctrl+C copies: the packet with its bytes, or the journey, by the tab that is shown.
     [[nodiscard]] QString asText() const;
 
@@ -37,6 +41,7 @@ public:
     [[nodiscard]] SkbView* skb() const { return m_skb; }
     [[nodiscard]] JourneyView* journey() const { return m_journey; }
     [[nodiscard]] QString pageText() const;
+    [[nodiscard]] QPushButton* whyButton() const { return m_why; } ///< hidden unless the packet has been dropped by now
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -56,6 +61,7 @@ private:
     QWidget* m_head;
     Label* m_title;
     Label* m_place;
+    QPushButton* m_why;
     PacketView* m_packet;
     SkbView* m_skb;
     QWidget* m_journeyPage;
@@ -65,6 +71,8 @@ private:
     QTextBrowser* m_page;
     QString m_pageKey;
     QString m_setting;
+    bool m_dropWanted = false;
+    QElapsedTimer m_hostClock;
     int m_packetTab = skb_tab; ///< the tab to go back to when a packet is selected again
 };
 

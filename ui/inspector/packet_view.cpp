@@ -175,6 +175,7 @@ PacketView::PacketView(QWidget* parent) : QWidget(parent)
 
     m_nothing = new Label({}, Tone::muted, this);
     m_nothing->setWordWrap(true);
+    m_nothing->setAlignment(Qt::AlignTop | Qt::AlignLeft);
     column->addWidget(m_nothing);
 
     m_tree = new QTreeWidget(this);

@@ -5,7 +5,10 @@
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
+#include <QRegularExpression>
 #include <algorithm>
+#include <map>
+#include <optional>
 
 namespace skbscope::ui {
 
@@ -121,6 +124,143 @@ QString dropParts(const DropSite& site)
 QString emptyPage(const QString& words)
 {
     return css() + QStringLiteral("<p class='m'>%1</p>").arg(words.toHtmlEscaped());
+}
+
+QString dropPage(const Session& session, PacketId packet)
+{
+    const Trace& trace = session.trace();
+    const Event* drop = nullptr;
+    const auto events = session.journeys().events_of(packet);
+    for (const std::uint32_t ordinal : events) {
+        if (ordinal < session.position() && trace[ordinal].event_kind() == EventKind::drop) {
+            drop = &trace[ordinal];
+        }
+    }
+    if (drop == nullptr) {
+        return {};
+    }
+    const DropReason& reason = Catalog::drop_reason(drop->reason());
+    const DropSite* site = dropSite(drop->function_id(), drop->reason());
+    const bool named = drop->reason() != DropReasonId::none && reason.name != "NOT_SPECIFIED";
+    QString html = css() + QStringLiteral("<p class='t'>%1</p>").arg(QObject::tr("Why was packet %1 dropped?").arg(to_index(packet)));
+    html += paragraph(QStringLiteral("<span class='d'>%1</span>").arg(named ? kernelName(reason.name) : QObject::tr("The kernel gave no reason")) +
+                      QStringLiteral(" <span class='m'>%1</span> <a href='function:%2'>%3</a>")
+                          .arg(QObject::tr("in"), escaped(trace.function_name(drop->function_id())), kernelName(trace.function_name(drop->function_id()))));
+    if (named && !reason.what.empty()) {
+        html += paragraph(escaped(reason.what));
+    }
+    if (site != nullptr && !site->condition.empty()) {
+        html += heading(QObject::tr("The kernel's test")) + paragraph(escaped(site->condition));
+        if (!site->source.empty() && site->source != "-") {
+            html += paragraph(QStringLiteral("<span class='f'>%1</span>").arg(escaped(site->source)));
+        }
+    }
+    // What moved while the packet was on its way, as far as the trace has counters; else what the catalog says.
+    QString counted;
+    for (const std::uint32_t ordinal : events) {
+        const Event& event = trace[ordinal];
+        if (event.event_kind() != EventKind::counter) {
+            continue;
+        }
+        const CounterChange& change = trace.counter_changes()[event.arg];
+        const std::string& name = trace.counter(change.counter).name;
+        if (name.find("rr") == std::string::npos && name.find("rop") == std::string::npos && name.find("iscard") == std::string::npos &&
+            name.find("NoPorts") == std::string::npos) {
+            continue; // its octets and the like
+        }
+        counted += QStringLiteral("<p style='margin: 2px 0'>%1 <span class='m'>%2 → %3</span></p>")
+                       .arg(kernelName(name), countText(change.before), countText(change.after));
+    }
+    const bool catalogued = site != nullptr && !site->counters.empty() && site->counters != "-";
+    if (!counted.isEmpty() || catalogued) {
+        html += heading(QObject::tr("Counted in")) + counted;
+        html += catalogued ? paragraph(escaped(site->counters)) : QString();
+    }
+    if (site != nullptr && !site->control.empty() && site->control != "-") {
+        html += heading(QObject::tr("Governed by"));
+        const std::vector<Knob> knobs = const_cast<Session&>(session).source().knobs();
+        bool any = false;
+        for (const QString& part : text(site->control).split(QRegularExpression(QStringLiteral("[,;] *")))) {
+            const std::string name = part.trimmed().toStdString();
+            if (Catalog::find_setting(name) != nullptr || knobOf(knobs, name) != nullptr) {
+                html += settingRow(name, knobs);
+                any = true;
+            }
+        }
+        if (!any) {
+            html += paragraph(escaped(site->control) +
+                              (site->default_value.empty() || site->default_value == "-"
+                                   ? QString()
+                                   : QStringLiteral(" <span class='m'>%1</span>").arg(QObject::tr("(default %1)").arg(escaped(site->default_value)))));
+        }
+    }
+    html += heading(QObject::tr("What helps"));
+    html += site != nullptr && !site->remedy.empty()
+                ? paragraph(escaped(site->remedy))
+                : paragraph(QStringLiteral("<span class='m'>%1</span>")
+                                .arg(QObject::tr("The catalog has no advice for this place. Its function's page says what it does; lay the journey beside "
+                                                 "one that arrived: the first difference is the answer.")));
+    return html;
+}
+
+QString hostPage(const Session& session)
+{
+    const Trace& trace = session.trace();
+    const StackState& state = session.state();
+    QString html = css() + QStringLiteral("<p class='t'>%1</p>").arg(QObject::tr("The host's own figures"));
+    const auto shows = [&](HostId host) { return to_index(session.host()) == 0 || host == session.host(); };
+
+    std::vector<std::optional<std::uint64_t>> first(trace.counters().size());
+    for (const CounterChange& change : trace.counter_changes()) {
+        auto& begun = first[to_index(change.counter)];
+        begun = begun ? begun : std::optional(change.before);
+    }
+    std::map<QString, QString> groups;
+    std::map<QString, int> quiet;
+    for (std::size_t row = 1; row < trace.counters().size(); ++row) {
+        const CounterRecord& record = trace.counters()[row];
+        if (!shows(record.host)) {
+            continue;
+        }
+        const QString name = text(record.name);
+        QString group = name.section('.', 0, 0);
+        if (trace.hosts().size() > 2) {
+            group = QStringLiteral("%1 · %2").arg(text(trace.hosts()[to_index(record.host)].name), group);
+        }
+        const std::uint64_t value = row < state.counters().size() ? state.counters()[row] : 0;
+        const std::uint64_t begun = first[row].value_or(0);
+        const std::uint64_t now = value == 0 ? begun : value; // not moved yet: as it was before its first change
+        if (now == 0) {
+            ++quiet[group];
+            continue;
+        }
+        const bool bad = name.contains(QStringLiteral("rop")) || name.contains(QStringLiteral("rr")) || name.contains(QStringLiteral("iss")) ||
+                         name.contains(QStringLiteral("iscard"));
+        const QString since = now > begun ? QStringLiteral("<span class='%1'>+%2</span>").arg(bad ? "d" : "m", countText(now - begun)) : QString();
+        groups[group] += QStringLiteral("<tr><td>%1</td><td align='right'>%2</td><td align='right'>%3</td></tr>")
+                             .arg(kernelName(name.section('.', 1).toStdString()), countText(now), since);
+    }
+    html += heading(QObject::tr("Queues"));
+    QString queues;
+    for (std::size_t row = 1; row < trace.queues().size() && row < state.queues().size(); ++row) {
+        const QueueRecord& record = trace.queues()[row];
+        if (shows(record.host) && record.kind != QueueKind::wire) {
+            queues += QStringLiteral("<tr><td>%1</td><td align='right'>%2</td></tr>")
+                          .arg(escaped(record.name), levelText(state.queues()[row].level(record.unit), state.queues()[row].limit, record.unit).toHtmlEscaped());
+        }
+    }
+    html += queues.isEmpty() ? paragraph(QStringLiteral("<span class='m'>%1</span>").arg(QObject::tr("none seen yet"))) : "<table>" + queues + "</table>";
+    if (groups.empty()) {
+        html += heading(QObject::tr("Counters")) +
+                paragraph(QStringLiteral("<span class='m'>%1</span>").arg(QObject::tr("This trace has no counters that have moved by this moment.")));
+    }
+    for (const auto& [name, rows] : groups) {
+        html += heading(name.toHtmlEscaped()) + "<table>" + rows + "</table>";
+        if (quiet[name] != 0) {
+            html += QStringLiteral("<p class='f'>%1</p>").arg(QObject::tr("and %1 at zero").arg(quiet[name]));
+        }
+    }
+    return html;
 }
 
 QString functionPage(const Session* session, FunctionId id)

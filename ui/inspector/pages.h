@@ -16,6 +16,11 @@ class Session;
 [[nodiscard]] QString roomPage(const Session* session, RoomId room);
 /// The page of one setting.
 [[nodiscard]] QString settingPage(const Session* session, const QString& name);
+/// Why a packet was dropped: where, in plain words, what counted it, what governs it with its present value, what helps.
+/// Empty: it was not dropped, or not yet at the playhead.
+[[nodiscard]] QString dropPage(const Session& session, PacketId packet);
+/// The hosts' counters at the playhead, with what has come since the trace began, and how full each queue is.
+[[nodiscard]] QString hostPage(const Session& session);
 [[nodiscard]] QString emptyPage(const QString& words);
 
 } // namespace skbscope::ui

@@ -107,6 +107,7 @@ LivePage::LivePage(QWidget* parent) : QWidget(parent)
     m_detail->addItem(tr("every function of the catalog: dearest"), QStringLiteral("functions"));
     field(tr("Detail"), m_detail, tr("How finely a packet's way is seen"));
     m_budget = new QSpinBox(content);
+    m_budget->setButtonSymbols(QAbstractSpinBox::NoButtons); // arrow keys and digits do
     m_budget->setRange(0, 100);
     m_budget->setValue(5);
     m_budget->setSuffix(tr(" % of this machine"));

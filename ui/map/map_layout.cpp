@@ -349,7 +349,7 @@ int MapLayout::spots(RoomId id) const
         return std::max(1, static_cast<int>(rect.width() / step) - 1);
     }
     // The left part of the card belongs to its name.
-    return std::max(1, static_cast<int>((rect.width() - 70 * m_scale) / step));
+    return std::max(1, static_cast<int>((rect.width() - 100 * m_scale) / step));
 }
 
 QRectF MapLayout::content(RoomId id) const

@@ -183,10 +183,35 @@ QString dropClause(const Trace& trace, DropReasonId reason, FunctionId function)
         return QStringLiteral("of no stated reason, in %1").arg(text(trace.function_name(function)));
     }
     // A sentence's capital goes, a name's (UDP, ARP, TTL, RPS) stays.
-    if (words.size() > 1 && words[0].isUpper() && words[1].isLower()) {
+    if (words.size() > 1 && words[0].isUpper() && (words[1].isLower() || words[1].isSpace())) {
         words[0] = words[0].toLower();
     }
     return words;
+}
+
+const DropSite* dropSite(FunctionId function, DropReasonId reason)
+{
+    if (const DropSite* exact = Catalog::find_drop_site(function, reason)) {
+        return exact;
+    }
+    if (reason == DropReasonId::none) {
+        return nullptr;
+    }
+    const DropSite* found = nullptr;
+    const RoomId room = Catalog::room_of(function);
+    for (const DropSite& site : Catalog::drop_sites()) {
+        if (site.reason != reason) {
+            continue;
+        }
+        if (room != RoomId::none && Catalog::room_of(site.function) == room) {
+            return &site;
+        }
+        if (found != nullptr && (found->control != site.control || found->counters != site.counters)) {
+            return nullptr; // several causes: not ours to guess
+        }
+        found = found == nullptr ? &site : found;
+    }
+    return found;
 }
 
 } // namespace skbscope::ui

@@ -1,6 +1,7 @@
 #pragma once
 // Numbers, times and names as every panel writes them. One place, so that no two panels round differently.
 
+#include "core/catalog/catalog.h"
 #include "core/trace/trace.h"
 
 #include <QString>
@@ -33,5 +34,9 @@ namespace skbscope::ui {
 [[nodiscard]] QString contextText(Context context);
 /// Why, as the end of "… dropped because": the catalog's words for the reason, without capital and full stop.
 [[nodiscard]] QString dropClause(const Trace& trace, DropReasonId reason, FunctionId function);
+
+/// The place where packets are dropped for that reason: the catalog's own, else (a rule's own function, an inlined caller)
+/// the one of the same reason, if all of them agree about what governs it. Null: the catalog does not say.
+[[nodiscard]] const DropSite* dropSite(FunctionId function, DropReasonId reason);
 
 } // namespace skbscope::ui

@@ -7,6 +7,7 @@
 #include "ui/inspector/journey_rows.h"
 #include "ui/inspector/pages.h"
 #include "ui/inspector/skb_view.h"
+#include "ui/player/format.h"
 #include "ui/player/session.h"
 #include "ui/search/search_index.h"
 
@@ -189,6 +190,45 @@ TEST(Search, FindsPacketsByNumberAndFlowSettingsRoomsAndSockets)
     EXPECT_TRUE(kindOf(":5001", Found::Kind::queue));
     EXPECT_TRUE(search(session.get(), "no such thing at all").empty());
     EXPECT_TRUE(search(session.get(), "   ").empty());
+}
+
+TEST(Pages, ADropIsExplainedWithItsCounterItsSettingAndWhatHelps)
+{
+    auto session = std::make_unique<Session>(std::move(*test::openScenario(test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml")));
+    session->setKnob("net.core.netdev_max_backlog", 3);
+    session->act("send_burst");
+    session->toEnd();
+    PacketId dropped = PacketId::none;
+    for (const PacketRecord& packet : session->trace().packets()) {
+        dropped = packet.verdict == Verdict::dropped && dropped == PacketId::none ? packet.id : dropped;
+    }
+    ASSERT_NE(dropped, PacketId::none);
+    const QString page = dropPage(*session, dropped);
+    for (const char* words : {"CPU_BACKLOG", "enqueue_to_backlog", "netdev_max_backlog", "<b>3</b>", "softnet_stat", "What helps"}) {
+        EXPECT_TRUE(page.contains(words)) << words << "\n" << page.toStdString();
+    }
+    // Before it happens there is nothing to explain, and what arrives is never explained away.
+    session->toBegin();
+    EXPECT_TRUE(dropPage(*session, dropped).isEmpty());
+}
+
+TEST(Pages, TheHostsFiguresAreThoseOfTheMoment)
+{
+    const auto session = modelRun();
+    const QString end = hostPage(*session);
+    EXPECT_TRUE(end.contains("InDatagrams")) << end.toStdString();
+    EXPECT_TRUE(end.contains(":5001"));
+    session->toBegin();
+    EXPECT_FALSE(hostPage(*session).contains("+"));
+}
+
+TEST(Format, ARulesOwnFunctionFindsWhatGovernsItsDrop)
+{
+    const DropReasonId reason = Catalog::find_drop_reason("NETFILTER_DROP");
+    const DropSite* site = dropSite(Catalog::find_function("nft_do_chain"), reason);
+    ASSERT_NE(site, nullptr);
+    EXPECT_EQ(site->reason, reason);
+    EXPECT_EQ(dropSite(Catalog::find_function("ip_rcv"), DropReasonId::none), nullptr);
 }
 
 TEST(KnobSlider, GoesByFactorsAndReachesBothEnds)
