@@ -20,6 +20,7 @@ struct TapPassage {
     DeviceId device = DeviceId::none;
     std::uint64_t time_ns = 0;
     bool outgoing = false;
+    std::uint32_t length = 0; ///< bytes with Ethernet header, as they were then; 0: not told
 };
 
 class Correlator {

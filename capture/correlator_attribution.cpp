@@ -744,9 +744,10 @@ void Correlator::device_facts(Slot slot, const RawRecord& record, const Decoder&
     if (known.packet.device == DeviceId::none) {
         known.packet.device = device;
     }
-    if (known.packet.length == 0 && decoder.length) {
-        known.packet.length = static_cast<std::uint32_t>(decoder.length.read(record.data)) +
-                              (length_has_ethernet ? 0 : ethernet_header);
+    if (decoder.length) {
+        known.length_now = static_cast<std::uint32_t>(decoder.length.read(record.data)) +
+                           (length_has_ethernet ? 0 : ethernet_header);
+        known.packet.length = known.packet.length == 0 ? known.length_now : known.packet.length;
     }
 }
 
@@ -779,7 +780,7 @@ void Correlator::tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool o
 {
     (void)lane;
     if (slot != 0) {
-        passages_.push_back({slot, book_.at(slot).at_device, time_ns, outgoing});
+        passages_.push_back({slot, book_.at(slot).at_device, time_ns, outgoing, book_.at(slot).length_now});
     }
 }
 

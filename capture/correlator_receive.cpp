@@ -323,7 +323,7 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     if (!is_core) {
         return;
     }
-    device_passages_.push_back({slot, known.at_device, record.time_ns, false});
+    device_passages_.push_back({slot, known.at_device, record.time_ns, false, known.length_now});
     if (known.backlog_side != 0) {
         (void)book_.add_queue_side(lane.stack[frame].item, EventKind::dequeue, slot,
                                    {QueueKind::backlog, {}});

@@ -94,7 +94,7 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
     if (!lane.stack[index].batch().many) {
         field_facts(slot, lane.stack[index].item, record, decoder);
     }
-    device_passages_.push_back({slot, known.at_device, record.time_ns, true});
+    device_passages_.push_back({slot, known.at_device, record.time_ns, true, known.length_now});
     BatchLists& now = lane.stack[index].batch();
     now.in_driver = slot;
     now.in_driver_address = address;

@@ -71,7 +71,7 @@ void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device
     for (const TapPassage& passage : passages) {
         const SlotRecord& record = correlator.book().at(passage.packet);
         candidates.push_back(
-            {passage.time_ns, record.packet.length, record.ethertype, record.packet.flow, passage.outgoing});
+            {passage.time_ns, passage.length != 0 ? passage.length : record.packet.length, record.ethertype, record.packet.flow, passage.outgoing});
     }
     const FrameMatches found = match_frames(candidates, file);
     match.frames = file.frames.size();
@@ -85,7 +85,9 @@ void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device
         const auto index = static_cast<std::size_t>(found.frame_of[i]);
         SlotRecord& record = correlator.book().at(passages[i].packet);
         const auto bytes = file.frame(index);
-        if (auto flow = flow_of_frame(bytes)) {
+        // A translated address is not the packet's own: it keeps the flow that its sender meant.
+        if (auto flow = flow_of_frame(bytes);
+            flow && (!record.packet.flow || flows_agree(*record.packet.flow, *flow))) {
             record.packet.flow = flow;
         }
         if (record.packet.length == 0) {

@@ -44,6 +44,7 @@ struct SlotRecord {
     bool left_neighbour = false; ///< it waited for its neighbour, and went on
     Slot same_as = 0;            ///< this slot turned out to be that one
     std::uint64_t address = 0;   ///< of its sk_buff; 0: not known (yet)
+    std::uint32_t length_now = 0;  ///< bytes with Ethernet header, as last told; GRO's and GSO's packets change theirs
     std::uint16_t ethertype = 0;
     std::uint32_t driver_call = 0; ///< item of the driver's transmit function
     std::uint32_t queue_take = 0;  ///< item of the last __skb_try_recv_from_queue

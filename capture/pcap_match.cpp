@@ -35,25 +35,26 @@ public:
 
     [[nodiscard]] bool fits(std::size_t candidate, std::size_t frame) const
     {
+        const auto& flow = candidates_[candidate].flow;
+        return fits_in_size(candidate, frame) && (!flow || !flows_[frame] || flows_agree(*flow, *flows_[frame]));
+    }
+
+    /// What address translation leaves as it is.
+    [[nodiscard]] bool fits_rewritten(std::size_t candidate, std::size_t frame) const
+    {
+        const auto& flow = candidates_[candidate].flow;
+        return candidates_[candidate].outgoing && fits_in_size(candidate, frame) &&
+               (!flow || !flows_[frame] || flow->protocol == flows_[frame]->protocol);
+    }
+
+    [[nodiscard]] bool fits_in_size(std::size_t candidate, std::size_t frame) const
+    {
         const TapCandidate& a = candidates_[candidate];
         const PcapFrame& b = file_.frames[frame];
         if (a.length != 0 && a.length != b.length) {
             return false;
         }
-        if (a.ethertype != 0 && ethertypes_[frame] != 0 && a.ethertype != ethertypes_[frame]) {
-            return false;
-        }
-        return !a.flow || !flows_[frame] || agree(*a.flow, *flows_[frame]);
-    }
-
-    /// A flow from a route lookup knows no sender's address before one is chosen, and of ICMP no identifier.
-    static bool agree(const FlowKey& known, const FlowKey& frame)
-    {
-        constexpr std::uint8_t icmp = 1;
-        const bool has_ports = known.protocol != icmp;
-        return known.protocol == frame.protocol && known.destination == frame.destination &&
-               (known.source == IpAddress{} || known.source == frame.source) &&
-               (!has_ports || (known.source_port == frame.source_port && known.destination_port == frame.destination_port));
+        return a.ethertype == 0 || ethertypes_[frame] == 0 || a.ethertype == ethertypes_[frame];
     }
 
     [[nodiscard]] std::optional<std::int64_t> best_offset() const
@@ -111,6 +112,7 @@ public:
                 break;
             }
         }
+        match_rewritten(offset, result, taken, offsets);
         result.matched = offsets.size();
         if (!offsets.empty()) {
             auto middle = offsets.begin() + static_cast<std::ptrdiff_t>(offsets.size() / 2);
@@ -121,6 +123,38 @@ public:
     }
 
 private:
+    /// Those left over, each with the nearest frame left over.
+    void match_rewritten(std::int64_t offset, FrameMatches& result, std::vector<bool>& taken,
+                         std::vector<std::int64_t>& offsets) const
+    {
+        std::vector<std::size_t> frames;
+        for (std::size_t k = 0; k < file_.frames.size(); ++k) {
+            if (!taken[k]) {
+                frames.push_back(k);
+            }
+        }
+        for (std::size_t i = 0; i < candidates_.size(); ++i) {
+            if (result.frame_of[i] >= 0 || !candidates_[i].outgoing) {
+                continue;
+            }
+            const std::int64_t expected = static_cast<std::int64_t>(candidates_[i].time_ns) + offset;
+            auto nearest = frames.end();
+            for (auto frame = std::ranges::lower_bound(frames, expected - tolerance_ns, {},
+                                                       [&](std::size_t k) { return file_.frames[k].wall_ns; });
+                 frame != frames.end() && file_.frames[*frame].wall_ns <= expected + tolerance_ns; ++frame) {
+                const auto away = [&](std::size_t k) { return std::abs(file_.frames[k].wall_ns - expected); };
+                if (!taken[*frame] && fits_rewritten(i, *frame) && (nearest == frames.end() || away(*frame) < away(*nearest))) {
+                    nearest = frame;
+                }
+            }
+            if (nearest != frames.end()) {
+                taken[*nearest] = true;
+                result.frame_of[i] = static_cast<std::int64_t>(*nearest);
+                offsets.push_back(file_.frames[*nearest].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns));
+            }
+        }
+    }
+
     const std::vector<TapCandidate>& candidates_;
     const PcapFile& file_;
     std::vector<std::uint16_t> ethertypes_;
@@ -128,6 +162,15 @@ private:
 };
 
 } // namespace
+
+bool flows_agree(const FlowKey& known, const FlowKey& frame)
+{
+    constexpr std::uint8_t icmp = 1;
+    const bool has_ports = known.protocol != icmp;
+    return known.protocol == frame.protocol && known.destination == frame.destination &&
+           (known.source == IpAddress{} || known.source == frame.source) &&
+           (!has_ports || (known.source_port == frame.source_port && known.destination_port == frame.destination_port));
+}
 
 FrameMatches match_frames(const std::vector<TapCandidate>& candidates, const PcapFile& file)
 {

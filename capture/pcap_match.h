@@ -27,6 +27,12 @@ struct FrameMatches {
     std::int64_t offset_ns = 0; ///< wall clock minus trace clock; median over the matches
 };
 
+/// Whether a frame may be of that flow. A flow from a route lookup knows no sender's address before one is chosen, and of
+/// ICMP no identifier.
+[[nodiscard]] bool flows_agree(const FlowKey& known, const FlowKey& frame);
+
+/// By device (the caller's), length, order and clock, and by flow where both are known. What leaves may have had its
+/// addresses rewritten behind the lookup that told its flow: such a packet takes what nothing else fits.
 [[nodiscard]] FrameMatches match_frames(const std::vector<TapCandidate>& candidates, const PcapFile& file);
 
 } // namespace skbscope

@@ -19,7 +19,7 @@ constexpr std::uint8_t magic[] = {0x17, 0x08, 0x44, 't', 'r', 'a', 'c', 'i', 'n'
 void TraceDat::State::add_format(std::string_view system, Bytes text)
 {
     if (!kernel.add_format(system, as_text(text))) {
-        damage.push_back(fmt::format("an event format of {} does not parse", system));
+        damage.push_back(fmt::format("an event format of {} does not parse", shown(system)));
     }
 }
 
@@ -72,7 +72,7 @@ Result<void> TraceDat::State::load()
                     "the file ends inside its header");
     }
     if (version != "6" && version != "7") {
-        return fail(ErrorKind::unsupported, path, fmt::format("trace-cmd file version \"{:.8}\"", version),
+        return fail(ErrorKind::unsupported, path, fmt::format("trace-cmd file version \"{}\"", shown(version)),
                     "versions 6 and 7 can be read");
     }
     if (big_endian != 0 || long_size != 8) {

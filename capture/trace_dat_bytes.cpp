@@ -10,6 +10,13 @@
 
 namespace skbscope::trace_dat {
 
+std::string shown(std::string_view text)
+{
+    std::string line(text.substr(0, 32));
+    std::ranges::replace_if(line, [](char c) { return c < ' ' || c > '~'; }, '?');
+    return line;
+}
+
 std::vector<std::uint8_t> unpack(Packing packing, Bytes packed, std::size_t size)
 {
     // Neither packs better than this: what claims more is damage, and gets no memory.

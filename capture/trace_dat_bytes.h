@@ -70,6 +70,9 @@ private:
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+/// A text of the file for a message of one line: what cannot be printed becomes '?', and after 32 bytes it ends.
+[[nodiscard]] std::string shown(std::string_view text);
+
 enum class Packing { none, zstd, zlib };
 
 /// Unpacks into exactly `size` bytes; empty on failure.

@@ -121,7 +121,7 @@ bool TraceDat::State::load_buffer_option(Bytes data)
         return false;
     }
     if (!instance.empty() && !records.cpus.empty()) {
-        damage.push_back(fmt::format("the instance \"{}\" is left out: only one is read", instance));
+        damage.push_back(fmt::format("the instance \"{}\" is left out: only one is read", shown(instance)));
         return true;
     }
     const auto section = section_at(offset);
@@ -308,7 +308,7 @@ Result<void> TraceDat::State::load_version_7(Cursor at)
     } else if (compression == "zlib") {
         records.packing = Packing::zlib;
     } else if (compression != "none") {
-        return fail(ErrorKind::unsupported, path, fmt::format("compressed with \"{:.16}\"", compression),
+        return fail(ErrorKind::unsupported, path, fmt::format("compressed with \"{}\"", shown(compression)),
                     "zstd, zlib and none can be read");
     }
     const std::size_t first_section = at.at();
