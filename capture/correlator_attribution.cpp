@@ -714,8 +714,12 @@ std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record,
 {
     if (Frame* call = open_call(lane, names)) {
         Event& event = book_.item(call->item);
-        event.flags |= via_tracepoint;
-        return lane.stack.size() - 1;
+        // A call emits its event once; the one that sends a list does for each packet of it.
+        if ((event.via() & via_tracepoint) == 0 || call->kind == Kind::hard_transmit) {
+            event.flags |= via_tracepoint;
+            return lane.stack.size() - 1;
+        }
+        pop(lane); // it has returned: this is another one
     }
     if (is_one_of(fallback, {"__netif_receive_skb_core", "netif_receive_skb", "napi_gro_receive"})) {
         // A packet on its way in does not begin below what was done for another one: that has returned,
