@@ -457,6 +457,26 @@ TEST_P(UdpRecording, EveryFrameOfTheCaptureFindsItsPacketAndTheClockOffset)
 
 INSTANTIATE_TEST_SUITE_P(Recorded, UdpRecording, ::testing::ValuesIn(udp_recordings()), test_name);
 
+// Frames that have no packet in the recording: function_graph there shows no received packets, nor the first datagram; and of
+// packets that are cut into segments in software (virtio) only some segments are known before the tap takes them.
+double least_matched(const std::string& name)
+{
+    if (name.find("udp-tx-graph") != std::string::npos) {
+        return 0.75;
+    }
+    return name.find("tcp-virtio") != std::string::npos ? 0.85 : 0.999;
+}
+
+TEST_P(Recording, FramesOfTheCapturesFindTheirPackets)
+{
+    const auto imported = import_trace_dat((GetParam() / "trace.dat").string());
+    ASSERT_TRUE(imported) << imported.error().describe();
+    for (const PcapMatch& match : imported->pcaps) {
+        EXPECT_GE(static_cast<double>(match.matched), least_matched(name_of(GetParam())) * static_cast<double>(match.frames))
+            << match.device << ": " << match.matched << " of " << match.frames;
+    }
+}
+
 // Whatever else was recorded (forwarding, TCP, netfilter, taps, overload …) must import and keep its books.
 TEST_P(Recording, ImportsWithClosedBooks)
 {
