@@ -20,6 +20,7 @@ struct Invocation {
 void add_run_command(CLI::App& program, Invocation& chosen);
 void add_replay_command(CLI::App& program, Invocation& chosen);
 void add_import_command(CLI::App& program, Invocation& chosen);
+void add_lab_command(CLI::App& program, Invocation& chosen);
 void add_report_command(CLI::App& program, Invocation& chosen);
 void add_journey_command(CLI::App& program, Invocation& chosen);
 void add_filter_command(CLI::App& program, Invocation& chosen);

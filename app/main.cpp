@@ -83,6 +83,7 @@ int main(int argc, char** argv)
     add_run_command(program, chosen);
     add_replay_command(program, chosen);
     add_import_command(program, chosen);
+    add_lab_command(program, chosen);
     add_report_command(program, chosen);
     add_journey_command(program, chosen);
     add_filter_command(program, chosen);

@@ -1,0 +1,197 @@
+#include "capture/lab/lab.h"
+
+#include "capture/lab/in_space.h"
+#include "capture/lab/on_veth.h"
+#include "capture/lab/recorder.h"
+#include "capture/lab/settings.h"
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fmt/format.h>
+#include <fstream>
+#include <sstream>
+#include <unistd.h>
+
+namespace skbscope::lab {
+
+namespace {
+
+/// A folder of our own that goes with this.
+class WorkFolder {
+public:
+    explicit WorkFolder(const std::string& pattern) : path_(pattern + "XXXXXX")
+    {
+        made_ = ::mkdtemp(path_.data()) != nullptr;
+    }
+    ~WorkFolder()
+    {
+        std::error_code error;
+        if (made_) {
+            std::filesystem::remove_all(path_, error);
+        }
+    }
+    WorkFolder(const WorkFolder&) = delete;
+    WorkFolder& operator=(const WorkFolder&) = delete;
+    [[nodiscard]] bool is_made() const { return made_; }
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+private:
+    std::string path_;
+    bool made_ = false;
+};
+
+Result<void> run_all(const std::vector<Command>& commands)
+{
+    for (const Command& command : commands) {
+        if (const auto done = run_tool(command); !done) {
+            return tl::unexpected(done.error());
+        }
+    }
+    return {};
+}
+
+/// A link that was set up carries packets only once the kernel's linkwatch has looked at it.
+Result<void> wait_until_up(const Plan& plan)
+{
+    for (const auto& [space, device] : plan.devices) {
+        const auto up = in_space(plan.spaces[space].name, true, [&]() -> Result<std::string> {
+            const std::string path = fmt::format("/sys/class/net/{}/operstate", device);
+            std::string state;
+            for (int i = 0; i < 300; ++i) {
+                std::ifstream in(path);
+                in >> state;
+                if (state == "up") {
+                    return state;
+                }
+                ::usleep(10'000);
+            }
+            return fail(ErrorKind::unsupported, device, fmt::format("stays {} although it was set up", state));
+        });
+        if (!up) {
+            return tl::unexpected(up.error());
+        }
+    }
+    return {};
+}
+
+std::string read_text(const std::string& path)
+{
+    std::ifstream in(path);
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+}
+
+/// What /proc/net says in each namespace when the traffic is over.
+void add_files(Trace& trace, const Scenario& scenario, const Plan& plan)
+{
+    for (const Namespace& space : plan.spaces) {
+        for (const char* name : {"snmp", "netstat", "snmp6", "softnet_stat", "udp", "dev"}) {
+            const auto text = in_space(space.name, false, [&]() -> Result<std::string> { return read_text(fmt::format("/proc/thread-self/net/{}", name)); });
+            if (text && !text->empty()) {
+                trace.files.push_back({HostId{}, scenario.hosts[space.host].name, name, *text});
+            }
+        }
+    }
+}
+
+/// The built-in stop for traffic that goes on for ever: how long the scenario says that it sends, and some.
+double patience_of(const Scenario& scenario, double most)
+{
+    std::int64_t last = 0;
+    const auto until = [&](Duration end) { last = std::max(last, end.ns); };
+    for (const ScenarioHost& host : scenario.hosts) {
+        for (const auto& sender : host.senders) {
+            until(sender.times.empty() ? Duration{sender.start.ns + static_cast<std::int64_t>(sender.count) * sender.gap.ns} : sender.times.back());
+        }
+        for (const auto& ping : host.pings) {
+            until(ping.times.empty() ? Duration{ping.start.ns + static_cast<std::int64_t>(ping.count) * ping.interval.ns} : ping.times.back());
+        }
+    }
+    return std::min(most, static_cast<double>(last) / 1e9 + 20);
+}
+
+} // namespace
+
+Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const volatile bool& stop_asked)
+{
+    auto converted = on_veth(scenario, wishes.on_veth);
+    if (!converted) {
+        return tl::unexpected(converted.error());
+    }
+    const std::string prefix = fmt::format("skbscope-lab-{}", ::getpid());
+    const auto cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
+    const auto plan = make_plan(converted->scenario, prefix, static_cast<unsigned>(std::max(1L, cpus)));
+    if (!plan) {
+        return tl::unexpected(plan.error());
+    }
+    if (::geteuid() != 0) {
+        return fail(ErrorKind::not_permitted, "lab", "namespaces, devices and tracing need root", "sudo skbscope lab …");
+    }
+    LabRun run{std::move(converted->scenario), {}, {}, std::move(converted->remarks), true};
+    run.remarks.insert(run.remarks.end(), plan->remarks.begin(), plan->remarks.end());
+    for (const std::string& line : take_back_leftovers(undo_folder)) {
+        run.remarks.push_back("left behind by an earlier lab, now gone: " + line);
+    }
+
+    const WorkFolder folder("/tmp/skbscope-lab-");
+    if (!folder.is_made()) {
+        return fail(ErrorKind::unwritable, "/tmp", "no folder can be made there");
+    }
+    auto undo = UndoList::create(undo_folder);
+    if (!undo) {
+        return tl::unexpected(undo.error());
+    }
+    if (const auto guarded = undo->start_guard(); !guarded) {
+        return tl::unexpected(guarded.error());
+    }
+    for (const Namespace& space : plan->spaces) {
+        if (const auto noted = undo->add({Undo::Kind::netns, space.name, {}}); !noted) {
+            return tl::unexpected(noted.error());
+        }
+    }
+    const auto steps = {
+        std::function<Result<void>()>([&] { return run_all(plan->links); }),
+        std::function<Result<void>()>([&] { return apply_settings(*plan, wishes.host_settings, *undo); }),
+        std::function<Result<void>()>([&] { return run_all(plan->addresses); }),
+        std::function<Result<void>()>([&] { return wait_until_up(*plan); }),
+        std::function<Result<void>()>([&] { return apply_rps(*plan); }),
+        std::function<Result<void>()>([&] { return run_all(plan->rules); }),
+    };
+    for (const auto& step : steps) {
+        if (const auto done = step(); !done) {
+            return tl::unexpected(done.error());
+        }
+        if (stop_asked) {
+            return fail(ErrorKind::not_permitted, "lab", "was stopped before the traffic began");
+        }
+    }
+    auto processes = Processes::start(run.scenario, *plan, *undo);
+    if (!processes) {
+        return tl::unexpected(processes.error());
+    }
+    const auto recorder = make_recorder(folder.path(), prefix, *plan);
+    if (const auto started = recorder->start(*undo); !started) {
+        return tl::unexpected(started.error());
+    }
+    processes->go();
+    run.complete = processes->wait_for_senders(patience_of(run.scenario, wishes.seconds), stop_asked);
+    processes->finish();
+    run.tasks = processes->counts();
+    auto trace = recorder->stop();
+    if (!trace) {
+        return tl::unexpected(trace.error());
+    }
+    run.trace = std::move(*trace);
+    run.remarks.insert(run.remarks.end(), recorder->remarks().begin(), recorder->remarks().end());
+    add_files(run.trace, run.scenario, *plan);
+    run.trace.info.scenario = to_text(run.scenario);
+    run.trace.info.source = "lab: " + run.scenario.title;
+    for (const std::string& trouble : undo->take_back_all()) {
+        run.remarks.push_back(trouble);
+    }
+    return run;
+}
+
+} // namespace skbscope::lab

@@ -1,0 +1,32 @@
+#pragma once
+// A scenario on the real kernel: built, run, recorded, taken down.
+
+#include "capture/lab/processes.h"
+#include "core/result.h"
+#include "core/scenario/scenario.h"
+#include "core/trace/trace.h"
+
+#include <string>
+#include <vector>
+
+namespace skbscope::lab {
+
+struct LabWishes {
+    bool host_settings = false; ///< settings of the whole host may be changed for the time of the run
+    bool on_veth = false;       ///< devices of other drivers may be veths
+    double seconds = 60;        ///< the most that the traffic may take
+};
+
+struct LabRun {
+    Scenario scenario; ///< as it was run: namespaces and veths
+    Trace trace;
+    std::vector<TaskCount> tasks;
+    std::vector<std::string> remarks; ///< what is not as the scenario says, one line each
+    bool complete = true;             ///< false: stopped by a signal or by the time
+};
+
+/// Runs it. Needs root. `stop_asked` (a signal handler may set it) ends the traffic early. Whatever happens, nothing of it
+/// stays on the host. Errors: not_permitted; unsupported, with the piece that this kernel or machine lacks.
+[[nodiscard]] Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const volatile bool& stop_asked);
+
+} // namespace skbscope::lab
