@@ -5,6 +5,7 @@
 #include "app/open.h"
 #include "app/output.h"
 #include "app/selection.h"
+#include "capture/why_drop.h"
 
 #include <fmt/format.h>
 
@@ -49,6 +50,12 @@ Result<int> print_files(const Trace& trace, const Options& options)
     return 0;
 }
 
+/// The settings that were in force: a scenario names its own; what a real kernel did is held against this host.
+SettingReader settings_behind(const Trace& trace)
+{
+    return trace.info.scenario.empty() ? settings_of_this_host() : settings_of_scenario(trace.info.scenario);
+}
+
 Result<int> run(const Options& options)
 {
     auto source = open_whole(options.file);
@@ -64,7 +71,14 @@ Result<int> run(const Options& options)
         return tl::unexpected(selection.error());
     }
     const auto report = build_report(trace, selection->journeys, selection->filter, selection->between);
-    print_text(options.format == "json" ? to_json(report, trace) : to_text(report, trace));
+    const auto drops = explain_drops(trace, selection->journeys, selection->packets, settings_behind(trace));
+    if (options.format == "json") {
+        std::string json = to_json(report, trace);
+        json.insert(json.rfind('}'), ",\"why\":" + drops_to_json(drops, trace));
+        print_text(json);
+    } else {
+        print_text(to_text(report, trace) + drops_to_text(drops, trace));
+    }
     return 0;
 }
 

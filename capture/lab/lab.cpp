@@ -6,8 +6,6 @@
 #include "capture/lab/settings.h"
 
 #include <algorithm>
-#include <csignal>
-#include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 #include <sstream>
@@ -16,30 +14,6 @@
 namespace skbscope::lab {
 
 namespace {
-
-/// A folder of our own that goes with this.
-class WorkFolder {
-public:
-    explicit WorkFolder(const std::string& pattern) : path_(pattern + "XXXXXX")
-    {
-        made_ = ::mkdtemp(path_.data()) != nullptr;
-    }
-    ~WorkFolder()
-    {
-        std::error_code error;
-        if (made_) {
-            std::filesystem::remove_all(path_, error);
-        }
-    }
-    WorkFolder(const WorkFolder&) = delete;
-    WorkFolder& operator=(const WorkFolder&) = delete;
-    [[nodiscard]] bool is_made() const { return made_; }
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-    bool made_ = false;
-};
 
 Result<void> run_all(const std::vector<Command>& commands)
 {
@@ -135,10 +109,6 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
         run.remarks.push_back("left behind by an earlier lab, now gone: " + line);
     }
 
-    const WorkFolder folder("/tmp/skbscope-lab-");
-    if (!folder.is_made()) {
-        return fail(ErrorKind::unwritable, "/tmp", "no folder can be made there");
-    }
     auto undo = UndoList::create(undo_folder);
     if (!undo) {
         return tl::unexpected(undo.error());
@@ -171,20 +141,20 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     if (!processes) {
         return tl::unexpected(processes.error());
     }
-    const auto recorder = make_recorder(folder.path(), prefix, *plan);
-    if (const auto started = recorder->start(*undo); !started) {
+    Recorder recorder;
+    if (const auto started = recorder.start(); !started) {
         return tl::unexpected(started.error());
     }
     processes->go();
     run.complete = processes->wait_for_senders(patience_of(run.scenario, wishes.seconds), stop_asked);
     processes->finish();
     run.tasks = processes->counts();
-    auto trace = recorder->stop();
+    auto trace = recorder.stop();
     if (!trace) {
         return tl::unexpected(trace.error());
     }
     run.trace = std::move(*trace);
-    run.remarks.insert(run.remarks.end(), recorder->remarks().begin(), recorder->remarks().end());
+    run.remarks.insert(run.remarks.end(), recorder.remarks().begin(), recorder.remarks().end());
     add_files(run.trace, run.scenario, *plan);
     run.trace.info.scenario = to_text(run.scenario);
     run.trace.info.source = "lab: " + run.scenario.title;

@@ -1,9 +1,6 @@
 #pragma once
-// What watches this kernel while the lab's traffic passes: tracepoints of all packets in a tracefs instance of its own, and
-// the frames of the lab's devices beside them.
+// What watches this kernel while the lab's traffic passes: a live recording of all packets of the machine.
 
-#include "capture/lab/plan.h"
-#include "capture/lab/undo.h"
 #include "core/result.h"
 #include "core/trace/trace.h"
 
@@ -15,16 +12,22 @@ namespace skbscope::lab {
 
 class Recorder {
 public:
-    virtual ~Recorder() = default;
-    /// Records from here on. Errors: not_permitted, unsupported.
-    [[nodiscard]] virtual Result<void> start(UndoList& undo) = 0;
-    /// The end; what was recorded, as journeys.
-    [[nodiscard]] virtual Result<Trace> stop() = 0;
-    /// What the recording lacks, one line each.
-    [[nodiscard]] virtual const std::vector<std::string>& remarks() const = 0;
-};
+    Recorder();
+    Recorder(const Recorder&) = delete;
+    Recorder& operator=(const Recorder&) = delete;
+    ~Recorder();
 
-/// Tracepoints by way of the installed trace-cmd. `folder` is for its files; `name` becomes the tracefs instance's.
-[[nodiscard]] std::unique_ptr<Recorder> make_recorder(const std::string& folder, const std::string& name, const Plan& plan);
+    /// Records from here on, in a thread of its own. Frames are not captured beside it: a packet socket would be one more
+    /// receiver that the scenario does not have. Errors: not_permitted, unsupported.
+    [[nodiscard]] Result<void> start();
+    /// The end, once what is on its way has arrived; what was recorded, as journeys.
+    [[nodiscard]] Result<Trace> stop();
+    /// What the recording lacks, one line each.
+    [[nodiscard]] const std::vector<std::string>& remarks() const;
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
 
 } // namespace skbscope::lab

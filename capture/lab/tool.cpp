@@ -63,6 +63,7 @@ std::string first_line(std::string_view text)
 /// Writes the input while it reads the output: neither side waits for the other.
 std::string talk(int to, int from, std::string_view input)
 {
+    (void)::fcntl(to, F_SETFL, O_NONBLOCK); // a pipe that is full is not waited for
     std::string output;
     std::array<char, 4096> buffer{};
     bool open = true;
@@ -76,6 +77,9 @@ std::string talk(int to, int from, std::string_view input)
         }
         if (waits[1].revents != 0) {
             const ssize_t written = ::write(to, input.data(), input.size());
+            if (written < 0 && (errno == EAGAIN || errno == EINTR)) {
+                continue;
+            }
             input.remove_prefix(written > 0 ? static_cast<std::size_t>(written) : input.size());
             if (input.empty()) {
                 ::close(to);

@@ -1,0 +1,336 @@
+#include "capture/why_drop.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace skbscope {
+
+extern const char* const advice_table;
+
+namespace {
+
+constexpr KernelVersion tells_reasons_since = KernelVersion::v6_1; // in fact 5.17
+
+struct Advice {
+    std::vector<std::string> settings;
+    std::string command;
+};
+
+std::vector<std::string> split(const std::string& text, char separator)
+{
+    std::vector<std::string> parts;
+    std::istringstream in(text);
+    for (std::string part; std::getline(in, part, separator);) {
+        parts.push_back(part);
+    }
+    return parts;
+}
+
+const std::map<std::string, Advice, std::less<>>& advice()
+{
+    static const auto table = [] {
+        std::map<std::string, Advice, std::less<>> rows;
+        for (const std::string& line : split(advice_table, '\n')) {
+            const auto fields = split(line, '\t');
+            if (!fields.empty() && fields.front() != "key") {
+                rows[fields[0]] = {fields.size() > 1 ? split(fields[1], ' ') : std::vector<std::string>(), fields.size() > 2 ? fields[2] : ""};
+            }
+        }
+        return rows;
+    }();
+    return table;
+}
+
+bool is_ipv6(const PacketRecord& packet)
+{
+    return packet.flow && packet.flow->source.v6;
+}
+
+/// The place in the catalog. A tracepoint alone names the function that the real one was inlined into: then the reason, the
+/// stage and the protocol tell.
+const DropSite* site_of(const PacketRecord& packet)
+{
+    if (const DropSite* exact = Catalog::find_drop_site(packet.end_function, packet.reason); exact != nullptr) {
+        return exact;
+    }
+    const StageId stage = to_index(packet.end_function) < Catalog::function_count() ? Catalog::function(packet.end_function).stage : StageId::none;
+    const DropSite* best = nullptr;
+    int best_score = -1;
+    int candidates = 0;
+    for (const DropSite& site : Catalog::drop_sites()) {
+        if (packet.reason == DropReasonId::none || site.reason != packet.reason) {
+            continue;
+        }
+        ++candidates;
+        const std::uint8_t protocol = packet.flow ? packet.flow->protocol : std::uint8_t{0};
+        const bool wants_udp = site.key.starts_with("udp");
+        const bool wants_tcp = site.key.starts_with("tcp");
+        const bool wants_v6 = site.key.find("6_") != std::string_view::npos;
+        int score = site.stage == stage && stage != StageId::none ? 4 : 0;
+        score += packet.flow && ((wants_udp && protocol == 17) || (wants_tcp && protocol == 6)) ? 2 : 0;
+        score -= packet.flow && ((wants_udp && protocol != 17) || (wants_tcp && protocol != 6)) ? 8 : 0;
+        score -= packet.flow && wants_v6 != is_ipv6(packet) ? 8 : 0;
+        if (score > best_score) {
+            best_score = score;
+            best = &site;
+        }
+    }
+    // "Not specified" is the reason of too many places to choose by anything but the function.
+    const bool is_vague = packet.reason != DropReasonId::none && Catalog::drop_reason(packet.reason).name == "NOT_SPECIFIED";
+    return is_vague || (best_score < 2 && candidates > 1) ? nullptr : best;
+}
+
+const QueueRecord* queue_governed_by(const Trace& trace, const std::string& setting)
+{
+    const auto found = std::ranges::find(trace.queues(), setting, &QueueRecord::setting);
+    return found == trace.queues().end() ? nullptr : &*found;
+}
+
+/// What stands for {dev}, {dport} … in a row of advice.
+class Filler {
+public:
+    Filler(const Trace& trace, const PacketRecord& packet)
+    {
+        words_["dev"] = packet.device != DeviceId::none ? trace.device(packet.device).name : "DEV";
+        words_["dport"] = packet.flow ? std::to_string(packet.flow->destination_port) : "PORT";
+        words_["daddr"] = packet.flow ? packet.flow->destination.text() : "ADDRESS";
+    }
+
+    void set(const std::string& word, const std::string& value) { words_[word] = value; }
+
+    /// "{value*2}" of "1000" is 2000; of what is not a number, NEW.
+    [[nodiscard]] std::string fill(const std::string& text) const
+    {
+        std::string out;
+        for (std::size_t at = 0; at < text.size();) {
+            const auto end = text[at] == '{' ? text.find('}', at) : std::string::npos;
+            if (end == std::string::npos) {
+                out += text[at++];
+                continue;
+            }
+            std::string word = text.substr(at + 1, end - at - 1);
+            const bool doubled = word.ends_with("*2");
+            word = word.substr(0, word.size() - (doubled ? 2 : 0));
+            const auto found = words_.find(word);
+            const std::string value = found != words_.end() ? found->second : "";
+            const bool is_number = !value.empty() && value.size() < 18 && std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; });
+            out += !doubled ? value : is_number ? std::to_string(std::stoull(value) * 2) : "NEW";
+            at = end + 1;
+        }
+        return out;
+    }
+
+private:
+    std::map<std::string, std::string> words_;
+};
+
+void advise(DropExplanation& drop, const Trace& trace, const SettingReader& reader)
+{
+    const auto row = advice().find(drop.site->key);
+    if (row == advice().end()) {
+        return;
+    }
+    const PacketRecord& packet = trace.packet(drop.example);
+    Filler filler(trace, packet);
+    for (const std::string& pattern : row->second.settings) {
+        const std::string name = filler.fill(pattern);
+        GoverningSetting setting{name, {}, {}};
+        if (const QueueRecord* queue = queue_governed_by(trace, name); queue != nullptr && queue->limit != 0) {
+            setting.value = std::to_string(queue->limit);
+            setting.where = "the trace";
+        } else if (const auto present = reader ? reader(name) : std::nullopt; present) {
+            setting = *present;
+        }
+        if (name.starts_with(":") && setting.value.empty()) {
+            continue; // of a socket that nothing tells about
+        }
+        if (name.ends_with(".SO_RCVBUF") || (name == "net.core.rmem_max" && !setting.value.empty())) {
+            filler.set("rcvbuf", setting.value);
+        }
+        if (drop.settings.empty()) {
+            filler.set("setting", setting.name);
+            filler.set("value", setting.value);
+        }
+        drop.settings.push_back(std::move(setting));
+    }
+    for (const QueueRecord& queue : trace.queues()) {
+        if (queue.kind == QueueKind::qdisc && queue.limit != 0 && packet.device != DeviceId::none && queue.name.find(trace.device(packet.device).name) != std::string::npos) {
+            filler.set("limit", std::to_string(queue.limit));
+        }
+        if (queue.kind == QueueKind::rx_ring && queue.limit != 0) {
+            filler.set("ring", std::to_string(queue.limit));
+        }
+    }
+    drop.command = filler.fill(row->second.command);
+}
+
+void add_counters(DropExplanation& drop, const Trace& trace, const std::map<std::string, std::int64_t>& moved)
+{
+    for (const auto& [name, by] : moved) {
+        drop.moved.push_back({name, by});
+    }
+    drop.counters = drop.site != nullptr && drop.site->counters != "none" ? std::string(drop.site->counters) : "";
+    drop.reason_concluded = trace.info.observed && trace.info.kernel < tells_reasons_since;
+}
+
+std::string reason_name(const DropExplanation& drop)
+{
+    return drop.reason == DropReasonId::none ? "no reason" : std::string(Catalog::drop_reason(drop.reason).name);
+}
+
+std::string function_name(const DropExplanation& drop, const Trace& trace)
+{
+    return drop.function == FunctionId::none ? "?" : std::string(trace.function_name(drop.function));
+}
+
+} // namespace
+
+std::vector<DropExplanation> explain_drops(const Trace& trace, const JourneyIndex& journeys, std::span<const PacketId> packets,
+                                           const SettingReader& reader)
+{
+    std::vector<DropExplanation> drops;
+    std::vector<std::map<std::string, std::int64_t>> moved;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, std::size_t> rows;
+    for (const PacketId id : packets) {
+        const PacketRecord& packet = trace.packet(id);
+        if (packet.verdict != Verdict::dropped) {
+            continue;
+        }
+        const auto [row, is_new] = rows.try_emplace({to_index(packet.reason), to_index(packet.end_function)}, drops.size());
+        if (is_new) {
+            DropExplanation drop;
+            drop.reason = packet.reason;
+            drop.function = packet.end_function;
+            drop.example = id;
+            drops.push_back(std::move(drop));
+            moved.emplace_back();
+        }
+        ++drops[row->second].count;
+        for (const std::uint32_t ordinal : journeys.events_of(id)) {
+            if (trace[ordinal].event_kind() == EventKind::counter && trace[ordinal].function_id() == packet.end_function) {
+                const CounterChange& change = trace.counter_changes()[trace[ordinal].arg];
+                moved[row->second][trace.counter(change.counter).name] += static_cast<std::int64_t>(change.after - change.before);
+            }
+        }
+    }
+    for (std::size_t i = 0; i < drops.size(); ++i) {
+        DropExplanation& drop = drops[i];
+        drop.site = site_of(trace.packet(drop.example));
+        drop.words = drop.reason != DropReasonId::none ? std::string(Catalog::drop_reason(drop.reason).what) : "The record gives no reason.";
+        add_counters(drop, trace, moved[i]);
+        if (drop.site != nullptr) {
+            drop.condition = drop.site->condition;
+            drop.remedy = drop.site->remedy;
+            advise(drop, trace, reader);
+        }
+    }
+    std::ranges::stable_sort(drops, std::ranges::greater(), &DropExplanation::count);
+    return drops;
+}
+
+SettingReader settings_of_this_host(const std::string& proc)
+{
+    return [proc](const std::string& name) -> std::optional<GoverningSetting> {
+        // A device's name may hold dots: what lies between conf/ and the last dot is left as it is.
+        std::string path = name;
+        std::ranges::replace(path, '.', '/');
+        for (const std::string_view family : {"net/ipv4/conf/", "net/ipv6/conf/", "net/ipv4/neigh/", "net/ipv6/neigh/"}) {
+            const auto last = path.rfind('/');
+            for (std::size_t i = family.size(); path.starts_with(family) && i < last; ++i) {
+                path[i] = name[i];
+            }
+        }
+        if (path.find("..") != std::string::npos || path.starts_with("/")) {
+            return std::nullopt;
+        }
+        std::ifstream in(proc + "/sys/" + path);
+        std::string value;
+        if (!std::getline(in, value)) {
+            return std::nullopt;
+        }
+        std::ranges::replace(value, '\t', ' ');
+        return GoverningSetting{name, value, "this host"};
+    };
+}
+
+SettingReader settings_of_scenario(const std::string& text)
+{
+    return [text](const std::string& name) -> std::optional<GoverningSetting> {
+        // to_text() writes one setting a line: "      net.core.netdev_max_backlog: 1000".
+        const auto at = text.find(" " + name + ": ");
+        if (at != std::string::npos) {
+            const auto begin = at + name.size() + 3;
+            return GoverningSetting{name, text.substr(begin, text.find('\n', begin) - begin), "the scenario"};
+        }
+        const Setting* known = Catalog::find_setting(name);
+        if (known == nullptr) {
+            return std::nullopt;
+        }
+        return GoverningSetting{name, std::string(known->value), "the kernel's default"};
+    };
+}
+
+std::string drops_to_text(std::span<const DropExplanation> drops, const Trace& trace)
+{
+    std::string out;
+    for (const DropExplanation& drop : drops) {
+        out += fmt::format("\nWhy {} in {}: {} packet{}\n", reason_name(drop), function_name(drop, trace), drop.count, drop.count == 1 ? "" : "s");
+        out += fmt::format("  {}{}\n", drop.words, drop.reason_concluded ? " (This kernel tells no reasons; concluded from the place.)" : "");
+        const auto line = [&](const char* title, const std::string& text) {
+            if (!text.empty()) {
+                out += fmt::format("  {:<9} {}\n", title, text);
+            }
+        };
+        line("when", drop.condition);
+        std::string moved;
+        for (const MovedCounter& counter : drop.moved) {
+            moved += fmt::format("{}{} by {}", moved.empty() ? "" : ", ", counter.name, counter.by);
+        }
+        line("moved", moved);
+        line(moved.empty() ? "moves" : "look at", drop.counters);
+        for (const GoverningSetting& setting : drop.settings) {
+            line("setting", setting.value.empty() ? setting.name : fmt::format("{} = {}  ({})", setting.name, setting.value, setting.where));
+        }
+        if (drop.settings.empty() && drop.site != nullptr && !drop.site->control.empty() && drop.site->control != "-") {
+            line("governed", "by " + std::string(drop.site->control));
+        }
+        line("command", drop.command);
+        line("remedy", drop.remedy);
+    }
+    return out;
+}
+
+std::string drops_to_json(std::span<const DropExplanation> drops, const Trace& trace)
+{
+    auto list = nlohmann::json::array();
+    for (const DropExplanation& drop : drops) {
+        auto moved = nlohmann::json::object();
+        for (const MovedCounter& counter : drop.moved) {
+            moved[counter.name] = counter.by;
+        }
+        auto settings = nlohmann::json::array();
+        for (const GoverningSetting& setting : drop.settings) {
+            settings.push_back({{"name", setting.name}, {"value", setting.value}, {"where", setting.where}});
+        }
+        list.push_back({{"reason", drop.reason == DropReasonId::none ? "" : reason_name(drop)},
+                        {"function", function_name(drop, trace)},
+                        {"count", drop.count},
+                        {"packet", to_index(drop.example)},
+                        {"site", drop.site != nullptr ? std::string(drop.site->key) : ""},
+                        {"concluded", drop.reason_concluded},
+                        {"words", drop.words},
+                        {"condition", drop.condition},
+                        {"moved", moved},
+                        {"counters", drop.counters},
+                        {"settings", settings},
+                        {"command", drop.command},
+                        {"remedy", drop.remedy}});
+    }
+    return list.dump();
+}
+
+} // namespace skbscope
