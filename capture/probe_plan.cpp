@@ -115,9 +115,9 @@ std::string with_device(const WantedEvent& event, const std::string& device)
 
 std::string mount_command() { return "sudo mount -t tracefs nodev /sys/kernel/tracing"; }
 
-Finding tracefs_finding(const HostFacts& facts)
+HostFinding tracefs_finding(const HostFacts& facts)
 {
-    Finding finding{"tracefs", facts.tracing == Access::usable, std::string(to_string(facts.tracing)), {}, {}, false};
+    HostFinding finding{"tracefs", facts.tracing == Access::usable, std::string(to_string(facts.tracing)), {}, {}, false};
     if (!facts.tracefs.empty()) {
         finding.state += " at " + facts.tracefs;
     }
@@ -151,9 +151,9 @@ Finding tracefs_finding(const HostFacts& facts)
 }
 
 /// The finding for a file of tracefs that tracing as a whole does not need.
-Finding file_finding(const HostFacts& facts, std::string piece, Access access, std::string costs, std::string option)
+HostFinding file_finding(const HostFacts& facts, std::string piece, Access access, std::string costs, std::string option)
 {
-    Finding finding{std::move(piece), access == Access::usable, std::string(to_string(access)), {}, {}, false};
+    HostFinding finding{std::move(piece), access == Access::usable, std::string(to_string(access)), {}, {}, false};
     if (finding.available) {
         return finding;
     }
@@ -174,10 +174,10 @@ Finding file_finding(const HostFacts& facts, std::string piece, Access access, s
     return finding;
 }
 
-Finding function_finding(const HostFacts& facts)
+HostFinding function_finding(const HostFacts& facts)
 {
     const bool has_tracer = facts.tracers.contains("function");
-    Finding finding = file_finding(facts, "function tracer", has_tracer ? facts.function_filter : Access::absent,
+    HostFinding finding = file_finding(facts, "function tracer", has_tracer ? facts.function_filter : Access::absent,
                                    "only the places where the kernel reports packets itself are seen, not each function between them",
                                    "CONFIG_FUNCTION_TRACER and CONFIG_DYNAMIC_FTRACE");
     if (!finding.available && has_tracer && facts.function_filter == Access::denied) {
@@ -186,9 +186,9 @@ Finding function_finding(const HostFacts& facts)
     return finding;
 }
 
-Finding probes_finding(const HostFacts& facts)
+HostFinding probes_finding(const HostFacts& facts)
 {
-    Finding finding = file_finding(facts, "kprobe events", facts.kprobe_events,
+    HostFinding finding = file_finding(facts, "kprobe events", facts.kprobe_events,
                                    "addresses and ports of packets without a captured frame, and proof of which packet a function serves",
                                    "CONFIG_KPROBE_EVENTS");
     if (finding.available && !can_fetch(facts)) {
@@ -200,9 +200,9 @@ Finding probes_finding(const HostFacts& facts)
     return finding;
 }
 
-Finding btf_finding(const HostFacts& facts)
+HostFinding btf_finding(const HostFacts& facts)
 {
-    Finding finding{"BTF (the kernel's type information)", facts.layout.has_value(), std::string(to_string(facts.btf)), {}, {}, false};
+    HostFinding finding{"BTF (the kernel's type information)", facts.layout.has_value(), std::string(to_string(facts.btf)), {}, {}, false};
     if (!finding.available) {
         if (facts.btf == Access::usable) {
             finding.state = "there, but struct sk_buff was not found in it";
@@ -213,9 +213,9 @@ Finding btf_finding(const HostFacts& facts)
     return finding;
 }
 
-Finding symbols_finding(const HostFacts& facts)
+HostFinding symbols_finding(const HostFacts& facts)
 {
-    Finding finding{"kernel symbols", facts.symbols == Access::usable, std::string(to_string(facts.symbols)), {}, {}, false};
+    HostFinding finding{"kernel symbols", facts.symbols == Access::usable, std::string(to_string(facts.symbols)), {}, {}, false};
     if (!finding.available) {
         finding.costs = "a drop is known by its reason only, not by the function that dropped";
         finding.is_command = true;
@@ -224,10 +224,10 @@ Finding symbols_finding(const HostFacts& facts)
     return finding;
 }
 
-Finding frames_finding(const HostFacts& facts)
+HostFinding frames_finding(const HostFacts& facts)
 {
     const bool allowed = facts.has("net_raw");
-    Finding finding{"frames (packet sockets)", allowed, allowed ? "usable" : "not permitted: CAP_NET_RAW is missing", {}, {}, false};
+    HostFinding finding{"frames (packet sockets)", allowed, allowed ? "usable" : "not permitted: CAP_NET_RAW is missing", {}, {}, false};
     if (!allowed) {
         finding.costs = "packets have no bytes: no addresses, no headers, no export for Wireshark";
         finding.remedy = "sudo skbscope record -w OUT";
@@ -236,9 +236,9 @@ Finding frames_finding(const HostFacts& facts)
     return finding;
 }
 
-Finding reasons_finding(const HostFacts& facts)
+HostFinding reasons_finding(const HostFacts& facts)
 {
-    Finding finding{"drop reasons", facts.drop_reasons, facts.drop_reasons ? "in skb:kfree_skb" : "skb:kfree_skb has none", {}, {}, false};
+    HostFinding finding{"drop reasons", facts.drop_reasons, facts.drop_reasons ? "in skb:kfree_skb" : "skb:kfree_skb has none", {}, {}, false};
     if (!facts.drop_reasons) {
         finding.costs = "the reason of a drop is concluded from the function that dropped";
         finding.remedy = "a kernel from 5.17 on; no command adds them";
@@ -246,10 +246,10 @@ Finding reasons_finding(const HostFacts& facts)
     return finding;
 }
 
-Finding clock_finding(const HostFacts& facts)
+HostFinding clock_finding(const HostFacts& facts)
 {
     const bool has_mono = std::ranges::find(facts.clocks, "mono") != facts.clocks.end();
-    Finding finding{"trace clock mono", has_mono, has_mono ? "usable" : "absent", {}, {}, false};
+    HostFinding finding{"trace clock mono", has_mono, has_mono ? "usable" : "absent", {}, {}, false};
     if (!has_mono) {
         finding.costs = "frames are matched to packets by order alone, and wall time is approximate";
         finding.remedy = "a kernel from 4.1 on; no command adds it";
@@ -257,7 +257,7 @@ Finding clock_finding(const HostFacts& facts)
     return finding;
 }
 
-void find_missing_events(const HostFacts& facts, std::vector<Finding>& findings)
+void find_missing_events(const HostFacts& facts, std::vector<HostFinding>& findings)
 {
     for (const WantedEvent& event : wanted_events) {
         const std::string name = fmt::format("{}:{}", event.system, event.name);
@@ -267,7 +267,7 @@ void find_missing_events(const HostFacts& facts, std::vector<Finding>& findings)
     }
 }
 
-void find_leftovers(const HostFacts& facts, std::vector<Finding>& findings)
+void find_leftovers(const HostFacts& facts, std::vector<HostFinding>& findings)
 {
     if (facts.leftovers.empty()) {
         return;

@@ -33,7 +33,7 @@ struct PlannedProbe {
 };
 
 /// A thing that the host has or lacks.
-struct Finding {
+struct HostFinding {
     std::string piece;     ///< "kprobe events"
     bool available = true;
     std::string state;     ///< "usable", "not permitted: Operation not permitted"
@@ -55,7 +55,7 @@ struct ProbePlan {
     std::vector<PlannedProbe> probes;
     std::vector<std::string> functions; ///< for the function tracer, as the host names them
     std::uint64_t buffer_kb = 0;        ///< ring buffer for each CPU
-    std::vector<Finding> findings;      ///< of the pieces that matter, in order of weight
+    std::vector<HostFinding> findings;      ///< of the pieces that matter, in order of weight
 };
 
 [[nodiscard]] ProbePlan plan_probes(const HostFacts& facts, const PlanWishes& wishes = {});

@@ -55,7 +55,7 @@ std::string host_line(const HostFacts& facts)
 std::string text_of(const HostFacts& facts, const ProbePlan& plan)
 {
     std::size_t width = 0;
-    for (const Finding& finding : plan.findings) {
+    for (const HostFinding& finding : plan.findings) {
         width = std::max(width, finding.piece.size());
     }
     std::string text = host_line(facts) + "\n\n" + std::string(sentence(plan)) + "\n";
@@ -64,7 +64,7 @@ std::string text_of(const HostFacts& facts, const ProbePlan& plan)
                             plan.buffer_kb);
     }
     text += "\n";
-    for (const Finding& finding : plan.findings) {
+    for (const HostFinding& finding : plan.findings) {
         text += fmt::format("{} {:<{}}  {}\n", finding.available ? "yes" : "no ", finding.piece, width, finding.state);
         if (!finding.available) {
             text += fmt::format("      costs:  {}\n      {} {}\n", finding.costs, finding.is_command ? "allow: " : "remedy:", finding.remedy);
@@ -76,7 +76,7 @@ std::string text_of(const HostFacts& facts, const ProbePlan& plan)
 nlohmann::json json_of(const HostFacts& facts, const ProbePlan& plan)
 {
     nlohmann::json findings = nlohmann::json::array();
-    for (const Finding& finding : plan.findings) {
+    for (const HostFinding& finding : plan.findings) {
         nlohmann::json row = {{"piece", finding.piece}, {"available", finding.available}, {"state", finding.state}};
         if (!finding.available) {
             row["costs"] = finding.costs;

@@ -106,12 +106,12 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
         state->missing.insert(state->missing.end(), state->session->refused().begin(), state->session->refused().end());
     }
     if (!state->session && !state->frames) {
-        const Finding& finding = state->plan.findings.front();
+        const HostFinding& finding = state->plan.findings.front();
         return fail(ErrorKind::not_permitted, "record", fmt::format("neither the kernel's events nor frames may be read here: tracefs is {}", finding.state),
                     finding.remedy);
     }
     if (!state->session) {
-        const Finding& finding = state->plan.findings.front();
+        const HostFinding& finding = state->plan.findings.front();
         state->missing.push_back(fmt::format("no way through the kernel, only frames: tracefs is {} ({})", finding.state, finding.remedy));
     }
     if (no_frames) {

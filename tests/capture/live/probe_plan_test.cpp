@@ -38,9 +38,9 @@ HostFacts host_with_everything()
     return facts;
 }
 
-const Finding& finding_of(const ProbePlan& plan, const std::string& piece)
+const HostFinding& finding_of(const ProbePlan& plan, const std::string& piece)
 {
-    const auto found = std::ranges::find(plan.findings, piece, &Finding::piece);
+    const auto found = std::ranges::find(plan.findings, piece, &HostFinding::piece);
     EXPECT_NE(found, plan.findings.end()) << piece;
     return *found;
 }
@@ -132,7 +132,7 @@ TEST(ProbePlan, UnderLockdownSaysThatNoCommandLiftsIt)
     facts.tracing = Access::denied;
     facts.lockdown = "confidentiality";
     const ProbePlan plan = plan_probes(facts);
-    const Finding& finding = finding_of(plan, "tracefs");
+    const HostFinding& finding = finding_of(plan, "tracefs");
     EXPECT_FALSE(finding.is_command);
     EXPECT_THAT(finding.remedy, HasSubstr("lockdown=confidentiality"));
 }
@@ -142,7 +142,7 @@ TEST(ProbePlan, OfAHostWithNothingIsNothingAndEveryMissingPieceHasPriceAndRemedy
     const ProbePlan plan = plan_probes(HostFacts{});
     EXPECT_EQ(plan.detail, Detail::nothing);
     EXPECT_FALSE(plan.frames);
-    for (const Finding& finding : plan.findings) {
+    for (const HostFinding& finding : plan.findings) {
         EXPECT_EQ(finding.available, finding.costs.empty()) << finding.piece;
         EXPECT_EQ(finding.available, finding.remedy.empty()) << finding.piece;
     }
