@@ -7,6 +7,7 @@
 #include "app/output.h"
 #include "core/compare/compare.h"
 #include "core/recording/recording.h"
+#include "core/recording/report.h"
 #include "core/scenario/model_source.h"
 
 #include <csignal>
@@ -102,7 +103,13 @@ Result<int> run(const Options& options)
     if (options.compare) {
         return compare_with_model(*run, options.format);
     }
-    return options.output.empty() ? hand_over(run->trace, options.output, options.format) : 0;
+    if (options.output.empty()) {
+        JourneyIndex journeys(run->trace);
+        journeys.update();
+        const auto report = build_report(run->trace, journeys);
+        print_text(options.format == "json" ? to_json(report, run->trace) : to_text(report, run->trace));
+    }
+    return 0;
 }
 
 } // namespace
