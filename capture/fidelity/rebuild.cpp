@@ -1,5 +1,7 @@
 #include "capture/fidelity/rebuild.h"
 
+#include "core/scenario/sysctls.h"
+
 #include "capture/pcap_file.h"
 
 #include <algorithm>
@@ -309,7 +311,8 @@ private:
                 out_.notes.push_back(fmt::format("{} = '{}' is not taken over", name, text.substr(0, 40)));
                 continue;
             }
-            host(traced_net).sysctls[name] = value;
+            ScenarioHost& traced = host(traced_net);
+            (traced.namespace_of.empty() || !is_machine_wide(name) ? traced : host(traced.namespace_of)).sysctls[name] = value;
         }
     }
 

@@ -86,6 +86,40 @@ void join(NetDevice& device, const IpAddress& group)
     }
 }
 
+IpAddress network_of(IpAddress address, std::uint8_t prefix)
+{
+    for (unsigned bit = prefix; bit < 128; ++bit) {
+        address.bytes[bit / 8] = static_cast<std::uint8_t>(address.bytes[bit / 8] & ~(0x80u >> (bit % 8)));
+    }
+    return address;
+}
+
+/// Routers answer to the subnet's address.
+void addrconf_join_anycast(World& world, DeviceIndex index, const Inet6Address& own)
+{
+    if (own.prefix >= 127) {
+        return;
+    }
+    NetDevice& device = world.devices[static_cast<std::size_t>(index)];
+    Route6 anycast;
+    anycast.kind = Route6::Kind::anycast;
+    anycast.table = Route6::Table::local;
+    anycast.prefix = network_of(own.address, own.prefix);
+    anycast.length = 128;
+    anycast.device = index;
+    anycast.metric = 0;
+    world.nets[device.net].ipv6.routes.push_back(anycast);
+    join(device, addrconf_addr_solict_mult(anycast.prefix));
+}
+
+/// addrconf_leave_anycast(), of all the device's subnets.
+void leave_anycast(World& world, DeviceIndex index)
+{
+    for (Route6& route : world.nets[world.devices[static_cast<std::size_t>(index)].net].ipv6.routes) {
+        route.dead = route.dead || (route.kind == Route6::Kind::anycast && route.device == index);
+    }
+}
+
 } // namespace
 
 bool in6_dev_get(Kernel& k, DeviceIndex device)
@@ -152,7 +186,7 @@ bool ipv6_chk_acast_addr(Kernel& k, const IpAddress& address, DeviceIndex device
 {
     const auto& routes = k.net(k.dev_net(device)).ipv6.routes;
     return std::ranges::any_of(routes, [&](const Route6& route) {
-        return route.kind == Route6::Kind::anycast && route.device == device && route.prefix == address;
+        return !route.dead && route.kind == Route6::Kind::anycast && route.device == device && route.prefix == address;
     });
 }
 
@@ -191,7 +225,7 @@ void addrconf_add_dev(World& world, DeviceIndex index)
     device.in6.present = true;
     device.in6.mtu = device.mtu;
     Ipv6Net& net = world.nets[device.net].ipv6;
-    device.in6.forwarding = net.sysctl.forwarding;
+    static_cast<Ipv6DevConf&>(device.in6) = net.conf_default;
     IpAddress group = IpAddress::any6();
     group.bytes[0] = 0xff;
     group.bytes[1] = 0x01; // interface-local all nodes
@@ -241,22 +275,56 @@ void addrconf_add_address(World& world, DeviceIndex index, const IpAddress& addr
     local.metric = 0;
     net.routes.push_back(local);
     Route6 subnet;
-    subnet.prefix = address;
-    for (unsigned bit = prefix; bit < 128; ++bit) {
-        subnet.prefix.bytes[bit / 8] =
-            static_cast<std::uint8_t>(subnet.prefix.bytes[bit / 8] & ~(0x80u >> (bit % 8)));
-    }
+    subnet.prefix = network_of(address, prefix);
     subnet.length = prefix;
     subnet.device = index;
     subnet.metric = IP6_RT_PRIO_ADDRCONF;
     net.routes.push_back(subnet);
-    if (device.in6.forwarding != 0 &&
-        prefix < 127) { // addrconf_join_anycast(): routers answer to the subnet's address
-        Route6 anycast = local;
-        anycast.kind = Route6::Kind::anycast;
-        anycast.prefix = subnet.prefix;
-        net.routes.push_back(anycast);
-        join(device, addrconf_addr_solict_mult(subnet.prefix));
+    if (device.in6.forwarding != 0) {
+        addrconf_join_anycast(world, index, {address, prefix});
+    }
+}
+
+void addrconf_disable_change(World& world, DeviceIndex index)
+{
+    NetDevice& device = world.devices[static_cast<std::size_t>(index)];
+    if (device.in6.disable_ipv6 == 0) { // addrconf_dev_config(): back with the link-local address only
+        device.in6.present = false;
+        device.in6.mc_list.clear();
+        const Ipv6DevConf kept = device.in6;
+        addrconf_add_dev(world, index);
+        static_cast<Ipv6DevConf&>(device.in6) = kept;
+        if (device.kind != DeviceKind::loopback) {
+            addrconf_add_linklocal(world, index);
+        }
+        return;
+    }
+    device.in6.addresses.clear(); // addrconf_ifdown()
+    device.in6.mc_list.clear();
+    for (Route6& route : world.nets[device.net].ipv6.routes) {
+        route.dead = route.dead || route.device == index;
+    }
+}
+
+void addrconf_forward_change(World& world, DeviceIndex index)
+{
+    NetDevice& device = world.devices[static_cast<std::size_t>(index)];
+    IpAddress group = IpAddress::any6();
+    group.bytes[0] = 0xff;
+    group.bytes[15] = 2;
+    for (const std::uint8_t scope : {1, 2, 5}) {
+        group.bytes[1] = scope;
+        if (device.in6.forwarding != 0 && device.in6.present) {
+            join(device, group);
+        } else {
+            std::erase(device.in6.mc_list, group);
+        }
+    }
+    leave_anycast(world, index);
+    if (device.in6.forwarding != 0) {
+        for (const Inet6Address& own : std::vector<Inet6Address>(device.in6.addresses)) {
+            addrconf_join_anycast(world, index, own);
+        }
     }
 }
 

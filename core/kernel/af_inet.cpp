@@ -43,6 +43,7 @@ int inet_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payloa
                  std::uint16_t port, std::uint64_t call_sequence)
 {
     Call call(k, fn::inet_sendmsg);
+    sock_rps_record_flow(k, sk); // inet_send_prepare()
     if (const int error = inet_send_prepare(k, sk); error != 0) {
         return error;
     }
@@ -65,6 +66,7 @@ SocketIndex sys_socket(Kernel& k, SocketKind kind, bool inet6)
     sk.host = k.cpu().host;
     sk.net = k.task(k.cpu().task).net;
     sk.in_use = true;
+    sk.ipv6only = inet6 && k.net(sk.net).sysctl.ip6_bindv6only != 0;
     sk.sk_rcvbuf = static_cast<std::uint32_t>(k.core_sysctl().rmem_default);
     sk.sk_sndbuf = static_cast<std::uint32_t>(k.core_sysctl().wmem_default);
     k.w.sockets.push_back(std::move(sk));

@@ -88,6 +88,7 @@ int inet6_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> paylo
                   std::uint16_t port, std::uint64_t call_sequence)
 {
     Call call(k, fn::inet6_sendmsg);
+    sock_rps_record_flow(k, sk); // inet_send_prepare()
     {
         Call prepare(k, fn::inet_send_prepare);
         if (k.socket(sk).num == 0) {

@@ -233,7 +233,8 @@ void arp_rcv(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::arp_rcv, skb);
     const PktType type = k.skb(skb).pkt_type;
-    if (k.device(k.skb(skb).device).kind == DeviceKind::loopback || type == PktType::other_host || type == PktType::loopback) {
+    const NetDevice& on = k.device(k.skb(skb).device);
+    if (on.kind == DeviceKind::loopback || !on.arp || type == PktType::other_host || type == PktType::loopback) {
         k.verdict(k.skb(skb).packet, Verdict::consumed, fn::arp_rcv);
         consume_skb(k, skb, fn::arp_rcv);
         return;
@@ -295,7 +296,7 @@ void arp_constructor(Kernel& k, std::int32_t index, PacketId packet)
         neighbour.state = Nud::noarp;
         neighbour.lladdr = MacAddress{{0x01, 0x00, 0x5e, static_cast<std::uint8_t>(address >> 16 & 0x7f), static_cast<std::uint8_t>(address >> 8),
                                        static_cast<std::uint8_t>(address)}};
-    } else if (device.kind == DeviceKind::loopback) {
+    } else if (device.kind == DeviceKind::loopback || !device.arp) {
         neighbour.state = Nud::noarp;
         neighbour.lladdr = device.mac;
     } else if (type == RouteType::broadcast) {

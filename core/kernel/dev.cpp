@@ -5,6 +5,7 @@
 #include "core/kernel/sch.h"
 #include "core/kernel/functions.h"
 #include "core/kernel/ipv6.h"
+#include "core/kernel/tcp_functions.h"
 #include "core/packet/protocols.h"
 
 #include <algorithm>
@@ -36,6 +37,16 @@ const PacketType* find_packet_type(std::uint16_t type)
 } // namespace
 
 // ---- NAPI --------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// napi->gro_bitmask
+bool gro_holds(const Napi& napi)
+{
+    return std::ranges::any_of(napi.gro_hash, [](const auto& list) { return !list.empty(); });
+}
+
+} // namespace
 
 bool napi_schedule_prep(Kernel& k, NapiIndex index)
 {
@@ -70,9 +81,25 @@ void __napi_schedule(Kernel& k, NapiIndex napi)
     ____napi_schedule(k, napi);
 }
 
-bool napi_complete_done(Kernel& k, NapiIndex index, std::uint32_t)
+bool napi_complete_done(Kernel& k, NapiIndex index, std::uint32_t work_done)
 {
     Call call(k, fn::napi_complete_done);
+    const NetDevice& device = k.device(k.napi(index).device);
+    Duration timeout{0};
+    bool enable_interrupt = true;
+    if (work_done != 0) {
+        if (gro_holds(k.napi(index))) {
+            timeout = Duration{device.gro_flush_timeout};
+        }
+        k.napi(index).defer_hard_irqs_count = device.napi_defer_hard_irqs;
+    }
+    if (k.napi(index).defer_hard_irqs_count > 0) {
+        --k.napi(index).defer_hard_irqs_count;
+        timeout = Duration{device.gro_flush_timeout};
+        enable_interrupt = timeout.ns == 0;
+    }
+    // With a timeout young packets may wait for more of their stream.
+    napi_gro_flush(k, index, timeout.ns != 0);
     gro_normal_list(k, index);
     Napi& napi = k.napi(index);
     napi.scheduled = napi.missed;
@@ -81,7 +108,24 @@ bool napi_complete_done(Kernel& k, NapiIndex index, std::uint32_t)
         __napi_schedule(k, index);
         return false;
     }
-    return true;
+    if (timeout.ns != 0) {
+        napi.watchdog = mod_timer(k, TimerKind::napi_watchdog, k.cpu_row, index, k.cpu().now + timeout);
+    }
+    return enable_interrupt;
+}
+
+/// gro_flush_timeout is over: it is polled without an interrupt.
+void napi_watchdog(Kernel& k, NapiIndex index, std::uint64_t generation)
+{
+    if (k.napi(index).watchdog != generation) {
+        return;
+    }
+    k.napi(index).watchdog = 0;
+    Call call(k, fn::napi_watchdog);
+    if (!k.napi(index).scheduled) {
+        k.napi(index).scheduled = true;
+        __napi_schedule(k, index);
+    }
 }
 
 /// The IPI of another CPU that put packets on this one's backlog.
@@ -240,29 +284,79 @@ void step_net_rx_action(Kernel& k, SoftirqRun& run)
 
 namespace {
 
-/// The CPU (row) that the RPS map of the receive queue names for this packet's flow, or nothing: stay here.
-std::int32_t get_rps_cpu(Kernel& k, SkbIndex skb)
+/// rps_cpu_mask: the bits of a table's entry that name a CPU.
+std::uint32_t rps_cpu_mask(const Host& host)
 {
-    Call call(k, fn::get_rps_cpu, skb);
-    const NetDevice& device = k.device(k.skb(skb).device);
-    const std::int16_t recorded = k.skb(skb).rx_queue;
-    const std::size_t queue = recorded < 0 ? 0 : static_cast<std::size_t>(recorded);
-    if (queue >= device.rx_queues.size() || device.rx_queues[queue].rps_cpus.empty()) {
-        return nothing;
-    }
-    set_network_header(k, skb);
-    const std::uint64_t hash = skb_get_hash(k, skb);
-    if (hash == 0) {
-        return nothing;
-    }
-    const auto& map = device.rx_queues[queue].rps_cpus;
-    return static_cast<std::int32_t>(k.host_of(device).first_cpu + map[(hash * map.size()) >> 32]); // reciprocal_scale
+    return std::bit_ceil(host.cpus) - 1;
 }
 
-/// static_branch rps_needed: some receive queue of this host has a map.
+/// Where a packet goes: a CPU (row) or nothing, to stay here; with RFS also the flow whose tail is to be remembered.
+struct RpsTarget {
+    std::int32_t cpu = nothing;
+    RpsDevFlow* flow = nullptr;
+};
+
+/// The CPU of the flow's reader, as soon as that brings no packet before an older one.
+RpsTarget rfs_target(Kernel& k, NetdevRxQueue& queue, std::uint32_t hash)
+{
+    const Host& host = k.host();
+    const auto& readers = host.rps_sock_flow_table;
+    const std::uint32_t mask = rps_cpu_mask(host);
+    const std::uint32_t ident = readers[hash & (readers.size() - 1)];
+    if (((ident ^ hash) & ~mask) != 0) {
+        return {};
+    }
+    const std::uint32_t next = ident & mask;
+    RpsDevFlow& flow = queue.rps_flow_table[hash & (queue.rps_flow_table.size() - 1)];
+    const auto is_cpu = [&](std::uint32_t cpu) { return cpu < host.cpus; };
+    if (flow.cpu != next && (!is_cpu(flow.cpu) ||
+                             static_cast<std::int32_t>(k.w.cpus[host.first_cpu + flow.cpu].input_queue_head - flow.last_qtail) >= 0)) {
+        if (is_cpu(next)) { // set_rps_cpu()
+            flow.last_qtail = k.w.cpus[host.first_cpu + next].input_queue_head;
+        }
+        flow.cpu = next;
+    }
+    if (!is_cpu(flow.cpu)) {
+        return {};
+    }
+    return {static_cast<std::int32_t>(host.first_cpu + flow.cpu), &flow};
+}
+
+/// The CPU that RFS or else the RPS map of the receive queue names for this packet's flow.
+RpsTarget get_rps_cpu(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::get_rps_cpu, skb);
+    NetDevice& device = k.device(k.skb(skb).device);
+    const std::int16_t recorded = k.skb(skb).rx_queue;
+    const std::size_t row = recorded < 0 ? 0 : static_cast<std::size_t>(recorded);
+    if (row >= device.rx_queues.size()) {
+        return {};
+    }
+    NetdevRxQueue& queue = device.rx_queues[row];
+    if (queue.rps_cpus.empty() && queue.rps_flow_table.empty()) {
+        return {};
+    }
+    set_network_header(k, skb);
+    const std::uint32_t hash = skb_get_hash(k, skb);
+    if (hash == 0) {
+        return {};
+    }
+    if (!queue.rps_flow_table.empty() && !k.host().rps_sock_flow_table.empty()) {
+        if (const RpsTarget target = rfs_target(k, queue, hash); target.cpu != nothing) {
+            return target;
+        }
+    }
+    const auto& map = queue.rps_cpus;
+    if (map.empty()) {
+        return {};
+    }
+    return {static_cast<std::int32_t>(k.host_of(device).first_cpu + map[(std::uint64_t{hash} * map.size()) >> 32]), nullptr}; // reciprocal_scale
+}
+
+/// static_branch rps_needed: some receive queue of this host has a map, or there is a table of readers.
 bool rps_needed(Kernel& k)
 {
-    return k.host().rps_needed;
+    return k.host().rps_needed || !k.host().rps_sock_flow_table.empty();
 }
 
 /// The backlog of a CPU has become busy: polled here, or that CPU is told at the end of this net_rx_action.
@@ -312,7 +406,7 @@ int drop_at_backlog(Kernel& k, SkbIndex skb, std::uint32_t target, DropReasonId 
     return NET_RX_DROP;
 }
 
-int enqueue_to_backlog(Kernel& k, SkbIndex skb, std::uint32_t target_row)
+int enqueue_to_backlog(Kernel& k, SkbIndex skb, std::uint32_t target_row, RpsDevFlow* flow = nullptr)
 {
     Call call(k, fn::enqueue_to_backlog, skb, static_cast<std::uint32_t>(k.w.cpus[target_row].input_pkt_queue.size()));
     if (!k.device(k.skb(skb).device).up) {
@@ -329,6 +423,10 @@ int enqueue_to_backlog(Kernel& k, SkbIndex skb, std::uint32_t target_row)
     }
     Cpu& target = k.w.cpus[target_row];
     target.input_pkt_queue.push_back(skb);
+    ++target.input_queue_tail;
+    if (flow != nullptr) {
+        flow->last_qtail = target.input_queue_tail;
+    }
     k.skb(skb).visible_from = k.cpu().now + 1_ns;
     k.enqueue(target.backlog_queue, k.skb(skb).packet, fn::enqueue_to_backlog);
     return NET_RX_SUCCESS;
@@ -340,11 +438,27 @@ int netif_rx_internal(Kernel& k, SkbIndex skb)
     if (!rps_needed(k)) {
         return enqueue_to_backlog(k, skb, k.cpu_row);
     }
-    const std::int32_t target = get_rps_cpu(k, skb);
-    return enqueue_to_backlog(k, skb, target == nothing ? k.cpu_row : static_cast<std::uint32_t>(target));
+    const RpsTarget target = get_rps_cpu(k, skb);
+    return enqueue_to_backlog(k, skb, target.cpu == nothing ? k.cpu_row : static_cast<std::uint32_t>(target.cpu), target.flow);
 }
 
 } // namespace
+
+void sock_rps_save_rxhash(Kernel& k, SocketIndex sk, SkbIndex skb)
+{
+    k.socket(sk).sk_rxhash = k.skb(skb).hash;
+}
+
+void sock_rps_record_flow(Kernel& k, SocketIndex index)
+{
+    auto& readers = k.host().rps_sock_flow_table;
+    const Socket& sk = k.socket(index);
+    const std::uint32_t hash = sk.sk_rxhash;
+    if (readers.empty() || hash == 0 || (sk.kind == SocketKind::tcp && tcp_sk(k, index).state != TcpState::established)) {
+        return;
+    }
+    readers[hash & (readers.size() - 1)] = (hash & ~rps_cpu_mask(k.host())) | k.cpu().index;
+}
 
 int __netif_rx(Kernel& k, SkbIndex skb)
 {
@@ -379,6 +493,7 @@ bool step_process_backlog(Kernel& k, PollRun& poll)
     cpu.now = std::max(cpu.now, k.skb(skb).visible_from);
     k.dequeue(cpu.backlog_queue, k.skb(skb).packet, fn::process_backlog);
     __netif_receive_skb(k, skb);
+    ++k.cpu().input_queue_head;
     ++poll.work;
     return poll.work >= k.napi(poll.napi).weight;
 }
@@ -472,11 +587,11 @@ void netif_receive_skb_list_internal(Kernel& k, SkbList list)
     if (rps_needed(k)) {
         SkbList here;
         for (const SkbIndex skb : list) {
-            const std::int32_t target = get_rps_cpu(k, skb);
-            if (target == nothing) {
+            const RpsTarget target = get_rps_cpu(k, skb);
+            if (target.cpu == nothing) {
                 here.push_back(skb);
             } else {
-                enqueue_to_backlog(k, skb, static_cast<std::uint32_t>(target));
+                enqueue_to_backlog(k, skb, static_cast<std::uint32_t>(target.cpu), target.flow);
             }
         }
         list = std::move(here);

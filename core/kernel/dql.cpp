@@ -6,7 +6,6 @@ namespace skbscope::kernel {
 
 namespace {
 
-constexpr Duration slack_hold_time{1'000'000'000}; // HZ jiffies: dql_init(&queue->dql, HZ) in netdev_init_one_queue()
 
 std::uint32_t positive_difference(std::uint32_t a, std::uint32_t b)
 {

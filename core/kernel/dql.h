@@ -19,6 +19,7 @@ struct Dql {
     std::uint32_t lowest_slack = ~std::uint32_t{0};
     std::uint32_t min_limit = 0, max_limit = (~std::uint32_t{0} / 2) - (~std::uint32_t{0} / 16);
     SimTime slack_start_time;
+    Duration slack_hold_time{1'000'000'000}; ///< hold_time of sysfs
 
     /// Bytes that may still be queued; negative: over the limit.
     [[nodiscard]] std::int32_t avail() const { return static_cast<std::int32_t>(adj_limit - num_queued); }

@@ -154,7 +154,7 @@ bool ipv6_parse_hopopts(Kernel& k, SkbIndex skb)
     }
     const std::uint32_t offset = header_offset(k, skb);
     const std::uint32_t length = (skb_network(k, skb)[offset + 1] + 1u) * 8;
-    if (!parse_options(k, skb, true, k.net(k.skb_net(skb)).ipv6.sysctl.max_hbh_opts_number,
+    if (!parse_options(k, skb, true, k.net(k.skb_net(skb)).sysctl.ip6_max_hbh_opts_number,
                        fn::ipv6_parse_hopopts)) {
         return false;
     }
@@ -175,7 +175,7 @@ int ipv6_destopt_rcv(Kernel& k, SkbIndex skb)
     }
     const std::uint32_t offset = header_offset(k, skb);
     const std::uint32_t length = (skb_network(k, skb)[offset + 1] + 1u) * 8;
-    if (!parse_options(k, skb, false, k.net(net).ipv6.sysctl.max_dst_opts_number, fn::ipv6_destopt_rcv)) {
+    if (!parse_options(k, skb, false, k.net(net).sysctl.ip6_max_dst_opts_number, fn::ipv6_destopt_rcv)) {
         k.count(net, Mib::Ip6InHdrErrors, packet);
         return -1;
     }

@@ -42,6 +42,10 @@ bool napi_schedule_prep(Kernel& k, NapiIndex napi);
 void __napi_schedule(Kernel& k, NapiIndex napi);
 void ____napi_schedule(Kernel& k, NapiIndex napi);
 bool napi_complete_done(Kernel& k, NapiIndex napi, std::uint32_t work_done);
+void napi_watchdog(Kernel& k, NapiIndex napi, std::uint64_t generation);
+/// RFS: who reads this flow, and where (include/net/sock.h).
+void sock_rps_save_rxhash(Kernel& k, SocketIndex sk, SkbIndex skb);
+void sock_rps_record_flow(Kernel& k, SocketIndex sk);
 void begin_net_rx_action(Kernel& k, SoftirqRun& run);
 void step_net_rx_action(Kernel& k, SoftirqRun& run); ///< sets run.phase to pick when done
 void net_tx_action(Kernel& k);
@@ -76,7 +80,7 @@ int skb_gro_receive(Kernel& k, SkbIndex p, SkbIndex skb);
 [[nodiscard]] std::span<const std::uint8_t> skb_gro_data(Kernel& k, SkbIndex skb);
 void napi_gro_receive(Kernel& k, NapiIndex napi, SkbIndex skb);
 void gro_normal_list(Kernel& k, NapiIndex napi);
-void napi_gro_flush(Kernel& k, NapiIndex napi); ///< completes all that is held
+void napi_gro_flush(Kernel& k, NapiIndex napi, bool flush_old = false); ///< completes all that is held, or what is older than this jiffy
 
 // net/core/skbuff.c
 SkbIndex new_skb(Kernel& k, PacketId packet, std::uint32_t buffer_size, std::uint32_t truesize);

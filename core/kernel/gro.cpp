@@ -346,7 +346,10 @@ int skb_gro_receive(Kernel& k, SkbIndex held, SkbIndex skb)
     Call call(k, fn::skb_gro_receive, skb);
     const auto payload = skb_gro_data(k, skb);
     const auto length = static_cast<std::uint32_t>(payload.size());
-    if (k.skb(held).len + length >= GRO_LEGACY_MAX_SIZE || k.skb(skb).gro.flush) {
+    // dev->gro_max_size since 5.19; above 64 KiB only IPv6 goes, and no profile here has such segments.
+    const DeviceIndex device = k.skb(held).device;
+    const std::uint32_t largest = k.profile() == Profile::v5_10 || device == nothing ? GRO_LEGACY_MAX_SIZE : std::min(k.device(device).gro_max_size, GRO_LEGACY_MAX_SIZE);
+    if (k.skb(held).len + length >= largest || k.skb(skb).gro.flush) {
         return -E2BIG;
     }
     SkBuff& to = k.skb(held);
@@ -386,7 +389,7 @@ void gro_normal_list(Kernel& k, NapiIndex index)
     netif_receive_skb_list_internal(k, std::move(list));
 }
 
-void napi_gro_flush(Kernel& k, NapiIndex index)
+void napi_gro_flush(Kernel& k, NapiIndex index, bool flush_old)
 {
     const bool holds = std::ranges::any_of(k.napi(index).gro_hash, [](const GroList& list) { return !list.empty(); });
     if (!holds) {
@@ -396,6 +399,9 @@ void napi_gro_flush(Kernel& k, NapiIndex index)
     for (std::size_t bucket = 0; bucket < GRO_HASH_BUCKETS; ++bucket) {
         while (!k.napi(index).gro_hash[bucket].empty()) { // the oldest first
             const SkbIndex skb = k.napi(index).gro_hash[bucket].back();
+            if (flush_old && k.skb(skb).gro.age == jiffies(k)) {
+                break;
+            }
             k.napi(index).gro_hash[bucket].pop_back();
             napi_gro_complete(k, index, skb);
         }

@@ -88,7 +88,7 @@ bool icmpv6_xrlim_allow(Kernel& k, NetIndex net, const Flowi6& fl6, bool apply_r
     } else if (k.device(dst.device).kind == DeviceKind::loopback) {
         allowed = true;
     } else {
-        std::int64_t timeout = k.net(net).ipv6.sysctl.icmp_ratelimit * HZ / 1000;
+        std::int64_t timeout = k.net(net).sysctl.ip6_icmp_ratelimit * HZ / 1000;
         const Route6* route = route6_of(k, net, dst);
         if (route != nullptr && route->length < 128) { // more for wider prefixes
             timeout >>= (128 - route->length) >> 5;
@@ -164,13 +164,16 @@ void icmpv6_echo_reply(Kernel& k, SkbIndex skb)
     const NetIndex net = k.skb_net(skb);
     const Ipv6View ip = Ipv6View::unchecked(skb_network(k, skb));
     const IpAddress daddr = ip.destination();
-    if (ipv6_addr_is_multicast(daddr) && k.net(net).ipv6.sysctl.icmp_echo_ignore_multicast != 0) {
+    if (ipv6_addr_is_multicast(daddr) && k.net(net).sysctl.ip6_icmp_echo_ignore_multicast != 0) {
         return;
     }
     Flowi6 fl6;
     fl6.daddr = ip.source();
     fl6.proto = proto::ipproto_icmpv6;
     const Route6* route = route6_of(k, net, k.skb(skb).dst);
+    if (route != nullptr && route->kind == Route6::Kind::anycast && k.net(net).sysctl.ip6_icmp_echo_ignore_anycast != 0) {
+        return;
+    }
     const bool unicast =
         !ipv6_addr_is_multicast(daddr) && (route == nullptr || route->kind == Route6::Kind::local);
     fl6.saddr = unicast ? daddr : IpAddress::any6();
@@ -243,7 +246,7 @@ End take(Kernel& k, SkbIndex skb, std::uint8_t type, std::uint8_t code, std::uin
     const End done{k.profile() >= Profile::v6_12, drop::NOT_SPECIFIED};
     switch (type) {
     case ICMPV6_ECHO_REQUEST:
-        if (k.net(k.skb_net(skb)).ipv6.sysctl.icmp_echo_ignore_all == 0) {
+        if (k.net(k.skb_net(skb)).sysctl.ip6_icmp_echo_ignore_all == 0) {
             icmpv6_echo_reply(k, skb);
         }
         return done;

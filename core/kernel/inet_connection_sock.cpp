@@ -30,7 +30,7 @@ int inet_csk_get_port(Kernel& k, SocketIndex index, std::uint16_t port)
     if (port == 0) {
         const Sysctls& sysctl = tcp_sysctl(k, index);
         const auto low = static_cast<std::uint32_t>(sysctl.ip_local_port_low);
-        const std::uint32_t remaining = static_cast<std::uint32_t>(sysctl.ip_local_port_high) + 1 - low;
+        const std::uint32_t remaining = std::max(static_cast<std::uint32_t>(sysctl.ip_local_port_high), low) + 1 - low;
         const auto offset = static_cast<std::uint32_t>(k.random(remaining)) | 1U; // bind() prefers odd ports, connect() even ones
         for (std::uint32_t i = 0; i < remaining && port == 0; ++i) {
             const auto candidate = static_cast<std::uint16_t>(low + (offset + 2 * i + (i >= remaining / 2 ? 1U : 0U)) % remaining);

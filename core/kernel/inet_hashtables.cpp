@@ -96,7 +96,7 @@ int inet_hash_connect(Kernel& k, SocketIndex index)
     // __inet_hash_connect(): an even port first, from an offset that nobody can guess.
     const Sysctls& sysctl = tcp_sysctl(k, index);
     const auto low = static_cast<std::uint32_t>(sysctl.ip_local_port_low);
-    const auto high = static_cast<std::uint32_t>(sysctl.ip_local_port_high) + 1;
+    const auto high = std::max(static_cast<std::uint32_t>(sysctl.ip_local_port_high), low) + 1;
     const std::uint32_t remaining = high - low;
     const auto offset = static_cast<std::uint32_t>(k.random(remaining)) & ~1U;
     for (const std::uint32_t parity : {0U, 1U}) {

@@ -258,7 +258,7 @@ std::uint8_t ip6_dst_hoplimit(Kernel& k, const Destination& dst)
 std::uint32_t ip6_make_flowlabel(Kernel& k, NetIndex net, const Flowi6& fl6)
 {
     const Ipv6Net& ipv6 = k.net(net).ipv6;
-    if (fl6.flowlabel != 0 || ipv6.sysctl.auto_flowlabels == 0) {
+    if (fl6.flowlabel != 0 || k.net(net).sysctl.ip6_auto_flowlabels == 0) {
         return fl6.flowlabel;
     }
     // skb_get_hash_flowi6(): any hash that is the same for a flow and unlike for others.
@@ -464,7 +464,7 @@ void ip6_forward(Kernel& k, SkbIndex skb)
         k.count(net, Mib::Ip6InAddrErrors, packet);
         discard(drop::IP_INADDRERRORS);
     };
-    if (k.net(net).ipv6.sysctl.forwarding == 0) {
+    if (k.net(net).ipv6.conf_all.forwarding == 0) {
         bad_address();
         return;
     }

@@ -1,8 +1,9 @@
-// net/ipv4/ip_fragment.c and net/ipv4/inet_fragment.c: fragments of received datagrams wait for each other here; and the
+// net/ipv4/ip_fragment.c: fragments of received datagrams wait for each other here; and the
 // cutting of ip_output.c (ip_do_fragment).
 
 #include "core/catalog/catalog.h"
 #include "core/kernel/functions.h"
+#include "core/kernel/inet_fragment.h"
 #include "core/packet/build.h"
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
@@ -137,118 +138,12 @@ void ip_frag_reinit(Kernel& k, std::int32_t row)
     queue.iif = nothing;
 }
 
-enum class Inserted : std::uint8_t { ok, duplicate, overlap };
-
-std::uint32_t end_of(const FragPiece& piece) { return piece.offset + piece.length; }
-
-/// Pieces that came in order form a run; what lies within a run is a duplicate, what lies across its ends an overlap.
-Inserted inet_frag_queue_insert(Kernel& k, FragQueue& queue, SkbIndex skb, std::uint32_t offset, std::uint32_t end)
-{
-    Call call(k, fn::inet_frag_queue_insert, skb);
-    auto& pieces = queue.pieces;
-    FragPiece piece{skb, offset, end - offset, true};
-    if (pieces.empty()) {
-        pieces.push_back(piece);
-        return Inserted::ok;
-    }
-    if (end_of(pieces.back()) < end) {
-        if (offset < end_of(pieces.back())) {
-            return Inserted::overlap;
-        }
-        piece.starts_run = offset != end_of(pieces.back());
-        pieces.push_back(piece);
-        return Inserted::ok;
-    }
-    for (std::size_t first = 0; first < pieces.size();) {
-        std::size_t next = first + 1;
-        while (next < pieces.size() && !pieces[next].starts_run) {
-            ++next;
-        }
-        const std::uint32_t begins = pieces[first].offset;
-        const std::uint32_t ends = end_of(pieces[next - 1]);
-        if (offset < ends && end > begins) {
-            return offset >= begins && end <= ends ? Inserted::duplicate : Inserted::overlap;
-        }
-        if (end <= begins) {
-            pieces.insert(pieces.begin() + static_cast<std::ptrdiff_t>(first), piece);
-            return Inserted::ok;
-        }
-        first = next;
-    }
-    pieces.push_back(piece);
-    return Inserted::ok;
-}
-
-/// Which ECN marks may meet in one datagram (ip_frag_ecn_table); -1: that is no honest datagram.
-int combined_ecn(std::uint8_t seen)
-{
-    constexpr std::uint8_t not_ect = 1, ect_1 = 2, ect_0 = 4, ce = 8;
-    if ((seen & not_ect) != 0 && seen != not_ect) {
-        return seen == (not_ect | ect_1) ? 0 : -1;
-    }
-    return (seen & ce) != 0 && (seen & (ect_0 | ect_1)) != 0 ? 3 : 0;
-}
-
-void become_part_of(Kernel& k, SkbIndex piece, PacketId whole)
-{
-    PacketRecord& record = k.trace.mutable_packet(k.skb(piece).packet);
-    record.merged_into = whole;
-    k.verdict(k.skb(piece).packet, Verdict::merged, fn::ip_frag_reasm);
-}
-
-/// The skb that came last keeps its place and becomes the datagram: if it was not the first fragment, its contents move to
-/// a clone and it takes over those of the first.
-void inet_frag_reasm_prepare(Kernel& k, FragQueue& queue, SkbIndex skb)
-{
-    Call call(k, fn::inet_frag_reasm_prepare, skb);
-    const SkbIndex head = queue.pieces.front().skb;
-    if (head == skb) {
-        return;
-    }
-    const SkbIndex clone = skb_clone(k, skb, fn::inet_frag_reasm_prepare);
-    for (FragPiece& piece : queue.pieces) {
-        piece.skb = piece.skb == skb ? clone : piece.skb;
-    }
-    skb_morph(k, skb, head);
-    queue.pieces.front().skb = skb;
-    become_part_of(k, head, k.skb(skb).packet);
-    consume_skb(k, head, fn::inet_frag_reasm_prepare);
-}
-
-void inet_frag_reasm_finish(Kernel& k, FragQueue& queue, SkbIndex skb)
-{
-    Call call(k, fn::inet_frag_reasm_finish, skb);
-    skb_push(k, skb, k.skb(skb).data - k.skb(skb).network_header);
-    std::vector<std::uint8_t>& bytes = k.skb(skb).head.writable();
-    for (std::size_t at = 1; at < queue.pieces.size(); ++at) {
-        const SkbIndex piece = queue.pieces[at].skb;
-        const auto payload = skb_data(k, piece);
-        SkBuff& whole = k.skb(skb);
-        bytes.resize(std::max<std::size_t>(bytes.size(), whole.tail + payload.size()));
-        std::ranges::copy(payload, bytes.begin() + whole.tail);
-        const auto length = static_cast<std::uint32_t>(payload.size());
-        k.field(skb, SkbField::tail, whole.tail, whole.tail + length);
-        k.field(skb, SkbField::len, whole.len, whole.len + length);
-        k.field(skb, SkbField::data_len, whole.data_len, whole.data_len + length);
-        k.field(skb, SkbField::truesize, whole.truesize, whole.truesize + k.skb(piece).truesize);
-        whole.tail += length;
-        whole.len += length;
-        whole.data_len += length;
-        whole.truesize += k.skb(piece).truesize;
-        if (whole.ip_summed != k.skb(piece).ip_summed) {
-            whole.ip_summed = IpSummed::none;
-        }
-        become_part_of(k, piece, whole.packet);
-        kfree_skb_partial(k, piece, fn::inet_frag_reasm_finish);
-    }
-}
-
 int ip_frag_reasm(Kernel& k, FragQueue& queue, SkbIndex skb, DeviceIndex device)
 {
     Call call(k, fn::ip_frag_reasm, skb);
     const NetIndex net = queue.key.net;
     const PacketId packet = k.skb(skb).packet;
-    const int ecn = combined_ecn(queue.ecn);
+    const int ecn = ip_frag_ecn(queue.ecn);
     const std::uint32_t length = static_cast<std::uint32_t>(k.skb(queue.pieces.front().skb).data - k.skb(queue.pieces.front().skb).network_header) + queue.len;
     if (ecn < 0 || length > 0xffff) {
         k.count(net, Mib::Ip_ReasmFails, packet);
@@ -258,8 +153,8 @@ int ip_frag_reasm(Kernel& k, FragQueue& queue, SkbIndex skb, DeviceIndex device)
     for (const FragPiece& piece : queue.pieces) {
         leave_queue(k, queue, piece.skb);
     }
-    inet_frag_reasm_prepare(k, queue, skb);
-    inet_frag_reasm_finish(k, queue, skb);
+    inet_frag_reasm_prepare(k, queue.pieces, skb, fn::ip_frag_reasm);
+    inet_frag_reasm_finish(k, queue.pieces, skb, fn::ip_frag_reasm);
     SkBuff& whole = k.skb(skb);
     whole.device = device;
     whole.checksum_verified = false;
@@ -324,10 +219,10 @@ int ip_frag_queue(Kernel& k, std::int32_t row, SkbIndex skb)
     skb_pull(k, skb, header - behind);
     skb_trim(k, skb, end - offset);
     const DeviceIndex device = k.skb(skb).device;
-    switch (inet_frag_queue_insert(k, queue, skb, offset, end)) {
-    case Inserted::ok: break;
-    case Inserted::duplicate: kfree_skb_reason(k, skb, since_6_12(k, drop::DUP_FRAG), fn::ip_frag_queue); return -EINVAL;
-    case Inserted::overlap: k.count(net, Mib::IpExt_ReasmOverlaps, packet); return discard();
+    switch (inet_frag_queue_insert(k, queue.pieces, skb, offset, end)) {
+    case FragInserted::ok: break;
+    case FragInserted::duplicate: kfree_skb_reason(k, skb, since_6_12(k, drop::DUP_FRAG), fn::ip_frag_queue); return -EINVAL;
+    case FragInserted::overlap: k.count(net, Mib::IpExt_ReasmOverlaps, packet); return discard();
     }
     k.enqueue(queue.queue, packet, fn::ip_frag_queue);
     queue.iif = device;

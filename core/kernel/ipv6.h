@@ -57,6 +57,9 @@ SocketIndex inet6_ctl_sock(Kernel& k, NetIndex net, bool of_ndisc);
 void addrconf_add_dev(World& world, DeviceIndex device);
 void addrconf_add_address(World& world, DeviceIndex device, const IpAddress& address, std::uint8_t prefix);
 void addrconf_add_linklocal(World& world, DeviceIndex device);
+/// disable_ipv6, forwarding of the device have changed (dev_disable_change, dev_forward_change).
+void addrconf_disable_change(World& world, DeviceIndex device);
+void addrconf_forward_change(World& world, DeviceIndex device);
 
 // net/ipv6/route.c, net/ipv6/fib6_rules.c
 void ip6_route_input(Kernel& k, SkbIndex skb);

@@ -2,6 +2,7 @@
 // IPv6's own state: addresses and settings of a device, routes, what a packet remembers while IP has it
 // (IP6CB), rate limits of ICMPv6, datagrams in reassembly. Values only: World holds them.
 
+#include "core/kernel/ipv4.h"
 #include "core/packet/ip_address.h"
 #include "core/trace/time.h"
 #include "core/trace/trace.h"
@@ -21,15 +22,19 @@ struct Inet6Address {
     std::uint8_t prefix = 64;
 };
 
-/// struct inet6_dev with struct ipv6_devconf, by the names under net.ipv6.conf.DEVICE.
-struct Inet6Device {
-    bool present = false;                ///< the device speaks IPv6 (its MTU is at least 1280)
-    std::vector<Inet6Address> addresses; ///< addr_list: by scope, the widest first
-    std::vector<IpAddress> mc_list;      ///< groups joined
+/// struct ipv6_devconf, by the names under net.ipv6.conf.DEVICE, "all" or "default".
+struct Ipv6DevConf {
     std::int64_t disable_ipv6 = 0, forwarding = 0, hop_limit = 64, accept_source_route = 0,
                  accept_redirects = 1;
     std::int64_t drop_unicast_in_l2_multicast = 0, drop_unsolicited_na = 0, accept_untracked_na = 0,
                  force_tllao = 0;
+};
+
+/// struct inet6_dev
+struct Inet6Device : Ipv6DevConf {
+    bool present = false;                ///< the device speaks IPv6 (its MTU is at least 1280)
+    std::vector<Inet6Address> addresses; ///< addr_list: by scope, the widest first
+    std::vector<IpAddress> mc_list;      ///< groups joined
     std::int64_t mtu = 1500; ///< mtu6
 };
 
@@ -52,6 +57,7 @@ struct Route6 {
     IpAddress prefsrc = IpAddress::any6(); ///< "::": to be chosen
     std::uint32_t metric = 1024;           ///< the smaller wins
     std::uint32_t mtu = 0;                 ///< RTAX_MTU; 0: the device's
+    bool dead = false;                     ///< taken out of its table
 };
 
 /// struct rt6_exception: what an ICMPv6 error taught about one destination.
@@ -67,20 +73,10 @@ struct InetPeer6 {
     std::int64_t rate_tokens = 0, rate_last = 0;
 };
 
-/// net.ipv6.*
-struct Sysctls6 {
-    std::int64_t forwarding = 0;        ///< conf.all.forwarding
-    std::int64_t icmp_ratelimit = 1000; ///< icmpv6_time, in ms
-    std::int64_t icmp_echo_ignore_all = 0, icmp_echo_ignore_multicast = 0;
-    std::int64_t bindv6only = 0;
-    std::int64_t ip6frag_high_thresh = 4194304, ip6frag_time = 60;
-    std::int64_t auto_flowlabels = 1;
-    std::int64_t max_hbh_opts_number = 8, max_dst_opts_number = 8;
-};
-
 /// struct netns_ipv6
 struct Ipv6Net {
-    Sysctls6 sysctl;
+    Ipv6DevConf conf_all, conf_default;
+    std::int64_t frag_mem = 0; ///< fqdir->mem
     std::vector<Route6> routes; ///< rows never move: a Destination refers to one
     std::vector<RouteException6> exceptions;
     std::map<IpAddress, InetPeer6> peers;
@@ -108,21 +104,20 @@ struct Frag6Key {
     auto operator<=>(const Frag6Key&) const = default;
 };
 
-struct Frag6Piece {
-    std::int32_t skb = -1;
-    std::uint32_t offset = 0, length = 0; ///< bytes of the fragmentable part
-};
-
 /// struct frag_queue of net/ipv6/reassembly.c
 struct Frag6Queue {
+    static constexpr std::uint8_t FIRST_IN = 1, LAST_IN = 2, COMPLETE = 4;
     Frag6Key key;
-    std::vector<Frag6Piece> pieces; ///< by offset
-    std::uint32_t total = 0;        ///< length of the whole, once the last piece has come
-    bool last_in = false, in_use = false;
-    std::uint32_t meat = 0, memory = 0; ///< bytes there; truesize
-    std::uint16_t nhoffset = 0;
+    std::vector<FragPiece> pieces; ///< by offset; data of their skbs begins behind the fragment header
+    std::uint8_t flags = 0;
+    std::uint32_t len = 0, meat = 0; ///< of the whole, as far as known; bytes there
+    std::uint16_t nhoffset = 0; ///< of the byte that names the header behind the fragment header
     std::uint32_t max_size = 0;
+    std::uint8_t ecn = 0;
+    std::int32_t iif = -1;
     std::uint64_t timer = 0; ///< generation; 0: none
+    QueueId queue{};
+    bool in_use = false;
 };
 
 } // namespace skbscope::kernel

@@ -18,7 +18,6 @@ constexpr std::uint32_t ipv6_header = 40;
 constexpr std::uint32_t nd_msg = 24; // struct nd_msg: ICMPv6 header and target
 constexpr std::uint32_t rd_msg = 40; // struct rd_msg: and destination
 constexpr std::uint32_t lladdr_option = 8;
-constexpr std::uint32_t ucast_probes = 3; // nd_tbl.parms: NEIGH_VAR_UCAST_PROBES
 constexpr std::uint8_t ND_OPT_SOURCE_LL_ADDR = 1, ND_OPT_TARGET_LL_ADDR = 2, ND_OPT_REDIRECT_HDR = 4;
 // Bits of the byte behind the checksum of an advertisement.
 constexpr std::uint8_t na_router = 0x80, na_solicited = 0x40, na_override = 0x20;
@@ -321,7 +320,12 @@ void ndisc_solicit(Kernel& k, std::int32_t index, SkbIndex skb)
         saddr = ipv6_get_ifaddr(k, source, neighbour.device) ? &source : nullptr;
     }
     // The first probes of a known address are unicast; a new entry starts behind them, with multicasts.
-    const bool unicast = neighbour.probes < ucast_probes;
+    const Sysctls& sysctl = k.net(k.dev_net(neighbour.device)).sysctl;
+    const std::int64_t probes = static_cast<std::int64_t>(neighbour.probes) - sysctl.neigh6_ucast_solicit;
+    if (probes >= 0 && probes < sysctl.neigh6_app_solicit) {
+        return; // neigh_app_ns(): a daemon is asked, and there is none
+    }
+    const bool unicast = probes < 0;
     ndisc_send_ns(k, neighbour.device, neighbour.address,
                   unicast ? neighbour.address : addrconf_addr_solict_mult(neighbour.address), saddr);
 }

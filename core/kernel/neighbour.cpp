@@ -20,16 +20,28 @@ struct Parms {
 Parms parms_of(Kernel& k, const Neighbour& neighbour)
 {
     constexpr std::int64_t ms = 1'000'000;
-    if (neighbour.address.v6) {
-        return {Duration{30'000 * ms}, Duration{1'000 * ms}, Duration{5'000 * ms}, 3, 3, 0}; // net/ipv6/ndisc.c: nd_tbl
-    }
     const Sysctls& s = k.net(k.dev_net(neighbour.device)).sysctl;
+    if (neighbour.address.v6) {
+        return {Duration{s.neigh6_base_reachable_time_ms * ms},
+                Duration{s.neigh6_retrans_time_ms * ms},
+                Duration{s.neigh6_delay_first_probe_time * 1000 * ms},
+                static_cast<std::uint32_t>(s.neigh6_ucast_solicit),
+                static_cast<std::uint32_t>(s.neigh6_mcast_solicit),
+                static_cast<std::uint32_t>(s.neigh6_app_solicit)};
+    }
     return {Duration{s.neigh_base_reachable_time_ms * ms},
             Duration{s.neigh_retrans_time_ms * ms},
             Duration{s.neigh_delay_first_probe_time * 1000 * ms},
             static_cast<std::uint32_t>(s.neigh_ucast_solicit),
             static_cast<std::uint32_t>(s.neigh_mcast_solicit),
             static_cast<std::uint32_t>(s.neigh_app_solicit)};
+}
+
+/// neigh_parms' QUEUE_LEN_BYTES
+std::int64_t unres_qlen_bytes(Kernel& k, NetIndex net, bool v6)
+{
+    const Sysctls& sysctl = k.net(net).sysctl;
+    return v6 ? sysctl.neigh6_unres_qlen_bytes : sysctl.unres_qlen_bytes;
 }
 
 Neighbour& entry(Kernel& k, std::int32_t index)
@@ -98,7 +110,7 @@ int __neigh_event_send(Kernel& k, std::int32_t index, SkbIndex skb)
         arm_timer(k, index, parms.delay_probe_time);
     }
     if (neighbour.state == Nud::incomplete) {
-        while (neighbour.arp_queue_bytes + k.skb(skb).truesize > k.net(k.dev_net(neighbour.device)).sysctl.unres_qlen_bytes &&
+        while (neighbour.arp_queue_bytes + k.skb(skb).truesize > unres_qlen_bytes(k, k.dev_net(neighbour.device), neighbour.address.v6) &&
                !neighbour.arp_queue.empty()) {
             const SkbIndex oldest = neighbour.arp_queue.front();
             neighbour.arp_queue.pop_front();
@@ -236,7 +248,7 @@ std::size_t neigh_forced_gc(Kernel& k, NetIndex net, std::size_t most)
 /// neigh_alloc(): false: the table is full (net.ipv4.neigh.default.gc_thresh3).
 bool has_room(Kernel& k, NetIndex net, PacketId packet)
 {
-    const Sysctls& sysctl = k.net(net).sysctl;
+    const Sysctls& sysctl = k.core_sysctl(); // the table is the machine's
     const auto entries = static_cast<std::int64_t>(std::ranges::count_if(
         k.w.neighbours, [](const Neighbour& n) { return n.device != nothing && !n.address.v6 && n.state != Nud::permanent; }));
     SimTime& last_flush = k.net(net).ipv4.neigh_last_flush;
@@ -283,7 +295,7 @@ std::int32_t __neigh_create(Kernel& k, const IpAddress& address, DeviceIndex dev
     }
     neighbour.queue = k.trace.add_queue({"arp_queue " + address.text(), QueueKind::arp_queue, k.host_of(k.device(device)).id,
                                          Catalog::room_of(fn::neigh_resolve_output),
-                                         static_cast<std::uint64_t>(k.net(net).sysctl.unres_qlen_bytes), QueueUnit::bytes,
+                                         static_cast<std::uint64_t>(unres_qlen_bytes(k, net, address.v6)), QueueUnit::bytes,
                                          address.v6 ? "net.ipv6.neigh.default.unres_qlen_bytes"
                                                     : "net.ipv4.neigh.default.unres_qlen_bytes"});
     const std::int32_t row = free_row(k);

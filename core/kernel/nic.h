@@ -32,9 +32,18 @@ struct NetdevQueue {
     [[nodiscard]] bool stopped() const { return drv_xoff || stack_xoff; }
 };
 
-/// struct netdev_rx_queue: its RPS map, CPUs within the host; empty: RPS is off.
+/// struct rps_dev_flow: where a flow's packets went last, and the tail of that CPU's backlog then.
+struct RpsDevFlow {
+    static constexpr std::uint32_t RPS_NO_CPU = 0xffff;
+    std::uint32_t cpu = RPS_NO_CPU; ///< within the host
+    std::uint32_t last_qtail = 0;
+};
+
+/// struct netdev_rx_queue: its RPS map, CPUs within the host; empty: RPS is off. With a table of flows (rps_flow_cnt, a
+/// power of two) RFS may choose, too.
 struct NetdevRxQueue {
     std::vector<std::uint16_t> rps_cpus;
+    std::vector<RpsDevFlow> rps_flow_table;
 };
 
 /// struct sd_flow_limit (net/core/dev.h): the flows of the last packets that met a half full backlog.

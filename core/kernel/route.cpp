@@ -11,10 +11,6 @@ namespace skbscope::kernel {
 
 namespace {
 
-constexpr std::int64_t redirect_load = HZ / 50;                      // net/ipv4/route.c: ip_rt_redirect_load
-constexpr std::uint32_t redirect_number = 9;                         // ip_rt_redirect_number
-constexpr std::int64_t redirect_silence = redirect_load << (9 + 1);  // ip_rt_redirect_silence
-constexpr std::int64_t error_cost = HZ, error_burst = 5 * HZ;        // ip_rt_error_cost, ip_rt_error_burst
 
 bool on_loopback(Kernel& k, DeviceIndex device) { return k.device(device).kind == DeviceKind::loopback; }
 
@@ -450,16 +446,17 @@ void ip_rt_send_redirect(Kernel& k, SkbIndex skb)
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
     const std::uint32_t gateway = dst.gateway != 0 ? dst.gateway : ip.daddr();
     InetPeer& peer = inet_getpeer_v4(k, k.dev_net(dst.device), ip.saddr());
+    const Sysctls& sysctl = k.core_sysctl(); // net.ipv4.route is the machine's
     const std::int64_t now = jiffies(k.cpu().now);
-    if (now > peer.rate_last + redirect_silence) {
+    if (now > peer.rate_last + sysctl.redirect_silence) {
         peer.rate_tokens = 0;
         peer.n_redirects = 0;
     }
-    if (peer.n_redirects >= redirect_number) {
+    if (peer.n_redirects >= sysctl.redirect_number) {
         peer.rate_last = now;
         return;
     }
-    if (peer.n_redirects == 0 || now > peer.rate_last + (redirect_load << peer.n_redirects)) {
+    if (peer.n_redirects == 0 || now > peer.rate_last + (sysctl.redirect_load << std::min(peer.n_redirects, 31U))) {
         icmp_send(k, skb, ICMP_REDIRECT, ICMP_REDIR_HOST, gateway);
         InetPeer& after = inet_getpeer_v4(k, k.dev_net(dst.device), Ipv4View::unchecked(skb_network(k, skb)).saddr());
         after.rate_last = now;
@@ -491,10 +488,10 @@ void ip_error(Kernel& k, SkbIndex skb)
         const std::uint8_t code = error == EHOSTUNREACH ? ICMP_HOST_UNREACH : error == ENETUNREACH ? ICMP_NET_UNREACH : ICMP_PKT_FILTERED;
         InetPeer& peer = inet_getpeer_v4(k, net, Ipv4View::unchecked(skb_network(k, skb)).saddr());
         const std::int64_t now = jiffies(k.cpu().now);
-        peer.rate_tokens = std::min(peer.rate_tokens + (now - peer.rate_last), error_burst);
+        peer.rate_tokens = std::min(peer.rate_tokens + (now - peer.rate_last), k.core_sysctl().error_burst);
         peer.rate_last = now;
-        if (peer.rate_tokens >= error_cost) {
-            peer.rate_tokens -= error_cost;
+        if (peer.rate_tokens >= k.core_sysctl().error_cost) {
+            peer.rate_tokens -= k.core_sysctl().error_cost;
             icmp_send(k, skb, ICMP_DEST_UNREACH, code, 0);
         }
     }

@@ -39,7 +39,7 @@ int score(Kernel& k, const Route6& route, DeviceIndex oif, unsigned strict)
 
 bool matches(const Route6& route, Route6::Table table, const IpAddress& daddr)
 {
-    return route.table == table && ipv6_prefix_equal(route.prefix, daddr, route.length);
+    return !route.dead && route.table == table && ipv6_prefix_equal(route.prefix, daddr, route.length);
 }
 
 /// Row of the best route of this table; nothing: none. Longest prefix, then least metric, then best score.
@@ -142,7 +142,7 @@ std::int32_t ip6_pol_route(Kernel& k, NetIndex net, Route6::Table table, const I
 {
     Call call(k, fn::ip6_pol_route, packet);
     unsigned strict = flags & RT6_LOOKUP_F_IFACE;
-    if (k.net(net).ipv6.sysctl.forwarding == 0) {
+    if (k.net(net).ipv6.conf_all.forwarding == 0) {
         strict |= RT6_LOOKUP_F_REACHABLE;
     }
     return fib6_table_lookup(k, net, table, daddr, oif, strict, packet);

@@ -103,6 +103,9 @@ void skb_release_all(Kernel& k, SkbIndex index)
 
 void end_of_life(Kernel& k, PacketId packet, FunctionId by)
 {
+    if (k.trace.packet(packet).verdict == Verdict::in_flight) {
+        k.verdict(packet, Verdict::consumed, by); // no drop, and nobody it was for: a tap that does not want it, for one
+    }
     PacketRecord& record = k.trace.mutable_packet(packet);
     record.death = k.cpu().now;
     if (record.end_function == FunctionId::none) {

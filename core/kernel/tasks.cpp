@@ -57,7 +57,7 @@ void step_receiver(Kernel& k, std::int32_t index)
     Task& task = k.task(index);
     if (task.stage == Task::Stage::start) {
         task.socket = sys_socket(k, SocketKind::udp, task.inet6);
-        k.socket(task.socket).ipv6only = task.ipv6only;
+        k.socket(task.socket).ipv6only = task.ipv6only || k.socket(task.socket).ipv6only;
         if (const std::int32_t wanted = task.wanted_rcvbuf; wanted >= 0) {
             sys_setsockopt_rcvbuf(k, task.socket, wanted);
         }

@@ -119,7 +119,11 @@ SocketIndex sys_accept(Kernel& k, SocketIndex sk)
 {
     Call call(k, fn::__sys_accept4);
     Call accept(k, fn::inet_accept);
-    return inet_csk_accept(k, sk);
+    const SocketIndex child = inet_csk_accept(k, sk);
+    if (child != nothing) {
+        sock_rps_record_flow(k, child);
+    }
+    return child;
 }
 
 int sys_send(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload)
@@ -129,6 +133,7 @@ int sys_send(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload)
     Call send(k, fn::__sock_sendmsg);
     Call nosec(k, fn::sock_sendmsg_nosec);
     Call inet(k, fn::inet_sendmsg);
+    sock_rps_record_flow(k, sk);
     return tcp_sendmsg(k, sk, payload, sequence);
 }
 
@@ -138,6 +143,7 @@ int sys_recv(Kernel& k, SocketIndex sk, std::uint32_t limit, std::vector<std::ui
     Call receive(k, fn::sock_recvmsg);
     Call nosec(k, fn::sock_recvmsg_nosec);
     Call inet(k, fn::inet_recvmsg);
+    sock_rps_record_flow(k, sk);
     return tcp_recvmsg(k, sk, limit, out);
 }
 

@@ -152,8 +152,17 @@ void tcp_state_change(Kernel& k, SocketIndex index, PacketId cause)
 
 // ---- the lock and the backlog ----------------------------------------------------------------------------------------------------
 
+void tcp_wait_for_lock(Kernel& k, SocketIndex index)
+{
+    const auto& queue = k.socket(index).receive_queue;
+    if (!queue.empty()) {
+        k.cpu().now = std::max(k.cpu().now, k.skb(queue.back()).visible_from);
+    }
+}
+
 void tcp_lock_sock(Kernel& k, SocketIndex index)
 {
+    tcp_wait_for_lock(k, index);
     tcp_sk(k, index).owned = true;
 }
 
@@ -166,6 +175,7 @@ void __release_sock(Kernel& k, SocketIndex index)
     while (!tp.backlog.empty()) {
         const SkbIndex skb = tp.backlog.front();
         tp.backlog.pop_front();
+        k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from); // put there by a CPU whose clock is ahead
         k.dequeue(tp.backlog_id, k.skb(skb).packet, fn::__release_sock);
         tcp_v4_do_rcv(k, index, skb); // sk_backlog_rcv()
     }
@@ -529,6 +539,7 @@ int tcp_recvmsg_locked(Kernel& k, SocketIndex index, std::uint32_t limit, std::v
             break;
         }
         const SkbIndex skb = sk.receive_queue.front();
+        k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from);
         const std::uint32_t offset = tp.copied_seq - tcp_cb(k, skb).seq;
         const bool has_fin = (tcp_cb(k, skb).flags & tcphdr::fin) != 0;
         const std::uint32_t length = k.skb(skb).len;
@@ -606,6 +617,7 @@ void __tcp_close(Kernel& k, SocketIndex index)
         while (!k.socket(index).receive_queue.empty()) {
             const SkbIndex skb = k.socket(index).receive_queue.front();
             k.socket(index).receive_queue.pop_front();
+            k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from);
             k.dequeue(k.socket(index).queue, k.skb(skb).packet, fn::__tcp_close);
             const std::uint32_t end = tcp_cb(k, skb).end_seq - ((tcp_cb(k, skb).flags & tcphdr::fin) != 0 ? 1 : 0);
             data_was_unread = data_was_unread || after(end, tp.copied_seq);

@@ -199,6 +199,7 @@ struct TcpSock {
     std::deque<std::int32_t> accept_queue; ///< sockets whose handshake is over
     std::uint32_t max_ack_backlog = 0;
     std::uint32_t qlen = 0, young = 0;     ///< requests
+    std::int64_t synq_overflow_ts = 0;     ///< jiffies of the last SYN that was answered with a cookie; 0: none
     std::int32_t parent = -1;              ///< of a child in the accept queue: its listener
 };
 

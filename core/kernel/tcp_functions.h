@@ -107,6 +107,8 @@ SocketIndex tcp_new_socket(Kernel& k, NetIndex net); ///< a row with a fresh Tcp
 void tcp_init_sock(Kernel& k, SocketIndex sk);
 void tcp_free_socket(Kernel& k, SocketIndex sk);
 void tcp_done(Kernel& k, SocketIndex sk);
+/// The lock was held by whoever last put something into the socket's queues: a CPU whose clock is behind waits.
+void tcp_wait_for_lock(Kernel& k, SocketIndex sk);
 void tcp_lock_sock(Kernel& k, SocketIndex sk);
 void tcp_release_sock(Kernel& k, SocketIndex sk); ///< release_sock(): the backlog first
 /// Takes bytes from the front of `payload`: how many, or a negative errno (-11: the buffer is full).

@@ -1070,6 +1070,7 @@ bool tcp_try_coalesce(Kernel& k, SocketIndex index, SkbIndex to, SkbIndex from, 
         return false;
     }
     Socket& sk = k.socket(index);
+    k.skb(to).visible_from = std::max(k.skb(to).visible_from, k.cpu().now + 1_ns);
     k.queue_fill(sk.queue, sk.sk_rmem_alloc, sk.sk_rmem_alloc + delta);
     sk.sk_rmem_alloc += delta;
     k.count(k.sock_net(index), Mib::TcpExt_TCPRcvCoalesce, k.skb(from).packet);
@@ -1096,6 +1097,7 @@ bool tcp_queue_rcv(Kernel& k, SocketIndex index, SkbIndex skb, bool& stolen)
     const PacketId packet = k.skb(skb).packet;
     if (!eaten) {
         sk.receive_queue.push_back(skb);
+        k.skb(skb).visible_from = k.cpu().now + 1_ns;
         k.enqueue(sk.queue, packet, fn::tcp_queue_rcv);
         skb_set_owner_r(k, skb, index);
     }
@@ -1251,6 +1253,7 @@ void tcp_ofo_queue(Kernel& k, SocketIndex index)
             kfree_skb_partial(k, skb, stolen, fn::tcp_data_queue);
         } else {
             sk.receive_queue.push_back(skb);
+            k.skb(skb).visible_from = k.cpu().now + 1_ns;
             k.enqueue(sk.queue, packet, fn::tcp_data_queue);
         }
         if (has_fin) {

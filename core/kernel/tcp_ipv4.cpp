@@ -126,6 +126,7 @@ bool tcp_add_backlog(Kernel& k, SocketIndex index, SkbIndex skb, DropReasonId& r
     if (coalesce_into_backlog(k, index, skb, stolen)) {
         k.verdict(packet, Verdict::merged, fn::tcp_add_backlog);
         k.trace.mutable_packet(packet).merged_into = k.skb(tp.backlog.back()).packet;
+        k.skb(tp.backlog.back()).visible_from = k.cpu().now + 1_ns;
         kfree_skb_partial(k, skb, stolen, fn::tcp_add_backlog);
         return true;
     }
@@ -136,6 +137,7 @@ bool tcp_add_backlog(Kernel& k, SocketIndex index, SkbIndex skb, DropReasonId& r
         return false;
     }
     tp.backlog.push_back(skb);
+    k.skb(skb).visible_from = k.cpu().now + 1_ns;
     tp.backlog_len += k.skb(skb).truesize;
     k.enqueue(tp.backlog_id, packet, fn::tcp_add_backlog);
     return true;
@@ -441,6 +443,10 @@ void tcp_v4_do_rcv(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     Call call(k, fn::tcp_v4_do_rcv, skb);
     TcpSock& tp = tcp_sk(k, index);
+    if (tp.state != TcpState::listen) {
+        sock_rps_save_rxhash(k, index, skb);
+    }
+    tcp_wait_for_lock(k, index);
     if (tp.state == TcpState::established) {
         tcp_rcv_established(k, index, skb);
         return;

@@ -2,6 +2,7 @@
 // stopped by forgetting its generation: its handler finds that it is not the remembered one.
 
 #include "core/kernel/functions.h"
+#include "core/kernel/ipv6.h"
 #include "core/kernel/sch.h"
 
 namespace skbscope::kernel {
@@ -15,7 +16,7 @@ bool is_tcp(TimerKind kind)
 
 bool is_hard(TimerKind kind)
 {
-    return kind == TimerKind::qdisc_watchdog || kind == TimerKind::coalesce;
+    return kind == TimerKind::qdisc_watchdog || kind == TimerKind::napi_watchdog || kind == TimerKind::coalesce;
 }
 
 /// Each handler ignores a generation that its owner does not remember.
@@ -25,6 +26,8 @@ void run_timer(Kernel& k, const ExpiredTimer& timer)
     case TimerKind::neighbour: neigh_timer_handler(k, timer.index, timer.generation); break;
     case TimerKind::packet_ring: prb_retire_rx_blk_timer_expired(k, timer.index, timer.generation); break;
     case TimerKind::qdisc_watchdog: qdisc_watchdog(k, timer.index, timer.generation); break;
+    case TimerKind::napi_watchdog: napi_watchdog(k, timer.index, timer.generation); break;
+    case TimerKind::ip6_frag_expire: ip6_frag_expire(k, timer.index, timer.generation); break;
     case TimerKind::ip_expire: ip_expire(k, timer.index, timer.generation); break;
     case TimerKind::tcp_write: tcp_write_timer(k, timer.index, timer.generation); break;
     case TimerKind::tcp_delack: tcp_delack_timer(k, timer.index, timer.generation); break;
@@ -98,6 +101,14 @@ bool is_background(const World& world, const DeviceEvent& event)
     }
     if (is_tcp(event.timer)) {
         return event.timer == TimerKind::tcp_time_wait || tcp_timer_is_stale(world, event);
+    }
+    if (event.timer == TimerKind::napi_watchdog) {
+        const Napi& napi = world.napis[static_cast<std::size_t>(event.index)];
+        const NetDevice& device = world.devices[static_cast<std::size_t>(napi.device)];
+        const bool frames_wait = !device.e1000.rx_filled.empty() ||
+                                 std::ranges::any_of(device.virtio.pairs, [](const VirtioPair& pair) { return !pair.rx_used.empty(); });
+        return napi.watchdog != event.order ||
+               (!frames_wait && std::ranges::all_of(napi.gro_hash, [](const auto& list) { return list.empty(); }));
     }
     if (event.timer == TimerKind::packet_ring) {
         const PacketSock& tap = world.packet_socks[static_cast<std::size_t>(event.index)];

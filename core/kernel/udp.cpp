@@ -274,6 +274,7 @@ void __udp_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     Call call(k, fn::__udp_queue_rcv_skb, skb);
     if (k.socket(index).daddr != 0) {
+        sock_rps_save_rxhash(k, index, skb);
         k.socket(index).incoming_cpu = static_cast<std::int32_t>(k.cpu().index);
     }
     const int error = __udp_enqueue_schedule_skb(k, index, skb);
@@ -558,6 +559,7 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
     Task& task = k.task(index);
     Socket& sk = k.socket(task.socket);
     if (task.calls.empty()) {
+        sock_rps_record_flow(k, task.socket); // inet_recvmsg()
         for (const FunctionId function : {fn::__x64_sys_recvfrom, fn::__sys_recvfrom, fn::sock_recvmsg, fn::sock_recvmsg_nosec,
                                           sk.inet6 ? fn::inet6_recvmsg : fn::inet_recvmsg, sk.inet6 ? fn::udpv6_recvmsg : fn::udp_recvmsg,
                                           fn::__skb_recv_udp}) {
@@ -761,7 +763,7 @@ int udp_lib_get_port(Kernel& k, SocketIndex index, std::uint16_t wanted)
         return 0;
     }
     const auto low = static_cast<std::uint32_t>(k.net(k.sock_net(index)).sysctl.ip_local_port_low);
-    const auto high = static_cast<std::uint32_t>(k.net(k.sock_net(index)).sysctl.ip_local_port_high);
+    const auto high = std::max(static_cast<std::uint32_t>(k.net(k.sock_net(index)).sysctl.ip_local_port_high), low);
     const auto random = static_cast<std::uint32_t>(k.random(0));
     auto first = static_cast<std::uint16_t>(low + ((std::uint64_t{random} * (high - low + 1)) >> 32));
     const auto step = static_cast<std::uint16_t>((random | 1) * UDP_HTABLE_SIZE);

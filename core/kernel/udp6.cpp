@@ -119,6 +119,7 @@ void __udpv6_queue_rcv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     Call call(k, fn::__udpv6_queue_rcv_skb, packet);
     const NetIndex net = k.sock_net(index);
     if (!k.socket(index).v6_daddr.is_any()) {
+        sock_rps_save_rxhash(k, index, skb);
         k.socket(index).incoming_cpu = static_cast<std::int32_t>(k.cpu().index);
     }
     const int error = __udp_enqueue_schedule_skb(k, index, skb);

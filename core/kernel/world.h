@@ -181,6 +181,10 @@ struct NetDevice {
     bool up = true;          ///< IFF_UP
     bool gro = true;         ///< NETIF_F_GRO (ethtool -K gro)
     bool promiscuous = false; ///< frames for others come up, too
+    bool arp = true;          ///< not IFF_NOARP
+    std::int64_t gro_flush_timeout = 0;    ///< ns that GRO may hold packets across polls
+    std::int64_t napi_defer_hard_irqs = 0; ///< empty polls before the interrupt is enabled again
+    std::uint32_t gro_max_size = 65536;    ///< bytes of a merged packet
     std::uint32_t tx_queue_len = 1000; ///< packets: what pfifo, bfifo and pfifo_fast take for their limit
     QdiscIndex qdisc = nothing;        ///< the root: a queue's own, or mq above them
     std::vector<NetdevQueue> tx_queues{1}; ///< real_num_tx_queues of them
@@ -208,6 +212,8 @@ struct Napi {
     std::vector<SkbIndex> gro_hash[8]; ///< held skbs by flow hash (GRO_HASH_BUCKETS), the youngest first
     SmallList<SkbIndex, 8> rx_list; ///< GRO_NORMAL skbs, waiting for their batch
     std::uint32_t rx_count = 0;    ///< segments in it
+    std::int64_t defer_hard_irqs_count = 0;
+    std::uint64_t watchdog = 0;    ///< generation of napi->timer; 0: not armed
     QueueId rx_list_queue{};
 };
 
@@ -302,6 +308,7 @@ struct Socket {
     std::int64_t sk_forward_alloc = 0;                  ///< bytes taken from net.ipv4.udp_mem, not yet used
     bool reuseport = false, reuseaddr = false;          ///< SO_REUSEPORT, SO_REUSEADDR
     std::int32_t incoming_cpu = -1;
+    std::uint32_t sk_rxhash = 0;                        ///< flow hash of what it received last, where it is connected
     Fifo<SkbIndex> receive_queue, reader_queue;
     std::uint32_t sk_drops = 0;
     BpfProgram filter; ///< SO_ATTACH_FILTER; empty: none
@@ -442,6 +449,8 @@ enum class TimerKind : std::uint8_t {
     conntrack,      ///< index: a conntrack entry
     coalesce,       ///< hard; index: device
     packet_ring,    ///< index: World::packet_socks
+    napi_watchdog,  ///< hard; index: napi
+    ip6_frag_expire, ///< index: World::frag6_queues
 };
 
 struct ExpiredTimer {
@@ -480,6 +489,7 @@ struct Cpu {
     std::int32_t ksoftirqd = nothing;
     Fifo<NapiIndex> poll_list;
     Fifo<SkbIndex> input_pkt_queue, process_queue;
+    std::uint32_t input_queue_head = 0, input_queue_tail = 0; ///< packets ever taken out of, put into the backlog (RFS)
     std::vector<std::uint32_t> rps_ipi_list; ///< CPUs (rows) whose backlog this one has scheduled and not yet told
     FlowLimit flow_limit;
     bool in_net_rx_action = false;           ///< 6.12: a NAPI scheduled meanwhile needs no softirq raised
@@ -671,7 +681,23 @@ struct ConntrackSysctls {
     std::int64_t nf_conntrack_tcp_timeout_time_wait = 120, nf_conntrack_tcp_timeout_close = 10, nf_conntrack_tcp_timeout_unacknowledged = 300;
 };
 
-struct Sysctls : TcpSysctls, ConntrackSysctls {
+/// net.ipv6.*, with the kernel's defaults (net/ipv6/af_inet6.c: inet6_net_init). The tables of neighbours and of fragments
+/// have their own; conf.DEVICE stands with the devices.
+struct Ipv6Sysctls {
+    std::int64_t ip6_icmp_ratelimit = 1000; ///< ms of tokens that one error costs its destination
+    std::int64_t ip6_icmp_echo_ignore_all = 0, ip6_icmp_echo_ignore_multicast = 0, ip6_icmp_echo_ignore_anycast = 0;
+    std::int64_t ip6_bindv6only = 0, ip6_auto_flowlabels = 1;
+    std::int64_t ip6frag_high_thresh = 4194304, ip6frag_low_thresh = 3145728, ip6frag_time = 60;
+    std::int64_t ip6_max_hbh_opts_number = 8, ip6_max_dst_opts_number = 8;
+    // net.ipv6.neigh.default (nd_tbl.parms)
+    std::int64_t neigh6_mcast_solicit = 3, neigh6_ucast_solicit = 3, neigh6_app_solicit = 0;
+    std::int64_t neigh6_retrans_time_ms = 1000, neigh6_base_reachable_time_ms = 30000;
+    std::int64_t neigh6_delay_first_probe_time = 5, neigh6_gc_stale_time = 60;
+    std::int64_t neigh6_unres_qlen_bytes = 212992;
+    std::int64_t neigh6_gc_thresh1 = 128, neigh6_gc_thresh2 = 512, neigh6_gc_thresh3 = 1024;
+};
+
+struct Sysctls : TcpSysctls, ConntrackSysctls, Ipv6Sysctls {
     std::int64_t netdev_max_backlog = 1000;
     std::int64_t netdev_budget = 300;
     std::int64_t netdev_budget_usecs = 8000;
@@ -695,6 +721,10 @@ struct Sysctls : TcpSysctls, ConntrackSysctls {
     std::int64_t ip_no_pmtu_disc = 0, ip_forward_use_pmtu = 0, ip_forward_update_priority = 1;
     std::int64_t ipfrag_high_thresh = 4194304, ipfrag_low_thresh = 3145728, ipfrag_time = 30, ipfrag_max_dist = 64;
     std::int64_t ip_nonlocal_bind = 0;
+    std::int64_t rps_sock_flow_entries = 0; ///< 0: no RFS
+    // net.ipv4.route.*, in jiffies (net/ipv4/route.c)
+    std::int64_t redirect_number = 9, redirect_load = HZ / 50, redirect_silence = (HZ / 50) << 10;
+    std::int64_t error_cost = HZ, error_burst = 5 * HZ;
     // net.ipv4.neigh.default (arp_tbl.parms); times in ms where the kernel has a *_ms file, else in seconds
     std::int64_t neigh_mcast_solicit = 3, neigh_ucast_solicit = 3, neigh_app_solicit = 0;
     std::int64_t neigh_retrans_time_ms = 1000, neigh_base_reachable_time_ms = 30000;
@@ -726,6 +756,7 @@ struct Host {
     std::int64_t udp_memory_allocated = 0; ///< pages, of all UDP sockets
     std::vector<std::int32_t> ptype_all; ///< taps of all devices: rows of World::packet_socks, the newest first
     bool rps_needed = false; ///< some receive queue has an RPS map
+    std::vector<std::uint32_t> rps_sock_flow_table; ///< by flow hash: CPU of the last recvmsg() with the hash's upper bits; empty: no RFS
     std::array<CounterId, softnet_stat_count> softnet_ids{};
 };
 

@@ -5,6 +5,7 @@
 #include "core/kernel/drivers/driver.h"
 #include "core/kernel/sch.h"
 #include "core/kernel/ipv6.h"
+#include "core/scenario/device_settings.h"
 #include "core/scenario/model_source.h"
 #include "core/scenario/pktgen.h"
 #include "core/scenario/rules_text.h"
@@ -104,13 +105,13 @@ private:
     /// Devices, routes and applications of the namespace that is being built.
     void furnish(const ScenarioHost& from)
     {
-        net().ipv6.sysctl.forwarding = from.ipv6_forwarding ? 1 : 0;
+        net().ipv6.conf_all.forwarding = net().ipv6.conf_default.forwarding = from.ipv6_forwarding ? 1 : 0;
         add_loopback();
         for (const ScenarioDevice& device : from.devices) {
             add_device(device);
         }
         for (const auto& [name, value] : from.sysctls) {
-            if (name == "net.ipv4.ip_forward" || find_dev_conf(name)) {
+            if (name == "net.ipv4.ip_forward" || name == "net.core.rps_sock_flow_entries" || find_dev_conf(name) || find_dev_conf6(name)) {
                 set_sysctl(world_, net_row_, name, value);
             }
         }
@@ -323,6 +324,9 @@ private:
             furnish_e1000(device, from, row);
         }
         set_rps(device, from.rps_cpus);
+        for (const auto& [name, value] : from.settings) {
+            find_device_setting(name)->set(device, value);
+        }
         put(std::move(device));
         for (const ScenarioAddress& address : from.addresses) {
             add_address(row, address);

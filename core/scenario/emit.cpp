@@ -91,6 +91,9 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
         put(out, "tx_timer", fmt::format("{}ns", device.tx_timer.ns));
     }
     put_unless(out, "gro", device.gro, usual.gro);
+    for (const auto& [name, value] : device.settings) {
+        put(out, name.c_str(), value);
+    }
     if (device.delay != usual.delay) {
         put(out, "delay", fmt::format("{}ns", device.delay.ns));
     }

@@ -2,6 +2,7 @@
 
 #include "core/kernel/functions.h"
 #include "core/kernel/procfs.h"
+#include "core/scenario/device_settings.h"
 #include "core/scenario/sysctls.h"
 
 #include <algorithm>
@@ -38,6 +39,18 @@ std::string group_of(std::string_view key)
         }
     }
     return key.starts_with("net.") ? "Other" : "Devices";
+}
+
+/// What a scenario calls the namespace: its own name, or its machine's.
+const std::string& name_of(const World& world, const Net& net)
+{
+    return net.name.empty() ? world.hosts[net.host].name : net.name;
+}
+
+/// "HOST/KEY" names one namespace; without it all are meant.
+bool is_meant(const World& world, const SettingKey& key, NetIndex net)
+{
+    return key.host.empty() || name_of(world, world.nets[net]) == key.host;
 }
 
 std::string rcvbuf_key(const Socket& sk) { return fmt::format(":{}.SO_RCVBUF", sk.num); }
@@ -225,6 +238,12 @@ std::vector<Knob> ModelSource::knobs() const
             add(device.name + ".copybreak", device.name + " copybreak", "bytes",
                 "A received frame up to this length is copied into a small sk_buff.", device.e1000.copybreak, 0, 1522, 256);
         }
+        for (const DeviceSettingRow& row : device_setting_rows()) {
+            if (row.applies(device.kind)) {
+                add(fmt::format("{}.{}", device.name, row.name), fmt::format("{} {}", device.name, row.title), std::string(row.unit), std::string(row.text),
+                    row.get(device), row.minimum, row.maximum, row.kernel_default);
+            }
+        }
     }
     const Sysctls defaults;
     for (const SysctlRow& row : sysctl_rows()) {
@@ -236,6 +255,10 @@ std::vector<Knob> ModelSource::knobs() const
     for (const DevConfRow& row : dev_conf_rows()) {
         add(fmt::format("net.ipv4.conf.all.{}", row.name), std::string(row.name), "", std::string(row.text),
             world_.nets.front().ipv4.conf_all[row.which], row.minimum, row.maximum, usual[row.which]);
+    }
+    for (const DevConf6Row& row : dev_conf6_rows()) {
+        add(fmt::format("net.ipv6.conf.all.{}", row.name), fmt::format("{} (IPv6)", row.name), "", std::string(row.text),
+            world_.nets.front().ipv6.conf_all.*row.member, row.minimum, row.maximum, Ipv6DevConf{}.*row.member);
     }
     // What a student turns first comes first.
     std::ranges::stable_partition(knobs, [](const Knob& knob) {
@@ -296,19 +319,67 @@ Result<void> ModelSource::take(Command command)
     return {};
 }
 
-Result<void> ModelSource::check(const std::string& key, std::int64_t value) const
+namespace {
+
+/// Of net.ipv4.conf.DEVICE.… and net.ipv6.conf.DEVICE.…; other settings name none.
+bool names_a_device_that_is_there(const World& world, const std::string& key, const std::vector<NetIndex>& nets)
 {
-    const auto all = knobs();
-    const auto knob = std::ranges::find(all, key, &Knob::key);
-    if (knob == all.end()) {
-        return fail(ErrorKind::invalid, key, "there is no such setting here");
+    std::string name;
+    if (const auto conf = find_dev_conf(key)) {
+        name = conf->device;
+    } else if (const auto conf6 = find_dev_conf6(key)) {
+        name = conf6->device;
     }
-    // A knob's slider ends where it stops being useful; the setting itself takes what the kernel takes.
-    const SysctlRow* row = find_sysctl(key);
-    const std::int64_t maximum = row != nullptr ? row->maximum : std::max(knob->maximum, knob->value);
-    if (value < knob->minimum || value > maximum) {
-        return fail(ErrorKind::invalid, key, fmt::format("{} is out of range", value),
-                    fmt::format("allowed: {} … {}", knob->minimum, maximum));
+    return name.empty() || name == "all" || name == "default" || std::ranges::any_of(world.devices, [&](const NetDevice& device) {
+        return device.name == name && std::ranges::find(nets, device.net) != nets.end();
+    });
+}
+
+/// A setting of a device or a socket of that namespace.
+bool has_setting(const World& world, NetIndex net, const std::string& key)
+{
+    return std::ranges::any_of(world.devices, [&](const NetDevice& device) { return device.net == net && key.starts_with(device.name + "."); }) ||
+           std::ranges::any_of(world.sockets, [&](const Socket& sk) { return sk.in_use && sk.net == net && rcvbuf_key(sk) == key; });
+}
+
+} // namespace
+
+Result<void> ModelSource::check(const std::string& whole, std::int64_t value) const
+{
+    const SettingKey key = split_setting_key(whole);
+    std::vector<NetIndex> meant;
+    for (NetIndex net = 0; net < world_.nets.size(); ++net) {
+        if (is_meant(world_, key, net)) {
+            meant.push_back(net);
+        }
+    }
+    if (meant.empty()) {
+        return fail(ErrorKind::invalid, whole, fmt::format("there is no host '{}' here", key.host));
+    }
+    std::int64_t minimum = 0, maximum = 0;
+    if (const auto range = sysctl_range(key.key)) {
+        minimum = range->minimum;
+        maximum = range->maximum;
+        const bool nobody_has_it = is_machine_wide(key.key) && std::ranges::none_of(meant, [&](NetIndex net) { return world_.hosts[world_.nets[net].host].init_net == net; });
+        if (nobody_has_it) {
+            return fail(ErrorKind::invalid, whole, "it is the whole machine's", fmt::format("{}/{}", world_.hosts[world_.nets[meant.front()].host].name, key.key));
+        }
+        if (!names_a_device_that_is_there(world_, key.key, meant)) {
+            return fail(ErrorKind::invalid, whole, "there is no such device here");
+        }
+    } else {
+        const auto all = knobs();
+        const auto knob = std::ranges::find(all, key.key, &Knob::key);
+        const bool there = knob != all.end() && (key.host.empty() || std::ranges::any_of(meant, [&](NetIndex net) { return has_setting(world_, net, key.key); }));
+        if (!there) {
+            return fail(ErrorKind::invalid, whole, "there is no such setting here");
+        }
+        // A knob's slider ends where it stops being useful; a buffer that is larger already may stay so.
+        minimum = knob->minimum;
+        maximum = std::max(knob->maximum, knob->value);
+    }
+    if (value < minimum || value > maximum) {
+        return fail(ErrorKind::invalid, whole, fmt::format("{} is out of range", value), fmt::format("allowed: {} … {}", minimum, maximum));
     }
     return {};
 }
@@ -505,6 +576,37 @@ void resize_ring(Kernel& k, NetDevice& device, bool receive, std::uint32_t size)
     nic.rx_available = size - 1 > in_use ? size - 1 - in_use : 0;
 }
 
+void turn_sysctl(Kernel& k, NetIndex net, const std::string& key, std::int64_t value)
+{
+    const SysctlRow* row = find_sysctl(key);
+    const auto before = static_cast<std::uint64_t>(row == nullptr ? 0 : k.net(net).sysctl.*row->member);
+    set_sysctl(k.w, net, key, value);
+    if (row == nullptr) {
+        return;
+    }
+    for (std::size_t queue = 1; queue < k.trace.queues().size(); ++queue) {
+        if (k.trace.queues()[queue].setting == row->name && k.trace.queues()[queue].host == k.w.hosts[k.net(net).host].id) {
+            announce_limit(k, static_cast<QueueId>(queue), before, static_cast<std::uint64_t>(value));
+        }
+    }
+}
+
+void turn_device(Kernel& k, NetDevice& device, std::string_view name, std::int64_t value)
+{
+    const bool has_rings = device.kind == DeviceKind::e1000 || device.kind == DeviceKind::e1000e; // others keep those they were made with
+    if (name == "gro") {
+        device.gro = value != 0;
+    } else if (name == "copybreak") {
+        device.e1000.copybreak = static_cast<std::uint32_t>(value);
+    } else if (name == "rps_cpus") {
+        set_rps_mask(k.w, device, static_cast<std::uint64_t>(value));
+    } else if (has_rings && (name == "rx_ring" || name == "tx_ring")) {
+        resize_ring(k, device, name == "rx_ring", static_cast<std::uint32_t>(value));
+    } else if (const DeviceSettingRow* row = find_device_setting(name); row != nullptr && row->applies(device.kind)) {
+        row->set(device, value);
+    }
+}
+
 } // namespace
 
 void ModelSource::apply(const Command& command)
@@ -522,43 +624,25 @@ void ModelSource::apply(const Command& command)
         return;
     }
     k.emit(EventKind::setting, PacketId::none, FunctionId::none, trace_.add_note(fmt::format("{} = {}", command.key, command.value)));
-    if (const SysctlRow* row = find_sysctl(command.key)) {
-        for (Net& net : world_.nets) {
-            const auto before = static_cast<std::uint64_t>(net.sysctl.*row->member);
-            set_sysctl(world_, static_cast<NetIndex>(&net - world_.nets.data()), command.key, command.value);
-            for (std::size_t queue = 1; queue < trace_.queues().size(); ++queue) {
-                if (trace_.queues()[queue].setting == row->name && trace_.queues()[queue].host == world_.hosts[net.host].id) {
-                    announce_limit(k, static_cast<QueueId>(queue), before, static_cast<std::uint64_t>(command.value));
-                }
+    const SettingKey key = split_setting_key(command.key);
+    if (is_sysctl(key.key)) {
+        for (NetIndex net = 0; net < world_.nets.size(); ++net) {
+            const bool has_it = !is_machine_wide(key.key) || world_.hosts[world_.nets[net].host].init_net == net;
+            if (has_it && is_meant(world_, key, net)) {
+                turn_sysctl(k, net, key.key, command.value);
             }
         }
         return;
     }
-    if (find_dev_conf(command.key)) {
-        for (NetIndex net = 0; net < world_.nets.size(); ++net) {
-            set_sysctl(world_, net, command.key, command.value);
-        }
-        return;
-    }
     for (Socket& sk : world_.sockets) {
-        if (sk.in_use && rcvbuf_key(sk) == command.key) {
+        if (sk.in_use && rcvbuf_key(sk) == key.key && is_meant(world_, key, sk.net)) {
             announce_limit(k, sk.queue, sk.sk_rcvbuf, static_cast<std::uint64_t>(command.value));
             sk.sk_rcvbuf = static_cast<std::uint32_t>(command.value);
         }
     }
     for (NetDevice& device : world_.devices) {
-        if (device.name + ".gro" == command.key) {
-            device.gro = command.value != 0;
-        } else if (device.name + ".copybreak" == command.key) {
-            device.e1000.copybreak = static_cast<std::uint32_t>(command.value);
-        } else if (device.name + ".rps_cpus" == command.key) {
-            set_rps_mask(world_, device, static_cast<std::uint64_t>(command.value));
-        }
-        if (device.kind != DeviceKind::e1000 && device.kind != DeviceKind::e1000e) {
-            continue; // the rings of the others have the size that they were made with
-        }
-        if (device.name + ".rx_ring" == command.key || device.name + ".tx_ring" == command.key) {
-            resize_ring(k, device, command.key.ends_with(".rx_ring"), static_cast<std::uint32_t>(command.value));
+        if (key.key.starts_with(device.name + ".") && is_meant(world_, key, device.net)) {
+            turn_device(k, device, std::string_view(key.key).substr(device.name.size() + 1), command.value);
         }
     }
 }

@@ -1,5 +1,6 @@
 // YAML -> Scenario. Every complaint carries line and column.
 
+#include "core/scenario/device_settings.h"
 #include "core/scenario/ipv6_keys.h"
 #include "core/scenario/scenario.h"
 #include "core/scenario/qdisc_keys.h"
@@ -79,8 +80,8 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
         }
         return value;
     };
-    Mapping(node, "device")
-        .required("name", [&](const YAML::Node& n) { device.name = name_of(n, "name"); })
+    Mapping keys(node, "device");
+    keys.required("name", [&](const YAML::Node& n) { device.name = name_of(n, "name"); })
         .key("driver",
              [&](const YAML::Node& n) {
                  device.driver = scalar(n, "driver");
@@ -134,8 +135,18 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
                  if (device.driver != "veth") {
                      complain(n, fmt::format("{} has no peer", device.driver), "a veth has; other devices have a link");
                  }
-             })
-        .done();
+             });
+    for (const DeviceSettingRow& row : device_setting_rows()) {
+        if (row.in_scenario) {
+            keys.key(row.name.data(), [&](const YAML::Node& n) { // a literal: it ends in a zero
+                const std::int64_t value = integer(n, row.name, row.minimum, row.maximum);
+                if (value != row.kernel_default) {
+                    device.settings[std::string(row.name)] = value;
+                }
+            });
+        }
+    }
+    keys.done();
     if (!has_mac) {
         // Locally administered, from the names: the same in every run.
         std::uint32_t hash = 2166136261U;
@@ -229,6 +240,9 @@ void check_sysctl(const YAML::Node& key, const YAML::Node& value, ScenarioHost& 
     const auto range = sysctl_range(name);
     if (!range) {
         complain(key, range.error().what, range.error().remedy);
+    }
+    if (!host.namespace_of.empty() && is_machine_wide(name)) {
+        complain(key, fmt::format("{} is the whole machine's", name), fmt::format("it stands with '{}'", host.namespace_of));
     }
     host.sysctls[name] = integer(value, name, range->minimum, range->maximum);
 }
@@ -572,6 +586,9 @@ Result<SettingRange> sysctl_range(const std::string& name)
     if (const auto conf = find_dev_conf(name)) {
         return SettingRange{conf->row->minimum, conf->row->maximum, kernel::Ipv4DevConf::all()[conf->row->which], ""};
     }
+    if (const auto conf = find_dev_conf6(name)) {
+        return SettingRange{conf->row->minimum, conf->row->maximum, kernel::Ipv6DevConf{}.*(conf->row->member), ""};
+    }
     std::vector<std::string_view> names;
     for (const SysctlRow& row : sysctl_rows()) {
         names.push_back(row.name);
@@ -618,6 +635,85 @@ Result<Scenario> load_scenario(const std::filesystem::path& path)
     return parse_scenario(text, path.string());
 }
 
+SettingKey split_setting_key(const std::string& key)
+{
+    const std::size_t slash = key.find('/');
+    return slash == std::string::npos ? SettingKey{"", key} : SettingKey{key.substr(0, slash), key.substr(slash + 1)};
+}
+
+namespace {
+
+/// A number that is the device's own member in the scenario.
+bool put_device_member(ScenarioDevice& device, std::string_view name, std::int64_t value)
+{
+    if (name == "promiscuous") {
+        device.promiscuous = value != 0;
+    } else if (name == "txqueuelen") {
+        device.txqueuelen = static_cast<std::uint32_t>(value);
+    } else if (name == "mtu") {
+        device.mtu = static_cast<std::uint32_t>(value);
+    } else if (name == "rx_usecs") {
+        device.rx_usecs = static_cast<std::uint32_t>(value);
+    } else if (name == "rx_checksum") {
+        device.rx_checksum = value != 0;
+    } else if (name == "tx_checksum") {
+        device.tx_checksum = value != 0;
+    } else if (name == "tso") {
+        device.tso = value != 0;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void put_device_setting(ScenarioDevice& device, const DeviceSettingRow& row, std::int64_t value)
+{
+    if (put_device_member(device, row.name, value)) {
+        return;
+    }
+    device.settings[std::string(row.name)] = value;
+    if (value == row.kernel_default) {
+        device.settings.erase(std::string(row.name));
+    }
+}
+
+/// DEVICE.NAME of this host, if it is such a key.
+bool apply_device_setting(ScenarioHost& host, const std::string& key, const YAML::Node& value)
+{
+    for (ScenarioDevice& device : host.devices) {
+        if (!key.starts_with(device.name + ".")) {
+            continue;
+        }
+        const std::string name = key.substr(device.name.size() + 1);
+        if (name == "rx_ring" || name == "tx_ring") {
+            const auto size = (static_cast<std::uint32_t>(integer(value, key, 48, 4096)) + 7) & ~7U;
+            (name == "rx_ring" ? device.rx_ring : device.tx_ring) = size;
+            return true;
+        }
+        if (name == "gro") {
+            device.gro = integer(value, key, 0, 1) != 0;
+            return true;
+        }
+        if (name == "rps_cpus") {
+            const std::int64_t all = (std::int64_t{1} << std::min<std::uint32_t>(host.cpus, 16)) - 1;
+            const auto mask = static_cast<std::uint64_t>(integer(value, key, 0, all));
+            device.rps_cpus.assign(std::max<std::size_t>(1, device.rps_cpus.size()), mask);
+            return true;
+        }
+        if (name == "copybreak") {
+            device.copybreak = static_cast<std::uint32_t>(integer(value, key, 0, 1522));
+            return true;
+        }
+        if (const DeviceSettingRow* row = find_device_setting(name)) {
+            put_device_setting(device, *row, integer(value, key, row->minimum, row->maximum));
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace
+
 Result<void> apply_setting(Scenario& scenario, std::string_view assignment)
 {
     const std::size_t equals = assignment.find('=');
@@ -625,11 +721,22 @@ Result<void> apply_setting(Scenario& scenario, std::string_view assignment)
     if (equals == std::string_view::npos) {
         return fail(ErrorKind::usage, whole, "not of the form KEY=VALUE");
     }
-    const std::string key(assignment.substr(0, equals));
+    const auto [wanted, key] = split_setting_key(std::string(assignment.substr(0, equals)));
     const YAML::Node value(std::string(assignment.substr(equals + 1)));
+    const auto is_meant = [&wanted = wanted](const ScenarioHost& host) { return wanted.empty() || host.name == wanted; };
+    if (std::ranges::none_of(scenario.hosts, is_meant)) {
+        return fail(ErrorKind::invalid, whole, fmt::format("the scenario has no host '{}'", wanted), "HOST/KEY=VALUE, or KEY=VALUE for all");
+    }
     try {
         if (const auto range = sysctl_range(key)) {
             for (ScenarioHost& host : scenario.hosts) {
+                const bool has_it = host.namespace_of.empty() || !is_machine_wide(key);
+                if (!is_meant(host) || (!has_it && wanted.empty())) {
+                    continue;
+                }
+                if (!has_it) {
+                    return fail(ErrorKind::invalid, whole, fmt::format("{} is the whole machine's", key), fmt::format("{}/{}=…", host.namespace_of, key));
+                }
                 host.sysctls[key] = integer(value, key, range->minimum, range->maximum);
             }
             return {};
@@ -669,41 +776,27 @@ Result<void> apply_setting(Scenario& scenario, std::string_view assignment)
             scenario.burst = static_cast<std::uint64_t>(integer(value, key, 1, 100000));
             return {};
         }
+        bool found = false;
         for (ScenarioHost& host : scenario.hosts) {
+            if (!is_meant(host)) {
+                continue;
+            }
             for (ScenarioReceiver& receiver : host.receivers) {
                 if (key == fmt::format(":{}.SO_RCVBUF", receiver.port)) {
                     receiver.rcvbuf = static_cast<std::uint32_t>(integer(value, key, 2304, std::numeric_limits<std::int32_t>::max()));
-                    return {};
+                    found = true;
                 }
             }
-            for (ScenarioDevice& device : host.devices) {
-                for (auto [suffix, member] : {std::pair{".rx_ring", &ScenarioDevice::rx_ring}, std::pair{".tx_ring", &ScenarioDevice::tx_ring}}) {
-                    if (key == device.name + suffix) {
-                        device.*member = (static_cast<std::uint32_t>(integer(value, key, 48, 4096)) + 7) & ~7U;
-                        return {};
-                    }
-                }
-                if (key == device.name + ".gro") {
-                    device.gro = integer(value, key, 0, 1) != 0;
-                    return {};
-                }
-                if (key == device.name + ".rps_cpus") {
-                    const std::int64_t all = (std::int64_t{1} << std::min<std::uint32_t>(host.cpus, 16)) - 1;
-                    const auto mask = static_cast<std::uint64_t>(integer(value, key, 0, all));
-                    device.rps_cpus.assign(std::max<std::size_t>(1, device.rps_cpus.size()), mask);
-                    return {};
-                }
-                if (key == device.name + ".copybreak") {
-                    device.copybreak = static_cast<std::uint32_t>(integer(value, key, 0, 1522));
-                    return {};
-                }
-            }
+            found = apply_device_setting(host, key, value) || found;
+        }
+        if (found) {
+            return {};
         }
     } catch (const Complaint& complaint) {
         return fail(ErrorKind::invalid, whole, complaint.what, complaint.remedy);
     }
     return fail(ErrorKind::invalid, whole, fmt::format("the scenario has no setting '{}'", key),
-                "a sysctl, :PORT.SO_RCVBUF, DEVICE.rx_ring, DEVICE.tx_ring, DEVICE.copybreak, DEVICE.gro, DEVICE.rps_cpus, count, size, gap, burst, seed");
+                "a sysctl, :PORT.SO_RCVBUF, DEVICE.rx_ring (tx_ring, copybreak, gro, rps_cpus and others), count, size, gap, burst, seed");
 }
 
 } // namespace skbscope

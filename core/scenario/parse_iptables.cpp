@@ -401,7 +401,7 @@ private:
             if (next_is("--reject-with")) {
                 const Word& with = take("--reject-with");
                 if (with.is("tcp-reset")) {
-                    complain(with, "REJECT with tcp-reset is not modelled", "icmp-port-unreachable and its like");
+                    target.reject_tcp_reset = true;
                 } else {
                     target.reject_code = unreachable_code(with, with.text);
                 }

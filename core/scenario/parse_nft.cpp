@@ -670,7 +670,8 @@ private:
         }
         const Word word = take();
         if (word.is("tcp")) {
-            complain(word, "reject with tcp reset is not modelled", "reject with icmp TYPE");
+            expect("reset");
+            expr.reject_tcp_reset = true;
         } else if (word.is("icmp") || word.is("icmpx")) {
             accept("type");
             const Word code = take();

@@ -53,6 +53,8 @@ struct ScenarioDevice {
     std::uint32_t rx_usecs = 0; ///< 0 … 100000: least time between two interrupts (e1000, e1000e); 0: each frame asks for one
     Duration tx_timer;          ///< virtio_net: the device sends only that long after it was told, all at once (QEMU's tx=timer)
     bool gro = true;
+    /// What core/scenario/device_settings.h names besides ("gro_flush_timeout", "rps_flow_cnt", …); only what is not the default.
+    std::map<std::string, std::int64_t> settings;
     std::vector<std::uint64_t> rps_cpus; ///< CPU mask of each receive queue, as in rps_cpus; none or 0: RPS is off
     Duration delay{500};       ///< of the cable, one way
     std::uint32_t loss_ppm = 0; ///< 0 … 1000000: frames of a million that the cable loses, towards this device
@@ -290,8 +292,14 @@ struct Scenario {
 /// YAML that parse_scenario() reads back to an equal value.
 [[nodiscard]] std::string to_text(const Scenario& scenario);
 /// Applies "net.core.netdev_max_backlog=100", ":5001.SO_RCVBUF=4608", "eth0.rx_ring=64", "burst=10", "count=64" (of every
-/// flow and sender), "size=…", "gap=…", "seed=…".
+/// flow and sender), "size=…", "gap=…", "seed=…". "HOST/KEY=…" means one host or namespace, without it all that have the key.
 [[nodiscard]] Result<void> apply_setting(Scenario& scenario, std::string_view assignment);
+
+/// "HOST/KEY" in its two halves; the first is empty where there is none.
+struct SettingKey {
+    std::string host, key;
+};
+[[nodiscard]] SettingKey split_setting_key(const std::string& key);
 
 /// The range that a setting accepts, or an error that names the near ones.
 struct SettingRange {

@@ -1,6 +1,9 @@
 #include "core/scenario/sysctls.h"
 
+#include "core/kernel/ipv6.h"
+
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 namespace skbscope {
@@ -47,8 +50,13 @@ constexpr SysctlRow rows[] = {
     {"net.ipv4.ip_forward", &Sysctls::ip_forward, 0, 1, "", "Forwarding", "Packets for others go on to them; sets forwarding of every device."},
     {"net.ipv4.ip_forward_update_priority", &Sysctls::ip_forward_update_priority, 0, 1, "", "Forwarded priority",
      "A forwarded packet's priority follows its TOS."},
+    {"net.ipv4.ip_local_port_range.low", &Sysctls::ip_local_port_low, 1, 65535, "port", "First local port",
+     "First value of net.ipv4.ip_local_port_range: from here the kernel picks a port for a socket that has none."},
+    {"net.ipv4.ip_local_port_range.high", &Sysctls::ip_local_port_high, 1, 65535, "port", "Last local port",
+     "Second value of net.ipv4.ip_local_port_range; not below the first."},
+    {"net.core.rps_sock_flow_entries", &Sysctls::rps_sock_flow_entries, 0, 1 << 20, "flows", "RFS table",
+     "Flows whose reader's CPU is remembered, a power of two; with DEVICE.rps_flow_cnt packets go to the CPU of their reader. 0: off."},
     {"net.ipv4.udp_early_demux", &Sysctls::udp_early_demux, 0, 1, "", "UDP early demux", "Look for a connected UDP socket before the route."},
-    {"net.ipv4.tcp_early_demux", &Sysctls::tcp_early_demux, 0, 1, "", "TCP early demux", "Look for an established TCP socket before the route."},
     {"net.ipv4.icmp_ratelimit", &Sysctls::icmp_ratelimit, 0, int_max, "ms", "ICMP rate limit",
      "What one ICMP error costs its destination, of a bucket that gains 1 ms a ms and holds six; 0: no limit."},
     {"net.ipv4.icmp_ratemask", &Sysctls::icmp_ratemask, 0, int_max, "bits", "ICMP rate mask", "ICMP types that are limited; bit 3 is destination unreachable."},
@@ -63,9 +71,16 @@ constexpr SysctlRow rows[] = {
      "Errors about broadcasts are let through to the sockets."},
     {"net.ipv4.ip_no_pmtu_disc", &Sysctls::ip_no_pmtu_disc, 0, 3, "", "No path MTU discovery", "How ICMP fragmentation-needed is taken."},
     {"net.ipv4.ipfrag_high_thresh", &Sysctls::ipfrag_high_thresh, 0, int_max, "bytes", "Reassembly memory", "No further datagram begins reassembly above it."},
+    {"net.ipv4.ipfrag_low_thresh", &Sysctls::ipfrag_low_thresh, 0, int_max, "bytes", "Reassembly memory, low mark",
+     "Kept by the kernels from 4.17 on for those who set it; the limit is ipfrag_high_thresh alone."},
     {"net.ipv4.ipfrag_time", &Sysctls::ipfrag_time, 0, int_max / 1000, "s", "Reassembly time", "How long fragments wait for the rest."},
     {"net.ipv4.ipfrag_max_dist", &Sysctls::ipfrag_max_dist, 0, int_max, "fragments", "Reassembly distance",
      "So many other fragments of a source may come between two of one datagram."},
+    {"net.ipv4.route.redirect_number", &Sysctls::redirect_number, 0, int_max, "redirects", "Redirects at most", "ICMP redirects to one host before it is left alone."},
+    {"net.ipv4.route.redirect_load", &Sysctls::redirect_load, 0, int_max, "jiffies", "Redirect interval", "Least time between two redirects to a host; doubles with each."},
+    {"net.ipv4.route.redirect_silence", &Sysctls::redirect_silence, 0, int_max, "jiffies", "Redirect silence", "After so long without a redirect a host is told again."},
+    {"net.ipv4.route.error_cost", &Sysctls::error_cost, 0, int_max, "jiffies", "Unreachable: cost", "Tokens that one \"unreachable\" for want of a route costs its host."},
+    {"net.ipv4.route.error_burst", &Sysctls::error_burst, 0, int_max, "jiffies", "Unreachable: burst", "Tokens that a host can save up."},
     {"net.ipv4.neigh.default.mcast_solicit", &Sysctls::neigh_mcast_solicit, 0, 1000, "probes", "Broadcast probes", "ARP requests for an unknown neighbour."},
     {"net.ipv4.neigh.default.ucast_solicit", &Sysctls::neigh_ucast_solicit, 0, 1000, "probes", "Unicast probes", "ARP requests to a neighbour that was known."},
     {"net.ipv4.neigh.default.app_solicit", &Sysctls::neigh_app_solicit, 0, 1000, "probes", "Daemon probes", "Probes left to a user space daemon."},
@@ -147,6 +162,50 @@ constexpr SysctlRow rows[] = {
     {"net.ipv4.tcp_reordering", &Sysctls::tcp_reordering, 1, 300, "segments", "Reordering", "Duplicate ACKs that mean loss."},
     {"net.ipv4.tcp_frto", &Sysctls::tcp_frto, 0, 2, "", "F-RTO", "Find timeouts that were none."},
     {"net.ipv4.tcp_early_demux", &Sysctls::tcp_early_demux, 0, 1, "", "TCP early demux", "Look for an established connection before the route."},
+    {"net.ipv6.bindv6only", &Sysctls::ip6_bindv6only, 0, 1, "", "IPv6 sockets only",
+     "A socket bound to :: takes no IPv4 unless it says otherwise."},
+    {"net.ipv6.auto_flowlabels", &Sysctls::ip6_auto_flowlabels, 0, 3, "", "Flow labels",
+     "Packets bear a flow label made of their flow's hash."},
+    {"net.ipv6.icmp.ratelimit", &Sysctls::ip6_icmp_ratelimit, 0, int_max, "ms", "ICMPv6 rate limit",
+     "What one ICMPv6 error costs its destination; less for wider prefixes; 0: no limit."},
+    {"net.ipv6.icmp.echo_ignore_all", &Sysctls::ip6_icmp_echo_ignore_all, 0, 1, "", "Ignore pings (IPv6)",
+     "No echo request is answered."},
+    {"net.ipv6.icmp.echo_ignore_multicast", &Sysctls::ip6_icmp_echo_ignore_multicast, 0, 1, "", "Ignore multicast pings (IPv6)",
+     "No echo request to a group is answered."},
+    {"net.ipv6.icmp.echo_ignore_anycast", &Sysctls::ip6_icmp_echo_ignore_anycast, 0, 1, "", "Ignore anycast pings (IPv6)",
+     "No echo request to an anycast address is answered."},
+    {"net.ipv6.ip6frag_high_thresh", &Sysctls::ip6frag_high_thresh, 0, int_max, "bytes", "Reassembly memory (IPv6)",
+     "No further datagram begins reassembly above it."},
+    {"net.ipv6.ip6frag_low_thresh", &Sysctls::ip6frag_low_thresh, 0, int_max, "bytes", "Reassembly memory, low mark (IPv6)",
+     "Kept for those who set it; the limit is ip6frag_high_thresh alone."},
+    {"net.ipv6.ip6frag_time", &Sysctls::ip6frag_time, 0, int_max / 1000, "s", "Reassembly time (IPv6)",
+     "How long fragments wait for the rest."},
+    {"net.ipv6.max_hbh_opts_number", &Sysctls::ip6_max_hbh_opts_number, -int_max, int_max, "options", "Hop-by-hop options",
+     "The most that a packet may bear; negative: unknown ones are refused, and so many are allowed."},
+    {"net.ipv6.max_dst_opts_number", &Sysctls::ip6_max_dst_opts_number, -int_max, int_max, "options", "Destination options",
+     "The most that a packet may bear; negative: unknown ones are refused, and so many are allowed."},
+    {"net.ipv6.neigh.default.mcast_solicit", &Sysctls::neigh6_mcast_solicit, 0, 1000, "probes", "Multicast probes (IPv6)",
+     "Solicitations for an unknown neighbour."},
+    {"net.ipv6.neigh.default.ucast_solicit", &Sysctls::neigh6_ucast_solicit, 0, 1000, "probes", "Unicast probes (IPv6)",
+     "Solicitations to a neighbour that was known."},
+    {"net.ipv6.neigh.default.app_solicit", &Sysctls::neigh6_app_solicit, 0, 1000, "probes", "Daemon probes (IPv6)",
+     "Probes left to a user space daemon."},
+    {"net.ipv6.neigh.default.retrans_time_ms", &Sysctls::neigh6_retrans_time_ms, 1, int_max, "ms", "Probe interval (IPv6)",
+     "Between two solicitations."},
+    {"net.ipv6.neigh.default.base_reachable_time_ms", &Sysctls::neigh6_base_reachable_time_ms, 1, int_max, "ms", "Reachable time (IPv6)",
+     "How long an answer proves that a neighbour is there."},
+    {"net.ipv6.neigh.default.delay_first_probe_time", &Sysctls::neigh6_delay_first_probe_time, 0, int_max / 1000, "s", "Delay before probing (IPv6)",
+     "How long a stale neighbour is used before it is asked."},
+    {"net.ipv6.neigh.default.gc_stale_time", &Sysctls::neigh6_gc_stale_time, 0, int_max / 1000, "s", "Stale time (IPv6)",
+     "Age at which an unused entry may go."},
+    {"net.ipv6.neigh.default.gc_thresh1", &Sysctls::neigh6_gc_thresh1, 0, int_max, "entries", "Neighbours kept (IPv6)",
+     "Below it nothing is collected."},
+    {"net.ipv6.neigh.default.gc_thresh2", &Sysctls::neigh6_gc_thresh2, 0, int_max, "entries", "Neighbours, soft limit (IPv6)",
+     "Above it entries are collected when one is made."},
+    {"net.ipv6.neigh.default.gc_thresh3", &Sysctls::neigh6_gc_thresh3, 0, int_max, "entries", "Neighbours, hard limit (IPv6)",
+     "The most entries that there can be."},
+    {"net.ipv6.neigh.default.unres_qlen_bytes", &Sysctls::neigh6_unres_qlen_bytes, 0, int_max, "bytes", "Unresolved queue (IPv6)",
+     "Bytes of truesize that may wait for one neighbour's address; the oldest makes room."},
     {"net.core.skb_defer_max", &Sysctls::skb_defer_max, 0, int_max, "packets", "Deferred frees",
      "sk_buffs that wait to be freed by the CPU that allocated them (not in 5.10)."},
 };
@@ -191,6 +250,19 @@ constexpr DevConfRow dev_confs[] = {
     {"drop_unicast_in_l2_multicast", DevConf::drop_unicast_in_l2_multicast, 0, 1, "A unicast packet in a broadcast frame is dropped."},
 };
 
+using kernel::Ipv6DevConf;
+constexpr DevConf6Row dev_confs6[] = {
+    {"disable_ipv6", &Ipv6DevConf::disable_ipv6, 0, 1, "The device speaks no IPv6; its addresses go."},
+    {"forwarding", &Ipv6DevConf::forwarding, 0, 1, "Of all: packets for others go on to them. Of a device: it acts as a router's."},
+    {"hop_limit", &Ipv6DevConf::hop_limit, 1, 255, "Hop limit of packets that start here."},
+    {"accept_source_route", &Ipv6DevConf::accept_source_route, -1, 1, "Routing headers are taken; no type of them is followed here."},
+    {"accept_redirects", &Ipv6DevConf::accept_redirects, 0, 1, "Redirects are believed; not heeded here."},
+    {"drop_unicast_in_l2_multicast", &Ipv6DevConf::drop_unicast_in_l2_multicast, 0, 1, "A unicast packet in a multicast frame is dropped."},
+    {"drop_unsolicited_na", &Ipv6DevConf::drop_unsolicited_na, 0, 1, "Advertisements that nobody asked for are dropped."},
+    {"accept_untracked_na", &Ipv6DevConf::accept_untracked_na, 0, 2, "Advertisements of unknown neighbours make entries."},
+    {"force_tllao", &Ipv6DevConf::force_tllao, 0, 1, "Unicast solicitations are answered with the link-layer address, too."},
+};
+
 /// net/ipv4/devinet.c: inet_forward_change
 void forward_change(kernel::World& world, kernel::NetIndex net, std::int64_t value)
 {
@@ -228,14 +300,113 @@ std::optional<DevConfName> find_dev_conf(std::string_view name)
     return DevConfName{found, std::string(name.substr(prefix.size(), dot - prefix.size()))};
 }
 
+std::span<const DevConf6Row> dev_conf6_rows()
+{
+    return dev_confs6;
+}
+
+std::optional<DevConf6Name> find_dev_conf6(std::string_view name)
+{
+    constexpr std::string_view prefix = "net.ipv6.conf.";
+    const std::size_t dot = name.rfind('.');
+    if (!name.starts_with(prefix) || dot == std::string_view::npos || dot <= prefix.size()) {
+        return std::nullopt;
+    }
+    const auto* found = std::ranges::find(dev_confs6, name.substr(dot + 1), &DevConf6Row::name);
+    if (found == std::end(dev_confs6)) {
+        return std::nullopt;
+    }
+    return DevConf6Name{found, std::string(name.substr(prefix.size(), dot - prefix.size()))};
+}
+
+bool is_machine_wide(std::string_view name)
+{
+    constexpr std::string_view machine[] = {"net.ipv4.route.", "net.ipv4.neigh.default.gc_thresh", "net.ipv6.neigh.default.gc_thresh",
+                                            "net.ipv4.udp_mem", "net.netfilter.nf_conntrack_max"};
+    if (name.starts_with("net.core.")) {
+        return name != "net.core.somaxconn";
+    }
+    return std::ranges::any_of(machine, [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+bool is_sysctl(std::string_view name)
+{
+    return find_sysctl(name) != nullptr || find_dev_conf(name) || find_dev_conf6(name);
+}
+
+namespace {
+
+/// net/ipv6/addrconf.c: addrconf_sysctl_forward, addrconf_sysctl_disable, and the plain ones.
+bool set_dev_conf6(kernel::World& world, kernel::NetIndex net, const DevConf6Name& conf, std::int64_t value)
+{
+    const auto put = [&](kernel::DeviceIndex index) {
+        kernel::NetDevice& device = world.devices[static_cast<std::size_t>(index)];
+        const std::int64_t before = device.in6.*conf.row->member;
+        device.in6.*conf.row->member = value;
+        if (before == value) {
+            return;
+        }
+        if (conf.row->member == &Ipv6DevConf::disable_ipv6) {
+            kernel::addrconf_disable_change(world, index);
+        } else if (conf.row->member == &Ipv6DevConf::forwarding) {
+            kernel::addrconf_forward_change(world, index);
+        }
+    };
+    kernel::Ipv6Net& ipv6 = world.nets[net].ipv6;
+    if (conf.device == "default") {
+        ipv6.conf_default.*conf.row->member = value;
+        return true;
+    }
+    const bool all = conf.device == "all";
+    const bool spreads = conf.row->member == &Ipv6DevConf::disable_ipv6 || conf.row->member == &Ipv6DevConf::forwarding;
+    if (all) {
+        ipv6.conf_all.*conf.row->member = value;
+        if (!spreads) {
+            return true;
+        }
+        ipv6.conf_default.*conf.row->member = value;
+    }
+    bool found = all;
+    for (std::size_t row = 0; row < world.devices.size(); ++row) {
+        if (world.devices[row].net == net && (all || world.devices[row].name == conf.device)) {
+            put(static_cast<kernel::DeviceIndex>(row));
+            found = true;
+        }
+    }
+    return found;
+}
+
+/// net/core/sysctl_net_core.c: rps_sock_flow_sysctl: a new table forgets who reads where.
+void resize_rps_sock_flow_table(kernel::World& world, kernel::NetIndex net)
+{
+    kernel::Net& of = world.nets[net];
+    kernel::Host& host = world.hosts[of.host];
+    if (host.init_net != net) {
+        return;
+    }
+    const auto wanted = static_cast<std::uint64_t>(of.sysctl.rps_sock_flow_entries);
+    const std::uint64_t size = wanted == 0 ? 0 : std::bit_ceil(wanted);
+    of.sysctl.rps_sock_flow_entries = static_cast<std::int64_t>(size);
+    if (size != host.rps_sock_flow_table.size()) {
+        host.rps_sock_flow_table.assign(size, kernel::RpsDevFlow::RPS_NO_CPU);
+    }
+}
+
+} // namespace
+
 bool set_sysctl(kernel::World& world, kernel::NetIndex net, std::string_view name, std::int64_t value)
 {
     if (const SysctlRow* row = find_sysctl(name)) {
         world.nets[net].sysctl.*(row->member) = value;
         if (name == "net.ipv4.ip_forward") {
             forward_change(world, net, value);
+        } else if (name == "net.core.rps_sock_flow_entries") {
+            resize_rps_sock_flow_table(world, net);
         }
         return true;
+    }
+    if (const auto conf6 = find_dev_conf6(name)) {
+        return set_dev_conf6(world, net, *conf6, value);
     }
     const auto conf = find_dev_conf(name);
     if (!conf) {

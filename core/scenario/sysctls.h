@@ -36,6 +36,27 @@ struct DevConfName {
 [[nodiscard]] std::span<const DevConfRow> dev_conf_rows();
 [[nodiscard]] std::optional<DevConfName> find_dev_conf(std::string_view name);
 
+/// net.ipv6.conf.DEVICE.NAME
+struct DevConf6Row {
+    std::string_view name;
+    std::int64_t kernel::Ipv6DevConf::*member;
+    std::int64_t minimum, maximum;
+    std::string_view text;
+};
+struct DevConf6Name {
+    const DevConf6Row* row = nullptr;
+    std::string device;
+};
+[[nodiscard]] std::span<const DevConf6Row> dev_conf6_rows();
+[[nodiscard]] std::optional<DevConf6Name> find_dev_conf6(std::string_view name);
+
+/// A setting of the whole machine: a namespace on it has none of its own (most of net.core, net.ipv4.udp_mem,
+/// net.ipv4.route, the limits of the neighbour tables, nf_conntrack_max).
+[[nodiscard]] bool is_machine_wide(std::string_view name);
+
+/// Any setting that set_sysctl() takes.
+[[nodiscard]] bool is_sysctl(std::string_view name);
+
 /// Sets any setting of a namespace as the kernel does: net.ipv4.ip_forward changes forwarding of every device, "default" what
 /// later devices begin with. False: there is no such setting, or no such device.
 bool set_sysctl(kernel::World& world, kernel::NetIndex net, std::string_view name, std::int64_t value);

@@ -12,14 +12,15 @@
 
 namespace {
 
-int complain(const std::vector<std::uint8_t>& input, const std::string& wrong)
+int complain(const std::vector<std::uint8_t>& input, const std::string& wrong, const std::string& seed)
 {
-    std::FILE* file = std::fopen("crash-frames.bin", "wb");
+    const std::string name = "crash-frames-" + seed + ".bin";
+    std::FILE* file = std::fopen(name.c_str(), "wb");
     if (file != nullptr) {
         std::fwrite(input.data(), 1, input.size(), file);
         std::fclose(file);
     }
-    std::fprintf(stderr, "drive_frames: %s (crash-frames.bin)\n", wrong.c_str());
+    std::fprintf(stderr, "drive_frames: %s (%s)\n", wrong.c_str(), name.c_str());
     return 1;
 }
 
@@ -39,16 +40,17 @@ int main(int argc, char** argv)
             std::ifstream file(argv[i], std::ios::binary);
             const std::vector<std::uint8_t> input((std::istreambuf_iterator<char>(file)), {});
             if (const auto wrong = skbscope::fuzz::run_frames(input, frames); !wrong.empty()) {
-                return complain(input, wrong);
+                return complain(input, wrong, "again");
             }
         }
         return 0;
     }
     std::mt19937_64 random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
     while (frames < wanted) {
-        std::vector<std::uint8_t> input;
+        std::vector<std::uint8_t> input{static_cast<std::uint8_t>(random())};
         for (int n = 0; n < 64; ++n) {
             const std::size_t length = random() % 8 == 0 ? random() % 400 : random() % 12;
+            input.push_back(static_cast<std::uint8_t>(random()));
             input.push_back(static_cast<std::uint8_t>(random()));
             input.push_back(static_cast<std::uint8_t>(length));
             input.push_back(static_cast<std::uint8_t>(length >> 8));
@@ -57,9 +59,9 @@ int main(int argc, char** argv)
             }
         }
         if (const auto wrong = skbscope::fuzz::run_frames(input, frames); !wrong.empty()) {
-            return complain(input, wrong);
+            return complain(input, wrong, argc > 2 ? argv[2] : "1");
         }
     }
-    std::printf("%llu frames, every account closed\n", static_cast<unsigned long long>(frames));
+    std::printf("seed %s: %llu frames, every account closed\n", argc > 2 ? argv[2] : "1", static_cast<unsigned long long>(frames));
     return 0;
 }

@@ -8,31 +8,191 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
+#include <cstdlib>
 
 namespace skbscope::fuzz {
 
 namespace {
 
 using namespace kernel;
+using Bytes = std::vector<std::uint8_t>;
 
-/// A router between two wires, with open and closed ports, and a slow reader.
+/// A router with a wire on each kind of NIC and a namespace behind a veth pair; sockets of every kind, slow readers, taps,
+/// its own traffic. RULES stands for the router's and the namespace's rules.
 constexpr const char* router = R"(skbscope: 1
+kernel: "PROFILE"
 hosts:
   - name: router
     cpus: 2
-    sysctls: {net.ipv4.ip_forward: 1, net.core.netdev_max_backlog: 20}
+    ipv6_forwarding: true
+    sysctls: {net.ipv4.ip_forward: 1, net.core.netdev_max_backlog: 20, net.netfilter.nf_conntrack_max: 40}
     devices:
-      - {name: eth0, mac: "52:54:00:00:00:01", address: 10.0.0.1/24, link: west}
-      - {name: eth1, mac: "52:54:00:00:00:02", address: 10.0.1.1/24, link: east, rx_checksum: false, gro: false}
+      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, rx_ring: 48}
+      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, rx_checksum: false, gro: false, tso: false}
+      - {name: eth2, driver: virtio_net, queues: 2, rps_cpus: "3", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, qdisc: {kind: pfifo, limit: 5}}
+      - {name: v0, driver: veth, mac: "52:54:00:00:00:04", addresses: [10.0.3.1/24, "fd00:3::1/64"], peer: inner.v1}
+    routes:
+      - {to: 10.66.0.0/16, type: blackhole}
+      - {to: 10.67.0.0/16, type: prohibit}
+      - {to: 10.68.0.0/16, via: 10.0.0.2, device: eth0, mtu: 600}
+      - {to: "fd00:66::/64", kind: prohibit}
     receivers:
       - {name: dnsd, port: 53, cpu: 1}
+      - {name: six, port: 54, address: "::", cpu: 1}
       - {name: slow, port: 5001, rcvbuf: 4608, work: 5ms, cpu: 0}
+      - {name: picky, port: 5003, filter: "src port 40001", filter_keep: 12, wait: recvfrom, cpu: 0}
+      - {name: pair-a, port: 5004, reuseport: true, cpu: 0}
+      - {name: pair-b, port: 5004, reuseport: true, cpu: 1}
+    taps:
+      - {name: tcpdump, device: eth0, filter: "udp or arp or ip6", buffer: 65536, cpu: 0}
+      - {name: any, kind: packet, filter: "not tcp port 80", snaplen: 60, rcvbuf: 4608, cpu: 1}
+    pings:
+      - {to: 10.0.0.2, count: 2, interval: 20us, cpu: 0}
+      - {to: 10.0.1.9, count: 1, socket: ping, cpu: 1}
+    tcp_servers:
+      - {name: web, port: 80, receive: 4000, send: 3000, backlog: 2, cpu: 0}
+      - {name: full, port: 81, backlog: 0, accept: false, cpu: 1}
+RULES
+  - name: inner
+    namespace_of: router
+    devices:
+      - {name: v1, driver: veth, mac: "52:54:00:00:00:05", addresses: [10.0.3.2/24, "fd00:3::2/64"], peer: router.v0}
+    routes:
+      - {to: default, via: 10.0.3.1, device: v1}
+      - {to: "::/0", via: "fd00:3::1", device: v1}
+    receivers:
+      - {name: echo, port: 53, cpu: 1}
+    senders:
+      - {name: dig, to: 10.0.0.2:53, count: 3, size: 900, gap: 30us, start: 110us, cpu: 1}
+      - {name: big, to: 10.0.1.2:53, count: 1, size: 4000, start: 120us, cpu: 0}
+      - {name: dig6, to: "[fd00:2::9]:53", count: 2, size: 1900, gap: 20us, start: 110us, cpu: 0}
+    tcp_clients:
+      - {name: browser, to: 10.0.3.1:80, from_port: 40010, send: 4000, receive: 3000, start: 100us, cpu: 1}
 stations:
-  - {name: west, mac: "52:54:00:00:01:01", address: 10.0.0.2}
-  - {name: east, mac: "52:54:00:00:01:02", address: 10.0.1.2}
+  - {name: west, mac: "52:54:00:00:01:01", address: 10.0.0.2, address6: "fd00:0::2"}
+  - {name: east, mac: "52:54:00:00:01:02", address: 10.0.1.2, address6: "fd00:1::2"}
+  - {name: north, mac: "52:54:00:00:01:03", address: 10.0.2.2, answers_arp: false}
 )";
 
-using Bytes = std::vector<std::uint8_t>;
+constexpr const char* nft_rules = R"(    nft: |
+      table inet edge {
+          chain early {
+              type filter hook prerouting priority raw; policy accept;
+              udp dport 5353 notrack
+              ip saddr 10.0.0.66 drop
+          }
+          chain input {
+              type filter hook input priority filter; policy accept;
+              ct state invalid counter drop
+              ct state established,related accept
+              udp dport 53 limit rate 1000/second burst 5 packets log prefix "dns " meta mark set 0x7
+              udp dport 5002 reject
+              tcp dport 82 reject with icmp type admin-prohibited
+              ip6 saddr fd00::66 drop
+              jump more
+          }
+          chain more {
+              icmp type echo-request limit rate 5/second accept
+              meta l4proto { 6, 17 } counter return
+              ip ttl 1-3 drop
+          }
+          chain forward {
+              type filter hook forward priority filter; policy drop;
+              ct state new,established,related counter accept
+              ip daddr 10.0.1.0/24 udp dport 9 reject
+              ct state untracked meta mark set 3 accept
+          }
+          chain output {
+              type filter hook output priority mangle; policy accept;
+              meta mark 0x7 counter
+              udp sport 53 ct mark set 5
+          }
+      }
+      table ip nat {
+          chain pre {
+              type nat hook prerouting priority dstnat; policy accept;
+              udp dport 7000 dnat to 10.0.3.2:53
+              tcp dport 8080 redirect to :80
+          }
+          chain post {
+              type nat hook postrouting priority srcnat; policy accept;
+              oifname "eth1" masquerade
+              oifname "eth0" ip saddr 10.0.3.0/24 snat to 10.0.0.9
+          }
+      }
+)";
+
+constexpr const char* iptables_rules = R"(    lsm: apparmor
+    iptables: |
+      *raw
+      :PREROUTING ACCEPT [0:0]
+      -A PREROUTING -p udp -m udp --dport 5353 -j NOTRACK
+      COMMIT
+      *mangle
+      :PREROUTING ACCEPT [0:0]
+      -A PREROUTING -p udp -m udp --dport 53 -j MARK --set-xmark 0x7/0xffffffff
+      COMMIT
+      *nat
+      :PREROUTING ACCEPT [0:0]
+      :POSTROUTING ACCEPT [0:0]
+      -A PREROUTING -p udp -m udp --dport 7000 -j DNAT --to-destination 10.0.3.2:53
+      -A PREROUTING -p tcp -m tcp --dport 8080 -j REDIRECT --to-ports 80
+      -A POSTROUTING -o eth1 -j MASQUERADE
+      COMMIT
+      *filter
+      :INPUT ACCEPT [0:0]
+      :FORWARD DROP [0:0]
+      :OUTPUT ACCEPT [0:0]
+      :own - [0:0]
+      -A INPUT -m conntrack --ctstate INVALID -j DROP
+      -A INPUT -p udp -m udp --dport 53 -m limit --limit 1000/sec -j LOG --log-prefix "dns "
+      -A INPUT -p udp -m udp --dport 5002 -j REJECT --reject-with icmp-port-unreachable
+      -A INPUT -p udp -m multiport --dports 5004,5005 -j own
+      -A INPUT -f -j DROP
+      -A FORWARD -m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT
+      -A OUTPUT -m mark --mark 0x7 -j ACCEPT
+      -A own -s 10.0.0.66/32 -j DROP
+      -A own -j RETURN
+      COMMIT
+)";
+
+constexpr unsigned profiles = 3, rule_sets = 3;
+
+std::string replaced(std::string text, std::string_view what, std::string_view by)
+{
+    text.replace(text.find(what), what.size(), by);
+    return text;
+}
+
+Scenario parsed(unsigned profile, unsigned rules)
+{
+    const char* names[profiles] = {"5.10", "6.1", "6.12"};
+    const char* texts[rule_sets] = {"", nft_rules, iptables_rules};
+    const auto scenario = parse_scenario(replaced(replaced(router, "PROFILE", names[profile]), "RULES\n", texts[rules]), "fuzz");
+    if (!scenario) {
+        std::fprintf(stderr, "fuzz: %s\n", scenario.error().describe().c_str());
+        std::abort();
+    }
+    return *scenario;
+}
+
+const Scenario& scenario(unsigned variant)
+{
+    static const std::vector<Scenario> all = [] {
+        std::vector<Scenario> made;
+        for (unsigned row = 0; row < profiles * rule_sets; ++row) {
+            made.push_back(parsed(row % profiles, row / profiles));
+        }
+        return made;
+    }();
+    return all[variant % all.size()];
+}
+
+// ---- frames -----------------------------------------------------------------------------------------------------------------
+
+/// Devices that frames are fed to: the three with a wire, and the router's veth from inside the namespace.
+constexpr unsigned ports = 4, veth_port = 3;
 
 void put16(Bytes& to, std::size_t at, unsigned value)
 {
@@ -40,116 +200,251 @@ void put16(Bytes& to, std::size_t at, unsigned value)
     to[at + 1] = static_cast<std::uint8_t>(value);
 }
 
-/// Ethernet and IPv4 headers around a payload, right in every field: what is changed afterwards is what is wrong.
-Bytes ipv4(bool to_eth1, std::uint8_t protocol, std::uint32_t destination, const Bytes& payload)
+void append16(Bytes& to, unsigned value)
 {
-    Bytes frame(14 + 20, 0);
-    const std::uint8_t own[6] = {0x52, 0x54, 0, 0, 0, static_cast<std::uint8_t>(to_eth1 ? 2 : 1)};
-    const std::uint8_t peer[6] = {0x52, 0x54, 0, 0, 1, static_cast<std::uint8_t>(to_eth1 ? 2 : 1)};
-    std::copy_n(own, 6, frame.begin());
-    std::copy_n(peer, 6, frame.begin() + 6);
-    put16(frame, 12, 0x0800);
-    frame[14] = 0x45;
-    put16(frame, 16, static_cast<unsigned>(20 + payload.size()));
-    frame[22] = 64;
-    frame[23] = protocol;
-    put16(frame, 26, 0x0a00);
-    put16(frame, 28, to_eth1 ? 0x0102 : 0x0002);
-    put16(frame, 30, destination >> 16);
-    put16(frame, 32, destination & 0xffff);
-    fill_ipv4_checksum(std::span(frame).subspan(14, 20));
+    to.push_back(static_cast<std::uint8_t>(value >> 8));
+    to.push_back(static_cast<std::uint8_t>(value));
+}
+
+Bytes ethernet(unsigned port, unsigned type)
+{
+    Bytes frame{0x52, 0x54, 0, 0, 0, static_cast<std::uint8_t>(port + 1), 0x52, 0x54, 0, 0, 1, static_cast<std::uint8_t>(port + 1)};
+    if (port == veth_port) {
+        frame[10] = 0;
+        frame[11] = 5;
+    }
+    append16(frame, type);
+    return frame;
+}
+
+std::uint32_t own_address(unsigned port) { return 0x0a000001 + (port << 8); }
+
+/// Ethernet and IPv4 headers around a payload, right in every field: what is changed afterwards is what is wrong.
+Bytes ipv4(unsigned port, std::uint8_t protocol, std::uint32_t destination, const Bytes& payload, const Bytes& options = {})
+{
+    Bytes frame = ethernet(port, 0x0800);
+    Bytes header(20, 0);
+    header.insert(header.end(), options.begin(), options.end());
+    header[0] = static_cast<std::uint8_t>(0x40 + header.size() / 4);
+    put16(header, 2, static_cast<unsigned>(header.size() + payload.size()));
+    header[8] = 64;
+    header[9] = protocol;
+    put16(header, 12, 0x0a00);
+    put16(header, 14, (own_address(port) & 0xffff) + 1);
+    put16(header, 16, destination >> 16);
+    put16(header, 18, destination & 0xffff);
+    fill_ipv4_checksum(header);
+    frame.insert(frame.end(), header.begin(), header.end());
     frame.insert(frame.end(), payload.begin(), payload.end());
     return frame;
 }
 
-Bytes arp(bool to_eth1)
+void set_fragment(Bytes& frame, unsigned field)
 {
-    Bytes frame = ipv4(to_eth1, 0, 0, Bytes(8, 0));
-    std::fill_n(frame.begin(), 6, std::uint8_t{0xff});
-    put16(frame, 12, 0x0806);
-    const std::uint8_t header[] = {0, 1, 8, 0, 6, 4, 0, 1};
-    std::copy_n(header, sizeof header, frame.begin() + 14);
-    std::copy_n(frame.begin() + 6, 6, frame.begin() + 22);
-    put16(frame, 28, 0x0a00);
-    put16(frame, 30, to_eth1 ? 0x0102 : 0x0002);
-    put16(frame, 38, 0x0a00);
-    put16(frame, 40, to_eth1 ? 0x0101 : 0x0001);
+    put16(frame, 20, field);
+    put16(frame, 24, 0);
+    fill_ipv4_checksum(std::span(frame).subspan(14, 20));
+}
+
+/// fd00:NET::HOST
+void append_address6(Bytes& to, unsigned net, unsigned host)
+{
+    const std::size_t at = to.size();
+    to.resize(at + 16, 0);
+    to[at] = 0xfd;
+    to[at + 3] = static_cast<std::uint8_t>(net);
+    to[at + 15] = static_cast<std::uint8_t>(host);
+}
+
+std::uint16_t sum_with_pseudo_header(const Bytes& addresses, unsigned protocol, const Bytes& payload)
+{
+    std::uint32_t sum = protocol + static_cast<std::uint32_t>(payload.size());
+    for (const Bytes* part : {&addresses, &payload}) {
+        for (std::size_t at = 0; at < part->size(); ++at) {
+            sum += static_cast<std::uint32_t>((*part)[at]) << (at % 2 == 0 ? 8 : 0);
+        }
+    }
+    while (sum >> 16 != 0) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return static_cast<std::uint16_t>(~sum);
+}
+
+/// `extension`: headers before the payload, whose own next-header fields are filled already; `first` names the first of them.
+Bytes ipv6(unsigned port, unsigned protocol, unsigned to_net, unsigned to_host, Bytes payload, std::size_t sum_at, const Bytes& extension = {}, unsigned first = 0)
+{
+    Bytes addresses;
+    append_address6(addresses, port, 2);
+    append_address6(addresses, to_net, to_host);
+    if (to_net == 0xff) { // all nodes
+        std::fill(addresses.begin() + 16, addresses.end(), std::uint8_t{0});
+        addresses[16] = 0xff;
+        addresses[17] = 2;
+        addresses[31] = 1;
+    }
+    if (sum_at != 0) {
+        put16(payload, sum_at, sum_with_pseudo_header(addresses, protocol, payload));
+    }
+    Bytes frame = ethernet(port, 0x86dd);
+    frame.insert(frame.end(), {0x60, 0, 0, 0});
+    append16(frame, static_cast<unsigned>(payload.size() + extension.size()));
+    frame.push_back(static_cast<std::uint8_t>(extension.empty() ? protocol : first));
+    frame.push_back(protocol == 58 ? 255 : 64);
+    for (const Bytes* part : std::initializer_list<const Bytes*>{&addresses, &extension, &payload}) {
+        frame.insert(frame.end(), part->begin(), part->end());
+    }
     return frame;
 }
 
-/// A real frame of the kind.
-Bytes seed_frame(unsigned kind, bool to_eth1)
+Bytes arp(unsigned port, unsigned operation)
 {
-    const std::uint32_t here = to_eth1 ? 0x0a000101 : 0x0a000001;
-    const std::uint32_t beyond = to_eth1 ? 0x0a000002 : 0x0a000102;
-    Bytes udp(8 + 16, 0);
-    put16(udp, 0, 40001);
-    put16(udp, 2, kind % 2 == 0 ? 53 : 5001);
-    put16(udp, 4, static_cast<unsigned>(udp.size()));
-    Bytes tcp(20, 0);
-    put16(tcp, 0, 40001);
-    put16(tcp, 2, 80);
-    tcp[12] = 0x50;
-    tcp[13] = 0x02;
-    put16(tcp, 14, 65535);
-    Bytes echo(16, 0);
-    echo[0] = 8;
-    put16(echo, 2, 0xf7ff);
-    switch (kind) {
-    case 0:
-    case 1: return ipv4(to_eth1, 17, here, udp);
-    case 2: return ipv4(to_eth1, 17, beyond, udp);
-    case 3: return ipv4(to_eth1, 6, here, tcp);
-    case 4: return ipv4(to_eth1, 1, here, echo);
-    case 5: return arp(to_eth1);
-    case 6: { // a first fragment
-        Bytes frame = ipv4(to_eth1, 17, here, udp);
-        put16(frame, 20, 0x2000);
-        put16(frame, 24, 0);
-        fill_ipv4_checksum(std::span(frame).subspan(14, 20));
+    Bytes frame = ethernet(port, 0x0806);
+    if (operation == 1) {
+        std::fill_n(frame.begin(), 6, std::uint8_t{0xff});
+    }
+    const Bytes ends(frame.begin() + 6, frame.begin() + 12);
+    frame.insert(frame.end(), {0, 1, 8, 0, 6, 4});
+    append16(frame, operation);
+    frame.insert(frame.end(), ends.begin(), ends.end());
+    frame.insert(frame.end(), {10, 0, static_cast<std::uint8_t>(port), 2, 0, 0, 0, 0, 0, 0, 10, 0, static_cast<std::uint8_t>(port), 1});
+    frame.resize(60, 0);
+    return frame;
+}
+
+Bytes udp(unsigned port, std::size_t size = 16)
+{
+    Bytes bytes(8 + size, 0);
+    put16(bytes, 0, 40001);
+    put16(bytes, 2, port);
+    put16(bytes, 4, static_cast<unsigned>(bytes.size()));
+    return bytes;
+}
+
+Bytes tcp(unsigned port, unsigned flags, std::size_t size = 0)
+{
+    Bytes bytes(32 + size, 1);
+    put16(bytes, 0, 40001);
+    put16(bytes, 2, port);
+    std::fill(bytes.begin() + 4, bytes.begin() + 20, std::uint8_t{0});
+    bytes[7] = 1; // sequence numbers a mutation can follow
+    bytes[12] = 0x80;
+    bytes[13] = static_cast<std::uint8_t>(flags);
+    put16(bytes, 14, 65535);
+    const Bytes options{2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 7, 1, 0};
+    std::ranges::copy(options, bytes.begin() + 20);
+    return bytes;
+}
+
+Bytes icmp(unsigned type, unsigned code, const Bytes& body)
+{
+    Bytes bytes{static_cast<std::uint8_t>(type), static_cast<std::uint8_t>(code), 0, 0, 0, 0, 0, 0};
+    bytes.insert(bytes.end(), body.begin(), body.end());
+    put16(bytes, 2, sum_with_pseudo_header({}, 0x10000u - static_cast<unsigned>(bytes.size()), bytes)); // no pseudo header
+    return bytes;
+}
+
+/// What an ICMP error is about: a datagram from here to the peer.
+Bytes quoted(unsigned port)
+{
+    Bytes inner = ipv4(port, 17, own_address(port) + 1, udp(53));
+    inner.erase(inner.begin(), inner.begin() + 14);
+    put16(inner, 14, own_address(port) & 0xffff);
+    put16(inner, 10, 0);
+    fill_ipv4_checksum(std::span(inner).first(20));
+    return inner;
+}
+
+Bytes solicitation(unsigned port, std::uint8_t type)
+{
+    Bytes message{type, 0, 0, 0, static_cast<std::uint8_t>(type == 136 ? 0x60 : 0), 0, 0, 0};
+    append_address6(message, port, type == 136 ? 2 : 1);
+    message.insert(message.end(), {static_cast<std::uint8_t>(type == 136 ? 2 : 1), 1, 0x52, 0x54, 0, 0, 1, static_cast<std::uint8_t>(port + 1)});
+    return message;
+}
+
+constexpr unsigned kinds = 40;
+
+/// A real frame of the kind.
+Bytes seed_frame(unsigned kind, unsigned port)
+{
+    const std::uint32_t here = own_address(port);
+    const std::uint32_t beyond = own_address((port + 1) % ports) + 1;
+    const unsigned beyond6 = (port + 1) % ports;
+    switch (kind % kinds) {
+    case 0: return ipv4(port, 17, here, udp(53));
+    case 1: return ipv4(port, 17, here, udp(5001));
+    case 2: return ipv4(port, 17, beyond, udp(53));
+    case 3: return ipv4(port, 17, here, udp(5003, 600));
+    case 4: return ipv4(port, 17, here, udp(5004));
+    case 5: return ipv4(port, 17, here, udp(7000));
+    case 6: return ipv4(port, 17, here, udp(5353));
+    case 7: return ipv4(port, 17, here, udp(9999));
+    case 8: return ipv4(port, 17, 0xffffffff, udp(53));
+    case 9: return ipv4(port, 17, 0xe0000001, udp(53));
+    case 10: return ipv4(port, 17, 0x0a420001, udp(53));
+    case 11: return ipv4(port, 17, 0x0a430001, udp(53));
+    case 12: return ipv4(port, 17, 0x0a440001, udp(53, 1400));
+    case 13: return ipv4(port, 6, here, tcp(80, 0x02));
+    case 14: return ipv4(port, 6, here, tcp(80, 0x10, 100));
+    case 15: return ipv4(port, 6, here, tcp(81, 0x02));
+    case 16: return ipv4(port, 6, here, tcp(8080, 0x02));
+    case 17: return ipv4(port, 6, beyond, tcp(80, 0x18, 1000));
+    case 18: return ipv4(port, 6, here, tcp(80, 0x04));
+    case 19: return ipv4(port, 6, here, tcp(82, 0x02));
+    case 20: return ipv4(port, 1, here, icmp(8, 0, Bytes(56, 1)));
+    case 21: return ipv4(port, 1, here, icmp(3, 3, quoted(port)));
+    case 22: return ipv4(port, 1, here, icmp(5, 1, quoted(port)));
+    case 23: return ipv4(port, 1, here, icmp(3, 4, quoted(port)));
+    case 24: return arp(port, 1);
+    case 25: return arp(port, 2);
+    case 26: { // the first of two fragments
+        Bytes frame = ipv4(port, 17, here, udp(53, 32));
+        set_fragment(frame, 0x2000);
         return frame;
     }
-    case 7: { // IPv6 with UDP
-        Bytes frame = ipv4(to_eth1, 0, 0, Bytes(20 + udp.size(), 0));
-        put16(frame, 12, 0x86dd);
-        std::fill(frame.begin() + 14, frame.end(), std::uint8_t{0});
-        frame[14] = 0x60;
-        put16(frame, 18, static_cast<unsigned>(udp.size()));
-        frame[20] = 17;
-        frame[21] = 64;
-        put16(frame, 22, 0xfe80);
-        frame[37] = 2;
-        put16(frame, 38, 0xff02);
-        frame[53] = 1;
-        std::ranges::copy(udp, frame.begin() + 54);
+    case 27: { // the second
+        Bytes frame = ipv4(port, 17, here, Bytes(24, 7));
+        set_fragment(frame, 40 / 8);
         return frame;
     }
-    default: return ipv4(to_eth1, static_cast<std::uint8_t>(kind * 7), here, udp);
+    case 28: return ipv4(port, 17, here, udp(53), {7, 7, 4, 0, 0, 0, 0, 0}); // record route
+    case 29: return ipv4(port, 17, beyond, udp(53), {131, 7, 4, 10, 0, 0, 1, 0}); // loose source route
+    case 30: return ipv6(port, 17, port, 1, udp(54), 6);
+    case 31: return ipv6(port, 17, beyond6, 2, udp(53), 6);
+    case 32: return ipv6(port, 58, port, 1, solicitation(port, 135), 2);
+    case 33: return ipv6(port, 58, port, 1, solicitation(port, 136), 2);
+    case 34: return ipv6(port, 58, port, 1, {128, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4}, 2);
+    case 35: return ipv6(port, 17, port, 1, udp(54), 6, {17, 0, 1, 4, 0, 0, 0, 0}, 0); // hop-by-hop options
+    case 36: return ipv6(port, 17, port, 1, udp(54, 16), 0, {17, 0, 0, 1, 0, 0, 0, 9}, 44); // a first fragment
+    case 37: return ipv6(port, 17, port, 1, Bytes(16, 3), 0, {17, 0, 0, 24, 0, 0, 0, 9}, 44); // the last one
+    case 38: return ipv6(port, 58, port, 1, {1, 4, 0, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 8, 17, 64}, 2);
+    default: return ipv6(port, 17, 0xff, 1, udp(54), 6, {43, 0, 1, 4, 0, 0, 0, 0, 17, 0, 4, 0, 0, 0, 0, 0}, 60); // dst options, routing
     }
 }
 
 struct Input {
-    bool to_eth1 = false;
+    unsigned port = 0;
     Bytes frame;
 };
 
 /// Takes the next frame off the bytes.
 Input next_frame(std::span<const std::uint8_t>& bytes)
 {
-    constexpr std::size_t longest = 1600;
-    const std::uint8_t head = bytes[0];
-    const std::size_t wanted = bytes.size() < 3 ? 0 : std::size_t{bytes[1]} + (std::size_t{bytes[2]} & 7U) * 256;
-    bytes = bytes.subspan(std::min<std::size_t>(3, bytes.size()));
+    constexpr std::size_t longest = 1600, head = 4;
+    const std::uint8_t flags = bytes[0];
+    const unsigned kind = bytes.size() < 2 ? 0 : bytes[1];
+    const std::size_t wanted = bytes.size() < head ? 0 : std::size_t{bytes[2]} + (std::size_t{bytes[3]} & 7U) * 256;
+    bytes = bytes.subspan(std::min(head, bytes.size()));
     const std::size_t length = std::min({wanted, bytes.size(), longest});
     const auto given = bytes.first(length);
     bytes = bytes.subspan(length);
     Input input;
-    input.to_eth1 = (head & 1) != 0;
-    if ((head & 0x80) != 0) {
+    input.port = flags % ports;
+    if ((flags & 0x80) != 0) {
         input.frame.assign(given.begin(), given.end()); // raw
         return input;
     }
-    input.frame = seed_frame(head >> 1 & 15, input.to_eth1);
+    input.frame = seed_frame(kind, input.port);
     // Pairs of (place, change); a last odd byte says where the frame is cut.
     for (std::size_t at = 0; at + 1 < given.size(); at += 2) {
         input.frame[given[at] % input.frame.size()] ^= given[at + 1];
@@ -157,7 +452,7 @@ Input next_frame(std::span<const std::uint8_t>& bytes)
     if (given.size() % 2 == 1) {
         input.frame.resize(given.back() % (input.frame.size() + 1));
     }
-    if ((head & 0x40) != 0 && input.frame.size() >= 34 && (input.frame[14] & 15) >= 5 &&
+    if ((flags & 0x40) != 0 && input.frame.size() >= 34 && (input.frame[14] & 15) >= 5 &&
         input.frame.size() >= 14 + 4 * std::size_t{input.frame[14] & 15U}) {
         put16(input.frame, 24, 0);
         fill_ipv4_checksum(std::span(input.frame).subspan(14, 4 * std::size_t{input.frame[14] & 15U}));
@@ -165,44 +460,30 @@ Input next_frame(std::span<const std::uint8_t>& bytes)
     return input;
 }
 
-const Scenario& scenario()
+struct Fed {
+    SimTime at;
+    Input input;
+};
+
+/// Frames for the veth come from a program in the namespace: what a packet socket may send.
+void add_injector(Scenario& to, const std::vector<Fed>& fed)
 {
-    static const Scenario parsed = *parse_scenario(router, "fuzz");
-    return parsed;
+    ScenarioInjector injector;
+    injector.device = "v1";
+    for (const Fed& one : fed) {
+        if (one.input.port == veth_port && one.input.frame.size() >= 14 && one.input.frame.size() <= 1514) {
+            injector.frames.push_back(one.input.frame);
+            injector.times.push_back(one.at - SimTime{});
+        }
+    }
+    if (!injector.frames.empty()) {
+        to.hosts[1].injectors.push_back(std::move(injector));
+    }
 }
 
-} // namespace
-
-std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frames)
+/// Empty: the account closes, events and packet table agree, and each drop has a reason.
+std::string account(const Trace& trace)
 {
-    constexpr std::uint64_t most_events = 20'000'000; // far beyond what such an input can cause
-    std::vector<ReplayFrame> fed;
-    std::vector<bool> east;
-    SimTime at{100'000};
-    while (!bytes.empty() && fed.size() < 64) {
-        Input input = next_frame(bytes);
-        fed.push_back({at, std::move(input.frame), 0});
-        fed.back().wire_length = static_cast<std::uint32_t>(fed.back().bytes.size());
-        east.push_back(input.to_eth1);
-        at = at + Duration{1'000};
-    }
-    Trace trace;
-    World world = build_world(scenario(), trace);
-    Kernel k(world, trace);
-    for (std::size_t row = 0; row < fed.size(); ++row) {
-        DeviceEvent event;
-        event.kind = DeviceEvent::Kind::frame_leaves;
-        event.at = fed[row].at;
-        event.index = east[row] ? 1 : 0;
-        event.frame.assign(fed[row].bytes.begin(), fed[row].bytes.end());
-        event.wire_length = fed[row].wire_length;
-        k.schedule(std::move(event));
-    }
-    frames += fed.size();
-    k.run_until(SimTime{2'000'000'000});
-    if (trace.size() > most_events) {
-        return "it never comes to rest";
-    }
     StackState state(trace);
     std::uint64_t births = 0;
     for (std::size_t ordinal = 0; ordinal < trace.size(); ++ordinal) {
@@ -216,16 +497,60 @@ std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frame
     std::array<std::uint64_t, verdict_count> table{};
     for (const PacketRecord& packet : trace.packets()) {
         ++table[static_cast<std::size_t>(packet.verdict)];
+        if (packet.verdict == Verdict::in_flight && packet.death != never) {
+            return "a packet has ended without a verdict: packet " + std::to_string(to_index(packet.id));
+        }
         if (packet.verdict == Verdict::dropped && packet.reason == DropReasonId::none) {
             return "a drop has no reason: packet " + std::to_string(to_index(packet.id));
         }
     }
     for (int row = 1; row < verdict_count; ++row) {
         if (table[static_cast<std::size_t>(row)] != account.of(static_cast<Verdict>(row))) {
-            return "the events' account and the packet table differ: " + std::string(to_string(static_cast<Verdict>(row)));
+            return "the events' account and the packet table differ: " + std::string(to_string(static_cast<Verdict>(row))) + " " +
+                   std::to_string(account.of(static_cast<Verdict>(row))) + " and " + std::to_string(table[static_cast<std::size_t>(row)]);
         }
     }
     return {};
+}
+
+} // namespace
+
+std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frames)
+{
+    constexpr std::uint64_t most_events = 20'000'000; // far beyond what such an input can cause
+    if (bytes.empty()) {
+        return {};
+    }
+    Scenario run = scenario(bytes[0]);
+    bytes = bytes.subspan(1);
+    std::vector<Fed> fed;
+    SimTime at{100'000};
+    while (!bytes.empty() && fed.size() < 64) {
+        fed.push_back({at, next_frame(bytes)});
+        at = at + Duration{1'000};
+    }
+    add_injector(run, fed);
+    Trace trace;
+    World world = build_world(run, trace);
+    Kernel k(world, trace);
+    for (const Fed& one : fed) {
+        if (one.input.port == veth_port) {
+            continue;
+        }
+        DeviceEvent event;
+        event.kind = DeviceEvent::Kind::frame_leaves;
+        event.at = one.at;
+        event.index = static_cast<std::int32_t>(one.input.port);
+        event.frame.assign(one.input.frame.begin(), one.input.frame.end());
+        event.wire_length = static_cast<std::uint32_t>(one.input.frame.size());
+        k.schedule(std::move(event));
+    }
+    frames += fed.size();
+    k.run_until(SimTime{2'000'000'000});
+    if (trace.size() > most_events) {
+        return "it never comes to rest";
+    }
+    return account(trace);
 }
 
 } // namespace skbscope::fuzz

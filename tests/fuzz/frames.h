@@ -1,6 +1,6 @@
 #pragma once
-// One fuzzed run: frames built from bytes are fed to a router with rules' places, forwarding and sockets, then the
-// account is closed. What the fuzzer, the stand-alone driver and the property test share.
+// One fuzzed run: frames built from bytes are fed to a router with a NIC of each kind, rules, NAT, forwarding, taps and
+// sockets of all families, then the account is closed. What the fuzzer, the stand-alone driver and the property test share.
 
 #include "core/scenario/model_source.h"
 
@@ -10,9 +10,9 @@
 
 namespace skbscope::fuzz {
 
-/// Feeds the bytes, cut into frames: byte 0 says to which device and how the frame begins (raw, or a real frame of some
-/// protocol that the following bytes change), byte 1 and 2 its length. Runs to the end. Empty: all is well; else what is wrong.
-/// `frames` is counted up by the frames that were fed.
+/// Byte 0 chooses kernel profile and rules; the rest is cut into frames: a byte that says to which device and how the frame
+/// begins (raw, or a real frame that the following bytes change), its kind, two of length. Runs to the end. Empty: all is
+/// well; else what is wrong. `frames` is counted up by the frames that were fed.
 [[nodiscard]] std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frames);
 
 } // namespace skbscope::fuzz

@@ -159,6 +159,7 @@ void e1000_clean_tx_ring(Kernel& k, DeviceIndex device, void (*free_one)(Kernel&
     std::uint32_t packets = 0, bytes = 0;
     bool cleaned = false;
     while (!nic.tx.empty() && nic.tx.front().done) {
+        k.cpu().now = std::max(k.cpu().now, nic.tx.front().done_at); // a CPU whose clock is behind looks no earlier
         const PacketId owner = owner_of(k, nic);
         const TxSlot slot = nic.tx.front();
         nic.tx.pop_front();

@@ -204,6 +204,7 @@ void free_sent(Kernel& k, DeviceIndex device, std::uint32_t queue, bool in_napi)
             break;
         }
         const SkbIndex skb = pair.tx_ring.front().skb;
+        k.cpu().now = std::max(k.cpu().now, pair.tx_ring.front().done_at); // a CPU whose clock is behind looks no earlier
         const PacketId packet = k.skb(skb).packet;
         pair.tx_ring.pop_front();
         {

@@ -427,7 +427,7 @@ std::int32_t init_conntrack(Kernel& k, SkbIndex skb, NetIndex net, const NfTuple
 {
     Call call(k, fn::init_conntrack, skb);
     NfState& nf = k.net(net).nf;
-    const auto max = static_cast<std::uint64_t>(k.net(net).sysctl.nf_conntrack_max);
+    const auto max = static_cast<std::uint64_t>(k.core_sysctl().nf_conntrack_max);
     if (max != 0 && nf.conns.count() + 1 > max && !early_drop(k, net, tuple, k.skb(skb).packet)) {
         k.emit(EventKind::note, k.skb(skb).packet, fn::init_conntrack, k.trace.add_note("nf_conntrack: table full, dropping packet"));
         return -1;
@@ -516,6 +516,15 @@ void nf_reset_ct(Kernel& k, SkbIndex skb)
     k.skb(skb).ct = {};
     if (ct.conn >= 0) {
         put(k, ct.net, ct.conn);
+    }
+}
+
+void nf_ct_attach(Kernel& k, SkbIndex to, SkbIndex from)
+{
+    const CtRef ct = k.skb(from).ct;
+    if (NfConn* conn = nf_ct_get(k, from)) {
+        ++conn->users;
+        k.skb(to).ct = {ct.conn, ct.net, ct_dir(ct.info) == 0 ? CtInfo::related_reply : CtInfo::related};
     }
 }
 

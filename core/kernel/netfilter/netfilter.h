@@ -34,6 +34,8 @@ bool nf_conntrack_defrag(Kernel& k, SkbIndex skb, Hook hook); ///< ipv4_conntrac
 NfVerdict nf_conntrack_in(Kernel& k, SkbIndex skb, const NfHookCtx& state);
 NfVerdict nf_confirm(Kernel& k, SkbIndex skb, const NfHookCtx& state);
 [[nodiscard]] NfConn* nf_ct_get(Kernel& k, SkbIndex skb); ///< null: none; good until a connection is made
+/// `to` is an answer to `from`: it is related to the same connection.
+void nf_ct_attach(Kernel& k, SkbIndex to, SkbIndex from);
 /// The bit that `ct state` asks for.
 [[nodiscard]] std::uint8_t ct_state_bit(Kernel& k, SkbIndex skb);
 [[nodiscard]] bool nf_conntrack_tuple_taken(Kernel& k, NetIndex net, const NfTuple& tuple, const NfConn* except);

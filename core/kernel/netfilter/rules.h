@@ -75,6 +75,7 @@ struct RuleExpr {
 
     // reject
     std::uint8_t reject_code = 3; ///< ICMP unreachable code
+    bool reject_tcp_reset = false; ///< a RST instead
 
     // snat, dnat, masquerade, redirect: struct nf_nat_range2
     bool has_address = false, has_port = false, random = false, fully_random = false, persistent = false;

@@ -6,7 +6,7 @@
 
 #include <array>
 #include <cstdint>
-#include <span>
+#include <deque>
 #include <vector>
 
 namespace skbscope::kernel {
@@ -53,7 +53,7 @@ struct NfConn {
     [[nodiscard]] bool is_confirmed() const { return (status & ips::confirmed) != 0; }
 };
 
-/// nf_conntrack_hash: rows in vectors, so that copying a World copies plain memory.
+/// nf_conntrack_hash. A row keeps its address while others are added: an interrupt may make a connection while one is in hand.
 class NfConnTable {
 public:
     [[nodiscard]] NfConn& at(std::int32_t row) { return rows_[static_cast<std::size_t>(row)]; }
@@ -68,11 +68,11 @@ public:
     [[nodiscard]] std::vector<std::int32_t> chain_of(const NfTuple& tuple, std::size_t distance) const;
     static constexpr std::size_t bucket_count = 65536; ///< nf_conntrack_buckets of a small machine
     [[nodiscard]] std::uint32_t count() const { return count_; } ///< rows in use, unconfirmed ones too
-    [[nodiscard]] std::span<const NfConn> rows() const { return rows_; }
+    [[nodiscard]] const std::deque<NfConn>& rows() const { return rows_; }
 
 private:
     [[nodiscard]] std::size_t bucket(const NfTuple& tuple) const;
-    std::vector<NfConn> rows_;
+    std::deque<NfConn> rows_;
     std::vector<std::int32_t> free_, buckets_;
     std::uint32_t count_ = 0;
 };

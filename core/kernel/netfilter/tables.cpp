@@ -3,6 +3,7 @@
 
 #include "core/kernel/netfilter/netfilter.h"
 #include "core/packet/bytes.h"
+#include "core/packet/checksum.h"
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
 
@@ -241,10 +242,99 @@ void set_mark(Kernel& k, SkbIndex skb, std::uint32_t mark)
     k.skb(skb).mark = mark;
 }
 
-/// REJECT: an ICMP error goes back; the packet itself is dropped by whoever asked.
+/// A sk_buff for an answer, with room for the headers of all below.
+SkbIndex new_answer(Kernel& k, std::uint32_t size)
+{
+    constexpr std::uint32_t LL_MAX_HEADER = 128;
+    PacketRecord record;
+    record.host = k.host().id;
+    record.sent_here = true;
+    record.birth = k.cpu().now;
+    record.birth_function = fn::nf_send_reset;
+    const PacketId packet = k.trace.add_packet(record);
+    k.emit(EventKind::birth, packet, fn::nf_send_reset);
+    const SkbIndex skb = __alloc_skb(k, packet, size + LL_MAX_HEADER);
+    k.skb(skb).mine = true;
+    skb_reserve(k, skb, LL_MAX_HEADER);
+    skb_put(k, skb, size);
+    set_network_header(k, skb);
+    return skb;
+}
+
+/// net/ipv4/netfilter/nf_reject_ipv4.c: nf_send_reset(): a RST as the segment's receiver would have sent it.
+void nf_send_reset(Kernel& k, SkbIndex old, const NfHookCtx& state, const PacketInfo& packet)
+{
+    constexpr std::uint32_t ip_header = 20, tcp_header = 20;
+    Call call(k, fn::nf_send_reset, old);
+    const auto segment = packet.transport;
+    if (packet.protocol != proto::ipproto_tcp || segment.size() < tcp_header || (segment[13] & tcphdr::rst) != 0) {
+        return; // no RST for a RST
+    }
+    const Ipv4View ip = Ipv4View::unchecked(packet.network);
+    const bool looked_at = k.skb(old).ip_summed == IpSummed::unnecessary || k.skb(old).ip_summed == IpSummed::partial;
+    const bool incoming = state.hook == Hook::pre_routing || state.hook == Hook::local_in;
+    const bool broadcast = (k.skb(old).dst.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) != 0;
+    if ((incoming && !looked_at && !tcp_checksum_ok(ip.source(), ip.destination(), segment)) || broadcast) {
+        return;
+    }
+    const std::uint32_t saddr = ip.daddr(), daddr = ip.saddr();
+    const std::uint8_t flags = segment[13];
+    const bool answers_ack = (flags & tcphdr::ack) != 0;
+    const auto data = static_cast<std::uint32_t>(segment.size()) - (segment[12] >> 4U) * 4U;
+    const std::uint32_t seq = answers_ack ? load_be32(&segment[8]) : 0;
+    const std::uint32_t ack = answers_ack ? 0 : load_be32(&segment[4]) + ((flags & tcphdr::syn) != 0 ? 1 : 0) + ((flags & tcphdr::fin) != 0 ? 1 : 0) + data;
+    const std::uint16_t sport = load_be16(&segment[2]), dport = load_be16(&segment[0]);
+
+    const SkbIndex skb = new_answer(k, ip_header + tcp_header);
+    k.field(skb, SkbField::protocol, 0, proto::eth_p_ip);
+    k.skb(skb).protocol = proto::eth_p_ip;
+    const auto bytes = skb_network_writable(k, skb);
+    std::ranges::fill(bytes, std::uint8_t{0});
+    bytes[0] = 0x45;
+    store_be16(&bytes[6], 0x4000); // DF
+    bytes[8] = static_cast<std::uint8_t>(k.net(state.net).sysctl.ip_default_ttl);
+    bytes[9] = proto::ipproto_tcp;
+    store_be32(&bytes[12], saddr);
+    store_be32(&bytes[16], daddr);
+    store_be16(&bytes[20], sport);
+    store_be16(&bytes[22], dport);
+    store_be32(&bytes[24], seq);
+    store_be32(&bytes[28], ack);
+    bytes[32] = 0x50;
+    bytes[33] = static_cast<std::uint8_t>(tcphdr::rst | (answers_ack ? 0 : tcphdr::ack));
+    store_be16(&bytes[36], static_cast<std::uint16_t>(~csum_tcpudp_magic(saddr, daddr, tcp_header, proto::ipproto_tcp)));
+    set_transport_header(k, skb, ip_header);
+    k.field(skb, SkbField::ip_summed, 0, static_cast<std::uint64_t>(IpSummed::partial));
+    k.skb(skb).ip_summed = IpSummed::partial;
+    FlowKey flow;
+    flow.source = IpAddress::v4(saddr);
+    flow.destination = IpAddress::v4(daddr);
+    flow.source_port = sport;
+    flow.destination_port = dport;
+    flow.protocol = proto::ipproto_tcp;
+    flow.ethertype = proto::eth_p_ip;
+    k.trace.mutable_packet(k.skb(skb).packet).flow = flow;
+
+    // ip_route_me_harder(): from the address that was asked for, also where it is another's.
+    const RouteType type = inet_addr_type_dev_table(k, state.net, saddr, k.skb(skb).packet);
+    const Destination route = ip_route_output_flow(k, state.net, daddr, type == RouteType::local ? saddr : 0, k.skb(skb).packet);
+    if (!route.valid) {
+        kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::nf_send_reset);
+        return;
+    }
+    set_dst(k, skb, route);
+    nf_ct_attach(k, skb, old);
+    ip_local_out(k, skb);
+}
+
+/// REJECT: an ICMP error or a RST goes back; the packet itself is dropped by whoever asked.
 void reject(Kernel& k, SkbIndex skb, const NfHookCtx& state, const PacketInfo& packet, const RuleExpr& expr)
 {
     if (state.family != Pf::ipv4 || packet.fragment || !k.skb(skb).dst.valid) {
+        return;
+    }
+    if (expr.reject_tcp_reset) {
+        nf_send_reset(k, skb, state, packet);
         return;
     }
     Call call(k, fn::nf_send_unreach, skb);

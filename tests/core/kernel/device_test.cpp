@@ -163,6 +163,71 @@ TEST(Rps, Kernel612RaisesNoSoftirqForAnIpiFromWithinNetRxAction)
     EXPECT_EQ(raises("6.12"), 1U);
 }
 
+TEST(Rfs, PacketsOfAConnectedSocketGoToTheCpuOfItsReaderOnceItHasRead)
+{
+    const ModelRun run(receive_scenario("count: 4, gap: 200us", "connect: \"10.99.0.1:40001\"", "    sysctls: {net.core.rps_sock_flow_entries: 100}\n", "rps_flow_cnt: 64"));
+    std::vector<unsigned> cpus;
+    for (std::size_t at = 0; at < run.trace().size(); ++at) {
+        if (run.trace()[at].is_call() && run.trace()[at].function_id() == fn::udp_rcv) {
+            cpus.push_back(run.trace()[at].cpu);
+        }
+    }
+    EXPECT_EQ(cpus, (std::vector<unsigned>{0, 1, 1, 1})) << "the reader runs on CPU 1, the interrupt on CPU 0";
+    EXPECT_EQ(run.world().hosts[0].rps_sock_flow_table.size(), 128U) << "a power of two";
+}
+
+TEST(Rfs, NeedsBothTables)
+{
+    const auto backlogged = [](const std::string& entries, const std::string& flows) {
+        return ModelRun(receive_scenario("count: 4, gap: 200us", "connect: \"10.99.0.1:40001\"", "    sysctls: {net.core.rps_sock_flow_entries: " + entries + "}\n", "rps_flow_cnt: " + flows))
+            .calls_anywhere(fn::enqueue_to_backlog);
+    };
+    EXPECT_EQ(backlogged("128", "0"), 0U);
+    EXPECT_EQ(backlogged("0", "128"), 0U);
+}
+
+TEST(Rfs, AnUnconnectedSocketHasNoFlow)
+{
+    const ModelRun run(receive_scenario("count: 4, gap: 200us", "", "    sysctls: {net.core.rps_sock_flow_entries: 128}\n", "rps_flow_cnt: 128"));
+    EXPECT_EQ(run.calls_anywhere(fn::enqueue_to_backlog), 0U);
+}
+
+/// A stream from one machine's eth1 to another's eth0.
+std::string stream_scenario(const std::string& device)
+{
+    return "skbscope: 1\nhosts:\n  - name: server\n    cpus: 1\n    devices: [{name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: client.eth1" + device +
+           "}]\n    tcp_servers: [{name: sink, port: 5008}]\n"
+           "  - name: client\n    cpus: 1\n    devices: [{name: eth1, mac: \"52:54:00:12:34:01\", address: 10.99.0.1/24}]\n"
+           "    tcp_clients: [{name: source, to: \"10.99.0.2:5008\", send: 40000, start: 50us}]\n";
+}
+
+TEST(Gro, WhatIsHeldGoesUpWhenThePollIsComplete)
+{
+    const ModelRun run(stream_scenario(""));
+    EXPECT_EQ(run.end().accounting().in_flight(), 0U);
+    EXPECT_GT(run.calls_anywhere(fn::napi_gro_flush), 0U);
+    EXPECT_EQ(run.calls_anywhere(fn::napi_watchdog), 0U);
+    for (const kernel::Task& task : run.world().tasks) {
+        if (task.program == kernel::Program::tcp_server) {
+            EXPECT_EQ(task.tcp.bytes_received, 40000U);
+        }
+    }
+}
+
+TEST(Gro, FlushTimeoutHoldsPacketsAcrossPollsUntilTheWatchdogPolls)
+{
+    const ModelRun run(stream_scenario(", gro_flush_timeout: 20000, napi_defer_hard_irqs: 2"));
+    EXPECT_GT(run.calls_anywhere(fn::napi_watchdog), 0U);
+    EXPECT_EQ(run.end().accounting().in_flight(), 0U);
+}
+
+TEST(Gro, MergesNoFurtherThanGroMaxSize)
+{
+    const ModelRun few(stream_scenario(", rx_usecs: 100, gro_max_size: 3000"));
+    const ModelRun many(stream_scenario(", rx_usecs: 100"));
+    EXPECT_LT(few.count(Verdict::merged), many.count(Verdict::merged));
+}
+
 TEST(Backlog, LimitOfNHoldsNPlusOnePacketsAlsoBehindRps)
 {
     // CPU 1 is busy with a hard interrupt's worth of nothing: it cannot take its packets while they come.

@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <cstdio>
+
 namespace skbscope::test {
 namespace {
 
@@ -157,6 +159,127 @@ TEST(Ipv6, TheTextOfAScenarioReadsBackAsTheSame)
         ASSERT_TRUE(twice) << twice.error().describe() << to_text(*once);
         EXPECT_EQ(*once, *twice);
     }
+}
+
+// ---- reassembly -----------------------------------------------------------------------------------------------------------
+
+/// The server's eth0 hangs on another host's eth1, from where frames are injected 10 us apart.
+std::string fragments6(const std::vector<std::string>& frames, const std::string& sysctls = "{}")
+{
+    std::string list;
+    for (const std::string& frame : frames) {
+        list += (list.empty() ? "\"" : ", \"") + frame + "\"";
+    }
+    return "skbscope: 1\nhosts:\n  - name: server\n    cpus: 1\n    sysctls: " + sysctls +
+           "\n    devices: [{name: eth0, mac: \"52:54:00:12:34:00\", address: \"fd00:99::2/64\", link: peer.eth1}]\n"
+           "    neighbours: [{address: \"fd00:99::1\", mac: \"52:54:00:12:34:01\", device: eth0}]\n"
+           "    receivers: [{name: reader, address: \"::\", port: 5013}]\n"
+           "  - name: peer\n    cpus: 1\n    devices: [{name: eth1, mac: \"52:54:00:12:34:01\", address: \"fd00:99::1/64\"}]\n"
+           "    injectors: [{device: eth1, frames: [" + list + "]}]\n";
+}
+
+std::string hex(unsigned value, int digits)
+{
+    char text[16];
+    std::snprintf(text, sizeof text, "%0*x", digits, value);
+    return text;
+}
+
+/// A fragment of datagram 7 with so many bytes of zeros behind an optional UDP header.
+std::string fragment6(unsigned offset, unsigned length, bool more)
+{
+    std::string payload(std::size_t{length} * 2, '0');
+    if (offset == 0) {
+        payload.replace(0, 16, hex(49013, 4) + hex(5013, 4) + hex(length, 4) + "0001");
+    }
+    return "525400123400525400123401" "86dd" "60000000" + hex(length + 8, 4) + "2c40" "fd000099000000000000000000000001" "fd000099000000000000000000000002"
+           "1100" + hex(offset | (more ? 1U : 0U), 4) + "00000007" + payload;
+}
+
+TEST(Ipv6Reassembly, DatagramInFragmentsIsPutTogetherByTheLastPieceThatComes)
+{
+    const ModelRun run("skbscope: 1\nhosts:\n  - name: server\n    cpus: 2\n"
+                       "    devices: [{name: eth0, mac: \"52:54:00:12:34:00\", address: \"fd00:99::2/64\", link: peer.eth1}]\n"
+                       "    receivers: [{name: reader, address: \"::\", port: 5013, cpu: 1}]\n"
+                       "  - name: peer\n    cpus: 1\n    devices: [{name: eth1, mac: \"52:54:00:12:34:01\", address: \"fd00:99::1/64\"}]\n"
+                       "    neighbours: [{address: \"fd00:99::2\", mac: \"52:54:00:12:34:00\", device: eth1}]\n"
+                       "    senders: [{name: big, to: \"[fd00:99::2]:5013\", size: 3000, start: 50us}]\n");
+    EXPECT_EQ(run.counter("Ip6ReasmReqds"), 3u);
+    EXPECT_EQ(run.counter("Ip6ReasmOKs"), 1u);
+    EXPECT_EQ(run.counter("Ip6ReasmFails"), 0u);
+    EXPECT_EQ(run.counter("Udp6InDatagrams"), 1u) << "its checksum is right, so every byte is in its place";
+    EXPECT_EQ(run.counter("Udp6InErrors"), 0u);
+    EXPECT_EQ(run.count(Verdict::merged), 3u) << "the first, the second, and the clone that stands for the last";
+    EXPECT_EQ(run.end().accounting().in_flight(), 0u);
+    EXPECT_EQ(run.world().nets[0].ipv6.frag_mem, 0);
+    for (const PacketRecord& packet : run.trace().packets()) {
+        if (packet.verdict == Verdict::delivered) {
+            EXPECT_EQ(packet.length, 40u + 8 + 3000);
+            EXPECT_EQ(first_missing(run.path(to_index(packet.id)), {"ipv6_frag_rcv", "inet_frag_queue_insert", "inet_frag_reasm_prepare", "udpv6_rcv"}), "");
+        }
+    }
+}
+
+TEST(Ipv6Reassembly, PiecesInAnyOrderMakeTheDatagram)
+{
+    const ModelRun run(fragments6({fragment6(16, 24, false), fragment6(0, 16, true)}));
+    EXPECT_EQ(run.counter("Ip6ReasmOKs"), 1u);
+    EXPECT_EQ(run.counter("Ip6ReasmFails"), 0u);
+    EXPECT_EQ(run.count(Verdict::merged), 1u);
+}
+
+TEST(Ipv6Reassembly, OverlapDiscardsTheWholeDatagram)
+{
+    const ModelRun run(fragments6({fragment6(0, 24, true), fragment6(16, 24, false)}));
+    EXPECT_EQ(run.counter("Ip6ReasmFails"), 1u);
+    EXPECT_EQ(run.counter("Ip6ReasmOKs"), 0u);
+    EXPECT_EQ(run.drops(drop::NOT_SPECIFIED), 2u);
+    EXPECT_EQ(run.world().nets[0].ipv6.frag_mem, 0);
+}
+
+TEST(Ipv6Reassembly, DuplicateIsDroppedAndTheDatagramGoesOn)
+{
+    const ModelRun run(fragments6({fragment6(0, 16, true), fragment6(0, 16, true), fragment6(16, 24, false)}));
+    EXPECT_EQ(run.counter("Ip6ReasmOKs"), 1u);
+    EXPECT_EQ(run.drops(drop::NOT_SPECIFIED), 1u);
+}
+
+TEST(Ipv6Reassembly, FirstPieceAloneTimesOutAndItsSenderIsTold)
+{
+    const ModelRun run(fragments6({fragment6(0, 16, true)}, "{net.ipv6.ip6frag_time: 2}"), SimTime{5'000'000'000});
+    EXPECT_EQ(run.counter("Ip6ReasmTimeout"), 1u);
+    EXPECT_EQ(run.counter("Ip6ReasmFails"), 1u);
+    EXPECT_EQ(run.counter("Icmp6OutTimeExcds"), 1u);
+    EXPECT_EQ(run.end().accounting().in_flight(), 0u);
+}
+
+TEST(Ipv6Reassembly, PieceThatIsNoMultipleOfEightIsAParameterProblem)
+{
+    const ModelRun run(fragments6({fragment6(0, 21, true)}));
+    EXPECT_EQ(run.counter("Icmp6OutParmProblems"), 1u);
+    EXPECT_EQ(run.counter("Ip6InHdrErrors"), 1u);
+}
+
+TEST(Ipv6Reassembly, NoMemoryIsLeftWithAThresholdOfZero)
+{
+    const ModelRun run(fragments6({fragment6(0, 16, true)}, "{net.ipv6.ip6frag_high_thresh: 0}"));
+    EXPECT_EQ(run.counter("Ip6ReasmFails"), 1u);
+    EXPECT_EQ(run.world().nets[0].ipv6.frag_mem, 0);
+}
+
+TEST(Ipv6, AnycastPingIsIgnoredWhenTheSettingSaysSo)
+{
+    const auto replies = [](const std::string& ignore) {
+        const std::string echo = "525400123400525400123401" "86dd" "60000000" "0008" "3a40" "fd000099000000000000000000000001"
+                                 "fd000099000000000000000000000000" "8000" "8486" "00010001";
+        std::string text = fragments6({echo}, "{net.ipv6.icmp.echo_ignore_anycast: " + ignore + "}");
+        text.insert(text.find("    devices:"), "    ipv6_forwarding: true\n");
+        const ModelRun run(text);
+        EXPECT_EQ(run.counter("Icmp6InEchos") + run.counter("Icmp6InCsumErrors"), 1u);
+        return run.counter("Icmp6OutEchoReplies") + 10 * run.counter("Icmp6InCsumErrors");
+    };
+    EXPECT_EQ(replies("0"), 1u);
+    EXPECT_EQ(replies("1"), 0u);
 }
 
 } // namespace

@@ -92,6 +92,43 @@ TEST(Netfilter, OutputDropGivesTheSenderEperm)
     }
 }
 
+/// A client of the rules' machine, in a namespace behind a veth pair.
+std::string rejected_connect(const std::string& rules)
+{
+    return "skbscope: 1\nhosts:\n  - name: server\n    cpus: 2\n    devices: [{name: v0, driver: veth, address: 10.0.1.1/24, peer: client.v1}]\n"
+           "    tcp_servers: [{name: web, port: 80}]\n" + rules +
+           "  - name: client\n    namespace_of: server\n    devices: [{name: v1, driver: veth, address: 10.0.1.2/24, peer: server.v0}]\n"
+           "    tcp_clients: [{name: browser, to: \"10.0.1.1:80\", send: 10, start: 50us, cpu: 1}]\n";
+}
+
+TEST(Netfilter, RejectWithTcpResetEndsTheAttemptAtOnce)
+{
+    const std::string nftables = nft("chain in {\n type filter hook input priority filter; policy accept;\n tcp dport 80 reject with tcp reset\n}\n");
+    const std::string iptables = block("iptables", "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset\nCOMMIT\n");
+    const std::string tracked = nft("chain in {\n type filter hook input priority filter; policy accept;\n ct state new tcp dport 80 reject with tcp reset\n}\n");
+    for (const std::string& rules : {nftables, iptables, tracked}) {
+        const ModelRun run(rejected_connect(rules));
+        EXPECT_EQ(run.calls_anywhere(fn::nf_send_reset), 1U);
+        EXPECT_EQ(run.calls_anywhere(fn::nf_send_unreach), 0U);
+        EXPECT_EQ(run.drops(drop::NETFILTER_DROP), 1U) << "the SYN";
+        EXPECT_EQ(run.count(Verdict::in_flight), 0U);
+        EXPECT_EQ(run.end().accounting().in_flight(), 0U);
+        for (const Task& task : run.world().tasks) {
+            if (task.program == Program::tcp_client) {
+                EXPECT_EQ(task.tcp.errors, 1U) << "ECONNREFUSED";
+            }
+        }
+        EXPECT_EQ(run.world().nets[0].nf.conns.count(), 0U) << "the connection was never confirmed";
+    }
+}
+
+TEST(Netfilter, RejectWithTcpResetSaysNothingToADatagram)
+{
+    const ModelRun run(receive_scenario("count: 1", "", nft("chain in {\n type filter hook input priority filter; policy accept;\n reject with tcp reset\n}\n")));
+    EXPECT_EQ(run.drops(drop::NETFILTER_DROP), 1U);
+    EXPECT_EQ(run.count(Verdict::sent), 0U);
+}
+
 const char* const recorded_rules = "chain pre {\n type filter hook prerouting priority raw; policy accept;\n udp dport 6001 counter drop\n}\n"
     "chain input {\n type filter hook input priority filter; policy accept;\n udp dport 6002 counter drop\n}\n"
     "chain output {\n type filter hook output priority filter; policy accept;\n udp dport 6003 counter drop\n}\n"
