@@ -146,10 +146,16 @@ void AccountingBlock::paintEvent(QPaintEvent*)
         painter.drawText(QRect(half + 8, dropY, width() - half - 16, line_height), Qt::AlignVCenter, tr("none"));
     }
     const int right = width() - half - 16;
+    std::size_t listed = 0;
     for (const Drop& drop : m_drops) {
-        if (dropY + 2 * line_height > height()) {
+        const bool last = listed + 1 == m_drops.size();
+        if (dropY + (last ? 2 : 3) * line_height > height() && listed > 0) {
+            painter.setFont(Theme::sans(11));
+            painter.setPen(c.textMuted);
+            painter.drawText(QRect(half + 8, dropY, right, line_height), Qt::AlignVCenter, tr("and %1 more reasons").arg(m_drops.size() - listed));
             break;
         }
+        ++listed;
         painter.setFont(figures);
         painter.setPen(c.drop);
         const QString words = QStringLiteral("%1 %2").arg(drop.reason, countText(drop.count));

@@ -75,6 +75,8 @@ int main(int argc, char** argv)
             window.session()->select(selection);
         } else if (word.startsWith("setting=")) {
             window.controls()->search()->setText(value);
+        } else if (word == "why") {
+            window.inspector()->showDrop();
         } else if (word == "whatif") {
             window.lessonPanel()->runWhatIf();
             window.session()->pause();
