@@ -24,6 +24,13 @@ public:
     [[nodiscard]] T& operator[](std::size_t row) { return chunks_[row / chunk_rows][row % chunk_rows]; }
     [[nodiscard]] const T& operator[](std::size_t row) const { return chunks_[row / chunk_rows][row % chunk_rows]; }
 
+    /// Null: its chunk was given back.
+    [[nodiscard]] T* find(std::size_t row)
+    {
+        T* chunk = chunks_[row / chunk_rows].get();
+        return chunk == nullptr ? nullptr : chunk + row % chunk_rows;
+    }
+
     T& push_back(const T& value)
     {
         if (size_ == chunks_.size() * chunk_rows) {
@@ -40,6 +47,11 @@ public:
             chunks_[released_].reset();
         }
     }
+
+    /// Gives back one chunk, rows [chunk * chunk_rows, (chunk + 1) * chunk_rows); they must not be used again. The last
+    /// chunk has to stay.
+    void release_chunk(std::size_t chunk) { chunks_[chunk].reset(); }
+    static constexpr std::size_t rows_a_chunk = chunk_rows;
 
 private:
     struct Free {
