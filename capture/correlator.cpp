@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <iterator>
 
 namespace skbscope {
 
@@ -15,7 +16,7 @@ using namespace correlating;
 // ---------------------------------------------------------------------------------------------------------
 
 Correlator::Correlator(const TracedKernel& kernel, Trace& trace, Options options)
-    : kernel_(kernel), trace_(trace), options_(options), book_(trace)
+    : kernel_(kernel), trace_(trace), options_(options), book_(trace, options.items != nullptr ? *options.items : trace)
 {
     functions_.emplace_back();
     for (const EventFormat& format : kernel.formats()) {
@@ -258,17 +259,60 @@ void Correlator::lost(const RawRecord& record)
         is_counted ? static_cast<std::uint32_t>(std::min<std::uint64_t>(record.lost_before, 0xffffffff)) : 0);
 }
 
-void Correlator::finish()
+/// Drivers name their interrupts after the device: "eth0", "eth0-rx-0". Others (virtio) tell nothing.
+void Correlator::raise_interrupts(std::uint32_t until)
 {
-    // Drivers name their interrupts after the device: "eth0", "eth0-rx-0". Others (virtio) tell nothing.
-    for (const auto& [item, name] : interrupts_) {
-        const auto device = devices_.find(std::string_view(name).substr(0, name.find('-')));
+    auto at = interrupts_.begin();
+    for (; at != interrupts_.end() && at->first < until; ++at) {
+        const std::string_view name = at->second;
+        const auto device = devices_.find(name.substr(0, name.find('-')));
         if (device != devices_.end()) {
-            (void)book_.add_side(item, EventKind::irq_raise, 0, to_index(device->second), true);
+            (void)book_.add_side(at->first, EventKind::irq_raise, 0, to_index(device->second), true);
         }
     }
+    interrupts_.erase(interrupts_.begin(), at);
+}
+
+void Correlator::hand_on(std::uint32_t until, bool everything)
+{
+    raise_interrupts(until);
+    book_.write_until(until, everything);
+}
+
+void Correlator::let_go(SimTime oldest)
+{
+    std::vector<Slot> in_use;
+    const auto use = [&](const Lane& lane) {
+        for (const Frame& frame : lane.stack) {
+            in_use.insert(in_use.end(), {frame.packet, frame.child, frame.follow, frame.wait, frame.freed});
+        }
+        in_use.push_back(lane.sending);
+    };
+    std::ranges::for_each(cpu_lanes_, use);
+    // A task that is not within a call is made anew when it comes again.
+    last_lane_ = {0, nullptr};
+    std::erase_if(task_lanes_, [](const auto& entry) {
+        return entry.second.stack.empty() && entry.second.clones.empty() && entry.second.sending == 0;
+    });
+    for (const auto& [pid, lane] : task_lanes_) {
+        use(lane);
+    }
+    for (auto at = socket_queues_.begin(); at != socket_queues_.end();) {
+        std::erase_if(at->second, [this](Slot slot) { return !book_.at(slot).in_socket; });
+        at = at->second.empty() ? socket_queues_.erase(at) : std::next(at);
+    }
+    std::erase_if(unresolved_, [this](const Waiting& waiting) { return book_.resolve(waiting.slot) == 0; });
+    book_.retire(oldest, in_use);
+}
+
+void Correlator::finish()
+{
+    raise_interrupts(~std::uint32_t{0});
     auto& slots = book_.slots();
     for (Slot slot = 1; slot < slots.size(); ++slot) {
+        if (slots.find(slot) == nullptr) {
+            continue;
+        }
         SlotRecord& record = slots[slot];
         if (record.same_as != 0 || !record.born || record.kind != SlotRecord::Kind::clone) {
             continue;
@@ -277,8 +321,8 @@ void Correlator::finish()
             record.born = false; // the clone of something that is no network packet
         }
     }
-    std::uint64_t open_calls = 0;
-    for (std::uint32_t item = 1; item <= book_.last_item(); ++item) {
+    std::uint64_t open_calls = book_.unattributed();
+    for (std::uint32_t item = std::max(1U, book_.written()); item <= book_.last_item(); ++item) {
         const Event& event = book_.item(item);
         open_calls += event.is_call() && event.packet != 0 && !book_.at(event.packet).born ? 1 : 0;
     }

@@ -28,6 +28,7 @@ public:
     struct Options {
         bool use_kprobes =
             true; ///< false: leave kprobe events out (they are then only what attribution is held against)
+        Trace* items = nullptr; ///< for hand_on(): where what is not written yet stands; outlives the correlator
     };
     /// What a kprobe event says of a call, for holding attribution against it.
     struct Probed {
@@ -41,6 +42,12 @@ public:
     void take(const RawRecord& record);
     /// After the last record.
     void finish();
+    /// While records still come: what stands before that item (of PacketBook::last_item()) becomes part of the trace. What
+    /// can be known of it must be known by then: a tenth of a second is plenty. finish(), then hand_on() of everything,
+    /// ends it.
+    void hand_on(std::uint32_t until, bool everything = false);
+    /// After hand_on(), now and then: memory of packets that have ended, or were born before `oldest`, is given back.
+    void let_go(SimTime oldest);
 
     [[nodiscard]] PacketBook& book() { return book_; }
     [[nodiscard]] const std::vector<TapPassage>& tap_passages() const { return passages_; }
@@ -140,6 +147,8 @@ private:
     void on_data_ready(const RawRecord& record, const Decoder& decoder);
     void on_sent(const RawRecord& record, const Decoder& decoder);
     void on_received(const RawRecord& record, const Decoder& decoder);
+
+    void raise_interrupts(std::uint32_t until);
 
     // ---- tracepoints alone (correlator_events.cpp)
     void pop_returned(Lane& lane);

@@ -34,7 +34,7 @@ Lane& Correlator::lane_of(const RawRecord& record)
     const Context context = context_of(record);
     const bool is_task = context == Context::process && record.pid != 0;
     if (is_task && record.pid != last_lane_.first) {
-        last_lane_ = {record.pid, &task_lanes_[record.pid]}; // rows of this table never move
+        last_lane_ = {record.pid, &task_lanes_[record.pid]}; // rows of this table never move; let_go() takes them out
     }
     Lane& lane = is_task ? *last_lane_.second
                          : cpu_lanes_[record.cpu * std::size_t{4} + static_cast<std::size_t>(context)];

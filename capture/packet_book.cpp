@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <iterator>
 #include <utility>
 
 namespace skbscope {
@@ -14,10 +15,10 @@ constexpr std::uint32_t none = ~std::uint32_t{0};
 
 } // namespace
 
-PacketBook::PacketBook(Trace& trace) : trace_(trace)
+PacketBook::PacketBook(Trace& trace, Trace& items) : trace_(trace), items_(items)
 {
     slots_.push_back({}); // 0: none
-    trace_.append({}); // 0: none
+    items_.append({}); // 0: none
     told_.emplace_back(); // 0: none
     recent_changes_.assign(1024, none);
 }
@@ -32,7 +33,10 @@ Slot PacketBook::resolve_far(Slot slot)
 {
     while (slots_[slot].same_as != 0) {
         const Slot next = slots_[slot].same_as;
-        if (slots_[next].same_as != 0) {
+        if (slots_.find(next) == nullptr) {
+            return 0;
+        }
+        if (slots_[next].same_as != 0 && slots_.find(slots_[next].same_as) != nullptr) {
             slots_[slot].same_as = slots_[next].same_as; // halve the way
         }
         slot = next;
@@ -63,8 +67,8 @@ void PacketBook::bind(Slot slot, std::uint64_t address)
 
 std::uint32_t PacketBook::add(const Event& event)
 {
-    trace_.append(event);
-    last_item_ = static_cast<std::uint32_t>(trace_.size() - 1);
+    items_.append(event);
+    last_item_ = static_cast<std::uint32_t>(items_.size() - 1);
     if (event.packet != 0) {
         at(event.packet).last_item = last_item_;
     }
@@ -73,18 +77,19 @@ std::uint32_t PacketBook::add(const Event& event)
 
 std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before)
 {
-    Event event = trace_[anchor];
+    Event event = item(anchor);
     event.kind = static_cast<std::uint8_t>(kind);
     event.packet = slot;
     event.arg = arg;
     event.duration_ns = Event::unknown_duration;
     event.host = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
     if (anchor == last_item_ && anchor != 0) {
-        trace_.append(event);
-        return static_cast<std::uint32_t>(trace_.size() - 1);
+        items_.append(event);
+        return static_cast<std::uint32_t>(items_.size() - 1);
     }
-    late_.push_back({anchor, event});
-    return static_cast<std::uint32_t>(late_.size() - 1) | late_handle;
+    // Behind what is written there is no room any more; calls that were not traced have no moment at all.
+    late_.push_back({anchor == 0 ? 0 : std::max(anchor, written_), event});
+    return (late_begin_ + static_cast<std::uint32_t>(late_.size() - 1)) | late_handle;
 }
 
 std::uint32_t PacketBook::queue_name(const QueueName& name)
@@ -129,8 +134,8 @@ void PacketBook::born(Slot slot, std::uint32_t item)
         return;
     }
     record.born = true;
-    record.packet.birth = trace_[item].time();
-    record.packet.birth_function = trace_[item].function_id();
+    record.packet.birth = this->item(item).time();
+    record.packet.birth_function = this->item(item).function_id();
     (void)add_side(item, EventKind::birth, slot, 0, true);
 }
 
@@ -153,8 +158,8 @@ void PacketBook::left_socket(Slot slot, std::uint32_t item)
     record.in_socket = false;
     // The record that named the queue's taker stands before the one that named the packet.
     const std::uint32_t anchor = record.queue_take != 0 &&
-                                         trace_[record.queue_take].time_ns <= trace_[item].time_ns &&
-                                         trace_[record.queue_take].time_ns >= record.packet.birth.ns
+                                         this->item(record.queue_take).time_ns <= this->item(item).time_ns &&
+                                         this->item(record.queue_take).time_ns >= record.packet.birth.ns
                                      ? record.queue_take
                                      : item;
     (void)add_queue_side(anchor, EventKind::dequeue, slot, {QueueKind::socket, {}});
@@ -178,7 +183,7 @@ void PacketBook::decide(Slot slot, Verdict verdict, std::uint32_t item)
 {
     SlotRecord& record = at(slot);
     record.packet.verdict = verdict;
-    record.packet.end_function = trace_[item].function_id();
+    record.packet.end_function = this->item(item).function_id();
     (void)add_side(item, EventKind::verdict, slot, static_cast<std::uint32_t>(verdict));
 }
 
@@ -212,9 +217,9 @@ void PacketBook::freed(Slot slot, std::uint32_t item)
         (void)add_queue_side(item, EventKind::dequeue, slot, {QueueKind::tx_ring, {}});
     }
     record.dead = true;
-    record.packet.death = trace_[item].time();
+    record.packet.death = this->item(item).time();
     if (record.packet.end_function == FunctionId::none) {
-        record.packet.end_function = trace_[item].function_id();
+        record.packet.end_function = this->item(item).function_id();
     }
     (void)add_side(item, EventKind::free, slot, 0);
     if (record.address != 0 && living(record.address) == slot) {
@@ -281,17 +286,16 @@ void PacketBook::field(Slot slot, std::uint32_t item, SkbField field, std::uint6
 
 void PacketBook::mark_loss()
 {
-    living_.for_each([this](Slot slot) { at(slot).packet.touched_by_loss = true; });
+    living_.for_each([this](Slot slot) {
+        at(slot).packet.touched_by_loss = true;
+        if (written_ != 0) {
+            marked_.push_back(slot);
+        }
+    });
 }
 
 // ---- the end
 // --------------------------------------------------------------------------------------------------------
-
-PacketId PacketBook::id_of(Slot slot)
-{
-    slot = resolve(slot);
-    return slot < ids_.size() ? ids_[slot] : PacketId::none;
-}
 
 QueueId PacketBook::queue_id(const QueueName& name, Slot slot)
 {
@@ -361,22 +365,27 @@ void PacketBook::number_packets()
     if (!is_sorted) {
         std::ranges::stable_sort(order_, {}, [this](Slot slot) { return slots_[slot].packet.birth; });
     }
-    ids_.assign(slots_.size(), PacketId::none);
     for (std::size_t i = 0; i < order_.size(); ++i) {
-        ids_[order_[i]] = static_cast<PacketId>(i + 1);
+        slots_[order_[i]].packet.id = static_cast<PacketId>(i + 1);
     }
+}
+
+/// The packet's row as the trace has it: its relatives by their ids.
+PacketRecord PacketBook::row_of(Slot slot)
+{
+    PacketRecord record = slots_[slot].packet;
+    record.parent = id_of(static_cast<Slot>(to_index(record.parent)));
+    record.merged_into = id_of(static_cast<Slot>(to_index(record.merged_into)));
+    if (record.parent == PacketId::none) {
+        record.relation = Relation::none;
+    }
+    return record;
 }
 
 void PacketBook::write_packets()
 {
     for (const Slot slot : order_) {
-        PacketRecord record = slots_[slot].packet;
-        record.parent = id_of(static_cast<Slot>(to_index(record.parent)));
-        record.merged_into = id_of(static_cast<Slot>(to_index(record.merged_into)));
-        if (record.parent == PacketId::none) {
-            record.relation = Relation::none;
-        }
-        (void)trace_.add_packet(std::move(record));
+        (void)trace_.add_packet(row_of(slot));
     }
 }
 
@@ -509,6 +518,234 @@ void PacketBook::write()
     late_.clear();
     late_.shrink_to_fit();
     write_packets();
+}
+
+// ---- while records still come
+// --------------------------------------------------------------------------------------------------------
+
+Event& PacketBook::gone()
+{
+    gone_ = {};
+    gone_.time_ns = written_ns_;
+    return gone_;
+}
+
+void PacketBook::list(Slot slot, std::vector<Slot>& touched)
+{
+    slot = resolve(slot);
+    SlotRecord& record = slots_[slot];
+    if (slot == 0 || !record.born || record.listed) {
+        return;
+    }
+    // The clone of something that is no network packet is none either.
+    if (record.kind == SlotRecord::Kind::clone && record.packet.id == PacketId::none &&
+        !at(static_cast<Slot>(to_index(record.packet.parent))).born) {
+        return;
+    }
+    record.listed = true;
+    touched.push_back(slot);
+}
+
+/// Packets that events before `until` speak of.
+void PacketBook::list_touched(std::uint32_t until, bool everything, std::vector<Slot>& touched)
+{
+    const auto take = [&](const Event& event) {
+        list(event.packet, touched);
+        const EventKind kind = event.event_kind();
+        if ((event.host & mark_side) != 0 && (kind == EventKind::clone || kind == EventKind::merge || kind == EventKind::split)) {
+            list(event.arg, touched);
+        }
+    };
+    for (std::size_t item = std::max<std::size_t>(written_, 1); item < until; ++item) {
+        take(items_[item]);
+    }
+    for (const Late& late : late_) {
+        if (late.anchor < until || everything) {
+            take(late.event);
+        }
+    }
+    for (const Slot slot : std::exchange(marked_, {})) {
+        list(slot, touched);
+    }
+}
+
+void PacketBook::add_packets(const std::vector<Slot>& touched)
+{
+    std::vector<Slot> fresh;
+    std::ranges::copy_if(touched, std::back_inserter(fresh),
+                         [this](Slot slot) { return slots_[slot].packet.id == PacketId::none; });
+    std::ranges::stable_sort(fresh, {}, [this](Slot slot) { return slots_[slot].packet.birth; });
+    for (const Slot slot : fresh) {
+        // Rows stand in order of birth; one that was recognised late begins where the others are.
+        PacketRecord& record = slots_[slot].packet;
+        record.birth = last_birth_ = std::max(record.birth, last_birth_);
+        record.id = trace_.add_packet(record);
+    }
+}
+
+void PacketBook::append_side(Event side)
+{
+    if (finish_side(side)) {
+        side.time_ns = std::max(side.time_ns, trace_.end_time().ns);
+        trace_.append(side);
+    }
+}
+
+void PacketBook::write_items(std::uint32_t until, bool everything)
+{
+    change_in_trace_.resize(field_changes_.size(), none);
+    const std::vector<std::uint64_t> order = order_of_late();
+    auto late = order.begin();
+    for (std::uint32_t item = std::max(written_, 1U); item < until;) {
+        std::uint32_t behind = item + 1; // the sides of this item
+        for (; behind < until && (items_[behind].host & mark_side) != 0; ++behind) {
+        }
+        const auto write_sides = [&](bool before) {
+            for (std::uint32_t i = item + 1; i < behind; ++i) {
+                if (((items_[i].host & mark_before) != 0) == before) {
+                    append_side(items_[i]);
+                }
+            }
+            for (const std::uint64_t group = std::uint64_t{item} << 1 | (before ? 0U : 1U);
+                 late != order.end() && *late >> 31 <= group; ++late) {
+                append_side(late_[*late & ~late_handle & 0xffffffff].event);
+            }
+        };
+        write_sides(true);
+        Event event = items_[item];
+        event.packet = event.packet == 0 ? 0 : to_index(id_of(event.packet));
+        unattributed_ += event.is_call() && event.packet == 0 && items_[item].packet != 0 ? 1 : 0;
+        event.time_ns = std::max(event.time_ns, trace_.end_time().ns);
+        trace_.append(event);
+        write_sides(false);
+        item = behind;
+    }
+    for (; everything && late != order.end(); ++late) { // they stand behind items that never came
+        append_side(late_[*late & ~late_handle & 0xffffffff].event);
+    }
+}
+
+void PacketBook::update_rows(const std::vector<Slot>& touched)
+{
+    for (const Slot slot : touched) {
+        SlotRecord& record = slots_[slot];
+        record.listed = false;
+        if (record.row_is_final) {
+            continue;
+        }
+        PacketRecord& known = trace_.mutable_packet(record.packet.id);
+        PacketRecord row = row_of(slot);
+        row.bytes_offset = known.bytes_offset;
+        row.captured_length = known.captured_length;
+        known = row;
+        record.row_is_final = row.death != never; // the trace may forget it from now on
+    }
+}
+
+void PacketBook::write_until(std::uint32_t until, bool everything)
+{
+    const auto end = static_cast<std::uint32_t>(items_.size());
+    until = everything ? end : std::min(until, last_item_); // the last one may still get sides
+    while (until > written_ && until < end && (items_[until].host & mark_side) != 0) {
+        --until; // an item and its sides stay together
+    }
+    if (until <= std::max(written_, 1U) && !everything) {
+        return;
+    }
+    std::vector<Slot> touched;
+    list_touched(until, everything, touched);
+    add_packets(touched);
+    write_items(until, everything);
+    update_rows(touched);
+    written_ = until;
+    written_ns_ = trace_.end_time().ns;
+    const auto is_pending = [this](const Late& late) { return late.anchor >= written_; };
+    const auto first = std::ranges::find_if(late_, is_pending);
+    late_begin_ += static_cast<std::uint32_t>(first - late_.begin());
+    late_.erase(late_.begin(), first);
+    for (Late& late : late_) {
+        late.anchor = is_pending(late) ? late.anchor : 0; // written; it stays for the numbers of those behind it
+    }
+    if (&items_ != &trace_) {
+        TraceMark mark;
+        mark.events = written_;
+        items_.forget_before(mark);
+    }
+    constexpr std::size_t many_changes = 1 << 16;
+    if (field_changes_.size() > many_changes) {
+        compact_changes();
+    }
+}
+
+/// Keeps only the changes that events not yet written speak of.
+void PacketBook::compact_changes()
+{
+    std::vector<FieldChange> kept;
+    const auto keep = [&](Event& event) {
+        if ((event.host & mark_side) != 0 && event.event_kind() == EventKind::field) {
+            kept.push_back(field_changes_[event.arg]);
+            event.arg = static_cast<std::uint32_t>(kept.size() - 1);
+        }
+    };
+    for (std::size_t item = written_; item < items_.size(); ++item) {
+        keep(items_.mutable_event(item));
+    }
+    for (Late& late : late_) {
+        if (late.anchor >= written_) {
+            keep(late.event);
+        }
+    }
+    field_changes_ = std::move(kept);
+    change_in_trace_.assign(field_changes_.size(), none);
+    recent_changes_.assign(recent_changes_.size(), none);
+}
+
+void PacketBook::retire(SimTime oldest, const std::vector<Slot>& in_use)
+{
+    slots_[0] = {}; // what was said of packets that are gone
+    const std::size_t whole_chunks = slots_.size() / Slots::rows_a_chunk;
+    std::vector<bool> is_used(whole_chunks + 1, false);
+    is_used[0] = true; // row 0 means none
+    for (const Slot slot : in_use) {
+        for (const Slot each : {slot, resolve(slot)}) {
+            if (each / Slots::rows_a_chunk < whole_chunks) {
+                is_used[each / Slots::rows_a_chunk] = true;
+            }
+        }
+    }
+    for (std::size_t chunk = first_chunk_; chunk < whole_chunks; ++chunk) {
+        const auto first = static_cast<Slot>(chunk * Slots::rows_a_chunk);
+        if (is_used[chunk] || slots_.find(first) == nullptr) {
+            first_chunk_ += chunk == first_chunk_ && slots_.find(first) == nullptr ? 1 : 0;
+            continue;
+        }
+        bool is_over = true;
+        for (Slot slot = first; slot < first + Slots::rows_a_chunk && is_over; ++slot) {
+            const SlotRecord& record = slots_[resolve(slot)];
+            const bool is_written = record.last_item < written_ && slots_[slot].last_item < written_;
+            const bool has_ended = !record.born || record.dead || record.packet.birth < oldest;
+            is_over = is_written && has_ended;
+        }
+        if (!is_over) {
+            continue;
+        }
+        for (Slot slot = first; slot < first + Slots::rows_a_chunk; ++slot) {
+            SlotRecord& record = slots_[slot];
+            if (record.address != 0 && living_.find(record.address) == slot) {
+                living_.erase(record.address);
+            }
+            if (record.same_as == 0 && record.packet.id != PacketId::none && !record.row_is_final) {
+                PacketRecord& row = trace_.mutable_packet(record.packet.id);
+                row.death = trace_.end_time();
+                row.end_inferred = true;
+            }
+            if (record.fields != 0) {
+                told_[record.fields].known = 0;
+                free_told_.push_back(std::exchange(record.fields, 0));
+            }
+        }
+        slots_.release_chunk(chunk);
+    }
 }
 
 } // namespace skbscope

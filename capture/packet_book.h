@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace skbscope {
@@ -42,6 +43,8 @@ struct SlotRecord {
     bool core_seen = false;   ///< it passed __netif_receive_skb_core
     bool held_by_gro = false;
     bool left_neighbour = false; ///< it waited for its neighbour, and went on
+    bool listed = false;         ///< among those that are being written
+    bool row_is_final = false;   ///< its death has been written
     Slot same_as = 0;            ///< this slot turned out to be that one
     std::uint64_t address = 0;   ///< of its sk_buff; 0: not known (yet)
     std::uint32_t length_now = 0;  ///< bytes with Ethernet header, as last told; GRO's and GSO's packets change theirs
@@ -61,13 +64,19 @@ struct SlotRecord {
 class PacketBook {
 public:
     /// The trace must outlive the book and hold no events.
-    explicit PacketBook(Trace& trace);
+    explicit PacketBook(Trace& trace) : PacketBook(trace, trace) {}
+    /// For write_until(): what is not written yet stands in a trace of its own, which must outlive the book, too.
+    PacketBook(Trace& trace, Trace& items);
 
     // ---- slots
     // ------------------------------------------------------------------------------------------------------
     Slot open(SlotRecord::Kind kind = SlotRecord::Kind::open);
     /// The slot that this one turned out to be.
-    [[nodiscard]] Slot resolve(Slot slot) { return slots_[slot].same_as == 0 ? slot : resolve_far(slot); }
+    [[nodiscard]] Slot resolve(Slot slot)
+    {
+        const SlotRecord* record = slots_.find(slot);
+        return record == nullptr ? 0 : record->same_as == 0 ? slot : resolve_far(slot);
+    }
     [[nodiscard]] SlotRecord& at(Slot slot) { return slots_[resolve(slot)]; }
     /// `slot` is the same packet as `other`.
     void unite(Slot slot, Slot other);
@@ -83,7 +92,8 @@ public:
     // -----------------------------------------------------------------------------------------------------
     /// A call; its place in the trace is kept. Returns its item (never 0).
     std::uint32_t add(const Event& event);
-    [[nodiscard]] Event& item(std::uint32_t index) { return trace_.mutable_event(index); } ///< not after write()
+    /// Not after write(). Of an item that write_until() has written: one that may be changed without effect.
+    [[nodiscard]] Event& item(std::uint32_t index) { return index < written_ ? gone() : items_.mutable_event(index); }
     [[nodiscard]] std::uint32_t last_item() const { return last_item_; }
 
     /// Which queue an enqueue or dequeue means; the record is made when everything is known.
@@ -122,14 +132,27 @@ public:
 
     // ---- the end
     // ----------------------------------------------------------------------------------------------------
-    using Slots = Rows<SlotRecord, 8192>;
+    using Slots = Rows<SlotRecord, 512>;
     [[nodiscard]] Slots& slots() { return slots_; }
     /// Nothing is added any more: gives the packets their ids, in order of birth.
     void number_packets();
     /// After number_packets(): makes the trace what others read, with its packets, and events in time order.
     void write();
-    /// After number_packets(): the id of the packet, or none.
-    [[nodiscard]] PacketId id_of(Slot slot);
+    /// After number_packets() or write_until(): the id of the packet, or none.
+    [[nodiscard]] PacketId id_of(Slot slot) { return at(slot).packet.id; }
+
+    // ---- while records still come
+    // ----------------------------------------------------------------------------------------------------
+    /// Makes what stands before that item part of the trace, or everything. What is decided later of calls that are
+    /// written no longer shows in them. `everything` takes the place of number_packets() and write().
+    void write_until(std::uint32_t until, bool everything = false);
+    /// The first item that is not written.
+    [[nodiscard]] std::uint32_t written() const { return written_; }
+    /// Calls written without a packet although they had to do with one, so far.
+    [[nodiscard]] std::uint64_t unattributed() const { return unattributed_; }
+    /// Gives back the slots of packets that have ended and are written, and lets go of packets born before `oldest`:
+    /// what is recorded of them later belongs to nobody. `in_use`: slots that must stay.
+    void retire(SimTime oldest, const std::vector<Slot>& in_use);
 
 private:
     /// What an event is besides: in Event::host, which a recording of one host has no other use for.
@@ -152,8 +175,22 @@ private:
 
     Event& side(std::uint32_t handle)
     {
-        return (handle & late_handle) != 0 ? late_[handle & ~late_handle].event : trace_.mutable_event(handle);
+        if ((handle & late_handle) == 0) {
+            return item(handle);
+        }
+        const std::uint32_t row = handle & ~late_handle;
+        return row < late_begin_ ? gone() : late_[row - late_begin_].event;
     }
+    /// Stands for what has been written: may be read and changed without effect.
+    Event& gone();
+    void list(Slot slot, std::vector<Slot>& touched);
+    void list_touched(std::uint32_t until, bool everything, std::vector<Slot>& touched);
+    void add_packets(const std::vector<Slot>& touched);
+    void write_items(std::uint32_t until, bool everything);
+    void append_side(Event side);
+    void update_rows(const std::vector<Slot>& touched);
+    PacketRecord row_of(Slot slot);
+    void compact_changes();
     Slot resolve_far(Slot slot);
     std::uint32_t queue_name(const QueueName& name);
     std::uint32_t field_row(const FieldChange& change);
@@ -165,9 +202,18 @@ private:
     void write_packets();
 
     Slots slots_;
-    Trace& trace_; ///< its events are the items and, behind each, the sides added while it was the last; row 0: none
+    Trace& trace_;
+    Trace& items_; ///< its events are the items and, behind each, the sides added while it was the last; row 0: none
     std::uint32_t last_item_ = 0;
     std::vector<Late> late_;
+    std::uint32_t late_begin_ = 0; ///< number of the first of them
+    std::uint32_t written_ = 0;    ///< items before it are written
+    std::uint64_t written_ns_ = 0;
+    std::uint64_t unattributed_ = 0;
+    std::size_t first_chunk_ = 0; ///< slots before it have been given back
+    SimTime last_birth_;
+    Event gone_;
+    std::vector<Slot> marked_; ///< their rows changed without an event
     std::vector<Slot> order_; ///< the packets, by birth
     std::vector<QueueName> queue_names_;
     std::vector<FieldChange> field_changes_; ///< one row for equal changes that come close together
@@ -178,7 +224,6 @@ private:
     AddressMap living_;
     std::map<std::pair<int, std::string>, QueueId> queues_;
     std::unordered_map<std::uint64_t, QueueId> queue_by_key_;
-    std::vector<PacketId> ids_;
 };
 
 } // namespace skbscope

@@ -204,6 +204,7 @@ Result<int> run(const Options& options)
     for (const std::string& line : recording->missing()) {
         fmt::print(stderr, "skbscope: {}\n", line);
     }
+    recording->start();
     fmt::print(stderr, "recording: {}\n", recording->describes());
     auto summary = recording->run(sink_of(*file), options.output == "-" ? "standard output" : options.output, stop_wanted);
     if (!summary) {

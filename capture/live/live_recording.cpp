@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <deque>
 #include <fmt/format.h>
 #include <limits>
 #include <sys/utsname.h>
@@ -128,6 +129,7 @@ public:
     Run(TraceSession* session, FrameSource* frames, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places)
         : session_(session), frames_(frames), wishes_(wishes), places_(places), spool_(spool_bytes)
     {
+        items_.info.observed = true;
         trace_.info.source = "live: " + host_name();
         trace_.info.kernel_release = facts.kernel_release;
         trace_.info.kernel = kernel_version_of(facts.kernel_release);
@@ -139,7 +141,9 @@ public:
         host.cpus = static_cast<std::uint16_t>(facts.cpus);
         (void)trace_.add_host(std::move(host));
         if (session != nullptr) {
-            correlator_.emplace(session->kernel(), trace_, Correlator::Options{});
+            Correlator::Options options;
+            options.items = &items_;
+            correlator_.emplace(session->kernel(), trace_, options);
             std::vector<std::uint16_t> cpus;
             for (const std::vector<int>* group : {&session->buffers(), &session->drop_buffers()}) {
                 for (std::size_t cpu = 0; cpu < group->size(); ++cpu) {
@@ -160,20 +164,24 @@ public:
         const std::uint64_t end = wishes_.seconds > 0 ? monotonic_ns() + static_cast<std::uint64_t>(wishes_.seconds * 1e9) : ~std::uint64_t{0};
         if (session_ != nullptr) {
             reader_.emplace(buffers_, session_->page_size(), spool_);
-            (void)session_->set_running(true);
         }
         while (!stop && monotonic_ns() < end && !enough()) {
             std::this_thread::sleep_for(round_pause);
-            take_records();
             take_frames();
-        }
-        if (session_ != nullptr) {
-            (void)session_->set_running(false);
-            reader_->finish();
             take_records();
+            hand_on();
+            if (auto written = write(writer); !written) {
+                stop_reading();
+                return tl::unexpected(written.error());
+            }
         }
+        stop_reading();
         take_frames();
+        take_records();
         finish();
+        if (auto written = write(writer); !written) {
+            return tl::unexpected(written.error());
+        }
         if (auto written = writer.finish(); !written) {
             return tl::unexpected(written.error());
         }
@@ -221,22 +229,76 @@ private:
         }
     }
 
+    void stop_reading()
+    {
+        if (session_ != nullptr && reader_) {
+            (void)session_->set_running(false);
+            reader_->finish();
+        }
+    }
+
+    /// What is older than `settled_after` is handed on; what is younger may still turn out to be another packet's.
+    void hand_on()
+    {
+        if (!correlator_) {
+            return;
+        }
+        const std::uint64_t now = monotonic_ns();
+        taken_.push_back({now, correlator_->book().last_item()});
+        std::uint32_t until = 0;
+        for (; !taken_.empty() && taken_.front().first + settled_after_ns < now; taken_.pop_front()) {
+            until = taken_.front().second;
+        }
+        if (until != 0) {
+            correlator_->hand_on(until);
+        }
+        summary_.packets = trace_.packet_count();
+    }
+
+    /// Writes what the trace has gained, and lets it forget what is written and old.
+    Result<void> write(RecordingWriter& writer)
+    {
+        const std::uint64_t now = monotonic_ns();
+        if (now < write_next_ && !finished_) {
+            return {};
+        }
+        write_next_ = now + write_every_ns;
+        if (auto written = writer.update(); !written) {
+            return written;
+        }
+        if (!correlator_ || finished_) {
+            return {};
+        }
+        trace_.forget_before(writer.written());
+        correlator_->let_go({now - std::min<std::uint64_t>(now, let_go_after_ns)});
+        return {};
+    }
+
     void finish()
     {
         if (correlator_) {
             correlator_->finish();
             trace_.info.times_trustworthy = !times_look_emulated(correlator_->gaps());
-            correlator_->book().write();
+            correlator_->hand_on(0, true);
         }
+        finished_ = true;
         summary_.packets = trace_.packet_count();
         summary_.frames = captured_.size();
     }
+
+    static constexpr std::uint64_t settled_after_ns = 100'000'000;
+    static constexpr std::uint64_t write_every_ns = 100'000'000;
+    static constexpr std::uint64_t let_go_after_ns = 30'000'000'000;   ///< packets that do not end
 
     TraceSession* session_;
     FrameSource* frames_;
     const LiveWishes& wishes_;
     const HostPlaces& places_;
+    Trace items_; ///< what is not handed on yet
     Trace trace_;
+    std::deque<std::pair<std::uint64_t, std::uint32_t>> taken_; ///< when the book had grown to which item
+    std::uint64_t write_next_ = 0;
+    bool finished_ = false;
     std::optional<Correlator> correlator_;
     std::vector<int> buffers_;
     std::optional<RingMerge> merge_;
@@ -248,6 +310,13 @@ private:
 };
 
 } // namespace
+
+void LiveRecording::start()
+{
+    if (state_->session) {
+        (void)state_->session->set_running(true);
+    }
+}
 
 Result<LiveSummary> LiveRecording::run(const RecordingSink& sink, const std::string& name, const std::atomic<bool>& stop)
 {

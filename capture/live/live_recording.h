@@ -52,7 +52,9 @@ public:
     /// "tracepoints (32 events), frames of 3 devices"
     [[nodiscard]] std::string describes() const;
 
-    /// Records until `stop`, the time or the number of packets, then ends the stream and takes the probes down.
+    /// From here on nothing is missed: what comes before run() waits in the kernel's buffers.
+    void start();
+    /// After start(). Records until `stop`, the time or the number of packets, then ends the stream and takes the probes down.
     /// Errors: unwritable; the stream is then good up to its last whole block, and the probes are down as well.
     [[nodiscard]] Result<LiveSummary> run(const RecordingSink& sink, const std::string& name, const std::atomic<bool>& stop);
 

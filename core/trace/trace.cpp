@@ -218,7 +218,8 @@ void Trace::forget_before(const TraceMark& written)
 {
     for (; (first_chunk_ + 1) * chunk_events <= written.events; ++first_chunk_) {
         const Event* chunk = chunks_[first_chunk_].get();
-        for (std::size_t at = 0; at < chunk_events; ++at) {
+        // What was observed gets its durations before it is written, or never: most calls have none.
+        for (std::size_t at = 0; at < chunk_events && !info.observed; ++at) {
             if (chunk[at].is_call() && !chunk[at].has_end()) {
                 open_events_[first_chunk_ * chunk_events + at] = chunk[at];
             }
