@@ -279,6 +279,21 @@ void Correlator::hand_on(std::uint32_t until, bool everything)
     book_.write_until(until, everything);
 }
 
+void Correlator::resume(std::uint64_t time_ns)
+{
+    std::ranges::for_each(cpu_lanes_, [this](Lane& lane) { pop_to(lane, 0); });
+    for (auto& [pid, lane] : task_lanes_) {
+        pop_to(lane, 0);
+        lane.sending = 0;
+    }
+    socket_queues_.clear();
+    unresolved_.clear();
+    RawRecord now;
+    now.time_ns = time_ns;
+    const std::uint32_t item = add_item(lane_of(now), now, EventKind::lost, FunctionId::none, 0, Confidence::certain, via_tracepoint);
+    book_.end_all_unseen(item);
+}
+
 void Correlator::let_go(SimTime oldest)
 {
     std::vector<Slot> in_use;

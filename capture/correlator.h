@@ -11,6 +11,7 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
 namespace skbscope {
 
@@ -28,6 +29,8 @@ public:
     struct Options {
         bool use_kprobes =
             true; ///< false: leave kprobe events out (they are then only what attribution is held against)
+        /// A drop of a packet that no record has named is a packet nevertheless: not everything is recorded.
+        bool unseen_drops = false;
         Trace* items = nullptr; ///< for hand_on(): where what is not written yet stands; outlives the correlator
     };
     /// What a kprobe event says of a call, for holding attribution against it.
@@ -46,12 +49,21 @@ public:
     /// can be known of it must be known by then: a tenth of a second is plenty. finish(), then hand_on() of everything,
     /// ends it.
     void hand_on(std::uint32_t until, bool everything = false);
+    /// Recording paused until now: nothing is open any more, and what became of the packets that lived is not known.
+    void resume(std::uint64_t time_ns);
     /// After hand_on(), now and then: memory of packets that have ended, or were born before `oldest`, is given back.
     void let_go(SimTime oldest);
 
     [[nodiscard]] PacketBook& book() { return book_; }
     [[nodiscard]] const std::vector<TapPassage>& tap_passages() const { return passages_; }
     [[nodiscard]] const std::vector<TapPassage>& device_passages() const { return device_passages_; }
+    /// Passages since the last call: of taps where their functions are traced, else of devices.
+    [[nodiscard]] std::vector<TapPassage> take_passages()
+    {
+        std::vector<TapPassage> taken = std::exchange(device_passages_, {});
+        std::vector<TapPassage> of_taps = std::exchange(passages_, {});
+        return of_taps.empty() ? taken : of_taps;
+    }
     [[nodiscard]] const std::vector<Probed>& probed() const { return probed_; }
     /// Nanoseconds between calls that follow each other directly on one lane: how fast the machine ran.
     [[nodiscard]] const std::vector<std::uint32_t>& gaps() const { return gaps_; }

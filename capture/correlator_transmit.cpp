@@ -250,7 +250,15 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         }
         index = lane.stack.size() - 1;
     }
-    const Slot slot = prove(lane, record, index, decoder.skb.read(record.data), Evidence::free);
+    Slot slot = prove(lane, record, index, decoder.skb.read(record.data), Evidence::free);
+    // Sockets of other families free sk_buffs that have no protocol.
+    if (slot == 0 && is_drop && options_.unseen_drops && decoder.protocol.read(record.data) != 0) {
+        slot = book_.open(SlotRecord::Kind::known);
+        book_.at(slot).ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
+        lane.stack[index].packet = lane.stack[index].child = slot;
+        book_.item(lane.stack[index].item).packet = slot;
+        book_.born(slot, lane.stack[index].item);
+    }
     lane.stack[index].free_seen = true;
     for (Frame& frame : lane.stack) {
         frame.freed = slot;

@@ -242,6 +242,18 @@ void PacketBook::end_unseen(Slot slot, std::uint32_t item)
     freed(slot, item);
 }
 
+void PacketBook::end_all_unseen(std::uint32_t item)
+{
+    std::vector<Slot> living;
+    living_.for_each([&](Slot slot) { living.push_back(resolve(slot)); });
+    std::ranges::sort(living);
+    for (const Slot slot : living) {
+        if (slot != 0 && !at(slot).dead) {
+            end_unseen(slot, item);
+        }
+    }
+}
+
 std::uint32_t PacketBook::field_row(const FieldChange& change)
 {
     const std::uint64_t mixed =

@@ -123,6 +123,9 @@ public:
     /// Its end was not seen: the address has a new owner.
     void end_unseen(Slot slot, std::uint32_t item);
 
+    /// … of all that live.
+    void end_all_unseen(std::uint32_t item);
+
     /// A record tells this of the sk_buff; an event is written where it is new or differs from what was told
     /// before.
     void field(Slot slot, std::uint32_t item, SkbField field, std::uint64_t value);

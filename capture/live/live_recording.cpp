@@ -2,6 +2,7 @@
 
 #include "capture/correlator.h"
 #include "capture/import.h"
+#include "capture/live/frame_match.h"
 #include "capture/live/page_spool.h"
 #include "capture/live/ring_merge.h"
 #include "capture/live/ring_reader.h"
@@ -14,6 +15,8 @@
 #include <deque>
 #include <fmt/format.h>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <sys/utsname.h>
 #include <thread>
 #include <unordered_set>
@@ -143,6 +146,7 @@ public:
         if (session != nullptr) {
             Correlator::Options options;
             options.items = &items_;
+            options.unseen_drops = wishes.budget > 0;
             correlator_.emplace(session->kernel(), trace_, options);
             std::vector<std::uint16_t> cpus;
             for (const std::vector<int>* group : {&session->buffers(), &session->drop_buffers()}) {
@@ -164,6 +168,10 @@ public:
         const std::uint64_t end = wishes_.seconds > 0 ? monotonic_ns() + static_cast<std::uint64_t>(wishes_.seconds * 1e9) : ~std::uint64_t{0};
         if (session_ != nullptr) {
             reader_.emplace(buffers_, session_->page_size(), spool_);
+            began_ns_ = monotonic_ns();
+            if (wishes_.budget > 0) {
+                throttle_ = std::jthread([this](const std::stop_token& token) { throttle(token); });
+            }
         }
         while (!stop && monotonic_ns() < end && !enough()) {
             std::this_thread::sleep_for(round_pause);
@@ -212,8 +220,10 @@ private:
             merge_->add(std::move(page));
         }
         const std::uint64_t horizon = batch.closed ? ~std::uint64_t{0} : batch.horizon_ns;
+        horizon_ns_ = batch.horizon_ns;
         merge_->take_until(horizon, [this](const RawRecord& record) {
             ++summary_.records;
+            note_pause(record.time_ns);
             if (record.lost_before != 0 && record.lost_before != RawRecord::unknown_loss) {
                 summary_.lost += record.lost_before;
             }
@@ -224,14 +234,110 @@ private:
 
     void take_frames()
     {
-        if (frames_ != nullptr) {
-            (void)frames_->read(captured_);
+        if (frames_ == nullptr) {
+            return;
+        }
+        std::vector<LiveFrame> fresh;
+        (void)frames_->read(fresh);
+        summary_.frames += fresh.size();
+        for (LiveFrame& frame : fresh) {
+            if (correlator_) {
+                match_of(frames_->devices()[frame.device]).add(std::move(frame));
+            } else {
+                add_frame_alone(frame);
+            }
+        }
+    }
+
+    DeviceId device_of(const std::string& name)
+    {
+        const DeviceId known = trace_.find_device(name);
+        if (known != DeviceId::none) {
+            return known;
+        }
+        DeviceRecord device;
+        device.name = name;
+        return trace_.add_device(std::move(device));
+    }
+
+    /// Without tracing a frame is all there is to a packet: it was seen, and nobody knows what became of it.
+    void add_frame_alone(const LiveFrame& frame)
+    {
+        PacketRecord record;
+        const std::int64_t stamped = frame.wall_ns - trace_.info.wall_offset_ns;
+        record.birth = std::max(SimTime{static_cast<std::uint64_t>(std::max<std::int64_t>(stamped, 0))}, trace_.end_time());
+        record.death = record.birth;
+        record.verdict = Verdict::lost;
+        record.end_inferred = true;
+        record.length = frame.length;
+        record.device = device_of(frames_->devices()[frame.device]);
+        record.flow = flow_of_frame(frame.bytes);
+        const PacketId id = trace_.add_packet(record);
+        trace_.set_frame(id, frame.bytes);
+        Event birth;
+        birth.time_ns = record.birth.ns;
+        birth.packet = to_index(id);
+        birth.kind = static_cast<std::uint8_t>(EventKind::birth);
+        birth.arg = to_index(record.device);
+        trace_.append(birth);
+        Event verdict = birth;
+        verdict.kind = static_cast<std::uint8_t>(EventKind::verdict);
+        verdict.arg = static_cast<std::uint32_t>(Verdict::lost);
+        trace_.append(verdict);
+        summary_.packets = trace_.packet_count();
+    }
+
+    FrameMatch& match_of(const std::string& device)
+    {
+        return matches_.try_emplace(device, trace_.info.wall_offset_ns).first->second;
+    }
+
+    /// Frames for the packets that passed their devices' taps up to that time.
+    std::vector<FrameMatch::Match> match_frames_until(std::uint64_t time_ns)
+    {
+        PacketBook& book = correlator_->book();
+        for (const TapPassage& passage : correlator_->take_passages()) {
+            const Slot slot = book.resolve(passage.packet);
+            const DeviceId device = passage.device != DeviceId::none ? passage.device : book.at(slot).packet.device;
+            const auto match = matches_.find(std::string(trace_.device(device).name));
+            if (slot == 0 || !book.at(slot).born || match == matches_.end()) {
+                continue;
+            }
+            const PacketRecord& packet = book.at(slot).packet;
+            match->second.add({slot, packet.birth.ns, passage.time_ns, packet.length, packet.flow});
+        }
+        std::vector<FrameMatch::Match> found;
+        for (auto& [device, match] : matches_) {
+            for (FrameMatch::Match& one : match.match_until(time_ns)) {
+                PacketRecord& packet = book.at(one.slot).packet;
+                if (auto flow = flow_of_frame(one.frame.bytes)) {
+                    packet.flow = flow;
+                }
+                packet.length = packet.length == 0 ? one.frame.length : packet.length;
+                found.push_back(std::move(one));
+            }
+        }
+        return found;
+    }
+
+    void give_frames(const std::vector<FrameMatch::Match>& found)
+    {
+        for (const FrameMatch::Match& one : found) {
+            const PacketId id = correlator_->book().id_of(one.slot);
+            if (trace_.has_packet(id) && trace_.frame(id).empty()) {
+                trace_.set_frame(id, one.frame.bytes);
+                ++summary_.matched;
+            }
         }
     }
 
     void stop_reading()
     {
         if (session_ != nullptr && reader_) {
+            if (throttle_.joinable()) {
+                throttle_.request_stop();
+                throttle_.join();
+            }
             (void)session_->set_running(false);
             reader_->finish();
         }
@@ -244,13 +350,17 @@ private:
             return;
         }
         const std::uint64_t now = monotonic_ns();
-        taken_.push_back({now, correlator_->book().last_item()});
+        taken_.push_back({now, horizon_ns_, correlator_->book().last_item()});
         std::uint32_t until = 0;
-        for (; !taken_.empty() && taken_.front().first + settled_after_ns < now; taken_.pop_front()) {
-            until = taken_.front().second;
+        std::uint64_t until_ns = 0;
+        for (; !taken_.empty() && taken_.front().at_ns + settled_after_ns < now; taken_.pop_front()) {
+            until = taken_.front().last_item;
+            until_ns = taken_.front().horizon_ns;
         }
         if (until != 0) {
+            const auto found = match_frames_until(until_ns);
             correlator_->hand_on(until);
+            give_frames(found);
         }
         summary_.packets = trace_.packet_count();
     }
@@ -279,12 +389,93 @@ private:
         if (correlator_) {
             correlator_->finish();
             trace_.info.times_trustworthy = !times_look_emulated(correlator_->gaps());
+            const auto found = match_frames_until(~std::uint64_t{0} >> 2);
             correlator_->hand_on(0, true);
+            give_frames(found);
+            frame_faults();
         }
         finished_ = true;
         summary_.packets = trace_.packet_count();
-        summary_.frames = captured_.size();
+        if (frames_ != nullptr) {
+            summary_.frames_lost = frames_->lost();
+            summary_.remarks.insert(summary_.remarks.end(), frames_->troubles().begin(), frames_->troubles().end());
+        }
+        if (throttled_) {
+            summary_.remarks.push_back(fmt::format(
+                "detail was left out: journeys were recorded during {:.1f} % of the time, drops all the time",
+                100.0 * static_cast<double>(on_ns_) / static_cast<double>(std::max<std::uint64_t>(monotonic_ns() - began_ns_, 1))));
+            trace_.faults.push_back({"pauses that --budget made in the journeys", pauses_,
+                                     "between them only drops were recorded; a larger budget makes them fewer"});
+        }
     }
+
+    void frame_faults()
+    {
+        std::uint64_t frames = 0;
+        std::uint64_t packets = 0;
+        for (const auto& [device, match] : matches_) {
+            frames += match.frames_without();
+            packets += match.passages_without();
+        }
+        if (frames != 0) {
+            trace_.faults.push_back({"frames without a packet in the recording", frames, "captured before, after or beside what was recorded"});
+        }
+        if (packets != 0) {
+            trace_.faults.push_back({"packets at the taps of captured devices without a frame", packets,
+                                     "the capture had a filter, or lost frames"});
+        }
+    }
+
+    // ---- the budget: detail is recorded during a part of the time -------------------------------------------------------
+
+    /// A record behind a pause: what was open then is not any more.
+    void note_pause(std::uint64_t time_ns)
+    {
+        const std::scoped_lock lock(pauses_mutex_);
+        for (; !resumes_.empty() && resumes_.front() <= time_ns; resumes_.pop_front()) {
+            correlator_->resume(time_ns);
+            ++pauses_;
+        }
+    }
+
+    /// What a record costs, all in all, nanoseconds: measured with tests/bench/record_overhead.
+    static constexpr double record_cost_ns = 200;
+    static constexpr double least_share = 0.02;
+    static constexpr std::uint64_t cycle_ns = 50'000'000;
+
+    /// Recording runs during the share of each cycle that the budget allows at the rate seen while it ran.
+    void throttle(const std::stop_token& stop)
+    {
+        const double allowed = wishes_.budget * std::max(1U, std::thread::hardware_concurrency()) * 1e9 / record_cost_ns;
+        double share = 1;
+        std::uint64_t seen = 0;
+        while (!stop.stop_requested()) {
+            const auto on = static_cast<std::uint64_t>(share * static_cast<double>(cycle_ns));
+            const std::uint64_t began = monotonic_ns();
+            std::this_thread::sleep_for(std::chrono::nanoseconds(on));
+            const std::uint64_t took = monotonic_ns() - began;
+            on_ns_ += took;
+            const std::uint64_t bytes = reader_->bytes();
+            // A record takes some forty bytes of a page; the reader may be a few milliseconds behind, so the rate is a mean.
+            const double rate = static_cast<double>(bytes - seen) / record_bytes * 1e9 / static_cast<double>(std::max<std::uint64_t>(took, 1));
+            seen = bytes;
+            mean_rate_ = mean_rate_ == 0 ? rate : mean_rate_ * 0.7 + rate * 0.3;
+            share = std::clamp(allowed / std::max(mean_rate_, 1.0), least_share, 1.0);
+            if (share >= 1) {
+                continue;
+            }
+            throttled_ = true;
+            (void)session_->set_running(false);
+            std::this_thread::sleep_for(std::chrono::nanoseconds(cycle_ns - static_cast<std::uint64_t>(share * static_cast<double>(cycle_ns))));
+            {
+                const std::scoped_lock lock(pauses_mutex_);
+                resumes_.push_back(monotonic_ns());
+            }
+            (void)session_->set_running(true);
+        }
+    }
+
+    static constexpr double record_bytes = 40;
 
     static constexpr std::uint64_t settled_after_ns = 100'000'000;
     static constexpr std::uint64_t write_every_ns = 100'000'000;
@@ -296,7 +487,14 @@ private:
     const HostPlaces& places_;
     Trace items_; ///< what is not handed on yet
     Trace trace_;
-    std::deque<std::pair<std::uint64_t, std::uint32_t>> taken_; ///< when the book had grown to which item
+    /// How far the book had grown when: records up to the horizon had been taken.
+    struct Taken {
+        std::uint64_t at_ns = 0;
+        std::uint64_t horizon_ns = 0;
+        std::uint32_t last_item = 0;
+    };
+    std::deque<Taken> taken_;
+    std::uint64_t horizon_ns_ = 0;
     std::uint64_t write_next_ = 0;
     bool finished_ = false;
     std::optional<Correlator> correlator_;
@@ -305,8 +503,17 @@ private:
     PageSpool spool_;
     std::optional<RingReader> reader_;
     std::unordered_set<std::int32_t> named_tasks_;
-    std::vector<LiveFrame> captured_;
+    std::map<std::string, FrameMatch> matches_; ///< by device
     LiveSummary summary_;
+
+    std::mutex pauses_mutex_;
+    std::deque<std::uint64_t> resumes_; ///< when recording began again, not met by a record yet
+    std::uint64_t pauses_ = 0;
+    std::atomic<bool> throttled_{false};
+    std::atomic<std::uint64_t> on_ns_{0};
+    std::uint64_t began_ns_ = 0;
+    double mean_rate_ = 0;
+    std::jthread throttle_; ///< last: it uses the rest
 };
 
 } // namespace

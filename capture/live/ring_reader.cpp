@@ -81,6 +81,7 @@ bool RingReader::drain()
             const std::size_t used = header.is_damaged ? page.size() : RingPages::header_size + header.size + 8;
             const auto kept = page.first(std::min(used, page.size()));
             spool_.push(source, {kept.begin(), kept.end()});
+            bytes_ += kept.size();
             ++pages;
         }
     }

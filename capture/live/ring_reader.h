@@ -3,6 +3,7 @@
 
 #include "capture/live/page_spool.h"
 
+#include <atomic>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -19,6 +20,8 @@ public:
     RingReader(std::vector<int> buffers, std::size_t page_size, PageSpool& spool);
     /// Reads what is left, then ends. Recording must have been stopped.
     void finish();
+    /// Read so far.
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
 
 private:
     void run(const std::stop_token& stop);
@@ -28,6 +31,7 @@ private:
     std::vector<int> buffers_;
     std::vector<std::uint8_t> page_;
     PageSpool& spool_;
+    std::atomic<std::uint64_t> bytes_{0};
     std::jthread thread_; ///< last: it uses the rest
 };
 

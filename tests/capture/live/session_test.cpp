@@ -1,0 +1,102 @@
+// Sessions on the kernel that the test runs on: nothing is left behind, whatever happens. Needs the right to trace.
+
+#include "capture/session/trace_session.h"
+
+#include <csignal>
+#include <filesystem>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+namespace skbscope {
+namespace {
+
+class Session : public testing::Test {
+protected:
+    void SetUp() override
+    {
+        if (facts_.tracing != Access::usable) {
+            GTEST_SKIP() << "tracefs is " << to_string(facts_.tracing) << " here";
+        }
+        plan_ = plan_probes(facts_, {"", Detail::tracepoints});
+    }
+    [[nodiscard]] bool exists(const std::string& instance) const
+    {
+        return std::filesystem::exists(facts_.tracefs + "/instances/" + instance);
+    }
+    /// Up to two seconds.
+    [[nodiscard]] bool goes(const std::string& instance) const
+    {
+        for (int i = 0; i < 200 && exists(instance); ++i) {
+            const timespec pause{0, 10'000'000};
+            (void)nanosleep(&pause, nullptr);
+        }
+        return !exists(instance);
+    }
+
+    HostFacts facts_ = read_host_facts();
+    ProbePlan plan_;
+};
+
+TEST_F(Session, HasAnInstanceOfItsOwnWithEventsAndBuffersAndTakesItDown)
+{
+    auto session = TraceSession::open(facts_, plan_, {{}, 256});
+    ASSERT_TRUE(session) << session.error().describe();
+    const std::string name = session->name();
+    EXPECT_TRUE(exists(name));
+    EXPECT_EQ(session->events_enabled(), plan_.events.size());
+    EXPECT_EQ(session->buffers().size(), facts_.cpus);
+    EXPECT_FALSE(session->kernel().formats().empty());
+    EXPECT_TRUE(session->set_running(true));
+    EXPECT_TRUE(session->close());
+    EXPECT_FALSE(exists(name));
+    EXPECT_TRUE(session->close()) << "closing twice is no harm";
+}
+
+TEST_F(Session, WhoseProcessIsKilledIsRemovedByItsKeeper)
+{
+    int pipe[2];
+    ASSERT_EQ(::pipe(pipe), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        auto session = TraceSession::open(facts_, plan_, {{}, 256});
+        const std::string name = session ? session->name() : "";
+        (void)!write(pipe[1], name.data(), name.size());
+        pause();
+        _exit(0);
+    }
+    char name[128] = {};
+    ASSERT_GT(read(pipe[0], name, sizeof name - 1), 0);
+    EXPECT_TRUE(exists(name));
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, nullptr, 0);
+    EXPECT_TRUE(goes(name));
+    (void)close(pipe[0]);
+    (void)close(pipe[1]);
+}
+
+TEST_F(Session, RemovesWhatDeadOnesLeftAndNothingElse)
+{
+    const std::string instances = facts_.tracefs + "/instances/";
+    const pid_t gone = fork(); // its number is free again once it has been waited for
+    if (gone == 0) {
+        _exit(0);
+    }
+    (void)waitpid(gone, nullptr, 0);
+    const std::string left = SessionMark{gone, 1}.text();
+    const std::string others = "skbt6-others-" + std::to_string(getpid());
+    std::filesystem::create_directory(instances + left);
+    std::filesystem::create_directory(instances + others);
+    {
+        const auto session = TraceSession::open(facts_, plan_, {{}, 256});
+        ASSERT_TRUE(session) << session.error().describe();
+        EXPECT_FALSE(exists(left));
+        EXPECT_TRUE(exists(others));
+    }
+    EXPECT_TRUE(exists(others));
+    (void)rmdir((instances + others).c_str());
+}
+
+} // namespace
+} // namespace skbscope
