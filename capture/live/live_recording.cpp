@@ -197,7 +197,16 @@ public:
     }
 
 private:
-    bool enough() const { return wishes_.packets != 0 && summary_.packets >= wishes_.packets; }
+    bool enough()
+    {
+        // Items are numbered with 31 bits.
+        constexpr std::uint32_t most_items = 2'000'000'000;
+        if (correlator_ && correlator_->book().last_item() > most_items) {
+            summary_.remarks.push_back("the recording has ended: it holds as many events as one may");
+            return true;
+        }
+        return wishes_.packets != 0 && summary_.packets >= wishes_.packets;
+    }
 
     void name_task(std::int32_t pid)
     {
