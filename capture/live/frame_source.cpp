@@ -17,7 +17,7 @@ struct FreeDevices {
     void operator()(pcap_if_t* devices) const { pcap_freealldevs(devices); }
 };
 
-constexpr int kernel_buffer_bytes = 8 << 20;
+constexpr int kernel_buffer_bytes = 32 << 20;
 constexpr int frames_a_read = 4096; ///< of one device, so that no device starves another
 
 Error error_of(int status, const std::string& device, pcap_t* handle)
