@@ -1,5 +1,6 @@
 #include "capture/pcap_file.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
 #include <memory>
@@ -68,7 +69,10 @@ Result<PcapFile> read_pcap(const std::string& path)
         }
         PcapFrame frame;
         // With nanosecond precision asked for, tv_usec holds nanoseconds.
-        frame.wall_ns = std::int64_t{header->ts.tv_sec} * 1'000'000'000 + header->ts.tv_usec;
+        // A damaged stamp may hold any number: none of them leaves the 64 bits.
+        constexpr std::int64_t latest_s = 9'000'000'000;
+        frame.wall_ns = std::clamp<std::int64_t>(header->ts.tv_sec, 0, latest_s) * 1'000'000'000 +
+                        std::clamp<std::int64_t>(header->ts.tv_usec, 0, 999'999'999);
         frame.length = header->len;
         frame.captured = header->caplen;
         frame.offset = file.bytes.size();

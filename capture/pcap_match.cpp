@@ -15,6 +15,16 @@ constexpr std::int64_t vote_step_ns = 1'000'000;
 constexpr std::int64_t tolerance_ns = 20'000'000;
 constexpr std::size_t voters = 256;
 
+// Of damaged files times may be anything: differences and sums wrap instead of overflowing.
+std::int64_t difference(std::int64_t a, std::int64_t b)
+{
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
+}
+std::int64_t sum(std::int64_t a, std::int64_t b)
+{
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+}
+
 std::uint16_t ethertype_of(std::span<const std::uint8_t> frame)
 {
     return frame.size() < 14 ? 0 : static_cast<std::uint16_t>(frame[12] << 8 | frame[13]);
@@ -64,7 +74,7 @@ public:
         for (std::size_t i = 0; i < candidates_.size(); i += step) {
             for (std::size_t k = 0; k < file_.frames.size(); ++k) {
                 if (fits(i, k)) {
-                    ++votes[(file_.frames[k].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns)) /
+                    ++votes[difference(file_.frames[k].wall_ns, static_cast<std::int64_t>(candidates_[i].time_ns)) /
                             vote_step_ns];
                 }
             }
@@ -82,7 +92,7 @@ public:
         if (!best) {
             return std::nullopt;
         }
-        return (*best + 1) * vote_step_ns;
+        return static_cast<std::int64_t>(static_cast<std::uint64_t>(*best + 1) * vote_step_ns);
     }
 
     /// In order on both sides: each candidate takes the first fitting frame within the tolerance that is not
@@ -95,20 +105,19 @@ public:
         std::vector<bool> taken(file_.frames.size(), false);
         std::size_t from = 0;
         for (std::size_t i = 0; i < candidates_.size(); ++i) {
-            const std::int64_t expected = static_cast<std::int64_t>(candidates_[i].time_ns) + offset;
+            const std::int64_t expected = sum(static_cast<std::int64_t>(candidates_[i].time_ns), offset);
             while (from < file_.frames.size() &&
-                   (taken[from] || file_.frames[from].wall_ns < expected - tolerance_ns)) {
+                   (taken[from] || file_.frames[from].wall_ns < difference(expected, tolerance_ns))) {
                 ++from;
             }
             for (std::size_t k = from;
-                 k < file_.frames.size() && file_.frames[k].wall_ns <= expected + tolerance_ns; ++k) {
+                 k < file_.frames.size() && file_.frames[k].wall_ns <= sum(expected, tolerance_ns); ++k) {
                 if (taken[k] || !fits(i, k)) {
                     continue;
                 }
                 taken[k] = true;
                 result.frame_of[i] = static_cast<std::int64_t>(k);
-                offsets.push_back(file_.frames[k].wall_ns -
-                                  static_cast<std::int64_t>(candidates_[i].time_ns));
+                offsets.push_back(difference(file_.frames[k].wall_ns, static_cast<std::int64_t>(candidates_[i].time_ns)));
                 break;
             }
         }
@@ -137,12 +146,12 @@ private:
             if (result.frame_of[i] >= 0 || !candidates_[i].outgoing) {
                 continue;
             }
-            const std::int64_t expected = static_cast<std::int64_t>(candidates_[i].time_ns) + offset;
+            const std::int64_t expected = sum(static_cast<std::int64_t>(candidates_[i].time_ns), offset);
             auto nearest = frames.end();
-            for (auto frame = std::ranges::lower_bound(frames, expected - tolerance_ns, {},
+            for (auto frame = std::ranges::lower_bound(frames, difference(expected, tolerance_ns), {},
                                                        [&](std::size_t k) { return file_.frames[k].wall_ns; });
-                 frame != frames.end() && file_.frames[*frame].wall_ns <= expected + tolerance_ns; ++frame) {
-                const auto away = [&](std::size_t k) { return std::abs(file_.frames[k].wall_ns - expected); };
+                 frame != frames.end() && file_.frames[*frame].wall_ns <= sum(expected, tolerance_ns); ++frame) {
+                const auto away = [&](std::size_t k) { return std::abs(difference(file_.frames[k].wall_ns, expected) / 2); }; // halved: it has an absolute value
                 if (!taken[*frame] && fits_rewritten(i, *frame) && (nearest == frames.end() || away(*frame) < away(*nearest))) {
                     nearest = frame;
                 }
@@ -150,7 +159,7 @@ private:
             if (nearest != frames.end()) {
                 taken[*nearest] = true;
                 result.frame_of[i] = static_cast<std::int64_t>(*nearest);
-                offsets.push_back(file_.frames[*nearest].wall_ns - static_cast<std::int64_t>(candidates_[i].time_ns));
+                offsets.push_back(difference(file_.frames[*nearest].wall_ns, static_cast<std::int64_t>(candidates_[i].time_ns)));
             }
         }
     }
