@@ -168,10 +168,20 @@ void advise(DropExplanation& drop, const Trace& trace, const SettingReader& read
     drop.command = filler.fill(row->second.command);
 }
 
+/// Whether the catalog names the counter among those that such a drop moves: a packet moves others on its way there.
+bool is_named(std::string_view counters, std::string_view name)
+{
+    std::string_view last = name.substr(0, name.find(' ')); // "softnet_stat.dropped CPU 1"
+    last.remove_prefix(last.find('.') == std::string_view::npos ? 0 : last.rfind('.') + 1);
+    return counters.find(last) != std::string_view::npos;
+}
+
 void add_counters(DropExplanation& drop, const Trace& trace, const std::map<std::string, std::int64_t>& moved)
 {
     for (const auto& [name, by] : moved) {
-        drop.moved.push_back({name, by});
+        if (drop.site != nullptr && is_named(drop.site->counters, name)) {
+            drop.moved.push_back({name, by});
+        }
     }
     drop.counters = drop.site != nullptr && drop.site->counters != "none" ? std::string(drop.site->counters) : "";
     drop.reason_concluded = trace.info.observed && trace.info.kernel < tells_reasons_since;
@@ -211,7 +221,7 @@ std::vector<DropExplanation> explain_drops(const Trace& trace, const JourneyInde
         }
         ++drops[row->second].count;
         for (const std::uint32_t ordinal : journeys.events_of(id)) {
-            if (trace[ordinal].event_kind() == EventKind::counter && trace[ordinal].function_id() == packet.end_function) {
+            if (trace[ordinal].event_kind() == EventKind::counter) {
                 const CounterChange& change = trace.counter_changes()[trace[ordinal].arg];
                 moved[row->second][trace.counter(change.counter).name] += static_cast<std::int64_t>(change.after - change.before);
             }

@@ -1,5 +1,6 @@
 #include "capture/lab/lab.h"
 
+#include "capture/host/proc_tables.h"
 #include "capture/lab/in_space.h"
 #include "capture/lab/on_veth.h"
 #include "capture/lab/recorder.h"
@@ -68,6 +69,32 @@ void add_files(Trace& trace, const Scenario& scenario, const Plan& plan)
             }
         }
     }
+}
+
+/// What each namespace counts now, by row of the plan.
+std::vector<host::Counters> count_all(const Plan& plan)
+{
+    std::vector<host::Counters> all;
+    for (const Namespace& space : plan.spaces) {
+        const auto text = in_space(space.name, false, []() -> Result<std::string> {
+            std::string lines;
+            for (const auto& [name, value] : host::read_counters("/proc/thread-self").counters) {
+                lines += fmt::format("{} {}\n", value, name);
+            }
+            return lines;
+        });
+        host::Counters counters;
+        std::istringstream in(text ? *text : std::string());
+        std::uint64_t value = 0;
+        for (std::string name; in >> value && std::getline(in >> std::ws, name);) {
+            // The CPUs' counters are the whole machine's: once is enough.
+            if (all.empty() || !name.starts_with("softnet_stat")) {
+                counters[name] = value;
+            }
+        }
+        all.push_back(std::move(counters));
+    }
+    return all;
 }
 
 /// The built-in stop for traffic that goes on for ever: how long the scenario says that it sends, and some.
@@ -141,6 +168,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     if (!processes) {
         return tl::unexpected(processes.error());
     }
+    const auto before = count_all(*plan);
     Recorder recorder;
     if (const auto started = recorder.start(); !started) {
         return tl::unexpected(started.error());
@@ -155,6 +183,11 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     }
     run.trace = std::move(*trace);
     run.remarks.insert(run.remarks.end(), recorder.remarks().begin(), recorder.remarks().end());
+    const auto after = count_all(*plan);
+    for (std::size_t i = 0; i < after.size(); ++i) {
+        const ScenarioHost& owner = run.scenario.hosts[plan->spaces[i].host];
+        host::add_moves(run.trace, before[i], after[i], run.trace.end_time(), owner.namespace_of.empty() ? "" : owner.name + ": ");
+    }
     add_files(run.trace, run.scenario, *plan);
     run.trace.info.scenario = to_text(run.scenario);
     run.trace.info.source = "lab: " + run.scenario.title;
