@@ -2,10 +2,11 @@
 
 #include "capture/why_drop.h"
 
-#include "core/catalog/drop_reason_ids.h"
+#include "core/catalog/drop_ids.h"
 #include "core/catalog/function_ids.h"
 
 #include <filesystem>
+#include <cstdlib>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
