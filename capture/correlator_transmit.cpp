@@ -40,7 +40,9 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
 /// that nothing has named, is the packet that waited for it longest.
 void Correlator::release_by_answer(Lane& lane, const RawRecord& record, Frame& frame, std::uint64_t address)
 {
-    const bool is_unknown = frame.packet == 0 || (book_.at(frame.packet).address == 0 && !book_.at(frame.packet).born);
+    // Below what was received last stands whatever is sent for it, also if only the event of the sending is there.
+    const bool is_unknown = frame.packet == 0 || (book_.at(frame.packet).address == 0 && !book_.at(frame.packet).born) ||
+                            (!lane.received.empty() && book_.resolve(lane.received.back()) == book_.resolve(frame.packet));
     if (context_of(record) != Context::softirq || !is_unknown || book_.living(address) != 0 || unresolved_.empty() || lane.received.empty()) {
         return;
     }
