@@ -273,7 +273,7 @@ void find_leftovers(const HostFacts& facts, std::vector<HostFinding>& findings)
         return;
     }
     findings.push_back({"leftovers of dead sessions", false, fmt::format("{}", fmt::join(facts.leftovers, ", ")),
-                        "nothing of the picture: they hold kernel memory", "sudo skbscope record -d 0 -w /dev/null", true});
+                        "nothing of the picture: they hold kernel memory", "sudo skbscope record -d 0.1 -w /dev/null", true});
 }
 
 // ---- the plan
