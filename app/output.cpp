@@ -5,6 +5,7 @@
 
 #include <array>
 #include <fmt/format.h>
+#include <optional>
 
 namespace skbscope::app {
 
@@ -37,20 +38,31 @@ void add_run_output_options(CLI::App& command, RunOutput& output)
 
 namespace {
 
-Result<int> write_while_running(ModelSource& source, SimTime end, const std::string& path)
+/// A run that fits into a few megabytes is written at its end, when its totals are known; a longer one as it comes.
+Result<int> write_run(ModelSource& source, SimTime end, const std::string& path)
 {
-    auto file = RecordingFile::create(source.trace(), path);
-    if (!file) {
-        return tl::unexpected(file.error());
-    }
+    std::optional<RecordingFile> file;
     Result<void> written;
-    source.run_to_end(end, [&] {
-        written = file->update();
+    const auto write_more = [&]() -> Result<void> {
+        if (!file) {
+            auto created = RecordingFile::create(source.trace(), path);
+            if (!created) {
+                return tl::unexpected(created.error());
+            }
+            file = std::move(*created);
+        }
+        if (auto updated = file->update(); !updated) {
+            return updated;
+        }
         source.forget_before(file->written());
+        return {};
+    };
+    source.run_to_end(end, [&] {
+        written = write_more();
         return written.has_value();
     });
     if (written) {
-        written = file->finish();
+        written = file ? file->finish() : write_recording(source.trace(), path);
     }
     if (!written) {
         return tl::unexpected(written.error());
@@ -66,7 +78,7 @@ Result<int> run_and_hand_over(ModelSource& source, SimTime end, const RunOutput&
     source.keep_snapshots(false); // nobody looks back
     source.set_recording(!output.summary);
     if (!output.file.empty()) {
-        return write_while_running(source, end, output.file);
+        return write_run(source, end, output.file);
     }
     source.run_to_end(end);
     const Trace& trace = source.trace();

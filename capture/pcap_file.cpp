@@ -1,6 +1,7 @@
 #include "capture/pcap_file.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fmt/format.h>
 #include <memory>
@@ -29,10 +30,16 @@ Result<PcapFile> read_pcap(const std::string& path)
     if (std::filesystem::is_regular_file(status) && std::filesystem::file_size(path, error) == 0) {
         return fail(ErrorKind::cut, path, "the file is empty");
     }
+    std::FILE* stream = std::fopen(path.c_str(), "rb");
+    if (stream == nullptr) {
+        return fail(ErrorKind::unreadable, path, "cannot be opened", "check its permissions");
+    }
+    (void)std::setvbuf(stream, nullptr, _IOFBF, std::size_t{1} << 18); // libpcap asks for a frame at a time
     char text[PCAP_ERRBUF_SIZE] = {};
-    const std::unique_ptr<pcap_t, ClosePcap> handle(
-        pcap_open_offline_with_tstamp_precision(path.c_str(), PCAP_TSTAMP_PRECISION_NANO, text));
+    const std::unique_ptr<pcap_t, ClosePcap> handle( // it closes the stream
+        pcap_fopen_offline_with_tstamp_precision(stream, PCAP_TSTAMP_PRECISION_NANO, text));
     if (handle == nullptr) {
+        std::fclose(stream);
         const std::string reason(text);
         if (reason.find("truncated") != std::string::npos) {
             return fail(ErrorKind::cut, path, "the file ends inside its header");

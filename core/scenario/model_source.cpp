@@ -72,11 +72,16 @@ void ModelSource::build()
     line_.looked_at = SimTime{};
 }
 
-/// Puts the frames of up to that time on their way. All of them at once would be a heap of millions.
+/// Runs up to that time and puts the frames of a capture on their way as they come near: all of them at once would be a
+/// heap of millions.
 void ModelSource::feed(SimTime until)
 {
+    constexpr std::size_t few = 8;
     Kernel k(world_, trace_);
-    while (next_frame() <= until && world_.frames_fed < frames_.size()) {
+    for (std::size_t fed = 0; next_frame() <= until && world_.frames_fed < frames_.size(); ++fed) {
+        if (fed % few == 0 && fed > 0 && next_frame() > line_.looked_at) {
+            k.run_until(SimTime{next_frame().ns - 1});
+        }
         const ReplayFrame& frame = frames_[world_.frames_fed++];
         DeviceEvent event;
         event.kind = DeviceEvent::Kind::frame_leaves;
@@ -86,6 +91,7 @@ void ModelSource::feed(SimTime until)
         event.wire_length = frame.wire_length;
         k.schedule_as(world_.frames_fed, std::move(event));
     }
+    k.run_until(until);
 }
 
 SimTime ModelSource::next_frame() const
@@ -108,7 +114,6 @@ void ModelSource::advance_to(SimTime t)
         }
         const std::size_t events = trace_.size();
         feed(stop);
-        Kernel(world_, trace_).run_until(stop);
         line_.looked_at = stop;
         stride = trace_.size() < events + few_events ? std::min(stride * 2, longest) : shortest;
         const std::size_t before = line_.snapshots.empty() ? 0 : line_.snapshots.back()->mark.events;
