@@ -126,7 +126,8 @@ bool tcp_add_backlog(Kernel& k, SocketIndex index, SkbIndex skb, DropReasonId& r
     if (coalesce_into_backlog(k, index, skb, stolen)) {
         k.verdict(packet, Verdict::merged, fn::tcp_add_backlog);
         k.trace.mutable_packet(packet).merged_into = k.skb(tp.backlog.back()).packet;
-        k.skb(tp.backlog.back()).visible_from = k.cpu().now + 1_ns;
+        SkBuff& tail = k.skb(tp.backlog.back());
+        tail.visible_from = std::max(tail.visible_from, k.cpu().now + 1_ns);
         kfree_skb_partial(k, skb, stolen, fn::tcp_add_backlog);
         return true;
     }
