@@ -66,6 +66,16 @@ struct Frame {
     }
 };
 
+/// What TCP holds. Its functions name neither sockets nor packets, so the order in these queues, over all connections, is
+/// what tells whom a call serves.
+struct TcpQueues {
+    std::deque<Slot> unsent;   ///< written by applications
+    std::deque<Slot> unacked;  ///< sent at least once (clones of them, that is)
+    std::deque<Slot> backlog;  ///< arrived while an application held the socket
+    std::deque<Slot> received; ///< in receive queues
+    Slot reading = 0;          ///< taken last from a receive queue
+};
+
 /// One (CPU, interrupt level), or one task.
 struct Lane {
     Lane() = default;
@@ -81,6 +91,8 @@ struct Lane {
     bool is_task = false;
     std::string neighbour;            ///< that __neigh_update is about
     std::optional<FlowKey> icmp_flow; ///< of the last route lookup for an ICMP message
+    Slot new_original = 0;            ///< made by TCP just now; the next call tells where it goes
+    SlotQueue pieces;                 ///< that skb_segment made, not yet handed to a driver
 
     [[nodiscard]] Frame* top() { return stack.empty() ? nullptr : &stack.back(); }
     [[nodiscard]] std::uint8_t depth() const; ///< of the next call

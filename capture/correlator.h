@@ -122,6 +122,15 @@ private:
     void tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
     template <typename Queue>
     Slot next_living(Queue& list);
+    // ---- TCP (correlator_tcp.cpp)
+    [[nodiscard]] bool makes_original(const Frame* host) const;
+    Slot tcp_original(Lane& lane, std::uint32_t item);
+    void place_original(Lane& lane, bool behind_first);
+    void tcp_clone(Lane& lane, Slot clone);
+    void tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
+    bool silent_free(Lane& lane, Frame* host, Frame& frame);
+    void end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog);
+    Slot piece_of(Lane& lane, Slot whole, std::uint32_t item);
     Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);
     /// The record names the sk_buff of this call.
     Slot prove(Lane& lane, const RawRecord& record, std::size_t frame, std::uint64_t address,
@@ -216,6 +225,8 @@ private:
     };
     std::vector<Waiting> unresolved_; ///< packets that wait for a neighbour, oldest first
     std::deque<Slot> tap_queue_;      ///< clones in packet sockets' queues
+    TcpQueues tcp_;
+    std::deque<Slot> requeued_; ///< segments cut from a large packet that the device did not take: before they have addresses
     std::vector<TapPassage> passages_, device_passages_;
     std::vector<Probed> probed_;
     std::vector<std::pair<std::uint32_t, std::string>> interrupts_; ///< item and name

@@ -224,6 +224,15 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     case Kind::list_core:
     case Kind::qdisc_run:
         return;
+    case Kind::gro_complete: {
+        // Which of several held ones it is nobody tells; of one it is certain.
+        const auto is_held = [&](Slot slot) { return book_.at(slot).held_by_gro; };
+        if (std::ranges::count_if(lane.handed_up, is_held) == 1) {
+            frame.packet = frame.child = book_.resolve(*std::ranges::find_if(lane.handed_up, is_held));
+            book_.at(frame.packet).held_by_gro = false;
+        }
+        return;
+    }
     case Kind::list_internal:
     case Kind::list_protocol:
     case Kind::sublist:
@@ -251,10 +260,11 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         send_step(lane, host, frame);
         return;
     case Kind::stream:
-        frame.packet = host != nullptr ? host->child : 0;
-        if (frame.packet != 0 && !book_.at(frame.packet).born &&
-            book_.at(frame.packet).kind == SlotRecord::Kind::open) {
-            book_.at(frame.packet).kind = SlotRecord::Kind::nothing;
+        if (const Slot outer = host != nullptr ? host->child : 0; outer != 0 && !book_.at(outer).born) {
+            frame.packet = outer; // of the system call
+            if (book_.at(outer).kind == SlotRecord::Kind::open) {
+                book_.at(outer).kind = SlotRecord::Kind::nothing;
+            }
         }
         frame.kind = Kind::batch; // below it every packet is found anew
         return;
@@ -309,12 +319,20 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         }
         return;
     case Kind::allocate: {
+        if (is_traced && makes_original(host)) {
+            frame.packet = frame.child = tcp_original(lane, frame.item);
+            return;
+        }
         if (host != nullptr && host->kind == Kind::batch) {
             receive_step(lane, *host, frame, 2);
             return;
         }
         frame.packet = frame.child = host != nullptr ? host->child : 0;
         if (frame.packet == 0 || !is_traced) {
+            return;
+        }
+        if (functions_[host->symbol].name == "skb_segment") {
+            frame.packet = frame.child = piece_of(lane, frame.packet, frame.item);
             return;
         }
         SlotRecord& slot = book_.at(frame.packet);
@@ -437,6 +455,12 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         return;
     case Kind::direct_transmit:
     case Kind::hard_transmit: {
+        if (frame.kind == Kind::hard_transmit && !lane.pieces.empty()) {
+            frame.batch().many = true;
+            frame.batch().bulk = std::exchange(lane.pieces, {});
+            frame.child = frame.batch().bulk.front();
+            return;
+        }
         if (host != nullptr && host->lists && host->lists->many) {
             frame.batch().many = true;
             if (frame.kind == Kind::hard_transmit) {
@@ -495,6 +519,10 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         }
         if (host->kind == Kind::nested_maker) { // TCP sends a clone of what waits for its acknowledgement
             book_.born(frame.packet, frame.item);
+            tcp_clone(lane, frame.packet);
+            if (const Slot original = static_cast<Slot>(to_index(book_.at(frame.packet).packet.parent)); original != 0) {
+                frame.packet = frame.child = original;
+            }
             return;
         }
         const Slot clone = book_.open(SlotRecord::Kind::clone);
@@ -522,6 +550,9 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     }
     case Kind::completion:
     case Kind::free: {
+        if (functions_[frame.symbol].name == "__kfree_skb" && silent_free(lane, host, frame)) {
+            return;
+        }
         if (host != nullptr && host->kind == Kind::batch) {
             const bool is_open = host->wait != 0 && !book_.at(host->wait).born &&
                                  book_.at(host->wait).kind == SlotRecord::Kind::open;
@@ -536,7 +567,18 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         }
         return;
     }
+    case Kind::stream_copy:
+    case Kind::stream_enqueue:
+    case Kind::backlog_enqueue:
+    case Kind::backlog_receive:
+        tcp_step(lane, host, frame, record);
+        return;
     case Kind::free_tail:
+        if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && tcp_.reading != 0 &&
+            functions_[host->symbol].name.starts_with("tcp_recvmsg")) {
+            frame.packet = frame.child = std::exchange(tcp_.reading, 0); // all of it is read; who frees it comes later
+            return;
+        }
         frame.packet = host == nullptr            ? 0
                        : host->has_freed          ? host->freed
                        : host->kind == Kind::free ? host->packet

@@ -37,6 +37,7 @@ inline bool finds_packets(Kind kind)
 {
     switch (kind) {
     case Kind::batch:
+    case Kind::gro_complete:
     case Kind::list_internal:
     case Kind::list_core:
     case Kind::list_protocol:

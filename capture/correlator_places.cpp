@@ -4,6 +4,7 @@
 #include "capture/correlator_detail.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace skbscope {
 
@@ -62,6 +63,14 @@ void Correlator::pop(Lane& lane)
             book_.transmitted(frame.lists->in_driver, slot.driver_call != 0 ? slot.driver_call : frame.item);
         }
     }
+    if (frame.kind == Kind::direct_transmit && functions_[frame.symbol].name == "sch_direct_xmit") {
+        requeued_.insert(requeued_.end(), lane.pieces.begin(), lane.pieces.end());
+        lane.pieces.clear();
+    } else if (frame.kind == Kind::hard_transmit && frame.lists && frame.lists->many) {
+        std::ranges::copy_if(frame.lists->bulk, std::back_inserter(requeued_), [&](Slot slot) {
+            return book_.at(slot).packet.relation == Relation::split && book_.at(slot).address == 0;
+        });
+    }
     lane.stack.pop_back();
 }
 
@@ -72,6 +81,7 @@ void Correlator::pop_to(Lane& lane, std::size_t count)
     }
     if (count == 0) {
         lane.clones.clear();
+        lane.pieces.clear();
     }
 }
 
@@ -163,6 +173,9 @@ Frame& Correlator::push_call(Lane& lane, const RawRecord& record, Symbol functio
     frame.kind = functions_[function].kind;
     frame.item =
         add_item(lane, record, EventKind::call, functions_[function].id, 0, Confidence::derived, via);
+    if (lane.new_original != 0 && !is_one_of(functions_[function].name, {"__tcp_transmit_skb", "skb_clone"})) {
+        place_original(lane, false);
+    }
     attribute(lane, record, lane.top(), frame);
     Event& event = book_.item(frame.item);
     event.packet = frame.packet;
@@ -191,6 +204,11 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         if (frame.child == 0 && lane.stack.empty()) {
             frame.packet = frame.child = book_.open();
         }
+    }
+    if (functions_[function].name == "kfree_skb_partial") { // the bytes live on in another sk_buff
+        const Frame* host = lane.top();
+        const std::uint32_t item = frame.packet != 0 ? book_.at(frame.packet).last_item : book_.last_item();
+        end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);
     }
     frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;
     lane.stack.push_back(std::move(frame));

@@ -323,6 +323,9 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     if (!is_core) {
         return;
     }
+    if (decoder.length) { // GRO may have joined others to it
+        known.packet.length = std::max(known.packet.length, static_cast<std::uint32_t>(decoder.length.read(record.data)) + ethernet_header);
+    }
     device_passages_.push_back({slot, known.at_device, record.time_ns, false, known.length_now});
     if (known.backlog_side != 0) {
         (void)book_.add_queue_side(lane.stack[frame].item, EventKind::dequeue, slot,

@@ -162,6 +162,11 @@ void Correlator::on_qdisc_dequeue(const RawRecord& record, const Decoder& decode
         }
     }
     BatchLists& lists = run->batch();
+    if (slot == 0 && !requeued_.empty()) {
+        slot = book_.resolve(requeued_.front());
+        requeued_.pop_front();
+        book_.bind(slot, address);
+    }
     if (slot == 0) {
         slot = book_.open(SlotRecord::Kind::known);
         book_.bind(slot, address);
@@ -338,7 +343,10 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         });
         // With tracepoints alone: what a task frees after it was received, it has read from a socket.
         const bool is_read = !functions_seen_ && lane.is_task && known.core_seen;
-        book_.decide(slot, (is_clone && known.tapped) || is_taken_by_tap || is_read ? Verdict::delivered : Verdict::consumed, item);
+        book_.decide(slot, (is_clone && known.tapped) || is_taken_by_tap || is_read ? Verdict::delivered
+                           : known.in_pieces                                         ? Verdict::split
+                                                                                     : Verdict::consumed,
+                     item);
     }
     book_.freed(slot, item);
 }

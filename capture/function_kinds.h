@@ -28,6 +28,7 @@ enum class FunctionKind : std::uint8_t {
     receive_frame,       ///< driver: one received frame
     receive_hand_up,     ///< driver and eth_type_trans: after the sk_buff exists
     gro_receive,         ///< napi_gro_receive: the driver's last touch
+    gro_complete,        ///< napi_gro_complete: hands a held packet up
     list_internal,       ///< netif_receive_skb_list_internal: takes over the NAPI's list
     rps,                 ///< get_rps_cpu, enqueue_to_backlog: in the order of that list
     core_receive,        ///< __netif_receive_skb_core
@@ -60,6 +61,10 @@ enum class FunctionKind : std::uint8_t {
     free_tail,           ///< what runs after the free event: skb_release_data, kfree_skbmem
     socket_enqueue,      ///< __udp_enqueue_schedule_skb
     data_ready,          ///< sock_def_readable
+    stream_copy,         ///< skb_copy_datagram_iter: of a stream, from the next packet of its queue
+    stream_enqueue,      ///< tcp_queue_rcv
+    backlog_enqueue,     ///< tcp_add_backlog: the application holds the socket
+    backlog_receive,     ///< tcp_v4_do_rcv: for the packet that arrives, or the next of the backlog
 };
 
 /// Kind of the function with that name (compiler suffix cut off).

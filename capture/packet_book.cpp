@@ -149,6 +149,14 @@ void PacketBook::delivered(Slot slot, std::uint32_t item)
     record.packet.verdict = Verdict::delivered;
 }
 
+void PacketBook::never_queued(Slot slot)
+{
+    SlotRecord& record = at(slot);
+    cancel(record.enqueued_side);
+    record.enqueued_side = 0;
+    record.in_socket = false;
+}
+
 void PacketBook::left_socket(Slot slot, std::uint32_t item)
 {
     SlotRecord& record = at(slot);

@@ -42,6 +42,7 @@ struct SlotRecord {
     bool send_begun = false;  ///< the message behind it has its packet: the next one needs a slot of its own
     bool core_seen = false;   ///< it passed __netif_receive_skb_core
     bool held_by_gro = false;
+    bool in_pieces = false;      ///< segments were cut from it
     bool left_neighbour = false; ///< it waited for its neighbour, and went on
     bool listed = false;         ///< among those that are being written
     bool row_is_final = false;   ///< its death has been written
@@ -114,6 +115,8 @@ public:
     /// Accepted into a socket's receive queue.
     void delivered(Slot slot, std::uint32_t item);
     void left_socket(Slot slot, std::uint32_t item);
+    /// Delivered, but as part of one that waited already.
+    void never_queued(Slot slot);
     /// The driver took it.
     void transmitted(Slot slot, std::uint32_t item);
     void decide(Slot slot, Verdict verdict, std::uint32_t item);

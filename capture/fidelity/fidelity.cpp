@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 
 namespace skbscope {
 
@@ -81,6 +82,13 @@ bool is_sent_with(const ManifestPhase& phase, const PacketRecord& packet)
     });
 }
 
+/// What TCP sends is a clone of what waits to be acknowledged, and is the segment; of what waits nothing is on any wire.
+bool is_segment_on_its_way(const Trace& trace, const PacketRecord& packet)
+{
+    return packet.relation == Relation::clone && packet.sent_here && packet.flow && packet.flow->protocol == protocol_tcp &&
+           trace.has_packet(packet.parent) && !trace.packet(packet.parent).flow;
+}
+
 /// Verdict and reason in one word, to compare outcomes where single packets cannot be.
 std::string outcome(const PacketRecord& packet)
 {
@@ -89,6 +97,25 @@ std::string outcome(const PacketRecord& packet)
 }
 
 } // namespace
+
+/// The recorded CPUs were emulated ones, the applications interpreted, the wire another program.
+struct FidelityRun::Pace {
+    double cost_scale;      ///< times the usual costs
+    Duration work;          ///< of an application between two reads
+    Duration delay;         ///< of the wire
+    std::uint32_t rx_usecs; ///< least time between two interrupts
+};
+
+namespace {
+constexpr Duration ms(std::int64_t count) { return Duration{count * 1'000'000}; }
+} // namespace
+
+const std::vector<FidelityRun::Pace>& FidelityRun::slower_paces()
+{
+    static const std::vector<Pace> paces = {{10, {}, ms(0), 0},  {100, {}, ms(0), 0},  {100, Duration{300'000}, ms(1), 0}, {300, ms(2), ms(0), 0}, {30, ms(5), ms(3), 0},
+                                            {30, {}, ms(8), 0}, {100, {}, ms(4), 1000}, {100, ms(1), ms(1), 5000},          {300, {}, ms(8), 2000}};
+    return paces;
+}
 
 Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::path& folder)
 {
@@ -116,27 +143,56 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
         return run;
     }
     run->rebuilt_ = std::move(*rebuilt);
-    ModelSource model(run->rebuilt_->scenario);
-    for (const ManifestPhase& phase : run->manifest_.phases) {
-        const bool cold = phase.description.find("neighbour cold") != std::string::npos ||
-                          phase.description.find("neighbour entry absent") != std::string::npos;
-        if (cold && phase.begin >= run->rebuilt_->base) {
-            // Whatever /proc/net/arp said before the recording, or earlier phases taught: here the neighbours were flushed.
-            if (auto done = model.act("flush_neighbours", SimTime{phase.begin - run->rebuilt_->base}); !done) {
-                return tl::unexpected(done.error());
+    auto model = run->run_model({run->rebuilt_->scenario.cost_scale, {}, {}, 0});
+    if (!model) {
+        return tl::unexpected(model.error());
+    }
+    run->model_ = std::move(*model);
+    if (std::ranges::any_of(run->manifest_.phases, [](const ManifestPhase& phase) { return phase.stream.has_value(); })) {
+        for (const Pace& pace : slower_paces()) {
+            auto other = run->run_model(pace);
+            if (!other) {
+                return tl::unexpected(other.error());
             }
+            run->slower_.push_back(std::make_unique<Trace>(std::move(*other)));
         }
     }
-    model.run_to_end(run->rebuilt_->end + Duration{static_cast<std::int64_t>(slack_ns)});
-    run->model_ = model.take_trace();
     run->model_journeys_.emplace(run->model_);
     run->model_journeys_->update();
     return run;
 }
 
-PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
+Result<Trace> FidelityRun::run_model(const Pace& pace) const
 {
-    const Trace& trace = of_model ? model_ : recorded_;
+    Scenario scenario = rebuilt_->scenario;
+    scenario.cost_scale = pace.cost_scale;
+    for (auto& host : scenario.hosts) {
+        for (auto& program : host.tcp) {
+            program.work = pace.work;
+        }
+        for (ScenarioDevice& device : host.devices) {
+            device.delay = device.delay + pace.delay;
+            device.rx_usecs = device.driver == "e1000" ? pace.rx_usecs : 0;
+        }
+    }
+    ModelSource model(scenario);
+    for (const ManifestPhase& phase : manifest_.phases) {
+        const bool cold = phase.description.find("neighbour cold") != std::string::npos ||
+                          phase.description.find("neighbour entry absent") != std::string::npos;
+        if (cold && phase.begin >= rebuilt_->base) {
+            // Whatever /proc/net/arp said before the recording, or earlier phases taught: here the neighbours were flushed.
+            if (auto done = model.act("flush_neighbours", SimTime{phase.begin - rebuilt_->base}); !done) {
+                return tl::unexpected(done.error());
+            }
+        }
+    }
+    model.run_to_end(rebuilt_->end + Duration{static_cast<std::int64_t>(slack_ns)});
+    return model.take_trace();
+}
+
+PacketChoice FidelityRun::choice(std::size_t phase, const Trace& trace) const
+{
+    const bool of_model = &trace != &recorded_;
     const std::uint64_t shift = of_model ? rebuilt_->base : 0;
     const ManifestPhase& wanted = manifest_.phases[phase];
     // A packet of the phase may be born a little behind its end, but not in the next one.
@@ -146,7 +202,8 @@ PacketChoice FidelityRun::choice(std::size_t phase, bool of_model) const
     }
     return [&trace, &wanted, last, &manifest = manifest_, shift, of_model](const PacketRecord& packet) {
         const std::uint64_t birth = packet.birth.ns + shift;
-        if (birth < wanted.begin || birth > last || packet.relation == Relation::clone) {
+        if (birth < wanted.begin || birth > last ||
+            (packet.relation == Relation::clone && !is_segment_on_its_way(trace, packet))) {
             return false;
         }
         if (of_model && trace.hosts()[to_index(packet.host)].name != traced_net) {
@@ -183,6 +240,9 @@ FidelityRow FidelityRun::row(std::size_t phase) const
     row.hangs_on_speed = hangs_on_speed(manifest_.phases[phase]);
     const auto wanted = choice(phase, false);
     row.packets = static_cast<std::size_t>(std::ranges::count_if(recorded_.packets(), wanted));
+    row.complete = static_cast<std::size_t>(std::ranges::count_if(recorded_.packets(), [&](const PacketRecord& packet) {
+        return wanted(packet) && packet.verdict != Verdict::in_flight && packet.verdict != Verdict::lost;
+    }));
     row.refused = refused_;
     if (rebuilt_ && rebuilt_->refused.contains(phase)) {
         row.refused = rebuilt_->refused.at(phase);
@@ -193,6 +253,10 @@ FidelityRow FidelityRun::row(std::size_t phase) const
     }
     if (row.hangs_on_speed) {
         compare_outcomes(row, phase);
+        return row;
+    }
+    if (manifest_.phases[phase].stream) {
+        compare_stream(row, phase);
         return row;
     }
     const Comparison comparison = compare_phase(phase);
@@ -298,6 +362,171 @@ void FidelityRun::check_balance(FidelityRow& row, std::size_t phase) const
     }
     for (std::string& line : drops_of_one_side(root_of(moves), of_machine(moves), root_of(manifest_.counters))) {
         row.faults.push_back(std::move(line));
+    }
+}
+
+namespace {
+
+/// Segments whose way may be compared with each other's.
+struct SegmentClass {
+    TcpKind kind = TcpKind::ack;
+    bool sent = false;
+    bool has_data = false;
+    Relation relation = Relation::none;
+    std::string end;
+    auto operator<=>(const SegmentClass&) const = default;
+};
+
+std::optional<SegmentClass> class_of(const Trace& trace, const PacketRecord& packet)
+{
+    const auto frame = trace.frame(packet.id);
+    const auto kind = tcp_kind_of(frame);
+    if (!kind) {
+        return std::nullopt;
+    }
+    SegmentClass found;
+    found.kind = *kind;
+    found.sent = packet.sent_here;
+    found.has_data = tcp_payload_of(frame) != 0;
+    found.relation = packet.relation;
+    found.end = outcome(packet);
+    return found;
+}
+
+bool is_of_speed(const SegmentClass& segment)
+{
+    return segment.kind == TcpKind::data || segment.kind == TcpKind::ack || segment.has_data;
+}
+
+/// A leg of a packet's way: calls that serve several packets, then those of the packet alone, up to the next that serves
+/// several. What it meets on one leg does not hang on what it met on another.
+struct Leg {
+    Context context = Context::process;
+    std::vector<std::string_view> functions;
+    auto operator<=>(const Leg& other) const { return std::tie(context, functions) <=> std::tie(other.context, other.functions); }
+    bool operator==(const Leg& other) const { return context == other.context && functions == other.functions; }
+};
+
+std::vector<Leg> legs_of(const Trace& trace, PacketId packet, const std::vector<Segment>& segments)
+{
+    std::vector<Leg> legs;
+    for (const Segment& segment : segments) {
+        bool own = true;
+        for (const ComparedStep& step : segment.steps) {
+            const bool is_own = trace[step.ordinal].packet_id() == packet;
+            if (&step == segment.steps.data() || (own && !is_own)) {
+                legs.push_back({segment.context, {}});
+            }
+            own = is_own;
+            legs.back().functions.push_back(step.function);
+        }
+    }
+    return legs;
+}
+
+/// The legs that the model's segments of one class took, each with one that took it.
+using Ways = std::map<Leg, PacketId>;
+
+/// The first leg that no segment of the model took, beside the one that is like it for the longest.
+std::optional<FidelityRow::Differing> difference_to(const Ways& ways, PacketId packet, const std::vector<Leg>& legs)
+{
+    const auto strange = std::ranges::find_if(legs, [&](const Leg& leg) { return !ways.contains(leg); });
+    if (strange == legs.end()) {
+        return std::nullopt;
+    }
+    FidelityRow::Differing nearest{{PacketId::none, packet}, fmt::format("{}: (no such leg) | {}", to_string(strange->context), strange->functions.front()),
+                                      {}, {strange->functions.begin(), strange->functions.end()}};
+    std::size_t longest = 0;
+    for (const auto& [leg, of] : ways) {
+        const auto [in_a, in_b] = std::ranges::mismatch(leg.functions, strange->functions);
+        const auto like = static_cast<std::size_t>(in_b - strange->functions.begin());
+        if (leg.context == strange->context && like > longest) {
+            longest = like;
+            StepDifference difference;
+            difference.context = leg.context;
+            difference.in_a = in_a == leg.functions.end() ? std::string() : std::string(*in_a);
+            difference.in_b = in_b == strange->functions.end() ? std::string() : std::string(*in_b);
+            nearest.pair.a = of;
+            nearest.text = difference.text();
+            nearest.model.assign(leg.functions.begin(), leg.functions.end());
+        }
+    }
+    return nearest;
+}
+
+} // namespace
+
+/// A connection: the segments of its handshake and its close are compared one by one. How many others there are, how long
+/// each is and what lets it go hangs on the speed of both machines (what the window holds when the application writes, what
+/// GRO finds in one poll, who holds the socket when a segment arrives): of those each must end as one of its kind does in
+/// the model, by a way that the model takes, too; and both runs must carry the same number of bytes.
+void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
+{
+    const Comparison comparison = compare_phase(phase);
+    std::map<PacketId, const PacketComparison*> pair_of;
+    for (const PacketComparison& packet : comparison.packets) {
+        pair_of[packet.pair.b] = &packet;
+    }
+    const auto in_recording = choice(phase, false);
+    std::set<SegmentClass> ends;
+    std::map<std::pair<bool, Relation>, Ways> ways; // by direction: which leg a segment takes hangs on more than its kind
+    const auto learn = [&](const Trace& model, const JourneyIndex& journeys) {
+        const auto is_test_packet = choice(phase, model);
+        for (const PacketRecord& packet : model.packets()) {
+            const auto kind = is_test_packet(packet) ? class_of(model, packet) : std::nullopt;
+            if (!kind) {
+                continue;
+            }
+            ends.insert(*kind);
+            for (Leg& leg : legs_of(model, packet.id, segments_of(model, journeys.journey(packet.id), visible_))) {
+                ways[{kind->sent, kind->relation}].emplace(std::move(leg), &model == &model_ ? packet.id : PacketId::none);
+            }
+        }
+    };
+    learn(model_, *model_journeys_);
+    for (const auto& model : slower_) {
+        JourneyIndex journeys(*model);
+        journeys.update();
+        learn(*model, journeys);
+    }
+    for (const PacketRecord& packet : recorded_.packets()) {
+        if (!in_recording(packet)) {
+            continue;
+        }
+        const auto kind = class_of(recorded_, packet);
+        const auto paired = pair_of.find(packet.id);
+        const auto complain = [&](const std::string& what, PacketId other = PacketId::none) {
+            row.differing.push_back({{other, packet.id}, what, {}, {}});
+        };
+        if (!kind || (!is_of_speed(*kind) && paired == pair_of.end())) {
+            complain(fmt::format("packet {} only in the recording", to_index(packet.id)));
+            continue;
+        }
+        if (!is_of_speed(*kind)) {
+            const PacketComparison& pair = *paired->second;
+            row.same_verdict += pair.same_verdict ? 1 : 0;
+            row.same_reason += pair.same_reason ? 1 : 0;
+            row.same_functions += pair.same_functions ? 1 : 0;
+            if (!pair.same()) {
+                complain(pair.same_reason ? pair.first->text() : fmt::format("{} | {}", outcome(model_.packet(pair.pair.a)), outcome(packet)), pair.pair.a);
+            }
+            continue;
+        }
+        if (!ends.contains(*kind)) {
+            complain(fmt::format("no such segment of the model is {}", kind->end));
+            continue;
+        }
+        ++row.same_verdict;
+        ++row.same_reason;
+        const auto way = legs_of(recorded_, packet.id, segments_of(recorded_, recorded_journeys_->journey(packet.id), visible_));
+        if (auto difference = difference_to(ways[{kind->sent, kind->relation}], packet.id, way)) {
+            row.differing.push_back(std::move(*difference));
+        } else {
+            ++row.same_functions;
+        }
+    }
+    if (!row.differing.empty()) {
+        row.first_difference = row.differing.front().text;
     }
 }
 

@@ -17,10 +17,18 @@ struct FidelityRow {
     std::string folder, kernel, scenario, phase;
     std::size_t packets = 0; ///< test packets of the phase in the recording
     std::size_t same_verdict = 0, same_reason = 0, same_functions = 0;
+    std::size_t complete = 0; ///< of `packets`: those whose end the recording's journey has
     bool hangs_on_speed = false; ///< compared by outcomes, not packet by packet
     std::vector<std::string> faults; ///< of a comparison by outcomes: ends of one side only, counters that do not balance; none: it holds
     std::string first_difference; ///< empty: none
     std::string refused;          ///< why the model could not run it; empty: it ran
+    /// Of a connection: each segment that agrees with none of its kind, and the one of the model that comes nearest.
+    struct Differing {
+        PacketPair pair; ///< without a packet of the model: one on slower CPUs took that leg
+        std::string text;
+        std::vector<std::string> model, recorded; ///< functions of the leg
+    };
+    std::vector<Differing> differing;
 };
 
 struct FolderFidelity {
@@ -53,14 +61,20 @@ private:
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
     [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, bool of_model) const;
     void check_balance(FidelityRow& row, std::size_t phase) const;
+    void compare_stream(FidelityRow& row, std::size_t phase) const;
     /// The test packets of a phase in one of the traces.
-    [[nodiscard]] PacketChoice choice(std::size_t phase, bool of_model) const;
+    [[nodiscard]] PacketChoice choice(std::size_t phase, bool of_model) const { return choice(phase, of_model ? model_ : recorded_); }
+    [[nodiscard]] PacketChoice choice(std::size_t phase, const Trace& trace) const;
+    struct Pace;
+    [[nodiscard]] static const std::vector<Pace>& slower_paces();
+    [[nodiscard]] Result<Trace> run_model(const Pace& pace) const;
 
     Manifest manifest_;
     std::optional<Rebuilt> rebuilt_;
     std::string refused_;
     Trace model_, recorded_;
     std::optional<JourneyIndex> model_journeys_, recorded_journeys_;
+    std::vector<std::unique_ptr<Trace>> slower_; ///< the model on slower CPUs, where a connection is to be compared
     VisibleFunctions visible_; ///< to the recording's tracer
 };
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 
 namespace skbscope {
 
@@ -62,9 +63,20 @@ public:
         return sequence - starts_.try_emplace(flow, sequence).first->second;
     }
 
+    [[nodiscard]] std::optional<std::uint32_t> of(const FlowKey& flow) const
+    {
+        const auto at = starts_.find(flow);
+        return at == starts_.end() ? std::nullopt : std::optional(at->second);
+    }
+
 private:
     std::map<FlowKey, std::uint32_t> starts_;
 };
+
+std::uint32_t header_length(std::span<const std::uint8_t> frame, const Upper& tcp)
+{
+    return (frame[tcp.offset + 12] >> 4U) * 4U;
+}
 
 /// What a packet carries, as far as it can be the same in two runs: never times, random ports or IP ids.
 using Content = std::array<std::int64_t, 4>;
@@ -90,6 +102,53 @@ Content content_of(const Trace& trace, const PacketRecord& packet, TcpStarts& st
     }
     return content;
 }
+
+constexpr std::uint8_t tcp_fin = 0x01;
+constexpr std::uint8_t tcp_syn = 0x02;
+constexpr std::uint8_t tcp_rst = 0x04;
+constexpr std::uint8_t tcp_ack = 0x10;
+
+FlowKey reverse_of(FlowKey flow)
+{
+    std::swap(flow.source, flow.destination);
+    std::swap(flow.source_port, flow.destination_port);
+    return flow;
+}
+
+/// A segment's place in its connection: the same in two runs.
+struct TcpSegment {
+    TcpKind kind = TcpKind::ack;
+    std::uint32_t sequence = 0;       ///< from the direction's first
+    std::int64_t acknowledged = -1;   ///< from the other direction's first; -1: nothing
+    std::uint32_t payload = 0;        ///< bytes
+};
+
+/// The segments of a trace in order of birth.
+class Segments {
+public:
+    std::optional<TcpSegment> next(const Trace& trace, const PacketRecord& packet)
+    {
+        const auto frame = trace.frame(packet.id);
+        const auto upper = upper_of(frame);
+        const auto kind = tcp_kind_of(frame);
+        if (!kind || !packet.flow) {
+            return std::nullopt;
+        }
+        TcpSegment segment;
+        segment.kind = *kind;
+        const std::uint32_t header = header_length(frame, *upper);
+        segment.payload = upper->length > header ? upper->length - header : 0;
+        segment.sequence = starts_.relative(*packet.flow, big_endian(frame, upper->offset + 4, 4));
+        const auto reverse = starts_.of(reverse_of(*packet.flow));
+        if ((frame[upper->offset + 13] & tcp_ack) != 0 && reverse) {
+            segment.acknowledged = big_endian(frame, upper->offset + 8, 4) - *reverse;
+        }
+        return segment;
+    }
+
+private:
+    TcpStarts starts_;
+};
 
 /// Flows as two runs have them in common: an ICMP identifier is the sender's process or random, and a packet that is not
 /// routed yet shows no source.
@@ -121,8 +180,11 @@ public:
 
     std::vector<PacketPair> run(const PacketChoice& of_a, const PacketChoice& of_b)
     {
-        const auto list_a = chosen(a_, of_a);
-        const auto list_b = chosen(b_, of_b);
+        auto list_a = chosen(a_, of_a);
+        auto list_b = chosen(b_, of_b);
+        const auto all_a = list_a;
+        const auto all_b = list_b;
+        by_tcp_segment(list_a, list_b);
         // By ordinal where both sides have as many packets of a flow; else first what carries the same, then what remains,
         // by ordinal; at last without the flow, for packets whose addresses were rewritten before a trace saw them.
         by_flow(list_a, list_b, true);
@@ -132,7 +194,7 @@ public:
         by_endpoint(list_a, list_b, &FlowKey::destination, &FlowKey::destination_port);
         by_endpoint(list_a, list_b, &FlowKey::source, &FlowKey::source_port);
         by_order(list_a, list_b);
-        return pairs(list_a, list_b);
+        return pairs(all_a, all_b);
     }
 
 private:
@@ -222,6 +284,60 @@ private:
         }
         std::erase_if(rest_a, [&](PacketId id) { return match_a_[to_index(id)] != PacketId::none; });
         std::erase_if(rest_b, [&](PacketId id) { return paired_b_[to_index(id)]; });
+    }
+
+    /// Segments of a connection pair within their kind: those that carry the same bytes or acknowledge the same, sent again in
+    /// order; the handshake and the close by ordinal at last. A segment without its like has none: how many there are hangs
+    /// on both ends' speed. They are taken out of the lists.
+    void by_tcp_segment(std::vector<PacketId>& list_a, std::vector<PacketId>& list_b)
+    {
+        using Key = std::tuple<Kind, FlowKey, TcpKind, std::uint32_t, std::int64_t>;
+        std::vector<std::pair<PacketId, TcpSegment>> a;
+        std::vector<std::pair<PacketId, TcpSegment>> b;
+        take_segments(a_, list_a, a);
+        take_segments(b_, list_b, b);
+        const auto pass = [&](auto key_of) {
+            std::map<Key, Group> groups;
+            for (const auto& [id, segment] : a) {
+                const auto key = match_a_[to_index(id)] == PacketId::none ? key_of(a_.packet(id), segment) : std::nullopt;
+                if (key) {
+                    groups[*key].a.push_back(id);
+                }
+            }
+            for (const auto& [id, segment] : b) {
+                const auto key = !paired_b_[to_index(id)] ? key_of(b_.packet(id), segment) : std::nullopt;
+                if (key) {
+                    groups[*key].b.push_back(id);
+                }
+            }
+            for (const auto& [key, group] : groups) {
+                for (std::size_t i = 0; i < std::min(group.a.size(), group.b.size()); ++i) {
+                    pair(group.a[i], group.b[i]);
+                }
+            }
+        };
+        using Found = std::optional<Key>;
+        const auto carries = [](const TcpSegment& segment) -> std::int64_t { return segment.kind == TcpKind::data ? segment.payload : segment.acknowledged; };
+        pass([&](const PacketRecord& packet, const TcpSegment& segment) { return Found({kind_of(packet), *packet.flow, segment.kind, segment.sequence, carries(segment)}); });
+        pass([&](const PacketRecord& packet, const TcpSegment& segment) {
+            return segment.kind == TcpKind::data ? Found({kind_of(packet), *packet.flow, segment.kind, segment.sequence, 0}) : std::nullopt;
+        });
+        pass([&](const PacketRecord& packet, const TcpSegment& segment) {
+            const bool is_by_ordinal = segment.kind != TcpKind::data && segment.kind != TcpKind::ack;
+            return is_by_ordinal ? Found({kind_of(packet), *packet.flow, segment.kind, 0, 0}) : std::nullopt;
+        });
+    }
+
+    static void take_segments(const Trace& trace, std::vector<PacketId>& list, std::vector<std::pair<PacketId, TcpSegment>>& taken)
+    {
+        Segments segments;
+        std::erase_if(list, [&](PacketId id) {
+            const auto segment = segments.next(trace, trace.packet(id));
+            if (segment) {
+                taken.emplace_back(id, *segment);
+            }
+            return segment.has_value();
+        });
     }
 
     void by_flow_and_content(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
@@ -327,6 +443,35 @@ std::int64_t payload_index(std::span<const std::uint8_t> frame)
         index = index * 10 + (payload[i] - '0');
     }
     return index;
+}
+
+std::optional<TcpKind> tcp_kind_of(std::span<const std::uint8_t> frame)
+{
+    const auto upper = upper_of(frame);
+    if (!upper || upper->protocol != protocol_tcp || frame.size() < upper->offset + 14) {
+        return std::nullopt;
+    }
+    const std::uint8_t flags = frame[upper->offset + 13];
+    if ((flags & tcp_rst) != 0) {
+        return TcpKind::rst;
+    }
+    if ((flags & tcp_syn) != 0) {
+        return (flags & tcp_ack) != 0 ? TcpKind::syn_ack : TcpKind::syn;
+    }
+    if ((flags & tcp_fin) != 0) {
+        return TcpKind::fin;
+    }
+    return upper->length > header_length(frame, *upper) ? TcpKind::data : TcpKind::ack;
+}
+
+std::uint32_t tcp_payload_of(std::span<const std::uint8_t> frame)
+{
+    if (!tcp_kind_of(frame)) {
+        return 0;
+    }
+    const auto upper = upper_of(frame);
+    const std::uint32_t header = header_length(frame, *upper);
+    return upper->length > header ? upper->length - header : 0;
 }
 
 std::vector<PacketPair> align_packets(const Trace& a, const Trace& b, const PacketChoice& of_a, const PacketChoice& of_b)

@@ -1,10 +1,14 @@
 #pragma once
-// Which packet of one trace is which of the other: by flow and ordinal; what a packet carries (a numbered payload, TCP
-// sequence numbers, an ICMP sequence) and its IP id break ties when one side has more packets than the other.
+// Which packet of one trace is which of the other: TCP segments by kind and place in their connection, all else by flow and
+// ordinal; what a packet carries (a numbered payload, an ICMP sequence) and its IP id break ties when one side has more
+// packets than the other.
 
 #include "core/trace/trace.h"
 
+#include <cstdint>
 #include <functional>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace skbscope {
@@ -22,6 +26,14 @@ struct PacketPair {
 /// clones, fragments and segments with their like, received with received, sent with sent.
 [[nodiscard]] std::vector<PacketPair> align_packets(const Trace& a, const Trace& b, const PacketChoice& of_a = {},
                                                     const PacketChoice& of_b = {});
+
+enum class TcpKind : std::uint8_t { syn, syn_ack, data, ack, fin, rst };
+
+/// What a TCP segment is for; a bare acknowledgement is `ack`. Nothing: no TCP, or too short to tell.
+[[nodiscard]] std::optional<TcpKind> tcp_kind_of(std::span<const std::uint8_t> frame);
+
+/// Bytes of a TCP segment's payload as its headers say; 0 of anything else.
+[[nodiscard]] std::uint32_t tcp_payload_of(std::span<const std::uint8_t> frame);
 
 /// The number behind "PKT" at the start of a UDP payload; -1 if there is none.
 [[nodiscard]] std::int64_t payload_index(std::span<const std::uint8_t> frame);

@@ -43,8 +43,11 @@ std::string_view today(const Trace& trace, FunctionId id)
 
 /// Functions that have a symbol, but that the compiler inlines into this caller, which stands in the same file. (Seen on
 /// Debian's 5.10, 6.1 and 6.12: wherever the caller ran, the function never showed below it.)
-bool is_inlined(std::string_view caller, std::string_view function, KernelVersion version)
+bool is_inlined(std::string_view caller, std::string_view direct_caller, std::string_view function, KernelVersion version)
 {
+    if (direct_caller == "kfree_skb_partial" && function == "__kfree_skb") {
+        return true;
+    }
     if (version < KernelVersion::v6_1 && caller == "ip6_input" && function == "ip6_input_finish") {
         return true; // later kernels call it
     }
@@ -56,6 +59,8 @@ bool is_inlined(std::string_view caller, std::string_view function, KernelVersio
         {"ip_rcv", "ip_rcv_finish"},
         {"ip_push_pending_frames", "ip_send_skb"},
         {"__skb_recv_udp", "udp_skb_destructor"},
+        {"tcp_v4_send_check", "__tcp_v4_send_check"},
+        {"tcp_release_cb", "tcp_send_ack"},
     };
     // Inline in a header; the copy with a symbol serves only those who take its address.
     static const std::set<std::string_view> always_inlined = {"dst_output", "neigh_hh_output"};
@@ -362,9 +367,10 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
         const auto seen = std::ranges::find_if(lane.rbegin(), lane.rend(), [&](const Open& open) { return visible.functions.contains(open.name); });
         const std::string_view caller = seen == lane.rend() ? std::string_view() : seen->name;
         const bool below_root = visible.roots.empty() || visible.roots.contains(name) || (!lane.empty() && lane.back().below_root);
+        const std::string_view direct_caller = lane.empty() ? std::string_view() : lane.back().name;
         lane.push_back({event.depth, name, below_root});
         const bool hidden = !trace.info.observed && visible.with_inlining &&
-                            (is_inlined(caller, name, trace.info.kernel) ||
+                            (is_inlined(caller, direct_caller, name, trace.info.kernel) ||
                              std::ranges::any_of(lane, [&](const Open& open) { return is_inlined_below(open.name, name); }));
         if (counted[i] && below_root && !hidden && visible.functions.contains(name)) {
             Segment& segment = segment_for(segments, event);

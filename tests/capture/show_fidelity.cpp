@@ -58,6 +58,28 @@ void show_sum(const FidelityRun& run, std::size_t phase, const Comparison& compa
     }
 }
 
+void show_stream(const FidelityRow& row, const Wishes& wishes)
+{
+    std::map<std::string, int> texts;
+    int number = 0;
+    for (const FidelityRow::Differing& one : row.differing) {
+        ++texts[one.text];
+        ++number;
+        if (wishes.pairs) {
+            fmt::print("  {:>4}  model #{} | recorded #{}  {}\n", number, to_index(one.pair.a), to_index(one.pair.b), one.text);
+        }
+        if ((number == wishes.diff && wishes.diff > 0) || texts[one.text] == 1) {
+            fmt::print("\n--- difference {}: model #{} | recorded #{}  {}\n", number, to_index(one.pair.a), to_index(one.pair.b), one.text);
+            for (std::size_t i = 0; i < std::max(one.model.size(), one.recorded.size()); ++i) {
+                fmt::print("    {:40} {}\n", i < one.model.size() ? one.model[i] : "", i < one.recorded.size() ? one.recorded[i] : "");
+            }
+        }
+    }
+    for (const auto& [text, count] : texts) {
+        fmt::print("  {:>4} x {}\n", count, text);
+    }
+}
+
 void show_phase(const FidelityRun& run, std::size_t phase, const Wishes& wishes)
 {
     const Comparison comparison = run.compare_phase(phase);
@@ -144,7 +166,11 @@ int main(int argc, char** argv)
         }
         for (std::size_t phase = 0; phase < result.rows.size(); ++phase) {
             if ((wishes.phase.empty() || wishes.phase == result.rows[phase].phase) && result.rows[phase].refused.empty()) {
-                show_phase(**run, phase, wishes);
+                if ((*run)->manifest().phases[phase].stream) {
+                    show_stream(result.rows[phase], wishes);
+                } else {
+                    show_phase(**run, phase, wishes);
+                }
             }
         }
         if (wishes.notes) {

@@ -1,0 +1,187 @@
+// TCP: who waits where. What an application wrote waits in an sk_buff (the original) until it is acknowledged, and a clone
+// of it goes down, one for each time it is sent; what arrived may wait in the backlog of a socket that an application
+// holds, or be joined to what waits already. None of these functions names an sk_buff, and none of these ends has an event.
+
+#include "capture/correlator.h"
+#include "capture/correlator_detail.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace skbscope {
+
+using namespace correlating;
+
+bool Correlator::makes_original(const Frame* host) const
+{
+    return host != nullptr && is_one_of(functions_[host->symbol].name,
+                                        {"tcp_stream_alloc_skb", "sk_stream_alloc_skb", "tcp_send_fin", "tcp_connect"});
+}
+
+Slot Correlator::tcp_original(Lane& lane, std::uint32_t item)
+{
+    const Slot original = book_.open(SlotRecord::Kind::transmit);
+    book_.at(original).packet.sent_here = true;
+    book_.born(original, item);
+    lane.new_original = original;
+    return original;
+}
+
+/// At the end of what is not sent yet; what tso_fragment() cuts off stands right behind the segment it was cut from.
+void Correlator::place_original(Lane& lane, bool behind_first)
+{
+    const Slot original = std::exchange(lane.new_original, 0);
+    if (behind_first && !tcp_.unsent.empty()) {
+        tcp_.unsent.insert(tcp_.unsent.begin() + 1, original);
+    } else {
+        tcp_.unsent.push_back(original);
+    }
+}
+
+/// __tcp_transmit_skb has made `clone` of the first that is not sent yet, or of the first that is not acknowledged.
+void Correlator::tcp_clone(Lane& lane, Slot clone)
+{
+    SlotRecord& made = book_.at(clone);
+    if (made.packet.relation != Relation::none) {
+        return;
+    }
+    const bool again = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+        return is_one_of(functions_[frame.symbol].name, {"__tcp_retransmit_skb", "tcp_retransmit_skb"});
+    });
+    if (lane.new_original != 0) {
+        place_original(lane, true);
+    }
+    Slot original = 0;
+    if (again) {
+        const auto living = std::ranges::find_if(tcp_.unacked, [&](Slot slot) { return !book_.at(slot).dead; });
+        original = living == tcp_.unacked.end() ? 0 : *living;
+    } else {
+        original = next_living(tcp_.unsent);
+        if (original != 0) {
+            tcp_.unacked.push_back(original);
+        }
+    }
+    if (original == 0) {
+        return; // written before the recording began
+    }
+    made.packet.parent = static_cast<PacketId>(original); // a slot until the trace is written
+    made.packet.relation = Relation::clone;
+}
+
+void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record)
+{
+    const bool finds = host == nullptr || finds_packets(host->kind);
+    const auto assumed = [&] {
+        if (frame.item != 0) {
+            Event& event = book_.item(frame.item);
+            event.flags = Event::make_flags(event.context(), Confidence::assumed, event.via());
+        }
+    };
+    switch (frame.kind) {
+    case Kind::backlog_receive:
+        frame.packet = finds ? next_living(tcp_.backlog) : 0;
+        if (frame.packet != 0) {
+            assumed();
+        } else {
+            frame.packet = inherited(lane, host, record);
+        }
+        break;
+    case Kind::stream_copy:
+        if (finds && host != nullptr && functions_[host->symbol].name.starts_with("tcp_recvmsg")) {
+            if (tcp_.reading == 0 || book_.at(tcp_.reading).dead) {
+                tcp_.reading = next_living(tcp_.received);
+            }
+            frame.packet = tcp_.reading;
+            assumed();
+        } else {
+            frame.packet = inherited(lane, host, record);
+        }
+        break;
+    case Kind::backlog_enqueue:
+        frame.packet = inherited(lane, host, record);
+        if (frame.packet != 0) {
+            tcp_.backlog.push_back(frame.packet);
+        }
+        break;
+    case Kind::stream_enqueue:
+        frame.packet = inherited(lane, host, record);
+        if (frame.packet != 0 && book_.at(frame.packet).packet.verdict == Verdict::in_flight) {
+            book_.delivered(frame.packet, frame.item);
+            tcp_.received.push_back(frame.packet);
+        }
+        break;
+    default: break;
+    }
+    frame.child = frame.packet;
+}
+
+/// __kfree_skb has no event of its own; whoever calls it says what it frees. False: a part of a call that has one.
+bool Correlator::silent_free(Lane& lane, Frame* host, Frame& frame)
+{
+    if (host == nullptr || host->kind == Kind::free) {
+        return false;
+    }
+    const std::string_view by = functions_[host->symbol].name;
+    if (is_one_of(by, {"tcp_ack", "tcp_clean_rtx_queue", "tcp_rtx_queue_unlink_and_free"})) {
+        frame.packet = next_living(tcp_.unacked);
+    } else if (by == "tcp_write_xmit") { // joined to the one before it (6.12: tcp_grow_skb)
+        if (tcp_.unsent.size() > 1) {
+            frame.packet = tcp_.unsent[1];
+            tcp_.unsent.erase(tcp_.unsent.begin() + 1);
+        }
+    } else if (is_one_of(by, {"tcp_recvmsg", "tcp_recvmsg_locked", "tcp_eat_recv_skb"})) {
+        frame.packet = std::exchange(tcp_.reading, 0);
+    } else if (host->kind == Kind::batch) {
+        return false;
+    } else {
+        frame.packet = host->child;
+    }
+    frame.child = frame.packet;
+    end_silently(lane, frame.packet, frame.item, false);
+    return true;
+}
+
+void Correlator::end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog)
+{
+    for (Frame& open : lane.stack) {
+        open.freed = slot;
+        open.has_freed = true;
+    }
+    if (slot == 0 || !book_.at(slot).born || book_.at(slot).dead) {
+        return;
+    }
+    slot = book_.resolve(slot);
+    if (book_.at(slot).packet.verdict == Verdict::in_flight) {
+        book_.decide(slot, in_backlog ? Verdict::merged : Verdict::consumed, item);
+    }
+    const auto is_it = [&](Slot other) { return book_.resolve(other) == slot; };
+    if (in_backlog) {
+        std::erase_if(tcp_.backlog, is_it);
+        if (Slot into = tcp_.backlog.empty() ? 0 : book_.resolve(tcp_.backlog.back()); into != 0) {
+            book_.at(slot).packet.merged_into = static_cast<PacketId>(into);
+        }
+    }
+    if (std::erase_if(tcp_.received, is_it) != 0) { // joined to the last of the queue: it never stood there itself
+        book_.never_queued(slot);
+    }
+    book_.freed(slot, item);
+}
+
+/// A segment that skb_segment() cuts: a packet of its own from here on.
+Slot Correlator::piece_of(Lane& lane, Slot whole, std::uint32_t item)
+{
+    const Slot piece = book_.open(SlotRecord::Kind::transmit);
+    SlotRecord& made = book_.at(piece);
+    const SlotRecord& from = book_.at(whole);
+    made.packet.sent_here = from.packet.sent_here;
+    made.packet.device = from.packet.device;
+    made.packet.parent = static_cast<PacketId>(book_.resolve(whole));
+    made.packet.relation = Relation::split;
+    made.ethertype = from.ethertype;
+    book_.at(whole).in_pieces = true;
+    book_.born(piece, item);
+    lane.pieces.push_back(piece);
+    return piece;
+}
+
+} // namespace skbscope
