@@ -447,7 +447,7 @@ private:
         }
     }
 
-    /// What a record costs, all in all, nanoseconds: measured with tests/bench/record_overhead.
+    /// What a record costs, all in all, nanoseconds: an estimate, not a measurement of this host (docs/live.md says so).
     static constexpr double record_cost_ns = 200;
     static constexpr double least_share = 0.02;
     static constexpr std::uint64_t cycle_ns = 50'000'000;
