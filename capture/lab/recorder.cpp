@@ -1,13 +1,11 @@
 #include "capture/lab/recorder.h"
 
 #include "capture/live/live_recording.h"
-#include "capture/session/leftovers.h"
 #include "core/recording/recording.h"
 
 #include <atomic>
 #include <chrono>
 #include <fmt/format.h>
-#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -16,20 +14,6 @@ namespace skbscope::lab {
 namespace {
 
 constexpr auto settle = std::chrono::milliseconds(200);
-constexpr auto patience = std::chrono::seconds(10);
-
-/// Its instance lets records in.
-bool is_recording()
-{
-    for (const char* tracing : {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"}) {
-        std::ifstream in(fmt::format("{}/instances/{}/tracing_on", tracing, own_mark().text()));
-        char on = '0';
-        if (in >> on && on == '1') {
-            return true;
-        }
-    }
-    return false;
-}
 
 } // namespace
 
@@ -38,7 +22,7 @@ struct Recorder::State {
     Trace trace;
     std::optional<RecordingReader> reader;
     Result<LiveSummary> summary;
-    std::atomic<bool> stop{false}, ended{false};
+    std::atomic<bool> stop{false};
     std::thread thread;
     std::vector<std::string> remarks;
 };
@@ -70,18 +54,12 @@ Result<void> Recorder::start()
     state.remarks = opened->missing();
     state.recording.emplace(std::move(*opened));
     state.reader.emplace(state.trace, "lab");
+    // From here on the kernel's records are kept: what is sent next is in the recording, however late the thread runs.
+    state.recording->start();
     state.thread = std::thread([&state] {
         const auto sink = [&state](std::span<const std::uint8_t> bytes) { return state.reader->feed(bytes).has_value(); };
         state.summary = state.recording->run(sink, "lab", state.stop);
-        state.ended = true;
     });
-    const auto deadline = std::chrono::steady_clock::now() + patience;
-    while (!is_recording() && !state.ended && std::chrono::steady_clock::now() < deadline) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    if (state.ended || std::chrono::steady_clock::now() >= deadline) {
-        return !state.summary ? tl::unexpected(state.summary.error()) : fail(ErrorKind::unsupported, "recorder", "did not begin to record");
-    }
     return {};
 }
 
