@@ -657,7 +657,7 @@ SkbList validate_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
     return {skb};
 }
 
-int xmit_one(Kernel& k, SkbIndex skb, DeviceIndex device)
+int xmit_one(Kernel& k, SkbIndex skb, DeviceIndex device, bool more)
 {
     Call call(k, fn::xmit_one, skb);
     if (dev_nit_active(k, device)) {
@@ -665,6 +665,7 @@ int xmit_one(Kernel& k, SkbIndex skb, DeviceIndex device)
     }
     Call start(k, fn::netdev_start_xmit, skb);
     Call inner(k, fn::__netdev_start_xmit, skb);
+    k.cpu().xmit_more = more;
     return netdev_ops(k.device(device).kind).ndo_start_xmit(k, skb, device);
 }
 
@@ -746,7 +747,7 @@ int dev_hard_start_xmit(Kernel& k, SkbList& list, DeviceIndex device, std::uint3
 {
     Call call(k, fn::dev_hard_start_xmit, k.skb(list.front()).packet);
     while (!list.empty()) {
-        const int result = xmit_one(k, list.front(), device);
+        const int result = xmit_one(k, list.front(), device, list.size() > 1);
         if (!dev_xmit_complete(result)) {
             return result;
         }

@@ -370,7 +370,7 @@ void tcp4_gro_complete(Kernel& k, SkbIndex skb, std::uint32_t transport_offset);
 /// Cuts a GSO packet into packets of their own, IP and Ethernet headers included; the packet itself ends as split.
 SkbList __skb_gso_segment(Kernel& k, SkbIndex skb);
 /// The frames that hardware with TSO and checksum offload makes of it: the packet itself stays.
-[[nodiscard]] std::vector<std::vector<std::uint8_t>> frames_on_wire(Kernel& k, SkbIndex skb);
+[[nodiscard]] std::vector<std::vector<std::uint8_t>> frames_on_wire(Kernel& k, SkbIndex skb, bool empty_tail);
 /// The transport checksum field of an Ethernet frame of IPv4 with UDP or TCP, completed.
 void complete_frame_checksum(std::span<std::uint8_t> frame);
 

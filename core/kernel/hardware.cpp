@@ -345,7 +345,7 @@ SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue,
         return transmit_on_wire(k, device, queue, std::move(frame), leaves_at);
     }
     record_sent_frame(k, skb, device, frame_on_wire(k, skb));
-    auto frames = frames_on_wire(k, skb);
+    auto frames = frames_on_wire(k, skb, k.device(device).e1000.tso_empty_tail);
     SimTime done = leaves_at;
     for (std::size_t at = 0; at < frames.size(); ++at) {
         done = transmit_on_wire(k, device, queue, std::move(frames[at]), leaves_at, at + 1 == frames.size());

@@ -459,6 +459,7 @@ void __kfree_skb(Kernel& k, SkbIndex index, Verdict verdict, FunctionId by)
 
 void kfree_skb_partial(Kernel& k, SkbIndex index, bool head_stolen, FunctionId by)
 {
+    Call call(k, fn::kfree_skb_partial, index);
     if (!head_stolen) {
         __kfree_skb(k, index, Verdict::delivered, by);
         return;
@@ -516,7 +517,11 @@ void dev_consume_skb_any(Kernel& k, SkbIndex index, FunctionId by)
     const PacketId packet = k.skb(index).packet;
     Call call(k, any_context_free(k.profile()), packet);
     if (k.cpu().context != Context::hardirq) {
-        consume_skb(k, index, by);
+        if (k.profile() == Profile::v6_12) { // with SKB_CONSUMED for a reason
+            sk_skb_reason_drop_consumed(k, index, by);
+        } else {
+            consume_skb(k, index, by);
+        }
         return;
     }
     // Freeing may call into the network code: not from a hard interrupt. NET_TX does it.

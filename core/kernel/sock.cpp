@@ -1,6 +1,7 @@
 // net/core/sock.c and net/core/filter.c: memory of sockets, waking their owners, filters.
 
 #include "core/kernel/functions.h"
+#include "core/kernel/tcp_functions.h"
 
 #include <algorithm>
 
@@ -72,6 +73,9 @@ void sock_rfree(Kernel& k, SkbIndex skb)
     const std::uint32_t left = sk.sk_rmem_alloc - std::min(sk.sk_rmem_alloc, k.skb(skb).truesize);
     k.queue_fill(sk.queue, sk.sk_rmem_alloc, left);
     sk.sk_rmem_alloc = left;
+    if (sk.tcp != nothing) {
+        sk_mem_uncharge(k, k.skb(skb).sk, k.skb(skb).truesize);
+    }
     k.skb(skb).sk = nothing;
 }
 

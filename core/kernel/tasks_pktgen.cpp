@@ -67,6 +67,7 @@ void pktgen_xmit(Kernel& k, std::int32_t index)
     int result = NETDEV_TX_BUSY;
     {
         Call start(k, fn::netdev_start_xmit, skb);
+        k.cpu().xmit_more = false;
         result = netdev_ops(k.device(device).kind).ndo_start_xmit(k, skb, device);
     }
     if (result == NETDEV_TX_BUSY) {

@@ -129,6 +129,7 @@ SocketIndex sys_accept(Kernel& k, SocketIndex sk)
 int sys_send(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload)
 {
     const std::uint64_t sequence = k.next_sequence();
+    Call entry(k, fn::__x64_sys_sendto);
     Call call(k, fn::__sys_sendto);
     Call send(k, fn::__sock_sendmsg);
     Call nosec(k, fn::sock_sendmsg_nosec);
@@ -139,6 +140,7 @@ int sys_send(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload)
 
 int sys_recv(Kernel& k, SocketIndex sk, std::uint32_t limit, std::vector<std::uint8_t>& out)
 {
+    Call entry(k, fn::__x64_sys_recvfrom);
     Call call(k, fn::__sys_recvfrom);
     Call receive(k, fn::sock_recvmsg);
     Call nosec(k, fn::sock_recvmsg_nosec);

@@ -19,9 +19,32 @@ void free_tx_skb_accounting(Kernel& k, SocketIndex sk, SkbIndex skb)
 {
     TcpSock& tp = tcp_sk(k, sk);
     tp.sk_wmem_queued -= std::min(tp.sk_wmem_queued, k.skb(skb).truesize);
+    sk_mem_uncharge(k, sk, k.skb(skb).truesize);
 }
 
 } // namespace
+
+void sk_mem_charge(Kernel& k, SocketIndex index, std::uint32_t size)
+{
+    constexpr std::uint32_t page = 4096;
+    TcpSock& tp = tcp_sk(k, index);
+    if (size > tp.sk_forward_alloc) {
+        const std::uint32_t lacking = k.profile() == Profile::v5_10 ? size : size - tp.sk_forward_alloc;
+        tp.sk_forward_alloc += (lacking + page - 1) / page * page;
+    }
+    tp.sk_forward_alloc -= size;
+}
+
+void sk_mem_uncharge(Kernel& k, SocketIndex index, std::uint32_t size)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    tp.sk_forward_alloc += size;
+    if (k.profile() != Profile::v5_10) {
+        tp.sk_forward_alloc %= 4096;
+    } else if (tp.sk_forward_alloc >= 1U << 21) {
+        tp.sk_forward_alloc -= 1U << 20;
+    }
+}
 
 // ---- a socket's row -----------------------------------------------------------------------------------------------------------
 
@@ -257,6 +280,7 @@ void tcp_skb_entail(Kernel& k, SocketIndex index, SkbIndex skb)
     tp.write_queue.push_back(skb);
     k.enqueue(tp.write_queue_id, k.skb(skb).packet, fn::tcp_sendmsg_locked);
     tp.sk_wmem_queued += k.skb(skb).truesize;
+    sk_mem_charge(k, index, k.skb(skb).truesize);
 }
 
 /// What one turn of the copy loop can take: up to the end of the page fragment (skb_page_frag_refill()).
@@ -288,6 +312,7 @@ void append_payload(Kernel& k, SocketIndex index, SkbIndex skb, std::span<const 
     buff.nr_frags += new_fragment ? 1 : 0;
     tp.page_frag_left -= count;
     tp.sk_wmem_queued += count;
+    sk_mem_charge(k, index, count);
     k.spend(k.w.costs.copy(count));
 }
 
@@ -375,7 +400,7 @@ bool tcp_should_autocork(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32
 {
     const TcpSock& tp = tcp_sk(k, index);
     return tcp_skb_payload(k, skb) < size_goal && tcp_sysctl(k, index).tcp_autocorking != 0 && !tp.rtx_queue.empty() &&
-           k.socket(index).sk_wmem_alloc > k.skb(skb).truesize;
+           k.socket(index).sk_wmem_alloc + 1 > k.skb(skb).truesize; // the counter of references starts at one
 }
 
 } // namespace

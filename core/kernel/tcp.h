@@ -132,9 +132,11 @@ struct TcpSock {
     std::deque<std::int32_t> rtx_queue;     ///< sent, not acknowledged; by sequence
     std::deque<std::int32_t> ofo_queue;     ///< out_of_order_queue; by sequence
     std::uint32_t sk_wmem_queued = 0;
+    std::uint32_t sk_forward_alloc = 0; ///< bytes reserved and not used
     std::uint64_t pacing_rate = ~std::uint64_t{0}; ///< bytes a second
     std::uint32_t gso_max_size = 65536, gso_max_segs = 65535;
     bool tsq_throttled = false, tsq_queued = false;
+    bool ack_deferred = false; ///< 6.12, TCP_ACK_DEFERRED: one ACK for the whole backlog
     bool tsq_deferred = false, write_timer_deferred = false, delack_timer_deferred = false;
     std::uint32_t page_frag_left = 0; ///< of the task's page_frag
     QueueId write_queue_id{}, backlog_id{}, ofo_id{};

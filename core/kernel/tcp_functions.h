@@ -72,6 +72,10 @@ struct TcpHeader {
     [[nodiscard]] bool ack() const { return (flags & tcphdr::ack) != 0; }
     [[nodiscard]] std::uint32_t length() const { return doff * 4U; }
 };
+/// include/net/sock.h: memory is reserved in pages before it is charged, and given back, since 5.19 down to a page, before
+/// only above 2 MiB. What is left over lets a received segment take the fast path.
+void sk_mem_charge(Kernel& k, SocketIndex index, std::uint32_t size);
+void sk_mem_uncharge(Kernel& k, SocketIndex index, std::uint32_t size);
 [[nodiscard]] TcpHeader tcp_hdr(Kernel& k, SkbIndex skb); ///< at the transport header
 [[nodiscard]] TcpFlow flow_of_segment(Kernel& k, SkbIndex skb); ///< as the receiver sees it
 

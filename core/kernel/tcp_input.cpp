@@ -221,13 +221,24 @@ void tcp_event_data_recv(Kernel& k, SocketIndex index, SkbIndex skb)
     }
 }
 
+/// An ACK that __tcp_ack_snd_check() owes for data in order. Since 6.7 not from the backlog of an owned socket.
+void send_ack_in_order(Kernel& k, SocketIndex index)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    if (tp.owned && k.profile() == Profile::v6_12) { // net.ipv4.tcp_backlog_ack_defer: tcp_release_cb() will see to it
+        tp.ack_deferred = true;
+        return;
+    }
+    tcp_send_ack(k, index);
+}
+
 void __tcp_ack_snd_check(Kernel& k, SocketIndex index, bool ofo_possible)
 {
     TcpSock& tp = tcp_sk(k, index);
     const bool two_frames = tp.rcv_nxt - tp.rcv_wup > tp.ack.rcv_mss &&
                             (tp.rcv_nxt - tp.copied_seq < 1 || __tcp_select_window(k, index) >= tp.rcv_wnd);
     if (two_frames || tcp_in_quickack_mode(tp) || (tp.ack.pending & ICSK_ACK_NOW) != 0) {
-        tcp_send_ack(k, index);
+        send_ack_in_order(k, index);
         return;
     }
     if (!ofo_possible || tp.ofo_queue.empty()) {
@@ -1073,6 +1084,7 @@ bool tcp_try_coalesce(Kernel& k, SocketIndex index, SkbIndex to, SkbIndex from, 
     k.skb(to).visible_from = std::max(k.skb(to).visible_from, k.cpu().now + 1_ns);
     k.queue_fill(sk.queue, sk.sk_rmem_alloc, sk.sk_rmem_alloc + delta);
     sk.sk_rmem_alloc += delta;
+    sk_mem_charge(k, index, delta);
     k.count(k.sock_net(index), Mib::TcpExt_TCPRcvCoalesce, k.skb(from).packet);
     TcpCb& a = tcp_cb(k, to);
     a.end_seq = tcp_cb(k, from).end_seq;
@@ -1100,6 +1112,7 @@ bool tcp_queue_rcv(Kernel& k, SocketIndex index, SkbIndex skb, bool& stolen)
         k.skb(skb).visible_from = k.cpu().now + 1_ns;
         k.enqueue(sk.queue, packet, fn::tcp_queue_rcv);
         skb_set_owner_r(k, skb, index);
+        sk_mem_charge(k, index, k.skb(skb).truesize);
     }
     k.verdict(packet, Verdict::delivered, fn::tcp_queue_rcv);
     return eaten;
@@ -1340,6 +1353,7 @@ void tcp_data_queue_ofo(Kernel& k, SocketIndex index, SkbIndex skb)
         tcp_grow_window(k, index, skb, false);
     }
     skb_set_owner_r(k, skb, index);
+    sk_mem_charge(k, index, k.skb(skb).truesize);
 }
 
 void tcp_data_queue(Kernel& k, SocketIndex index, SkbIndex skb)
@@ -1555,7 +1569,7 @@ bool header_prediction(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHead
         csum_error(k, index, skb, fn::tcp_rcv_established);
         return true;
     }
-    if (k.socket(index).sk_rmem_alloc + k.skb(skb).truesize > k.socket(index).sk_rcvbuf) {
+    if (k.skb(skb).truesize > tp.sk_forward_alloc) {
         return false; // nothing was reserved for it: step5 of the slow path
     }
     if (store_ts) {

@@ -226,7 +226,7 @@ void complete_frame_checksum(std::span<std::uint8_t> frame)
     store_be16(&segment[at], sum == 0 && part->protocol == proto::ipproto_udp ? std::uint16_t{0xffff} : sum);
 }
 
-std::vector<std::vector<std::uint8_t>> frames_on_wire(Kernel& k, SkbIndex skb)
+std::vector<std::vector<std::uint8_t>> frames_on_wire(Kernel& k, SkbIndex skb, bool empty_tail)
 {
     const auto data = skb_data(k, skb);
     std::vector<std::vector<std::uint8_t>> frames;
@@ -234,6 +234,10 @@ std::vector<std::vector<std::uint8_t>> frames_on_wire(Kernel& k, SkbIndex skb)
     const auto at = buff.gso_size != 0 ? layout_of(data) : std::nullopt;
     if (at && data.size() - at->payload > buff.gso_size) {
         frames = cut(data, *at, buff.gso_size);
+        const auto payload = static_cast<std::uint32_t>(data.size()) - at->payload;
+        if (empty_tail && payload % buff.gso_size == 0) {
+            frames.push_back(piece_of(data, *at, payload, 0, payload / buff.gso_size, true));
+        }
     } else {
         frames.emplace_back(data.begin(), data.end());
     }

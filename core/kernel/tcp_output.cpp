@@ -280,6 +280,7 @@ SkbIndex split_payload(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t
     from.truesize -= std::min(from.truesize, moved);
     TcpSock& tp = tcp_sk(k, index);
     tp.sk_wmem_queued += to.truesize - moved;
+    sk_mem_charge(k, index, to.truesize - moved);
     TcpCb& a = from.tcp;
     TcpCb& b = to.tcp;
     b = TcpCb{};
@@ -372,7 +373,7 @@ bool tcp_small_queue_check(Kernel& k, SocketIndex index, SkbIndex skb, unsigned 
     const Socket& sk = k.socket(index);
     std::uint64_t limit = std::max<std::uint64_t>(std::uint64_t{2} * k.skb(skb).truesize, tp.pacing_rate >> 10);
     limit = std::min<std::uint64_t>(limit, static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_limit_output_bytes)) << factor;
-    if (sk.sk_wmem_alloc <= limit) {
+    if (sk.sk_wmem_alloc + 1 <= limit) { // the counter of references starts at one
         return false;
     }
     // 5.10 lets only an empty queue pass (tcp_rtx_queue_empty()).
@@ -855,6 +856,9 @@ void tcp_release_cb(Kernel& k, SocketIndex index)
     if (std::exchange(tp.delack_timer_deferred, false)) {
         tcp_delack_timer_handler(k, index);
     }
+    if (std::exchange(tp.ack_deferred, false) && inet_csk_ack_scheduled(tp)) {
+        tcp_send_ack(k, index);
+    }
 }
 
 // ---- acknowledgements -----------------------------------------------------------------------------------------------------------------------
@@ -946,6 +950,7 @@ void tcp_connect(Kernel& k, SocketIndex index)
     // tcp_connect_queue_skb()
     tp.write_seq = tcp_cb(k, skb).end_seq;
     tp.sk_wmem_queued += k.skb(skb).truesize;
+    sk_mem_charge(k, index, k.skb(skb).truesize);
     tp.packets_out += 1;
     tp.rtx_queue.push_back(skb);
     k.enqueue(tp.write_queue_id, k.skb(skb).packet, fn::tcp_connect);
@@ -1006,6 +1011,7 @@ void tcp_send_fin(Kernel& k, SocketIndex index)
         tcp_init_nondata_skb(k, skb, tp.write_seq, tcphdr::ack | tcphdr::fin);
         tp.write_seq = tcp_cb(k, skb).end_seq;
         tp.sk_wmem_queued += k.skb(skb).truesize;
+        sk_mem_charge(k, index, k.skb(skb).truesize);
         tp.write_queue.push_back(skb);
         k.enqueue(tp.write_queue_id, k.skb(skb).packet, fn::tcp_send_fin);
     }
@@ -1070,6 +1076,7 @@ void tcp_trim_acked(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t by
     buff.truesize -= freed;
     TcpSock& tp = tcp_sk(k, index);
     tp.sk_wmem_queued -= std::min(tp.sk_wmem_queued, freed);
+    sk_mem_uncharge(k, index, freed);
     if (tcp_cb(k, skb).segs > 1) {
         tcp_set_skb_tso_segs(tcp_cb(k, skb), buff.len, tcp_cb(k, skb).mss);
     }

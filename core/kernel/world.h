@@ -156,6 +156,7 @@ struct E1000 {
     std::uint64_t coalesce_usecs = 0;  ///< ethtool -C rx-usecs: least time between two interrupts; 0: none
     SimTime next_interrupt;            ///< not before …
     bool throttle_armed = false;       ///< … and the hardware will try then
+    bool tso_empty_tail = false;       ///< an empty segment follows a TSO packet whose payload is a multiple of the MSS (QEMU's e1000)
     QueueId rx_queue{}, tx_queue{};
 };
 
@@ -480,6 +481,7 @@ struct Cpu {
     std::uint8_t depth[4] = {};
     std::uint8_t softirq_pending = 0;
     std::uint32_t bh_disabled = 0;
+    bool xmit_more = false; ///< softnet_data.xmit.more: the driver will get another packet right behind this one
     bool in_softirq = false;
     bool on_cpp_stack = false; ///< a system call of this CPU is being interrupted: it cannot be stepped now
     std::vector<SoftirqRun> softirq; ///< at most one

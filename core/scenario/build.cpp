@@ -381,6 +381,7 @@ private:
         nic.copybreak = from.copybreak;
         nic.rx_checksum = from.rx_checksum;
         nic.coalesce_usecs = from.rx_usecs;
+        nic.tso_empty_tail = from.tso_empty_tail;
         nic.rx_queue = add_queue(from.name + " RX ring", QueueKind::rx_ring, room(stage::nic_rx_ring), from.rx_ring, from.name + ".rx_ring");
         nic.tx_queue = add_queue(from.name + " TX ring", QueueKind::tx_ring, room(stage::nic_tx_ring), from.tx_ring, from.name + ".tx_ring");
         nic.napi = add_napi(device.kind == DeviceKind::e1000 ? Napi::Poll::e1000_clean : Napi::Poll::e1000e_poll, row, 0, from.name + " rx_list");

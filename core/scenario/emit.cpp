@@ -83,6 +83,7 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     put_unless(out, "rx_checksum", device.rx_checksum, usual.rx_checksum);
     put_unless(out, "tx_checksum", device.tx_checksum, usual.tx_checksum);
     put_unless(out, "tso", device.tso, usual.tso);
+    put_unless(out, "tso_empty_tail", device.tso_empty_tail, usual.tso_empty_tail);
     put_unless(out, "promiscuous", device.promiscuous, usual.promiscuous);
     put_unless(out, "irq_cpu", device.irq_cpu, usual.irq_cpu);
     put_unless(out, "queues", device.queues, usual.queues);

@@ -107,6 +107,7 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
         .key("rx_checksum", [&](const YAML::Node& n) { device.rx_checksum = boolean(n, "rx_checksum"); })
         .key("tx_checksum", [&](const YAML::Node& n) { device.tx_checksum = boolean(n, "tx_checksum"); })
         .key("tso", [&](const YAML::Node& n) { device.tso = boolean(n, "tso"); })
+        .key("tso_empty_tail", [&](const YAML::Node& n) { device.tso_empty_tail = boolean(n, "tso_empty_tail"); })
         .key("promiscuous", [&](const YAML::Node& n) { device.promiscuous = boolean(n, "promiscuous"); })
         .key("irq_cpu", [&](const YAML::Node& n) { device.irq_cpu = static_cast<std::uint32_t>(integer(n, "irq_cpu", 0, host.cpus - 1)); })
         .key("queues",

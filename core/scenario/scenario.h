@@ -47,6 +47,7 @@ struct ScenarioDevice {
     bool rx_checksum = true;
     bool tx_checksum = true;
     bool tso = true; ///< TCP segmentation offload; without it the kernel cuts large packets itself (GSO)
+    bool tso_empty_tail = false; ///< as QEMU's e1000: an empty segment follows a TSO packet whose payload is a multiple of the MSS
     bool promiscuous = false;
     std::uint32_t irq_cpu = 0; ///< within the host
     std::uint32_t queues = 1;  ///< 1 … 16 pairs of queues; more than one: virtio_net only

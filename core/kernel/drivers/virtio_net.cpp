@@ -3,6 +3,7 @@
 
 #include "core/kernel/drivers/driver.h"
 #include "core/kernel/drivers/e1000_hw.h"
+#include "core/kernel/sch.h"
 
 #include <algorithm>
 
@@ -461,7 +462,9 @@ int start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
     } else {
         stop_if_full(k, device, queue, packet);
     }
-    kick_device(k, device, queue, packet);
+    if (!k.cpu().xmit_more || netdev_get_tx_queue(k, device, queue).stopped()) {
+        kick_device(k, device, queue, packet);
+    }
     k.verdict(packet, k.trace.packet(packet).sent_here ? Verdict::sent : Verdict::forwarded, fn::start_xmit);
     return NETDEV_TX_OK;
 }
