@@ -30,6 +30,7 @@ struct BatchLists {
     SlotQueue to_route;   ///< ip_sublist_rcv: before ip_rcv_finish_core
     SlotQueue to_deliver; ///< … after it
     SlotQueue listed;     ///< netif_receive_skb_list_internal: as the driver handed them up
+    SlotQueue to_stamp;   ///< … of those: before skb_defer_rx_timestamp
     std::vector<std::uint32_t>
         dequeues;          ///< calls of a qdisc's dequeue that wait for the event naming the packet
     SlotQueue bulk; ///< validated, waiting for the event that names them

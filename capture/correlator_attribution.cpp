@@ -90,6 +90,8 @@ void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
     case Kind::list_internal:
         frame.batch().listed = std::move(lane.handed_up);
         lane.handed_up.clear();
+        frame.batch().to_stamp = frame.batch().listed;
+        frame.batch().single = frame.batch().listed.size() == 1;
         return;
     case Kind::list_protocol: {
         Frame* core = find_host(lane, {Kind::list_core});
@@ -260,6 +262,10 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         send_step(lane, host, frame);
         return;
     case Kind::stream:
+        if (host != nullptr && host->kind == Kind::send_maker) { // release_sock() below raw_sendmsg(), for the message it made
+            frame.packet = frame.child = inherited(lane, host, record);
+            return;
+        }
         if (const Slot outer = host != nullptr ? host->child : 0; outer != 0 && !book_.at(outer).born) {
             frame.packet = outer; // of the system call
             if (book_.at(outer).kind == SlotRecord::Kind::open) {
@@ -367,6 +373,14 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         }
         return;
     }
+    case Kind::list_stamp:
+        if (host != nullptr && host->kind == Kind::list_internal) {
+            frame.packet = frame.child = next_living(host->batch().to_stamp);
+            assumes_order(frame, *host);
+            return;
+        }
+        frame.packet = frame.child = inherited(lane, host, record);
+        return;
     case Kind::rps:
         if (host != nullptr && host->kind == Kind::list_internal) {
             if (functions_[frame.symbol].name == "get_rps_cpu" || host->follow == 0) {

@@ -121,6 +121,7 @@ const std::vector<KindRow>& kind_rows()
         {Kind::gro_receive, {"napi_gro_receive", "napi_gro_frags", "gro_receive_skb"}},
         {Kind::gro_complete, {"napi_gro_complete"}},
         {Kind::list_internal, {"netif_receive_skb_list_internal"}},
+        {Kind::list_stamp, {"skb_defer_rx_timestamp"}},
         {Kind::rps, {"get_rps_cpu", "enqueue_to_backlog"}},
         {Kind::core_receive, {"__netif_receive_skb_core"}},
         {Kind::list_core, {"__netif_receive_skb_list_core", "__netif_receive_skb_list"}},

@@ -30,6 +30,7 @@ enum class FunctionKind : std::uint8_t {
     gro_receive,         ///< napi_gro_receive: the driver's last touch
     gro_complete,        ///< napi_gro_complete: hands a held packet up
     list_internal,       ///< netif_receive_skb_list_internal: takes over the NAPI's list
+    list_stamp,          ///< skb_defer_rx_timestamp: the next of that list, before any of it is steered or received
     rps,                 ///< get_rps_cpu, enqueue_to_backlog: in the order of that list
     core_receive,        ///< __netif_receive_skb_core
     list_core,           ///< __netif_receive_skb_list_core

@@ -579,11 +579,22 @@ void __netif_receive_skb_list(Kernel& k, const SkbList& list)
     __netif_receive_skb_list_core(k, list);
 }
 
+/// net/core/timestamping.c: no PHY here stamps packets. Debian's 5.10 is built without CONFIG_NETWORK_PHY_TIMESTAMPING.
+void skb_defer_rx_timestamp(Kernel& k, SkbIndex skb)
+{
+    if (k.profile() != Profile::v5_10) {
+        Call call(k, fn::skb_defer_rx_timestamp, skb);
+    }
+}
+
 } // namespace
 
 void netif_receive_skb_list_internal(Kernel& k, SkbList list)
 {
     Call call(k, fn::netif_receive_skb_list_internal);
+    for (const SkbIndex skb : list) {
+        skb_defer_rx_timestamp(k, skb);
+    }
     if (rps_needed(k)) {
         SkbList here;
         for (const SkbIndex skb : list) {
