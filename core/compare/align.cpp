@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -424,6 +425,44 @@ private:
 };
 
 } // namespace
+
+std::map<FlowKey, std::uint64_t> tcp_bytes_of(const Trace& trace, const PacketChoice& wanted)
+{
+    using Range = std::pair<std::int64_t, std::int64_t>;
+    struct Half {
+        std::uint32_t latest = 0;  ///< sequence number of the segment before
+        std::int64_t position = 0; ///< … without its wraps
+        std::vector<Range> ranges;
+    };
+    std::map<FlowKey, Half> directions;
+    for (const PacketRecord& packet : trace.packets()) {
+        const auto frame = trace.frame(packet.id);
+        const auto upper = upper_of(frame);
+        if (!packet.flow || !tcp_kind_of(frame) || (wanted && !wanted(packet))) {
+            continue;
+        }
+        const std::uint32_t sequence = big_endian(frame, upper->offset + 4, 4);
+        Half& direction = directions.try_emplace(*packet.flow, Half{sequence, 0, {}}).first->second;
+        direction.position += static_cast<std::int32_t>(sequence - direction.latest);
+        direction.latest = sequence;
+        if (const std::uint32_t payload = tcp_payload_of(frame); payload != 0) {
+            direction.ranges.emplace_back(direction.position, direction.position + payload);
+        }
+    }
+    std::map<FlowKey, std::uint64_t> bytes;
+    for (auto& [flow, direction] : directions) {
+        std::ranges::sort(direction.ranges);
+        std::int64_t counted_to = std::numeric_limits<std::int64_t>::min();
+        std::uint64_t& sum = bytes[flow];
+        for (const auto& [from, to] : direction.ranges) {
+            if (to > counted_to) {
+                sum += static_cast<std::uint64_t>(to - std::max(from, counted_to));
+                counted_to = to;
+            }
+        }
+    }
+    return bytes;
+}
 
 std::int64_t payload_index(std::span<const std::uint8_t> frame)
 {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -34,6 +35,10 @@ enum class TcpKind : std::uint8_t { syn, syn_ack, data, ack, fin, rst };
 
 /// Bytes of a TCP segment's payload as its headers say; 0 of anything else.
 [[nodiscard]] std::uint32_t tcp_payload_of(std::span<const std::uint8_t> frame);
+
+/// Bytes of payload that the segments of each direction carried; what went twice, or in several packets of the trace, counts
+/// once. By address and port, so that two runs compare; a direction without payload has 0.
+[[nodiscard]] std::map<FlowKey, std::uint64_t> tcp_bytes_of(const Trace& trace, const PacketChoice& wanted = {});
 
 /// The number behind "PKT" at the start of a UDP payload; -1 if there is none.
 [[nodiscard]] std::int64_t payload_index(std::span<const std::uint8_t> frame);

@@ -223,6 +223,49 @@ TEST(Align, ABrokenFrameHasNoNumber)
     EXPECT_EQ(payload_index(frame), -1);
 }
 
+/// A segment from 10.99.0.2:44008 or, `back`, to it.
+void add_segment(Trace& trace, std::uint32_t sequence, std::size_t bytes, bool back = false)
+{
+    const std::vector<std::uint8_t> payload(bytes, 0x55);
+    TcpFrame frame;
+    frame.source = *IpAddress::parse(back ? "10.99.0.1" : "10.99.0.2");
+    frame.destination = *IpAddress::parse(back ? "10.99.0.2" : "10.99.0.1");
+    frame.tcp.source_port = back ? 5008 : 44008;
+    frame.tcp.destination_port = back ? 44008 : 5008;
+    frame.tcp.sequence = sequence;
+    frame.tcp.flags = 0x10;
+    frame.payload = payload;
+    const auto built = build_tcp_frame(frame);
+    PacketRecord record;
+    record.flow = flow_of_frame(built);
+    record.length = static_cast<std::uint32_t>(built.size());
+    trace.set_frame(trace.add_packet(record), built);
+}
+
+std::vector<std::uint64_t> bytes_of(const Trace& trace)
+{
+    std::vector<std::uint64_t> bytes;
+    for (const auto& [flow, count] : tcp_bytes_of(trace)) {
+        bytes.push_back(count);
+    }
+    return bytes;
+}
+
+TEST(Align, BytesOfAConnectionCountOnceHoweverOftenTheyWent)
+{
+    HandMade made;
+    add_segment(made.trace, 0xffffff00, 0); // the number wraps below
+    add_segment(made.trace, 0xffffff00, 1000);
+    add_segment(made.trace, 1000 - 256, 1000);
+    add_segment(made.trace, 0xffffff00, 1500); // joined of two pieces
+    add_segment(made.trace, 1000 - 256, 1000); // once more
+    add_segment(made.trace, 5000, 0, true);
+    EXPECT_THAT(bytes_of(made.trace), ::testing::ElementsAre(0, 2000));
+    add_segment(made.trace, 3000 - 256, 10); // a gap before it is not carried
+    EXPECT_THAT(bytes_of(made.trace), ::testing::ElementsAre(0, 2010));
+    EXPECT_TRUE(tcp_bytes_of(made.trace, [](const PacketRecord&) { return false; }).empty());
+}
+
 TEST(Compare, EmptyTracesAreTheSame)
 {
     const HandMade a;
