@@ -103,7 +103,7 @@ struct FidelityRun::Pace {
     double cost_scale;      ///< times the usual costs
     Duration work;          ///< of an application between two reads
     Duration delay;         ///< of the wire
-    std::uint32_t rx_usecs; ///< least time between two interrupts
+    std::uint32_t rx_usecs; ///< least time between two interrupts of an e1000; 0: the scenario's
 };
 
 namespace {
@@ -172,7 +172,9 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
         }
         for (ScenarioDevice& device : host.devices) {
             device.delay = device.delay + pace.delay;
-            device.rx_usecs = device.driver == "e1000" ? pace.rx_usecs : 0;
+            if (pace.rx_usecs != 0 && device.driver == "e1000") {
+                device.rx_usecs = pace.rx_usecs;
+            }
         }
     }
     ModelSource model(scenario);
@@ -456,6 +458,25 @@ std::optional<FidelityRow::Differing> difference_to(const Ways& ways, PacketId p
 
 } // namespace
 
+void FidelityRun::compare_bytes(FidelityRow& row, std::size_t phase) const
+{
+    struct Bytes {
+        std::uint64_t model = 0, recorded = 0;
+    };
+    std::map<FlowKey, Bytes> directions;
+    for (const auto& [flow, bytes] : tcp_bytes_of(model_, choice(phase, true))) {
+        directions[flow].model = bytes;
+    }
+    for (const auto& [flow, bytes] : tcp_bytes_of(recorded_, choice(phase, false))) {
+        directions[flow].recorded = bytes;
+    }
+    for (const auto& [flow, bytes] : directions) {
+        if (bytes.model != bytes.recorded) {
+            row.faults.push_back(fmt::format("{}: the model carries {} bytes, the recording {}", flow.text(), bytes.model, bytes.recorded));
+        }
+    }
+}
+
 /// A connection: the segments of its handshake and its close are compared one by one. How many others there are, how long
 /// each is and what lets it go hangs on the speed of both machines (what the window holds when the application writes, what
 /// GRO finds in one poll, who holds the socket when a segment arrives): of those each must end as one of its kind does in
@@ -525,8 +546,11 @@ void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
             ++row.same_functions;
         }
     }
+    compare_bytes(row, phase);
     if (!row.differing.empty()) {
         row.first_difference = row.differing.front().text;
+    } else if (!row.faults.empty()) {
+        row.first_difference = row.faults.front();
     }
 }
 

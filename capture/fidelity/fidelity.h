@@ -19,7 +19,7 @@ struct FidelityRow {
     std::size_t same_verdict = 0, same_reason = 0, same_functions = 0;
     std::size_t complete = 0; ///< of `packets`: those whose end the recording's journey has
     bool hangs_on_speed = false; ///< compared by outcomes, not packet by packet
-    std::vector<std::string> faults; ///< of a comparison by outcomes: ends of one side only, counters that do not balance; none: it holds
+    std::vector<std::string> faults; ///< of a comparison by outcomes: ends of one side only, counters that do not balance; of a connection: bytes that differ; none: it holds
     std::string first_difference; ///< empty: none
     std::string refused;          ///< why the model could not run it; empty: it ran
     /// Of a connection: each segment that agrees with none of its kind, and the one of the model that comes nearest.
@@ -62,6 +62,8 @@ private:
     [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, bool of_model) const;
     void check_balance(FidelityRow& row, std::size_t phase) const;
     void compare_stream(FidelityRow& row, std::size_t phase) const;
+    /// A fault for each direction of a connection in which the runs carry different numbers of bytes.
+    void compare_bytes(FidelityRow& row, std::size_t phase) const;
     /// The test packets of a phase in one of the traces.
     [[nodiscard]] PacketChoice choice(std::size_t phase, bool of_model) const { return choice(phase, of_model ? model_ : recorded_); }
     [[nodiscard]] PacketChoice choice(std::size_t phase, const Trace& trace) const;
