@@ -2,7 +2,7 @@
 # Sets a machine up to build skbscope: installs what is missing through apt, configures, builds. Sourced by ./run and
 # ./test, which call its functions; everything it prints goes to stderr, so that the program's own output can be piped.
 #
-#   setup_packages build|test|bench   install the packages of that group (bench and test include build)
+#   setup_packages build|test|bench|vm   install the packages of that group (bench and test include build)
 #   setup_build PRESET TARGET...      configure build/PRESET if need be and build the targets
 #
 # SKBSCOPE_SETUP=skip installs nothing: for a machine of another kind, or one without rights to install.
@@ -17,6 +17,7 @@ packages_build=(
 )
 packages_test=(libgmock-dev libgtest-dev tshark xauth xvfb)
 packages_bench=(libbenchmark-dev)
+packages_vm=(binutils busybox-static cpio dash gcc iproute2 kmod libc6-dev python3 qemu-system-x86 util-linux xz-utils zstd)
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$(basename -- "$0"): $*"; exit 1; }
@@ -44,6 +45,7 @@ setup_packages() {
     build) ;;
     test) wanted+=("${packages_test[@]}") ;;
     bench) wanted+=("${packages_bench[@]}") ;;
+    vm) wanted=("${packages_vm[@]}") ;;
     *) die "setup_packages: no group '$1'" ;;
   esac
   [ "${SKBSCOPE_SETUP:-}" != skip ] || return 0
