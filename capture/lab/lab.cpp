@@ -130,7 +130,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     if (::geteuid() != 0) {
         return fail(ErrorKind::not_permitted, "lab", "namespaces, devices and tracing need root", "sudo skbscope lab …");
     }
-    LabRun run{std::move(converted->scenario), {}, {}, std::move(converted->remarks), true};
+    LabRun run{std::move(converted->scenario), {}, {}, std::move(converted->remarks), true, {}};
     run.remarks.insert(run.remarks.end(), plan->remarks.begin(), plan->remarks.end());
     for (const std::string& line : take_back_leftovers(undo_folder)) {
         run.remarks.push_back("left behind by an earlier lab, now gone: " + line);
@@ -186,7 +186,11 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     const auto after = count_all(*plan);
     for (std::size_t i = 0; i < after.size(); ++i) {
         const ScenarioHost& owner = run.scenario.hosts[plan->spaces[i].host];
-        host::add_moves(run.trace, before[i], after[i], run.trace.end_time(), owner.namespace_of.empty() ? "" : owner.name + ": ");
+        const std::string prefix_of_names = owner.namespace_of.empty() ? "" : owner.name + ": ";
+        host::add_moves(run.trace, before[i], after[i], run.trace.end_time(), prefix_of_names);
+        for (const auto& [name, value] : after[i]) {
+            run.counted.insert(prefix_of_names + name);
+        }
     }
     add_files(run.trace, run.scenario, *plan);
     run.trace.info.scenario = to_text(run.scenario);

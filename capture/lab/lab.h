@@ -6,6 +6,7 @@
 #include "core/scenario/scenario.h"
 #include "core/trace/trace.h"
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct LabRun {
     std::vector<TaskCount> tasks;
     std::vector<std::string> remarks; ///< what is not as the scenario says, one line each
     bool complete = true;             ///< false: stopped by a signal or by the time
+    /// All that was sampled before and after, moved or not, named as in the trace. What is not here nobody looked at.
+    std::set<std::string> counted;
 };
 
 /// Runs it. Needs root. `stop_asked` (a signal handler may set it) ends the traffic early. Whatever happens, nothing of it

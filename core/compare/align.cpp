@@ -385,20 +385,24 @@ private:
     /// No addresses are known, or none of the sender.
     static bool is_vague(const PacketRecord& packet) { return !packet.flow || packet.flow->source == IpAddress{}; }
 
-    /// Packets of which one side knows no addresses.
+    /// Packets of which one side knows no addresses: first those of one length, which is what a tracepoint tells of every
+    /// packet, then what remains.
     void by_order(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
     {
-        for (const PacketId a : list_a) {
-            if (match_a_[to_index(a)] != PacketId::none) {
-                continue;
-            }
-            const PacketRecord& in_a = a_.packet(a);
-            const auto like = std::ranges::find_if(list_b, [&](PacketId b) {
-                const PacketRecord& in_b = b_.packet(b);
-                return !paired_b_[to_index(b)] && (is_vague(in_a) || is_vague(in_b)) && kind_of(in_a) == kind_of(in_b);
-            });
-            if (like != list_b.end()) {
-                pair(a, *like);
+        for (const bool of_one_length : {true, false}) {
+            for (const PacketId a : list_a) {
+                if (match_a_[to_index(a)] != PacketId::none) {
+                    continue;
+                }
+                const PacketRecord& in_a = a_.packet(a);
+                const auto like = std::ranges::find_if(list_b, [&](PacketId b) {
+                    const PacketRecord& in_b = b_.packet(b);
+                    return !paired_b_[to_index(b)] && (is_vague(in_a) || is_vague(in_b)) && kind_of(in_a) == kind_of(in_b) &&
+                           (!of_one_length || in_a.length == in_b.length);
+                });
+                if (like != list_b.end()) {
+                    pair(a, *like);
+                }
             }
         }
     }

@@ -214,10 +214,26 @@ CounterMoves counter_moves(const Trace& trace)
     return moves;
 }
 
+/// What one side counts for each CPU ("softnet_stat.processed CPU 1") and the other only in all is added up.
+void add_up_cpus(CounterMoves& moves, const CounterMoves& other)
+{
+    for (auto one = moves.begin(); one != moves.end();) {
+        const auto cpu = one->first.rfind(" CPU ");
+        if (cpu == std::string::npos || other.contains(one->first) || !other.contains(one->first.substr(0, cpu))) {
+            ++one;
+            continue;
+        }
+        moves[one->first.substr(0, cpu)] += one->second;
+        one = moves.erase(one);
+    }
+}
+
 std::vector<CounterComparison> compare_counters(const Trace& a, const Trace& b)
 {
-    const CounterMoves moves_a = counter_moves(a);
-    const CounterMoves moves_b = counter_moves(b);
+    CounterMoves moves_a = counter_moves(a);
+    CounterMoves moves_b = counter_moves(b);
+    add_up_cpus(moves_a, moves_b);
+    add_up_cpus(moves_b, moves_a);
     std::vector<CounterComparison> differing;
     if (moves_a.empty() || moves_b.empty()) {
         return differing; // a recording without counters says nothing about them
@@ -346,6 +362,29 @@ FunctionNames visible_functions(const Trace& trace)
     return names;
 }
 
+FunctionNames tracepoint_places(const Trace& trace)
+{
+    // Not those that free: their event comes with the last reference only. Not netif_rx() and __netif_rx(), which one event
+    // stands for; netif_rx_internal() follows in both. Not fib_table_lookup(): its event names no packet, and what waits for
+    // its neighbour leaves the device layer without the lookup that was made for it.
+    static const std::set<std::string_view> shown_each_time = {
+        "napi_gro_receive", "napi_gro_frags", "netif_receive_skb", "netif_rx_internal", "__netif_receive_skb_core",
+        "__dev_queue_xmit", "dev_hard_start_xmit", "sock_def_readable", "sock_recvmsg"};
+    FunctionNames names;
+    if (!trace.info.observed || !visible_functions(trace).empty()) {
+        return names;
+    }
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        const Event& event = trace[i];
+        if (event.is_call() && event.packet_id() != PacketId::none) {
+            if (const std::string_view name = today(trace, event.function_id()); shown_each_time.contains(name)) {
+                names.emplace(name);
+            }
+        }
+    }
+    return names;
+}
+
 std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, const VisibleFunctions& visible)
 {
     std::vector<Segment> segments;
@@ -372,7 +411,8 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
         const bool hidden = !trace.info.observed && visible.with_inlining &&
                             (is_inlined(caller, direct_caller, name, trace.info.kernel) ||
                              std::ranges::any_of(lane, [&](const Open& open) { return is_inlined_below(open.name, name); }));
-        if (counted[i] && below_root && !hidden && visible.functions.contains(name)) {
+        const bool is_whose = !visible.own_only || event.packet_id() == journey.packet;
+        if (counted[i] && is_whose && below_root && !hidden && visible.functions.contains(name)) {
             Segment& segment = segment_for(segments, event);
             if (may_be_same_loop(trace, segment, event, name)) {
                 continue;
@@ -407,14 +447,39 @@ std::optional<StepDifference> first_difference(const std::vector<Segment>& a, co
     return std::nullopt;
 }
 
+namespace {
+
+/// Of a model, what tracepoints can show: packets that run through one of their functions, or are dropped, which kfree_skb tells.
+/// (A clone for a probe is made and freed without either.)
+PacketChoice only_shown(const Trace& trace, const JourneyIndex& journeys, const VisibleFunctions& visible, const PacketChoice& wanted)
+{
+    if (trace.info.observed) {
+        return wanted;
+    }
+    return [&trace, &journeys, &visible, wanted](const PacketRecord& packet) {
+        if (wanted && !wanted(packet)) {
+            return false;
+        }
+        return packet.verdict == Verdict::dropped || std::ranges::any_of(journeys.journey(packet.id).steps, [&](const auto& step) {
+            const Event& event = trace[step.ordinal];
+            return event.packet_id() == packet.id && visible.functions.contains(today(trace, event.function_id()));
+        });
+    };
+}
+
+} // namespace
+
 Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const Trace& b, const JourneyIndex& journeys_b,
                           const CompareOptions& options)
 {
     Comparison comparison;
     VisibleFunctions visible = options.visible;
     if (visible.functions.empty()) {
-        visible.functions = visible_functions(a);
-        FunctionNames of_b = visible_functions(b);
+        const FunctionNames places_a = tracepoint_places(a);
+        const FunctionNames places_b = tracepoint_places(b);
+        comparison.by_tracepoints = !places_a.empty() || !places_b.empty();
+        visible.functions = places_a.empty() ? visible_functions(a) : places_a;
+        FunctionNames of_b = places_b.empty() ? visible_functions(b) : places_b;
         visible.with_inlining = a.info.observed != b.info.observed;
         // Two runs of the model show all they call; a recording only what its tracer was asked for.
         if (a.info.observed && b.info.observed) {
@@ -425,7 +490,14 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
             visible.functions.merge(of_b);
         }
     }
-    const auto pairs = align_packets(a, b, options.of_a, options.of_b);
+    visible.own_only = visible.own_only || comparison.by_tracepoints;
+    comparison.functions = visible.functions;
+    CompareOptions chosen = options;
+    if (comparison.by_tracepoints) {
+        chosen.of_a = only_shown(a, journeys_a, visible, options.of_a);
+        chosen.of_b = only_shown(b, journeys_b, visible, options.of_b);
+    }
+    const auto pairs = align_packets(a, b, chosen.of_a, chosen.of_b);
     for (const PacketPair& pair : pairs) {
         if (pair.a == PacketId::none) {
             comparison.only_in_b.push_back(pair.b);

@@ -21,6 +21,7 @@ struct VisibleFunctions {
     FunctionNames functions;
     FunctionNames roots;        ///< function_graph: only these and what they call; empty: all
     bool with_inlining = false; ///< calls that compilers inline do not count in a model
+    bool own_only = false;      ///< only a packet's own calls: tracepoints show no returns, so that what encloses a call is not known
 };
 
 /// Of a tracer that was asked for these symbols of its kernel; `roots` those of function_graph, which shows every call
@@ -80,6 +81,8 @@ struct ArrivalDifference {
 };
 
 struct Comparison {
+    FunctionNames functions;     ///< that counted
+    bool by_tracepoints = false; ///< only functions in which tracepoints stand, as one side shows no others
     std::vector<PacketComparison> packets; ///< both sides have them
     std::vector<PacketId> only_in_a, only_in_b;
     std::vector<CounterComparison> counters; ///< those that moved differently
@@ -94,6 +97,10 @@ struct Comparison {
 
 /// Functions that the trace can show: a model all that it ever calls, an observed one what its tracers showed.
 [[nodiscard]] FunctionNames visible_functions(const Trace& trace);
+
+/// Of a recording of tracepoints alone: the functions in which its tracepoints stand and that they show each time they run. Empty
+/// when a tracer showed functions.
+[[nodiscard]] FunctionNames tracepoint_places(const Trace& trace);
 
 /// A packet's calls, cut into segments by order of their first call. Of the shared calls those count that enclose a call
 /// of the packet, and the interrupt that led to its poll.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 namespace skbscope {
@@ -89,6 +90,10 @@ std::string comparison_to_text(const Comparison& comparison, const Trace& a, con
     text += fmt::format("{} packets in both; {} only in A, {} only in B\n", both, comparison.only_in_a.size(), comparison.only_in_b.size());
     text += fmt::format("same verdict {}, same reason {}, same functions in the same order {}\n", comparison.same_verdict(),
                         comparison.same_reason(), comparison.same_functions());
+    if (comparison.by_tracepoints) {
+        text += fmt::format("functions compared are only those in which the recording's tracepoints stand: {}\n",
+                            comparison.functions.empty() ? "none" : fmt::format("{}", fmt::join(comparison.functions, ", ")));
+    }
     std::size_t named = 0;
     std::size_t fates = 0;
     for (const PacketComparison& packet : comparison.packets) {
