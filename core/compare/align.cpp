@@ -177,7 +177,7 @@ using Groups = std::map<Key, Group>;
 
 class Aligner {
 public:
-    Aligner(const Trace& a, const Trace& b) : a_(a), b_(b), match_a_(a.packet_count() + 1), paired_b_(b.packet_count() + 1) {}
+    Aligner(const Trace& a, const Trace& b, bool by_length) : a_(a), b_(b), by_length_(by_length), match_a_(a.packet_count() + 1), paired_b_(b.packet_count() + 1) {}
 
     std::vector<PacketPair> run(const PacketChoice& of_a, const PacketChoice& of_b)
     {
@@ -189,6 +189,9 @@ public:
         // By ordinal where both sides have as many packets of a flow; else first what carries the same, then what remains,
         // by ordinal; at last without the flow, for packets whose addresses were rewritten before a trace saw them.
         by_flow(list_a, list_b, true);
+        if (by_length_) {
+            by_length(list_a, list_b);
+        }
         by_flow_and_content(list_a, list_b);
         by_flow(list_a, list_b, false);
         by_payload(list_a, list_b);
@@ -385,11 +388,62 @@ private:
     /// No addresses are known, or none of the sender.
     static bool is_vague(const PacketRecord& packet) { return !packet.flow || packet.flow->source == IpAddress{}; }
 
-    /// Packets of which one side knows no addresses: first those of one length, which is what a tracepoint tells of every
-    /// packet, then what remains.
+    /// A flow that lacks packets on one side: there those of its length that show no flow stand in their place, in order of birth.
+    void by_length(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
+    {
+        using Key = std::tuple<Kind, FlowKey, std::uint32_t>;
+        const auto key_of = [](const PacketRecord& packet) { return Key{kind_of(packet), *common_flow(packet), packet.length}; };
+        std::vector<PacketId> free_a = list_a;
+        std::vector<PacketId> free_b = list_b;
+        std::erase_if(free_a, [&](PacketId id) { return match_a_[to_index(id)] != PacketId::none; });
+        std::erase_if(free_b, [&](PacketId id) { return paired_b_[to_index(id)]; });
+        Groups<Key> groups;
+        for (const PacketId id : free_a) {
+            if (!is_vague(a_.packet(id))) {
+                groups[key_of(a_.packet(id))].a.push_back(id);
+            }
+        }
+        for (const PacketId id : free_b) {
+            if (!is_vague(b_.packet(id))) {
+                groups[key_of(b_.packet(id))].b.push_back(id);
+            }
+        }
+        const auto fill_up = [&](const Trace& full, const std::vector<PacketId>& with_flow, const Trace& lacking, std::vector<PacketId> vague,
+                                 std::vector<PacketId> Group::*enough, std::vector<PacketId> Group::*short_of) {
+            std::erase_if(vague, [&](PacketId id) { return !is_vague(lacking.packet(id)); });
+            for (const PacketId id : with_flow) {
+                const PacketRecord& packet = full.packet(id);
+                if (is_vague(packet)) {
+                    continue;
+                }
+                Group& group = groups[key_of(packet)];
+                const auto like = std::ranges::find_if(vague, [&](PacketId one) {
+                    return kind_of(lacking.packet(one)) == kind_of(packet) && lacking.packet(one).length == packet.length;
+                });
+                if ((group.*short_of).size() < (group.*enough).size() && like != vague.end()) {
+                    (group.*short_of).push_back(*like);
+                    vague.erase(like);
+                }
+            }
+        };
+        fill_up(a_, free_a, b_, free_b, &Group::a, &Group::b);
+        fill_up(b_, free_b, a_, free_a, &Group::b, &Group::a);
+        for (auto& [key, group] : groups) {
+            std::ranges::sort(group.a);
+            std::ranges::sort(group.b);
+            if (group.a.size() == group.b.size()) {
+                pair_group(group);
+            }
+        }
+    }
+
+    /// Packets of which one side knows no addresses: first those of one length, then what remains.
     void by_order(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
     {
         for (const bool of_one_length : {true, false}) {
+            if (of_one_length && !by_length_) {
+                continue;
+            }
             for (const PacketId a : list_a) {
                 if (match_a_[to_index(a)] != PacketId::none) {
                     continue;
@@ -423,6 +477,7 @@ private:
 
     const Trace& a_;
     const Trace& b_;
+    bool by_length_ = false;
     std::vector<PacketId> match_a_; ///< by PacketId of a
     std::vector<bool> paired_b_;    ///< by PacketId of b
     bool only_equal_ = false;       ///< leave groups alone in which one side has more
@@ -517,9 +572,10 @@ std::uint32_t tcp_payload_of(std::span<const std::uint8_t> frame)
     return upper->length > header ? upper->length - header : 0;
 }
 
-std::vector<PacketPair> align_packets(const Trace& a, const Trace& b, const PacketChoice& of_a, const PacketChoice& of_b)
+std::vector<PacketPair> align_packets(const Trace& a, const Trace& b, const PacketChoice& of_a, const PacketChoice& of_b,
+                                      bool by_length)
 {
-    return Aligner(a, b).run(of_a, of_b);
+    return Aligner(a, b, by_length).run(of_a, of_b);
 }
 
 } // namespace skbscope

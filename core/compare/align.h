@@ -24,9 +24,10 @@ struct PacketPair {
 };
 
 /// Pairs in order of birth in a; packets that only b has come last, in order of birth there. Clones (of taps) pair with
-/// clones, fragments and segments with their like, received with received, sent with sent.
+/// clones, fragments and segments with their like, received with received, sent with sent. `by_length`: one side is of
+/// tracepoints, which tell every packet's length but not always its flow; then packets without a flow pair by their lengths.
 [[nodiscard]] std::vector<PacketPair> align_packets(const Trace& a, const Trace& b, const PacketChoice& of_a = {},
-                                                    const PacketChoice& of_b = {});
+                                                    const PacketChoice& of_b = {}, bool by_length = false);
 
 enum class TcpKind : std::uint8_t { syn, syn_ack, data, ack, fin, rst };
 

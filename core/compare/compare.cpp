@@ -365,11 +365,11 @@ FunctionNames visible_functions(const Trace& trace)
 FunctionNames tracepoint_places(const Trace& trace)
 {
     // Not those that free: their event comes with the last reference only. Not netif_rx() and __netif_rx(), which one event
-    // stands for; netif_rx_internal() follows in both. Not fib_table_lookup(): its event names no packet, and what waits for
-    // its neighbour leaves the device layer without the lookup that was made for it.
+    // stands for; netif_rx_internal() follows in both. Not fib_table_lookup() and sock_recvmsg(): their events name no packet,
+    // and are told by order alone. (What waits for its neighbour lacks the lookup that was made for it.)
     static const std::set<std::string_view> shown_each_time = {
         "napi_gro_receive", "napi_gro_frags", "netif_receive_skb", "netif_rx_internal", "__netif_receive_skb_core",
-        "__dev_queue_xmit", "dev_hard_start_xmit", "sock_def_readable", "sock_recvmsg"};
+        "__dev_queue_xmit", "dev_hard_start_xmit", "sock_def_readable"};
     FunctionNames names;
     if (!trace.info.observed || !visible_functions(trace).empty()) {
         return names;
@@ -497,7 +497,7 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
         chosen.of_a = only_shown(a, journeys_a, visible, options.of_a);
         chosen.of_b = only_shown(b, journeys_b, visible, options.of_b);
     }
-    const auto pairs = align_packets(a, b, chosen.of_a, chosen.of_b);
+    const auto pairs = align_packets(a, b, chosen.of_a, chosen.of_b, comparison.by_tracepoints);
     for (const PacketPair& pair : pairs) {
         if (pair.a == PacketId::none) {
             comparison.only_in_b.push_back(pair.b);
