@@ -190,7 +190,8 @@ public:
         // by ordinal; at last without the flow, for packets whose addresses were rewritten before a trace saw them.
         by_flow(list_a, list_b, true);
         if (by_length_) {
-            by_length(list_a, list_b);
+            by_length(list_a, list_b, true);
+            by_length(list_a, list_b, false);
         }
         by_flow_and_content(list_a, list_b);
         by_flow(list_a, list_b, false);
@@ -389,34 +390,49 @@ private:
     static bool is_vague(const PacketRecord& packet) { return !packet.flow || packet.flow->source == IpAddress{}; }
 
     /// A flow that lacks packets on one side: there those of its length that show no flow stand in their place, in order of birth.
-    void by_length(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b)
+    /// `whole`: flows of which both sides know packets; else by where packets go, as two runs may have drawn other ports.
+    void by_length(const std::vector<PacketId>& list_a, const std::vector<PacketId>& list_b, bool whole)
     {
         using Key = std::tuple<Kind, FlowKey, std::uint32_t>;
-        const auto key_of = [](const PacketRecord& packet) { return Key{kind_of(packet), *common_flow(packet), packet.length}; };
+        const auto is_flowless = [](const PacketRecord& packet) { return !packet.flow || packet.flow->destination == IpAddress{}; };
+        // A lookup of a sender that is not bound shows no source address yet.
+        const auto key_of = [whole](const PacketRecord& packet) {
+            FlowKey flow = *common_flow(packet);
+            flow.source = IpAddress{};
+            flow.source_port = whole ? flow.source_port : std::uint16_t{0};
+            return Key{kind_of(packet), flow, packet.length};
+        };
         std::vector<PacketId> free_a = list_a;
         std::vector<PacketId> free_b = list_b;
         std::erase_if(free_a, [&](PacketId id) { return match_a_[to_index(id)] != PacketId::none; });
         std::erase_if(free_b, [&](PacketId id) { return paired_b_[to_index(id)]; });
         Groups<Key> groups;
         for (const PacketId id : free_a) {
-            if (!is_vague(a_.packet(id))) {
+            if (!is_flowless(a_.packet(id))) {
                 groups[key_of(a_.packet(id))].a.push_back(id);
             }
         }
         for (const PacketId id : free_b) {
-            if (!is_vague(b_.packet(id))) {
+            if (!is_flowless(b_.packet(id))) {
                 groups[key_of(b_.packet(id))].b.push_back(id);
             }
         }
+        if (whole) {
+            std::erase_if(groups, [](const auto& one) { return one.second.a.empty() || one.second.b.empty(); });
+        }
         const auto fill_up = [&](const Trace& full, const std::vector<PacketId>& with_flow, const Trace& lacking, std::vector<PacketId> vague,
                                  std::vector<PacketId> Group::*enough, std::vector<PacketId> Group::*short_of) {
-            std::erase_if(vague, [&](PacketId id) { return !is_vague(lacking.packet(id)); });
+            std::erase_if(vague, [&](PacketId id) { return !is_flowless(lacking.packet(id)); });
             for (const PacketId id : with_flow) {
                 const PacketRecord& packet = full.packet(id);
-                if (is_vague(packet)) {
+                if (is_flowless(packet)) {
                     continue;
                 }
-                Group& group = groups[key_of(packet)];
+                const auto found = groups.find(key_of(packet));
+                if (found == groups.end()) {
+                    continue;
+                }
+                Group& group = found->second;
                 const auto like = std::ranges::find_if(vague, [&](PacketId one) {
                     return kind_of(lacking.packet(one)) == kind_of(packet) && lacking.packet(one).length == packet.length;
                 });
