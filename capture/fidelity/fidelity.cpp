@@ -113,7 +113,8 @@ constexpr Duration ms(std::int64_t count) { return Duration{count * 1'000'000}; 
 const std::vector<FidelityRun::Pace>& FidelityRun::slower_paces()
 {
     static const std::vector<Pace> paces = {{10, {}, ms(0), 0},  {100, {}, ms(0), 0},  {100, Duration{300'000}, ms(1), 0}, {300, ms(2), ms(0), 0}, {30, ms(5), ms(3), 0},
-                                            {30, {}, ms(8), 0}, {100, {}, ms(4), 1000}, {100, ms(1), ms(1), 5000},          {300, {}, ms(8), 2000}};
+                                            {30, {}, ms(8), 0}, {100, {}, ms(4), 1000}, {100, ms(1), ms(1), 5000},          {300, {}, ms(8), 2000},
+                                            {1, ms(3), ms(0), 0},  {30, ms(20), ms(0), 0}};
     return paces;
 }
 

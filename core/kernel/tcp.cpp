@@ -551,11 +551,7 @@ int tcp_recvmsg_locked(Kernel& k, SocketIndex index, std::uint32_t limit, std::v
         Socket& sk = k.socket(index);
         if (sk.receive_queue.empty()) {
             if (copied > 0) {
-                if (tp.backlog.empty()) {
-                    break;
-                }
-                __release_sock(k, index); // __sk_flush_backlog()
-                continue;
+                break; // the applications here read without waiting (!timeo): the backlog is left to release_sock()
             }
             if (tp.done || (tp.shutdown & RCV_SHUTDOWN) != 0) {
                 break;

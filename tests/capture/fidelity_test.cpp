@@ -311,7 +311,7 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
 - *TCP*: the segments of a connection's handshake and of its close are compared one by one. How many others there are, how long each is and what
   lets it go hangs on the speed of both machines, so of those each must meet an end that one of its kind (data or bare ACK, sent or received, original,
   clone or piece) meets in the model, too; and its functions agree if it took, leg by leg (a leg: a call that serves several packets and those below it
-  of this packet alone), ways that a segment of the same direction takes in the model at one of ten paces (CPUs up to 300 times slower, applications
+  of this packet alone), ways that a segment of the same direction takes in the model at one of twelve paces (CPUs up to 300 times slower, applications
   that work between two reads, a longer wire, rarer interrupts). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
   so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model.
