@@ -2,6 +2,7 @@
 
 #include "capture/lab/lab.h"
 #include "capture/lab/undo.h"
+#include "core/catalog/catalog.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -87,6 +88,41 @@ TEST_F(LabOnThisKernel, OneFlowIsSentReceivedRecordedAndTakenDown)
     EXPECT_GE(datagrams, 19) << "all but the first, which waits for its neighbour: tracepoints alone need not tell its ports";
     EXPECT_TRUE(done->trace.info.observed);
     EXPECT_FALSE(done->trace.files.empty());
+}
+
+/// What sockets and /proc say is what the packets' ends say.
+TEST_F(LabOnThisKernel, EndsAddUpToWhatSocketsReadAndProcCounts)
+{
+    struct Expected {
+        const char* scenario;
+        const char* reason; ///< of the drops; null: every datagram arrives
+    };
+    for (const auto& [file, reason] : {Expected{"full-buffer", "SOCKET_RCVBUFF"}, Expected{"nft-drop", "NETFILTER_DROP"}, Expected{"forward", "IP_INNOROUTES"}}) {
+        const auto done = run(scenario_of(fmt::format("tests/data/lab/{}.yaml", file)), {});
+        if (!done) {
+            GTEST_SKIP() << skipped_;
+        }
+        std::uint64_t sent = 0;
+        std::uint64_t received = 0;
+        for (const TaskCount& task : done->tasks) {
+            sent += task.sent;
+            received += task.received;
+        }
+        std::uint64_t delivered = 0;
+        std::uint64_t dropped = 0;
+        for (const PacketRecord& packet : done->trace.packets()) {
+            EXPECT_NE(packet.verdict, Verdict::in_flight) << file;
+            delivered += packet.verdict == Verdict::delivered && packet.flow && packet.flow->protocol == 17 ? 1 : 0;
+            if (packet.verdict == Verdict::dropped) {
+                ++dropped;
+                EXPECT_EQ(Catalog::drop_reason(packet.reason).name, reason) << file;
+            }
+        }
+        EXPECT_GT(received, 0U) << file;
+        EXPECT_GT(dropped, 0U) << file;
+        EXPECT_EQ(delivered, received) << file;
+        EXPECT_EQ(dropped, sent - received) << file;
+    }
 }
 
 TEST_F(LabOnThisKernel, ASettingOfTheWholeHostIsRefusedWithoutLeave)

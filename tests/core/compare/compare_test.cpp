@@ -212,6 +212,63 @@ TEST(Align, FlowsDoNotMix)
     EXPECT_EQ(pairs[1].b, static_cast<PacketId>(1));
 }
 
+TEST(Align, WhatATracepointShowedWithoutItsFlowStandsWhereTheFlowLacksOne)
+{
+    HandMade a;
+    HandMade b(true);
+    for (int i = 0; i < 3; ++i) {
+        a.packet(0, Verdict::delivered);
+        PacketRecord bare = a.trace.packet(static_cast<PacketId>(i + 1));
+        bare.captured_length = 0;
+        if (i == 0) {
+            bare.flow.reset(); // it waited for its neighbour
+        }
+        b.trace.add_packet(bare);
+    }
+    const auto pairs = align_packets(a.trace, b.trace, {}, {}, true);
+    ASSERT_EQ(pairs.size(), 3U);
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+        EXPECT_EQ(pairs[i].a, pairs[i].b) << i;
+    }
+}
+
+TEST(Compare, ATraceOfTracepointsIsComparedWhereTheyStand)
+{
+    HandMade model;
+    HandMade real(true);
+    for (HandMade* side : {&model, &real}) {
+        const PacketId id = side->packet(0, Verdict::delivered);
+        side->call(id, "__netif_receive_skb_core", Context::softirq, 0, 0, 100);
+        if (side == &model) {
+            side->call(id, "ip_rcv", Context::softirq, 0, 1);
+        }
+        side->call(id, side == &model ? "sock_def_readable" : "__dev_queue_xmit", Context::softirq, 0, 1);
+    }
+    Trace tracepoints;
+    tracepoints.info = real.trace.info;
+    tracepoints.add_host({"dut", 4});
+    PacketRecord bare = real.trace.packet(static_cast<PacketId>(1));
+    bare.captured_length = 0;
+    tracepoints.add_packet(bare);
+    for (std::size_t i = 0; i < real.trace.size(); ++i) {
+        Event event = real.trace[i];
+        event.flags = Event::make_flags(event.context(), Confidence::certain, via_tracepoint);
+        tracepoints.append(event);
+    }
+    EXPECT_EQ(tracepoint_places(tracepoints), (FunctionNames{"__dev_queue_xmit", "__netif_receive_skb_core"}));
+    EXPECT_TRUE(tracepoint_places(real.trace).empty()) << "a tracer showed functions";
+    JourneyIndex of_model(model.trace);
+    JourneyIndex of_real(tracepoints);
+    of_model.update();
+    of_real.update();
+    const auto comparison = compare_traces(model.trace, of_model, tracepoints, of_real);
+    EXPECT_TRUE(comparison.by_tracepoints);
+    ASSERT_EQ(comparison.packets.size(), 1U);
+    ASSERT_TRUE(comparison.packets.front().first);
+    EXPECT_EQ(comparison.packets.front().first->in_b, "__dev_queue_xmit");
+    EXPECT_EQ(comparison.packets.front().first->in_a, "") << "neither ip_rcv nor the reader's wakeup can be seen there";
+}
+
 TEST(Align, ABrokenFrameHasNoNumber)
 {
     auto frame = numbered(7, 5001);
