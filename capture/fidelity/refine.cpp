@@ -69,26 +69,33 @@ void refine_neighbours(Manifest& manifest, const Trace& recorded)
 
 /// How long an entry stays reachable is drawn at random (15 to 45 s), so no time in the manifest tells what is left of it: but
 /// neigh_event_send() goes on to __neigh_event_send() for a known address only where the entry is stale. What follows, the
-/// packets that go by neigh_resolve_output() and the probe 5 s later, is the model's.
+/// packets that go by neigh_resolve_output() and the probe 5 s later, is the model's. A first packet that goes by
+/// neigh_resolve_output() and does not ask finds an entry that is reachable and has no cached header yet: nobody used it.
 void refine_stale_neighbours(Manifest& manifest, const Trace& recorded)
 {
     std::vector<std::uint32_t> first(manifest.neighbours.size()); // the first packet that went by the entry
+    std::vector<bool> made_header(manifest.neighbours.size());
     for (std::size_t i = 0; i < recorded.size(); ++i) {
         const Event& event = recorded[i];
         const bool asks = event.is_call() && event.function_id() == fn::__neigh_event_send;
         const bool goes = event.is_call() && event.function_id() == fn::ip_finish_output2;
-        if ((!goes && !asks) || event.packet == 0 || !recorded.packet(event.packet_id()).flow) {
+        const bool makes = event.is_call() && event.function_id() == fn::neigh_resolve_output;
+        if ((!goes && !asks && !makes) || event.packet == 0 || !recorded.packet(event.packet_id()).flow) {
             continue;
         }
         for (std::size_t n = 0; n < first.size(); ++n) {
             ManifestNeighbour& neighbour = manifest.neighbours[n];
-            const bool is_its = neighbour.net == traced_net && !neighbour.flushed && !neighbour.permanent &&
+            const bool is_its = neighbour.net == traced_net && !neighbour.flushed &&
                                 neighbour.address == recorded.packet(event.packet_id()).flow->destination;
             if (is_its && first[n] == 0) {
                 first[n] = event.packet;
             }
-            neighbour.stale = neighbour.stale || (is_its && asks && first[n] == event.packet);
+            neighbour.stale = neighbour.stale || (is_its && asks && !neighbour.permanent && first[n] == event.packet);
+            made_header[n] = made_header[n] || (is_its && makes && first[n] == event.packet);
         }
+    }
+    for (std::size_t n = 0; n < first.size(); ++n) {
+        manifest.neighbours[n].used = manifest.neighbours[n].used && (!made_header[n] || manifest.neighbours[n].stale);
     }
 }
 

@@ -323,7 +323,8 @@ Manifests do not say everything that decided. These are read from the recording 
 - *Whether a neighbour was there*: an entry that a datagram had to create (`___neigh_create`) was not, whatever /proc/net/arp said before.
 - *Whether it was stale*: how long an entry stays reachable is drawn at random (15 to 45 s). A known address whose first packet asks
   `__neigh_event_send` was stale; what follows (the packets by `neigh_resolve_output`, the probe after 5 s) is the model's.
-- *Whether it had been used*: its hardware header is made by the first packet; QEMU's capture of the wire shows whether one went there during set-up.
+- *Whether it had been used*: its hardware header is made by the first packet; QEMU's capture of the wire shows whether one went there during set-up;
+  without that capture, a known address whose first packet goes by `neigh_resolve_output` and does not ask had not been used.
 - *When a datagram reached a shaper*: the stamp is taken before the send call, which takes milliseconds on the emulated CPU.
 - *Hand-made frames*: from the capture on the traced device.
 - *How long the emulated virtio device waits before it sends* (QEMU's tx=timer): from a notification to the interrupt that ends it.
