@@ -104,7 +104,7 @@ std::vector<std::string> known_differences(const Comparison& comparison, const T
         return {};
     }
     return {fmt::format("{} datagrams found the receive buffer full on {} and not in the model: 6.18 refuses a datagram when what is queued plus its "
-                        "own size passes the buffer, the model's kernels (up to 6.12) when what is queued already does",
+                        "own size passes the buffer, the model's kernels (up to 6.12) when what is queued already does; truesize may differ as well",
                         sooner_full, release)};
 }
 
