@@ -3,6 +3,7 @@
 #include "capture/trace_dat.h"
 #include "tests/capture/recordings.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -62,7 +63,7 @@ public:
         const std::uint64_t commit = events_.size() | flags;
         std::memcpy(page.data(), &time_, 8);
         std::memcpy(page.data() + 8, &commit, 8);
-        std::memcpy(page.data() + 16, events_.data(), std::min(events_.size(), size - 16));
+        std::copy_n(events_.begin(), std::min(events_.size(), size - 16), page.begin() + 16);
         if (lost != 0) {
             std::memcpy(page.data() + 16 + events_.size(), &lost, 8);
         }
