@@ -177,8 +177,8 @@ void add_lab_command(CLI::App& program, Invocation& chosen)
 {
     auto [command, options] = add_command<Options>(
         program, chosen, "lab", "Run a scenario on this machine's own kernel, in network namespaces made for it, and record it",
-        "  sudo skbscope lab scenario.yaml -w lab.pcapng\n"
-        "  sudo skbscope lab lessons/01-a-datagram-arrives --on-veth --compare\n"
+        "  skbscope lab scenario.yaml -w lab.pcapng         needs sudo\n"
+        "  skbscope lab lessons/01-a-datagram-arrives --on-veth --compare\n"
         "Needs root. Namespaces, devices, processes and tracing are gone when it ends, however it ends.\n",
         run);
     command->add_option("SCENARIO", options->scenario, "A scenario (YAML), or a lesson that has one")->required();

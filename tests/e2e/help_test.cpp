@@ -124,7 +124,7 @@ std::set<std::string> with_one_name_each(const std::string& options_help)
 TEST(Help, NamesEveryCommandThatExistsAndNoOther)
 {
     EXPECT_THAT(commands_in(help_of({})),
-                testing::UnorderedElementsAre("run", "replay", "import", "report", "journey", "filter",
+                testing::UnorderedElementsAre("run", "replay", "import", "lab", "report", "journey", "filter",
                                               "compare", "fidelity", "lesson", "catalog", "doctor", "record"));
     EXPECT_THAT(commands_in(help_of({"lesson"})),
                 testing::UnorderedElementsAre("list", "show", "play", "check"));
