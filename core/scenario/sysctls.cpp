@@ -279,6 +279,22 @@ void forward_change(kernel::World& world, kernel::NetIndex net, std::int64_t val
     }
 }
 
+/// The row and the device ("all", "default" or a name, which may hold dots) of a setting named PREFIX DEVICE "." ROW.
+template <typename Found, typename Rows>
+std::optional<Found> find_conf(const Rows& table, std::string_view prefix, std::string_view name)
+{
+    const std::size_t dot = name.rfind('.');
+    if (!name.starts_with(prefix) || dot == std::string_view::npos || dot <= prefix.size()) {
+        return std::nullopt;
+    }
+    const std::string_view wanted = name.substr(dot + 1);
+    const auto found = std::ranges::find_if(table, [&](const auto& row) { return row.name == wanted; });
+    if (found == std::end(table)) {
+        return std::nullopt;
+    }
+    return Found{&*found, std::string(name.substr(prefix.size(), dot - prefix.size()))};
+}
+
 } // namespace
 
 std::span<const DevConfRow> dev_conf_rows()
@@ -288,16 +304,7 @@ std::span<const DevConfRow> dev_conf_rows()
 
 std::optional<DevConfName> find_dev_conf(std::string_view name)
 {
-    constexpr std::string_view prefix = "net.ipv4.conf.";
-    const std::size_t dot = name.rfind('.');
-    if (!name.starts_with(prefix) || dot == std::string_view::npos || dot <= prefix.size()) {
-        return std::nullopt;
-    }
-    const auto* found = std::ranges::find(dev_confs, name.substr(dot + 1), &DevConfRow::name);
-    if (found == std::end(dev_confs)) {
-        return std::nullopt;
-    }
-    return DevConfName{found, std::string(name.substr(prefix.size(), dot - prefix.size()))};
+    return find_conf<DevConfName>(dev_confs, "net.ipv4.conf.", name);
 }
 
 std::span<const DevConf6Row> dev_conf6_rows()
@@ -307,16 +314,7 @@ std::span<const DevConf6Row> dev_conf6_rows()
 
 std::optional<DevConf6Name> find_dev_conf6(std::string_view name)
 {
-    constexpr std::string_view prefix = "net.ipv6.conf.";
-    const std::size_t dot = name.rfind('.');
-    if (!name.starts_with(prefix) || dot == std::string_view::npos || dot <= prefix.size()) {
-        return std::nullopt;
-    }
-    const auto* found = std::ranges::find(dev_confs6, name.substr(dot + 1), &DevConf6Row::name);
-    if (found == std::end(dev_confs6)) {
-        return std::nullopt;
-    }
-    return DevConf6Name{found, std::string(name.substr(prefix.size(), dot - prefix.size()))};
+    return find_conf<DevConf6Name>(dev_confs6, "net.ipv6.conf.", name);
 }
 
 bool is_machine_wide(std::string_view name)
