@@ -116,22 +116,22 @@ def keep_needed(unpacked, release, kept):
     """vmlinuz and the modules' closure, unpacked, with their lists made anew."""
     source = f"{unpacked}/lib/modules/{release}"
     subprocess.run([tool("depmod"), "-b", unpacked, release], check=True, stderr=subprocess.DEVNULL)
-    root = f"{kept}/root/lib/modules/{release}"
+    modules = f"{kept}/files/lib/modules/{release}"
     for path in closure(source):
-        target = os.path.join(root, re.sub(r"\.(xz|zst|gz)$", "", path))
+        target = os.path.join(modules, re.sub(r"\.(xz|zst|gz)$", "", path))
         os.makedirs(os.path.dirname(target), exist_ok=True)
         unpacker = {".xz": ["xz", "-dc"], ".zst": ["zstd", "-dcq"], ".gz": ["gzip", "-dc"]}.get(os.path.splitext(path)[1], ["cat"])
         with open(target, "wb") as file:
             subprocess.run([*unpacker, f"{source}/{path}"], check=True, stdout=file)
     for name in ["modules.builtin", "modules.builtin.modinfo", "modules.order"]:
         if os.path.exists(f"{source}/{name}"):
-            shutil.copy(f"{source}/{name}", root)
-    subprocess.run([tool("depmod"), "-b", f"{kept}/root", release], check=True, stderr=subprocess.DEVNULL)
+            shutil.copy(f"{source}/{name}", modules)
+    subprocess.run([tool("depmod"), "-b", f"{kept}/files", release], check=True, stderr=subprocess.DEVNULL)
     shutil.copy(f"{unpacked}/boot/vmlinuz-{release}", f"{kept}/vmlinuz")
 
 
 def kernel(series):
-    """The folder with vmlinuz and root/lib/modules of that series; fetched when it is not there yet."""
+    """The folder with vmlinuz and files/lib/modules of that series; fetched when it is not there yet."""
     place = os.path.join(CACHE, series)
     if os.path.exists(f"{place}/vmlinuz"):
         return place
@@ -187,7 +187,7 @@ def stage(root, kernel_folder, program):
     if tool("strip"):
         subprocess.run(["strip", "-o", f"{root}/usr/bin/skbscope", program], check=True)
     subprocess.run(["cc", "-O1", "-static", "-o", f"{root}/usr/bin/traffic", f"{HERE}/guest/traffic.c"], check=True)
-    shutil.copytree(f"{kernel_folder}/root/lib/modules", f"{root}/usr/lib/modules")
+    shutil.copytree(f"{kernel_folder}/files/lib/modules", f"{root}/usr/lib/modules")
     shutil.copy(f"{HERE}/guest/init", f"{root}/init")
     shutil.copy(f"{HERE}/guest/scenario", f"{root}/vm/scenario")
     with open(f"{root}/vm/modules", "w") as file:
