@@ -4,6 +4,7 @@
 #include "core/catalog/function_ids.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 namespace skbscope {
@@ -186,7 +187,9 @@ void refine_by_wire(Manifest& manifest)
 void refine_tx_timer(Manifest& manifest, const Trace& recorded)
 {
     constexpr std::uint64_t longer_than_emulation_ns = 20'000'000;
-    std::optional<std::uint64_t> told, shortest;
+    constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t told_ns = never;
+    std::uint64_t shortest_ns = never;
     std::size_t sends_since = 0;
     for (std::size_t i = 0; i < recorded.size(); ++i) {
         const Event& event = recorded[i];
@@ -194,20 +197,20 @@ void refine_tx_timer(Manifest& manifest, const Trace& recorded)
             continue;
         }
         if (event.function_id() == fn::virtqueue_notify) {
-            told = event.time_ns;
+            told_ns = event.time_ns;
             sends_since = 0;
         } else if (event.function_id() == fn::virtqueue_kick_prepare) {
             ++sends_since;
-        } else if (event.function_id() == fn::skb_xmit_done && told) {
-            const std::uint64_t waited = event.time_ns - *told;
-            if (sends_since > 1 && waited > longer_than_emulation_ns) {
-                shortest = std::min(shortest.value_or(waited), waited);
+        } else if (event.function_id() == fn::skb_xmit_done && told_ns != never) {
+            const std::uint64_t waited_ns = event.time_ns - told_ns;
+            if (sends_since > 1 && waited_ns > longer_than_emulation_ns) {
+                shortest_ns = std::min(shortest_ns, waited_ns);
             }
-            told.reset();
+            told_ns = never;
         }
     }
     for (ManifestLink& link : manifest.links) {
-        link.tx_timer_ns = link.driver == "virtio_net" ? shortest.value_or(0) : 0; // one QEMU, one setting
+        link.tx_timer_ns = link.driver == "virtio_net" && shortest_ns != never ? shortest_ns : 0; // one QEMU, one setting
     }
 }
 
