@@ -5,6 +5,7 @@
 #include "app/live_recorder.h"
 #include "app/open.h"
 #include "app/stream_source.h"
+#include "capture/why_drop.h"
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
 #include "ui/lesson/lesson_panel.h"
@@ -74,6 +75,10 @@ ui::WindowServices services(bool remember)
         .save = [](const Source& source,
                    const std::filesystem::path& path) { return write_recording(source.trace(), path); },
         .model = model_to_play_with,
+        .explain = [](const Trace& trace, const JourneyIndex& journeys, PacketId packet) -> std::optional<DropExplanation> {
+            auto drops = explain_drops(trace, journeys, std::span(&packet, 1), settings_behind(trace));
+            return drops.empty() ? std::nullopt : std::optional(std::move(drops.front()));
+        },
         .live = {.devices = network_devices,
                  .start = start_recorder,
                  .command =

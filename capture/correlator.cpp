@@ -111,6 +111,7 @@ void Correlator::prepare(const EventFormat& format)
     decoder.ip_summed = format.field("ip_summed");
     decoder.queue = format.field("queue_mapping");
     decoder.family = format.field("family");
+    decoder.key6 = format.field("primary_key6");
     decoder.socket = first_of({"skaddr", "sk"});
     decoder.call_flags = format.field("flags");
     if (format.name == "function") {

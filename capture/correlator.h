@@ -81,7 +81,7 @@ private:
         std::string event;         ///< its name
         bool is_described = false; ///< the file has its format
         EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a,
-            port_b, data_length, truesize, hash, ip_summed, queue, family, socket, call_flags;
+            port_b, data_length, truesize, hash, ip_summed, queue, family, socket, call_flags, key6;
         std::vector<DropReasonId> reasons; ///< by number
         std::vector<bool> reason_is_none;  ///< numbers that are no drop
         std::unordered_map<std::string, EventField> fields;

@@ -408,8 +408,15 @@ void Correlator::on_icmp_send(const RawRecord& record, const Decoder& decoder)
 
 std::string Correlator::neighbour_name(const RawRecord& record, const Decoder& decoder)
 {
-    return fmt::format("{} on {}", v4_address(decoder.address_b.bytes(record.data)).text(),
-                       decoder.name.text(record.data));
+    // include/trace/events/neigh.h: both keys are fields, the family says which one holds (an IPv6 neighbour's other one is 0).
+    IpAddress address = v4_address(decoder.address_b.bytes(record.data));
+    const auto key6 = decoder.key6.bytes(record.data);
+    constexpr std::uint64_t inet6 = 10; // AF_INET6
+    if (decoder.family.read(record.data) == inet6 && key6.size() == address.bytes.size()) {
+        address.v6 = true;
+        std::ranges::copy(key6, address.bytes.begin());
+    }
+    return fmt::format("{} on {}", address.text(), decoder.name.text(record.data));
 }
 
 void Correlator::on_neigh_update(const RawRecord& record, const Decoder& decoder)

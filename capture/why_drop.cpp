@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <sys/utsname.h>
 
 namespace skbscope {
 
@@ -265,6 +266,35 @@ SettingReader settings_of_this_host(const std::string& proc)
         std::ranges::replace(value, '\t', ' ');
         return GoverningSetting{name, value, "this host"};
     };
+}
+
+SettingReader settings_of_recording(const Trace& trace, const std::string& proc)
+{
+    std::map<std::string, std::string> values;
+    for (const HostFile& file : trace.files) {
+        if (file.name != "sysctl" || !file.space.empty()) {
+            continue;
+        }
+        for (const std::string& line : split(file.text, '\n')) {
+            if (const auto equals = line.find(" = "); equals != std::string::npos) {
+                values[line.substr(0, equals)] = line.substr(equals + 3);
+            }
+        }
+    }
+    if (values.empty()) {
+        utsname names{};
+        const bool is_ours = uname(&names) == 0 && trace.info.source == fmt::format("live: {}", names.nodename) && trace.info.kernel_release == names.release;
+        return is_ours ? settings_of_this_host(proc) : SettingReader();
+    }
+    return [values](const std::string& name) -> std::optional<GoverningSetting> {
+        const auto found = values.find(name);
+        return found == values.end() ? std::nullopt : std::optional(GoverningSetting{name, found->second, "when it was recorded"});
+    };
+}
+
+SettingReader settings_behind(const Trace& trace)
+{
+    return trace.info.scenario.empty() ? settings_of_recording(trace) : settings_of_scenario(trace.info.scenario);
 }
 
 SettingReader settings_of_scenario(const std::string& text)

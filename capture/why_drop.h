@@ -3,7 +3,7 @@
 // counter that moved, the setting that governs it with its present value, and the command that changes it. What is known of
 // each place stands in assets/catalog (drops.tsv, advice.tsv).
 
-#include "core/catalog/catalog.h"
+#include "core/trace/drop_explanation.h"
 #include "core/trace/journey.h"
 #include "core/trace/trace.h"
 
@@ -16,36 +16,6 @@
 
 namespace skbscope {
 
-/// A setting and what it is now.
-struct GoverningSetting {
-    std::string name;  ///< "net.core.netdev_max_backlog", ":5001.SO_RCVBUF"
-    std::string value; ///< empty: not known
-    std::string where; ///< "this host", "the scenario", "the kernel's default"; empty with an empty value
-};
-
-/// A counter that the dropped packets moved, as the trace saw it.
-struct MovedCounter {
-    std::string name;
-    std::int64_t by = 0;
-};
-
-/// All drops with one reason in one function.
-struct DropExplanation {
-    DropReasonId reason = DropReasonId::none;
-    FunctionId function = FunctionId::none;
-    std::uint64_t count = 0;
-    PacketId example = PacketId::none; ///< the first of them
-    const DropSite* site = nullptr;    ///< what the catalog knows of the place; may be null
-    bool reason_concluded = false;     ///< the kernel tells no reasons: concluded from the place
-    std::string words;                 ///< what the reason means
-    std::string condition;             ///< when exactly the kernel drops there; may be empty
-    std::vector<MovedCounter> moved;   ///< may be empty: a recording sees no counters
-    std::string counters;              ///< which counters such a drop moves, in words
-    std::vector<GoverningSetting> settings;
-    std::string command;               ///< that changes or shows what governs it; may be empty
-    std::string remedy;                ///< what to do, in words; may be empty
-};
-
 /// The present value of a sysctl; nothing if there is none of that name.
 using SettingReader = std::function<std::optional<GoverningSetting>(const std::string& name)>;
 
@@ -55,6 +25,11 @@ using SettingReader = std::function<std::optional<GoverningSetting>(const std::s
 
 /// Values of this host, below `proc`: "/proc".
 [[nodiscard]] SettingReader settings_of_this_host(const std::string& proc = "/proc");
+/// Values that the recorder read when it recorded: of "sysctl" among the trace's files. Of a trace that this very host has just
+/// recorded, or records, without them: what they are now. Nothing is known of other hosts.
+[[nodiscard]] SettingReader settings_of_recording(const Trace& trace, const std::string& proc = "/proc");
+/// The settings that were in force when the trace was made: the scenario's or the recording's.
+[[nodiscard]] SettingReader settings_behind(const Trace& trace);
 /// Values that a scenario's text sets.
 [[nodiscard]] SettingReader settings_of_scenario(const std::string& text);
 

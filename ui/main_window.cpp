@@ -183,6 +183,7 @@ void MainWindow::buildLayout()
     m_columns->addWidget(m_centre);
 
     m_inspector = new Inspector(m_columns);
+    m_inspector->setExplainer(m_services.explain);
     m_inspector->setMinimumWidth(300);
     m_columns->addWidget(m_inspector);
     m_columns->setStretchFactor(0, 0);
@@ -236,6 +237,7 @@ void MainWindow::buildLayout()
     connect(m_start, &StartPage::liveWanted, this, &MainWindow::showLivePage);
     connect(m_live, &LivePage::startWanted, this, &MainWindow::startLive);
     connect(m_live, &LivePage::copied, this, [this] { m_toast->say(tr("Copied")); });
+    connect(m_inspector, &Inspector::copied, this, [this] { m_toast->say(tr("Copied")); });
     connect(m_lesson, &LessonPanel::pointsAt, m_map, &MapView::setPointedAt);
     connect(m_lesson, &LessonPanel::unfolds, this, &MainWindow::unfold);
     connect(m_lesson, &LessonPanel::failed, m_toast, &Toast::say);

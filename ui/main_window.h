@@ -4,6 +4,7 @@
 #include "core/trace/source.h"
 #include "lessons/reader/lesson.h"
 #include "ui/controls/top_bar.h"
+#include "ui/inspector/pages.h"
 #include "ui/live/live_request.h"
 
 #include <QMainWindow>
@@ -44,6 +45,8 @@ struct WindowServices {
     std::function<Result<void>(const Source&, const std::filesystem::path&)> save;
     /// The model to play with, if no lesson's; may be empty.
     std::function<Result<std::unique_ptr<Source>>()> model;
+    /// Why a packet was dropped; may be empty: then a drop's page says what the event says.
+    ExplainDrop explain;
     LiveServices live;
     /// Folder of the lessons; empty: none.
     std::filesystem::path lessons;

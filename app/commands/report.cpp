@@ -21,7 +21,8 @@ struct Options {
 };
 
 const std::vector<std::string> known_files{"snmp", "netstat", "snmp6", "softnet_stat", "udp",
-                                           "dev",  "interrupts", "tc",   "ip-link",      "ethtool"};
+                                           "dev",  "interrupts", "tc",   "ip-link",      "ethtool",
+                                           "devices", "irqs", "sockets", "sysctl", "nft", "iptables-save", "ip6tables-save", "missing"};
 
 /// The file as each host and namespace has it; a line says whose, where there are several.
 Result<int> print_files(const Trace& trace, const Options& options)
@@ -36,6 +37,8 @@ Result<int> print_files(const Trace& trace, const Options& options)
     if (files.empty()) {
         return trace.files.empty() ? fail(ErrorKind::unsupported, options.file, "holds no files of /proc",
                                           "runs of the model do: skbscope run SCENARIO -w OUT")
+                                   : options.host.empty() ? fail(ErrorKind::unsupported, options.file, fmt::format("holds no {} of its host", options.file_of_host),
+                                                                 "skbscope report --proc missing says why, where the recorder noted it")
                                    : fail(ErrorKind::invalid, options.host, "there is no such host or namespace");
     }
     std::string text;
@@ -48,12 +51,6 @@ Result<int> print_files(const Trace& trace, const Options& options)
     }
     fmt::print("{}", text);
     return 0;
-}
-
-/// The settings that were in force: a scenario names its own; what a real kernel did is held against this host.
-SettingReader settings_behind(const Trace& trace)
-{
-    return trace.info.scenario.empty() ? settings_of_this_host() : settings_of_scenario(trace.info.scenario);
 }
 
 Result<int> run(const Options& options)
@@ -96,7 +93,8 @@ void add_report_command(CLI::App& program, Invocation& chosen)
     command
         ->add_option("--proc", options->file_of_host,
                      "Instead, what /proc/net/snmp, netstat, snmp6, softnet_stat, udp, dev, /proc/interrupts, tc -s qdisc, ip -s link "
-                     "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel")
+                     "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel; of a recorded host its devices, "
+                     "irqs, sockets, sysctl, nft, iptables-save, ip6tables-save, and what was missing")
         ->check(CLI::IsMember(known_files))
         ->option_text("NAME");
     command->add_option("--host", options->host, "With --proc: of this host or network namespace only")->option_text("NAME");

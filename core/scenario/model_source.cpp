@@ -9,6 +9,8 @@
 #include <charconv>
 #include <fmt/format.h>
 #include <limits>
+#include <optional>
+#include <set>
 
 namespace skbscope {
 
@@ -202,21 +204,26 @@ void ModelSource::start_over()
 
 // ---- knobs ----------------------------------------------------------------------------------------------------------------
 
-std::vector<Knob> ModelSource::knobs() const
+namespace {
+
+/// What can be turned of one namespace, or of all of them at once: then the values are those of the first that has it.
+std::vector<Knob> knobs_of(const World& world, std::optional<NetIndex> only)
 {
     std::vector<Knob> knobs;
+    const Net& net = world.nets[only.value_or(0)];
+    const auto shows = [&](NetIndex other) { return !only || other == *only; };
     const auto device_knob = [&](const NetDevice& device, const char* suffix, const char* title, const char* text, std::int64_t value) {
         knobs.push_back({device.name + suffix, device.name + " " + title, "descriptors", text, value, 48, 4096, 256, true});
     };
-    for (const Socket& sk : world_.sockets) {
-        if (sk.in_use && sk.num != 0 && sk.queue != QueueId::none) {
+    for (const Socket& sk : world.sockets) {
+        if (sk.in_use && sk.num != 0 && sk.queue != QueueId::none && shows(sk.net)) {
             knobs.push_back({rcvbuf_key(sk), fmt::format("Receive buffer of :{}", sk.num), "bytes",
                              "What getsockopt(SO_RCVBUF) reports. It counts truesize: a small datagram costs 1280 bytes.",
-                             sk.sk_rcvbuf, 2304, largest_rcvbuf, world_.nets[world_.hosts[sk.host].init_net].sysctl.rmem_default, true});
+                             sk.sk_rcvbuf, 2304, largest_rcvbuf, world.nets[world.hosts[sk.host].init_net].sysctl.rmem_default, true});
         }
     }
-    for (const NetDevice& device : world_.devices) {
-        if (device.kind == DeviceKind::e1000 || device.kind == DeviceKind::e1000e) {
+    for (const NetDevice& device : world.devices) {
+        if (shows(device.net) && (device.kind == DeviceKind::e1000 || device.kind == DeviceKind::e1000e)) {
             device_knob(device, ".rx_ring", "RX ring", "Descriptors that the NIC can fill before the driver empties them.", device.e1000.rx_ring_size);
             device_knob(device, ".tx_ring", "TX ring", "Descriptors for frames that the NIC has not sent yet; with checksum offload a datagram takes two.", device.e1000.tx_ring_size);
         }
@@ -225,13 +232,13 @@ std::vector<Knob> ModelSource::knobs() const
                          std::int64_t maximum, std::int64_t usual) {
         knobs.push_back({std::move(key), std::move(title), std::move(unit), std::move(text), value, minimum, maximum, usual, maximum - minimum > 1000});
     };
-    for (const NetDevice& device : world_.devices) {
-        if (device.kind == DeviceKind::loopback) {
+    for (const NetDevice& device : world.devices) {
+        if (device.kind == DeviceKind::loopback || !shows(device.net)) {
             continue;
         }
         add(device.name + ".gro", device.name + " GRO", "", "Segments of one stream go up the stack as one packet (ethtool -K gro).",
             device.gro ? 1 : 0, 0, 1, 1);
-        const std::uint32_t cpus = std::min<std::uint32_t>(world_.hosts[device.host].cpus, 16); // bits of the mask
+        const std::uint32_t cpus = std::min<std::uint32_t>(world.hosts[device.host].cpus, 16); // bits of the mask
         std::int64_t mask = 0;
         for (const std::uint16_t cpu : device.rx_queues.front().rps_cpus) {
             mask |= std::int64_t{1} << cpu;
@@ -252,18 +259,22 @@ std::vector<Knob> ModelSource::knobs() const
     }
     const Sysctls defaults;
     for (const SysctlRow& row : sysctl_rows()) {
+        const bool is_elsewhere = only && is_machine_wide(row.name) && world.hosts[net.host].init_net != *only;
+        if (is_elsewhere) {
+            continue;
+        }
         const std::int64_t top = std::min<std::int64_t>(row.maximum, std::max<std::int64_t>(row.minimum + 1, (defaults.*row.member) * 100));
         add(std::string(row.name), std::string(row.title), std::string(row.unit), std::string(row.text),
-            world_.nets.front().sysctl.*row.member, row.minimum, top, defaults.*row.member);
+            net.sysctl.*row.member, row.minimum, top, defaults.*row.member);
     }
     const Ipv4DevConf usual = Ipv4DevConf::all();
     for (const DevConfRow& row : dev_conf_rows()) {
         add(fmt::format("net.ipv4.conf.all.{}", row.name), std::string(row.name), "", std::string(row.text),
-            world_.nets.front().ipv4.conf_all[row.which], row.minimum, row.maximum, usual[row.which]);
+            net.ipv4.conf_all[row.which], row.minimum, row.maximum, usual[row.which]);
     }
     for (const DevConf6Row& row : dev_conf6_rows()) {
         add(fmt::format("net.ipv6.conf.all.{}", row.name), fmt::format("{} (IPv6)", row.name), "", std::string(row.text),
-            world_.nets.front().ipv6.conf_all.*row.member, row.minimum, row.maximum, Ipv6DevConf{}.*row.member);
+            net.ipv6.conf_all.*row.member, row.minimum, row.maximum, Ipv6DevConf{}.*row.member);
     }
     // What a student turns first comes first.
     std::ranges::stable_partition(knobs, [](const Knob& knob) {
@@ -271,6 +282,23 @@ std::vector<Knob> ModelSource::knobs() const
     });
     for (Knob& knob : knobs) {
         knob.group = group_of(knob.key);
+    }
+    return knobs;
+}
+
+} // namespace
+
+std::vector<Knob> ModelSource::knobs() const
+{
+    // Without a host a knob means all that have it; where there are several, each has its own beside it.
+    std::vector<Knob> knobs = knobs_of(world_, std::nullopt);
+    std::set<std::string> known;
+    std::erase_if(knobs, [&](const Knob& knob) { return !known.insert(knob.key).second; });
+    for (NetIndex net = 0; world_.nets.size() > 1 && net < world_.nets.size(); ++net) {
+        for (Knob& knob : knobs_of(world_, net)) {
+            knob.key = fmt::format("{}/{}", name_of(world_, world_.nets[net]), knob.key);
+            knobs.push_back(std::move(knob));
+        }
     }
     return knobs;
 }

@@ -2,6 +2,7 @@
 
 #include "core/catalog/catalog.h"
 #include "core/catalog/function_ids.h"
+#include "core/catalog/room_on_way.h"
 
 #include <algorithm>
 #include <numeric>
@@ -139,7 +140,7 @@ void StackState::on_birth(const Event& event)
     state.cpu = event.cpu_id();
     state.context = event.context();
     state.function = event.function_id();
-    state.room = Catalog::room_of(event.function_id());
+    state.room = room_on_way(event.function_id(), RoomId::none, event.context());
     packets_.insert_or_assign(event.packet_id(), state);
 }
 
@@ -185,7 +186,7 @@ void StackState::on_call(std::size_t ordinal, const Event& event)
         return; // a call about a packet that already waits (sock_def_readable after __skb_queue_tail)
     }
     packet->where = PacketState::Where::running;
-    const RoomId room = Catalog::room_of(event.function_id());
+    const RoomId room = room_on_way(event.function_id(), packet->room, event.context());
     if (room != RoomId::none && room != packet->room) {
         packet->previous_room = packet->room;
         packet->room = room;

@@ -27,6 +27,7 @@ QString inFlightText(const Trace& trace, const StackState& state)
     }
     std::map<int, std::uint64_t> running;      // by CPU
     std::map<std::uint32_t, std::uint64_t> in; // by queue
+    std::map<std::uint32_t, std::uint64_t> last_in; // by function: no CPU is seen to work on them
     std::uint64_t held = 0;
     for (const auto& [id, packet] : state.packets()) {
         if (packet.verdict != Verdict::in_flight) {
@@ -36,6 +37,8 @@ QString inFlightText(const Trace& trace, const StackState& state)
             ++running[static_cast<int>(packet.cpu)];
         } else if (packet.where == PacketState::Where::waiting && packet.queue != QueueId::none) {
             ++in[to_index(packet.queue)];
+        } else if (trace.info.observed && packet.function != FunctionId::none) {
+            ++last_in[to_index(packet.function)]; // between two sightings: whether it is held or worked on the record does not say
         } else {
             ++held;
         }
@@ -46,6 +49,9 @@ QString inFlightText(const Trace& trace, const StackState& state)
     }
     for (const auto& [queue, count] : in) {
         parts << QObject::tr("%1 in %2").arg(countText(count), text(trace.queues()[queue].name));
+    }
+    for (const auto& [function, count] : last_in) {
+        parts << QObject::tr("%1 last seen in %2").arg(countText(count), text(trace.function_name(static_cast<FunctionId>(function))));
     }
     if (held != 0) {
         parts << QObject::tr("%1 held in a batch or list").arg(countText(held));

@@ -9,6 +9,7 @@
 #include "ui/theme/theme.h"
 
 #include <QApplication>
+#include <QComboBox>
 #include <QLineEdit>
 #include <QPointer>
 #include <QPushButton>
@@ -73,6 +74,13 @@ private:
     std::uint32_t m_from = 0;
     std::optional<std::uint32_t> m_made;
 };
+
+/// "router" of "router/net.ipv4.ip_forward"; empty: the knob is everybody's.
+QString hostOf(const Knob& knob)
+{
+    const QString key = text(knob.key);
+    return key.contains('/') ? key.section('/', 0, 0) : QString();
+}
 
 } // namespace
 
@@ -246,8 +254,45 @@ KnobEditor* ControlPanel::addEditor(const Knob& knob, QVBoxLayout* column)
     return editor;
 }
 
-void ControlPanel::addKnobs(QVBoxLayout* column, const std::vector<Knob>& knobs)
+bool ControlPanel::isShown(const Knob& knob) const
 {
+    return hostOf(knob) == m_host;
+}
+
+void ControlPanel::addHostChoice(QVBoxLayout* column, const std::vector<Knob>& knobs)
+{
+    QStringList hosts;
+    for (const Knob& knob : knobs) {
+        if (const QString host = hostOf(knob); !host.isEmpty() && !hosts.contains(host)) {
+            hosts << host;
+        }
+    }
+    if (!hosts.contains(m_host)) {
+        m_host.clear();
+    }
+    if (hosts.isEmpty()) {
+        return;
+    }
+    auto* choice = new QComboBox(m_content);
+    choice->setAccessibleName(tr("Whose settings"));
+    choice->setToolTip(tr("A knob of all hosts turns it on each that has it, and shows the first one's value"));
+    choice->addItem(tr("of all hosts"), QString());
+    for (const QString& host : hosts) {
+        choice->addItem(tr("of %1").arg(host), host);
+    }
+    choice->setCurrentIndex(std::max(0, choice->findData(m_host)));
+    column->addWidget(choice);
+    connect(choice, &QComboBox::currentIndexChanged, this, [this, choice] {
+        m_host = choice->currentData().toString();
+        QTimer::singleShot(0, this, &ControlPanel::rebuild); // not from within its own signal: the choice is made anew with the rest
+    });
+}
+
+void ControlPanel::addKnobs(QVBoxLayout* column, const std::vector<Knob>& all)
+{
+    addHostChoice(column, all);
+    std::vector<Knob> knobs;
+    std::ranges::copy_if(all, std::back_inserter(knobs), [this](const Knob& knob) { return isShown(knob); });
     m_search = new QLineEdit(m_content);
     m_search->setPlaceholderText(tr("Find a setting"));
     m_search->setAccessibleName(m_search->placeholderText());
@@ -302,6 +347,9 @@ void ControlPanel::nameGroups()
 {
     std::map<std::string, std::pair<int, int>> counts; // all, not at the kernel's default
     for (const Knob& knob : m_session->source().knobs()) {
+        if (!isShown(knob)) {
+            continue;
+        }
         auto& [all, changed] = counts[knob.group];
         ++all;
         changed += knob.value != knob.kernel_default ? 1 : 0;
@@ -318,7 +366,7 @@ void ControlPanel::findKnobs(const QString& words)
     const QString wanted = words.trimmed();
     for (auto& [name, group] : m_groups) {
         const bool any = !wanted.isEmpty() && std::ranges::any_of(m_session->source().knobs(), [&, group = name](const Knob& knob) {
-            return knob.group == group && text(knob.key + " " + knob.title).contains(wanted, Qt::CaseInsensitive);
+            return knob.group == group && isShown(knob) && text(knob.key + " " + knob.title).contains(wanted, Qt::CaseInsensitive);
         });
         unfold(group, any);
         group.heading->setVisible(wanted.isEmpty() || any);

@@ -39,7 +39,9 @@ private:
     void refresh();
     void refreshKnobs();
     void followSettings(); ///< other settings exist than the panel was built for
-    void addKnobs(QVBoxLayout* column, const std::vector<Knob>& knobs);
+    void addKnobs(QVBoxLayout* column, const std::vector<Knob>& all);
+    void addHostChoice(QVBoxLayout* column, const std::vector<Knob>& knobs); ///< where there are several
+    [[nodiscard]] bool isShown(const Knob& knob) const;                      ///< it is of the chosen host
     KnobEditor* addEditor(const Knob& knob, QVBoxLayout* column);
     void findKnobs(const QString& words);
 
@@ -59,6 +61,7 @@ private:
     std::vector<KnobEditor*> m_knobs;
     std::map<std::string, Group> m_groups;
     QLineEdit* m_search = nullptr;
+    QString m_host; ///< whose knobs are shown; empty: those of all
     BranchList* m_branches = nullptr;
     Label* m_summary = nullptr;
     std::vector<std::string> m_keys; ///< of the knobs that the panel was built for

@@ -82,7 +82,7 @@ KnobEditor::KnobEditor(const Knob& knob, QWidget* parent) : QWidget(parent), m_k
     const QString tip = QStringLiteral("%1\n%2\n%3").arg(text(knob.title), text(knob.text),
                                                          tr("kernel default: %1 %2").arg(knob.kernel_default).arg(text(knob.unit)));
     setToolTip(tip);
-    m_name = new Label(text(knob.key), Tone::normal, Theme::mono(12), this);
+    m_name = new Label({}, Tone::normal, Theme::mono(12), this);
     m_name->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
     column->addWidget(m_name);
     auto* row = new QHBoxLayout;
@@ -149,7 +149,8 @@ void KnobEditor::markChanged(qint64 value)
 {
     const bool changed = value != m_knob.kernel_default;
     m_reset->setVisible(changed);
-    m_name->setText(changed ? QStringLiteral("• ") + text(m_knob.key) : text(m_knob.key));
+    const QString name = text(m_knob.key).section('/', -1); // whose it is stands above the list
+    m_name->setText(changed ? QStringLiteral("• ") + name : name);
     m_name->setTone(changed ? Tone::accent : Tone::normal);
 }
 

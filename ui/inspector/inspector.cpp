@@ -10,6 +10,8 @@
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
+#include <QClipboard>
+#include <QGuiApplication>
 #include <QPushButton>
 #include <QScrollArea>
 #include <QScrollBar>
@@ -216,7 +218,7 @@ void Inspector::refreshHead()
             words << tr("waits in %1").arg(text(trace.queue(where.queue).name));
         } else {
             if (where.function != FunctionId::none) {
-                words << (where.where == PacketState::Where::running ? tr("in %1") : tr("held after %1"))
+                words << (where.where == PacketState::Where::running ? tr("in %1") : trace.info.observed ? tr("last seen in %1") : tr("held after %1"))
                              .arg(text(trace.function_name(where.function)));
             }
             if (where.where == PacketState::Where::running) {
@@ -276,7 +278,7 @@ void Inspector::refreshPage()
         if (dropKey == m_pageKey) {
             return;
         }
-        if (const QString page = dropPage(*m_session, packet); !page.isEmpty()) {
+        if (const QString page = dropPage(*m_session, packet, m_explain); !page.isEmpty()) {
             m_pageKey = dropKey;
             m_page->setHtml(page);
             return;
@@ -344,6 +346,11 @@ void Inspector::follow(const QString& link)
     const QString name = link.section(':', 1);
     if (kind == "setting") {
         showSetting(name);
+        return;
+    }
+    if (kind == "copy") {
+        QGuiApplication::clipboard()->setText(QUrl::fromPercentEncoding(name.toLatin1()));
+        emit copied();
         return;
     }
     if (m_session == nullptr) {

@@ -1,6 +1,8 @@
 #pragma once
 // The right side: what is selected, in four tabs. Follows the selection, and changes it when a line is clicked.
 
+#include "ui/inspector/pages.h"
+
 #include <QElapsedTimer>
 #include <QWidget>
 
@@ -26,6 +28,8 @@ public:
 
     explicit Inspector(QWidget* parent = nullptr);
     void setSession(Session* session);
+    /// Who knows why a packet was dropped.
+    void setExplainer(ExplainDrop explain) { m_explain = std::move(explain); }
     void showTab(Tab tab);
     [[nodiscard]] Tab tab() const;
     /// The page of a setting: it is no part of the selection, so it is asked for.
@@ -42,6 +46,10 @@ public:
     [[nodiscard]] JourneyView* journey() const { return m_journey; }
     [[nodiscard]] QString pageText() const;
     [[nodiscard]] QPushButton* whyButton() const { return m_why; } ///< hidden unless the packet has been dropped by now
+
+signals:
+    /// A command of a page is on the clipboard.
+    void copied();
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -71,6 +79,7 @@ private:
     QTextBrowser* m_page;
     QString m_pageKey;
     QString m_setting;
+    ExplainDrop m_explain;
     bool m_dropWanted = false;
     QElapsedTimer m_hostClock;
     int m_packetTab = skb_tab; ///< the tab to go back to when a packet is selected again

@@ -5,7 +5,7 @@
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
-#include <QRegularExpression>
+#include <QUrl>
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -49,6 +49,15 @@ QString paragraph(const QString& html)
 QString kernelName(std::string_view name)
 {
     return QStringLiteral("<span class='k'>%1</span>").arg(escaped(name));
+}
+
+/// A command to copy: a line of its own, with a link that copies it.
+QString commandLine(const QString& command)
+{
+    const QString percent = QString::fromLatin1(QUrl::toPercentEncoding(command));
+    return QStringLiteral("<table cellspacing='0' cellpadding='6' width='100%' style='margin: 4px 0'><tr><td bgcolor='%1'><span class='k'>%2</span></td>"
+                          "<td bgcolor='%1' align='right'><a href='copy:%3'>%4</a></td></tr></table>")
+        .arg(Theme::instance().colors().band.name(), command.toHtmlEscaped(), percent, QObject::tr("Copy"));
 }
 
 QString contextsText(std::uint8_t contexts)
@@ -126,21 +135,77 @@ QString emptyPage(const QString& words)
     return css() + QStringLiteral("<p class='m'>%1</p>").arg(words.toHtmlEscaped());
 }
 
-QString dropPage(const Session& session, PacketId packet)
+namespace {
+
+const Event* dropBefore(const Session& session, PacketId packet)
 {
     const Trace& trace = session.trace();
     const Event* drop = nullptr;
-    const auto events = session.journeys().events_of(packet);
-    for (const std::uint32_t ordinal : events) {
+    for (const std::uint32_t ordinal : session.journeys().events_of(packet)) {
         if (ordinal < session.position() && trace[ordinal].event_kind() == EventKind::drop) {
             drop = &trace[ordinal];
         }
     }
+    return drop;
+}
+
+/// The value in force: a knob's as it is turned now, else as it was found out.
+QString governedBy(const DropExplanation& why, const std::vector<Knob>& knobs)
+{
+    QString html;
+    for (const GoverningSetting& setting : why.settings) {
+        if (knobOf(knobs, setting.name) != nullptr || setting.value.empty()) {
+            html += settingRow(setting.name, knobs);
+            continue;
+        }
+        const QString label = Catalog::find_setting(setting.name) != nullptr
+                                  ? QStringLiteral("<a href='setting:%1'>%2</a>").arg(escaped(setting.name), kernelName(setting.name))
+                                  : kernelName(setting.name);
+        html += QStringLiteral("<p style='margin: 2px 0'>%1<br>&nbsp;&nbsp;<b>%2</b> <span class='f'>%3</span></p>")
+                    .arg(label, escaped(setting.value), escaped(setting.where));
+    }
+    if (!html.isEmpty() || why.site == nullptr || why.site->control.empty() || why.site->control == "-") {
+        return html;
+    }
+    const std::string_view usual = why.site->default_value;
+    return paragraph(escaped(why.site->control) +
+                     (usual.empty() || usual == "-" ? QString()
+                                                    : QStringLiteral(" <span class='m'>%1</span>").arg(QObject::tr("(default %1)").arg(escaped(usual)))));
+}
+
+/// Before and after of what the catalog names as such a drop's counters.
+QString countedIn(const Session& session, PacketId packet, const DropExplanation& why)
+{
+    const Trace& trace = session.trace();
+    QString html;
+    for (const std::uint32_t ordinal : session.journeys().events_of(packet)) {
+        if (trace[ordinal].event_kind() != EventKind::counter) {
+            continue;
+        }
+        const CounterChange& change = trace.counter_changes()[trace[ordinal].arg];
+        const std::string& name = trace.counter(change.counter).name;
+        if (std::ranges::find(why.moved, name, &MovedCounter::name) != why.moved.end()) {
+            html += QStringLiteral("<p style='margin: 2px 0'>%1 <span class='m'>%2 → %3</span></p>")
+                        .arg(kernelName(name), countText(change.before), countText(change.after));
+        }
+    }
+    if (!why.counters.empty() && why.counters != "-") {
+        html += paragraph(QStringLiteral("%1<span class='m'>%2</span>").arg(html.isEmpty() ? QObject::tr("Such a drop is counted in ") : QString(), escaped(why.counters)));
+    }
+    return html;
+}
+
+} // namespace
+
+QString dropPage(const Session& session, PacketId packet, const ExplainDrop& explain)
+{
+    const Trace& trace = session.trace();
+    const Event* drop = dropBefore(session, packet);
     if (drop == nullptr) {
         return {};
     }
+    const auto why = explain ? explain(trace, session.journeys(), packet) : std::nullopt;
     const DropReason& reason = Catalog::drop_reason(drop->reason());
-    const DropSite* site = dropSite(drop->function_id(), drop->reason());
     const bool named = drop->reason() != DropReasonId::none && reason.name != "NOT_SPECIFIED";
     QString html = css() + QStringLiteral("<p class='t'>%1</p>").arg(QObject::tr("Why was packet %1 dropped?").arg(to_index(packet)));
     html += paragraph(QStringLiteral("<span class='d'>%1</span>").arg(named ? kernelName(reason.name) : QObject::tr("The kernel gave no reason")) +
@@ -149,57 +214,33 @@ QString dropPage(const Session& session, PacketId packet)
     if (named && !reason.what.empty()) {
         html += paragraph(escaped(reason.what));
     }
-    if (site != nullptr && !site->condition.empty()) {
-        html += heading(QObject::tr("The kernel's test")) + paragraph(escaped(site->condition));
-        if (!site->source.empty() && site->source != "-") {
-            html += paragraph(QStringLiteral("<span class='f'>%1</span>").arg(escaped(site->source)));
+    if (!why) {
+        return html;
+    }
+    if (named && why->reason_concluded) {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span>").arg(QObject::tr("This kernel tells no reasons; concluded from the place.")));
+    }
+    if (!why->condition.empty()) {
+        html += heading(QObject::tr("The kernel's test")) + paragraph(escaped(why->condition));
+        if (why->site != nullptr && !why->site->source.empty() && why->site->source != "-") {
+            html += paragraph(QStringLiteral("<span class='f'>%1</span>").arg(escaped(why->site->source)));
         }
     }
-    // What moved while the packet was on its way, as far as the trace has counters; else what the catalog says.
-    QString counted;
-    for (const std::uint32_t ordinal : events) {
-        const Event& event = trace[ordinal];
-        if (event.event_kind() != EventKind::counter) {
-            continue;
-        }
-        const CounterChange& change = trace.counter_changes()[event.arg];
-        const std::string& name = trace.counter(change.counter).name;
-        if (name.find("rr") == std::string::npos && name.find("rop") == std::string::npos && name.find("iscard") == std::string::npos &&
-            name.find("NoPorts") == std::string::npos) {
-            continue; // its octets and the like
-        }
-        counted += QStringLiteral("<p style='margin: 2px 0'>%1 <span class='m'>%2 → %3</span></p>")
-                       .arg(kernelName(name), countText(change.before), countText(change.after));
-    }
-    const bool catalogued = site != nullptr && !site->counters.empty() && site->counters != "-";
-    if (!counted.isEmpty() || catalogued) {
+    if (const QString counted = countedIn(session, packet, *why); !counted.isEmpty()) {
         html += heading(QObject::tr("Counted in")) + counted;
-        html += catalogued ? paragraph(escaped(site->counters)) : QString();
     }
-    if (site != nullptr && !site->control.empty() && site->control != "-") {
-        html += heading(QObject::tr("Governed by"));
-        const std::vector<Knob> knobs = const_cast<Session&>(session).source().knobs();
-        bool any = false;
-        for (const QString& part : text(site->control).split(QRegularExpression(QStringLiteral("[,;] *")))) {
-            const std::string name = part.trimmed().toStdString();
-            if (Catalog::find_setting(name) != nullptr || knobOf(knobs, name) != nullptr) {
-                html += settingRow(name, knobs);
-                any = true;
-            }
-        }
-        if (!any) {
-            html += paragraph(escaped(site->control) +
-                              (site->default_value.empty() || site->default_value == "-"
-                                   ? QString()
-                                   : QStringLiteral(" <span class='m'>%1</span>").arg(QObject::tr("(default %1)").arg(escaped(site->default_value)))));
-        }
+    if (const QString governed = governedBy(*why, const_cast<Session&>(session).source().knobs()); !governed.isEmpty()) {
+        html += heading(QObject::tr("Governed by")) + governed;
     }
     html += heading(QObject::tr("What helps"));
-    html += site != nullptr && !site->remedy.empty()
-                ? paragraph(escaped(site->remedy))
+    html += !why->remedy.empty()
+                ? paragraph(escaped(why->remedy))
                 : paragraph(QStringLiteral("<span class='m'>%1</span>")
                                 .arg(QObject::tr("The catalog has no advice for this place. Its function's page says what it does; lay the journey beside "
                                                  "one that arrived: the first difference is the answer.")));
+    if (!why->command.empty()) {
+        html += commandLine(text(why->command));
+    }
     return html;
 }
 

@@ -1,5 +1,7 @@
 #include "ui/map/map_scene.h"
 
+#include "core/catalog/room_on_way.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -50,6 +52,7 @@ MapScene::MapScene(const Session& session) : m_session(session)
     }
     m_memory = Catalog::find_room("skb_memory");
     m_wire = Catalog::find_room("wire");
+    m_routeIn = Catalog::find_room("route_in");
     m_preRouting = Catalog::find_room("pre_routing");
     m_hookSlow = Catalog::find_function("nf_hook_slow");
     m_hookSlowList = Catalog::find_function("nf_hook_slow_list");
@@ -83,13 +86,22 @@ bool MapScene::shows(HostId host) const
     return to_index(m_session.host()) == 0 || host == m_session.host();
 }
 
-RoomId MapScene::placeOf(const Event& event) const
+RoomId MapScene::roomOf(FunctionId function, RoomId before, Context context) const
+{
+    if (to_index(function) >= m_roomOf.size()) {
+        return RoomId::none;
+    }
+    const RoomId room = m_roomOf[to_index(function)];
+    return room == m_routeIn ? room_on_way(function, before, context) : room;
+}
+
+RoomId MapScene::placeOf(const Event& event, RoomId before) const
 {
     if (event.event_kind() == EventKind::enqueue) {
         const std::size_t queue = event.arg;
         return queue < m_session.trace().queues().size() ? m_session.trace().queues()[queue].room : RoomId::none;
     }
-    const RoomId room = event.function < m_roomOf.size() ? m_roomOf[event.function] : RoomId::none;
+    const RoomId room = roomOf(event.function_id(), before, event.context());
     // Getting and giving back memory is help on the way, not a place where a packet stands.
     return room == m_memory ? RoomId::none : room;
 }
@@ -108,11 +120,11 @@ bool MapScene::learn()
             continue;
         }
         if (event.packet != 0 && (event.is_call() || event.event_kind() == EventKind::enqueue)) {
-            const RoomId room = placeOf(event);
             if (event.packet >= m_lastRoom.size()) {
                 m_lastRoom.resize(std::max<std::size_t>(event.packet + std::size_t{1}, trace.packet_count() + 1), RoomId::none);
             }
             RoomId& last = m_lastRoom[event.packet];
+            const RoomId room = placeOf(event, last);
             if (room != RoomId::none && room != last) {
                 const std::size_t way = to_index(last) * m_use.size() + to_index(room);
                 changed |= !m_went[way];
@@ -124,7 +136,8 @@ bool MapScene::learn()
         switch (event.event_kind()) {
         case EventKind::call:
         case EventKind::drop: {
-            const RoomId room = event.function < m_roomOf.size() ? m_roomOf[event.function] : RoomId::none;
+            const RoomId before_this = event.packet < m_lastRoom.size() ? m_lastRoom[event.packet] : RoomId::none;
+            const RoomId room = roomOf(event.function_id(), before_this, event.context());
             if (room == RoomId::none) {
                 break;
             }
@@ -365,7 +378,11 @@ void MapScene::buildActivity(const StackState& state)
         for (std::size_t level = 0; level < cpu.levels.size(); ++level) {
             const auto& calls = cpu.levels[level];
             for (std::size_t c = 0; c < calls.size(); ++c) {
-                const RoomId room = to_index(calls[c].function) < m_roomOf.size() ? m_roomOf[to_index(calls[c].function)] : RoomId::none;
+                const auto packet = state.packets().find(calls[c].packet);
+                const RoomId before = packet != state.packets().end() ? packet->second.room
+                                      : !m_activity.empty() && m_activity.back().cpu == static_cast<CpuId>(i) ? m_activity.back().room
+                                                                                                             : RoomId::none;
+                const RoomId room = roomOf(calls[c].function, before, static_cast<Context>(level));
                 const bool last = level == static_cast<std::size_t>(*running) && c + 1 == calls.size();
                 if (room == RoomId::none) {
                     // A call without a room runs in that of its caller.
@@ -412,7 +429,7 @@ MapScene::Target MapScene::nextMove(PacketId packet, const PacketState& state) c
         switch (event.event_kind()) {
         case EventKind::enqueue:
         case EventKind::call: {
-            const RoomId room = placeOf(event);
+            const RoomId room = placeOf(event, state.room);
             if (room == RoomId::none) {
                 continue;
             }
@@ -427,7 +444,6 @@ MapScene::Target MapScene::nextMove(PacketId packet, const PacketState& state) c
         default: break;
         }
     }
-    (void)state;
     return target;
 }
 
@@ -628,11 +644,11 @@ void MapScene::buildEnded(const MapLayout& layout, const StackState& state)
             const Event& event = trace[*--at];
             if (event.event_kind() == EventKind::drop) {
                 dropped = true;
-                dropRoom = placeOf(event);
+                dropRoom = placeOf(event, RoomId::none);
                 context = event.context();
             }
             if (event.is_call() || event.event_kind() == EventKind::enqueue) {
-                room = placeOf(event);
+                room = placeOf(event, RoomId::none);
                 context = event.context();
             }
         }

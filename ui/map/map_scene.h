@@ -123,7 +123,10 @@ private:
         std::uint64_t since = 0;
     };
     [[nodiscard]] bool shows(HostId host) const;
-    [[nodiscard]] RoomId placeOf(const Event& event) const;
+    /// Where the event puts its packet, which stood in `before` until then.
+    [[nodiscard]] RoomId placeOf(const Event& event, RoomId before) const;
+    /// The room of a function on the way that leads from `before`; none for what the catalog does not know.
+    [[nodiscard]] RoomId roomOf(FunctionId function, RoomId before, Context context) const;
     [[nodiscard]] Target nextMove(PacketId packet, const PacketState& state) const;
     [[nodiscard]] QPointF along(const MapLayout& layout, QPointF from, RoomId a, RoomId b, QPointF to, qreal share) const;
     /// Where a token stands in the room that is in no queue: as the layout says, but clear of a tray's name and count.
@@ -151,6 +154,7 @@ private:
     bool m_paceFixed = false;
     RoomId m_memory = RoomId::none;
     RoomId m_wire = RoomId::none;
+    RoomId m_routeIn = RoomId::none; ///< its functions serve both ways
     RoomId m_preRouting = RoomId::none;
     FunctionId m_hookSlow = FunctionId::none, m_hookSlowList = FunctionId::none;
     std::vector<FunctionId> m_preRoutingCallers;

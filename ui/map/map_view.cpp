@@ -1183,7 +1183,9 @@ QString MapView::describe(const Hit& at)
                 html += tr(" for %1").arg(durationText(m_session->now() - state.since));
             }
         } else if (state.function != FunctionId::none) {
-            html += state.where == PacketState::Where::running ? tr("<br>in <tt>%1</tt>") : tr("<br>after <tt>%1</tt>, its batch is served");
+            html += state.where == PacketState::Where::running ? tr("<br>in <tt>%1</tt>")
+                    : trace.info.observed                      ? tr("<br>last seen in <tt>%1</tt>")
+                                                               : tr("<br>after <tt>%1</tt>, its batch is served");
             html = html.arg(text(trace.function_name(state.function)).toHtmlEscaped());
             html += tr(" · CPU %1 %2").arg(to_index(state.cpu)).arg(contextText(state.context));
         }

@@ -110,6 +110,20 @@ TEST(WhyDrop, SettingsOfThisHostAreReadWhereTheKernelKeepsThem)
     std::filesystem::remove_all(folder);
 }
 
+TEST(WhyDrop, ARecordingIsHeldAgainstTheSettingsThatItCarriesNotAgainstThisHosts)
+{
+    Trace trace;
+    trace.info.observed = true;
+    trace.info.source = "live: some.other.host";
+    EXPECT_FALSE(settings_of_recording(trace)); // nobody knows them
+    trace.files.push_back({HostId{}, "", "sysctl", "net.core.netdev_max_backlog = 7\nnet.ipv4.tcp_rmem = 4096 131072 6291456\n"});
+    const auto reader = settings_behind(trace);
+    ASSERT_TRUE(reader);
+    EXPECT_EQ(reader("net.core.netdev_max_backlog")->value, "7");
+    EXPECT_EQ(reader("net.ipv4.tcp_rmem")->value, "4096 131072 6291456");
+    EXPECT_FALSE(reader("net.core.netdev_budget"));
+}
+
 TEST(WhyDrop, AScenariosOwnValueComesBeforeTheKernelsDefault)
 {
     const auto reader = settings_of_scenario("hosts:\n  - sysctls:\n      net.core.netdev_max_backlog: 7\n");

@@ -1,6 +1,7 @@
 // The catalog holds together: unique ids, every name of the path description, the right names per version.
 
 #include "core/catalog/catalog.h"
+#include "core/catalog/room_on_way.h"
 #include "core/catalog/drop_ids.h"
 #include "core/catalog/function_ids.h"
 #include "core/catalog/room_ids.h"
@@ -72,6 +73,23 @@ TEST(Catalog, AllFiftyOneStagesHaveARoom)
         EXPECT_FALSE(s.title.empty() || s.meaning.empty()) << s.key;
         EXPECT_NE(s.contexts, 0) << s.key;
     }
+}
+
+TEST(Catalog, ARouteIsLookedUpOnTheWayThatThePacketGoes)
+{
+    const FunctionId lookup = Catalog::find_function("fib_table_lookup");
+    const auto room = [&](const char* before, Context context = Context::softirq) { return room_on_way(lookup, Catalog::find_room(before), context); };
+    for (const char* below : {"ip_rcv", "pre_routing", "core_receive", "backlog", "napi_poll", "ingress", "route_in"}) {
+        EXPECT_EQ(room(below), room::route_in) << below;
+    }
+    for (const char* above : {"udp_tx", "socket_tx", "app_tx", "icmp", "tcp_tx", "local_out", "route_out", "udp_rx"}) {
+        EXPECT_EQ(room(above), room::route_out) << above;
+    }
+    EXPECT_EQ(room_on_way(lookup, RoomId::none, Context::process), room::route_out);
+    EXPECT_EQ(room_on_way(lookup, RoomId::none, Context::softirq), room::route_in);
+    // Functions that know one way only stay where they are.
+    EXPECT_EQ(room_on_way(Catalog::find_function("ip_route_input_noref"), Catalog::find_room("udp_tx"), Context::process), room::route_in);
+    EXPECT_EQ(room_on_way(Catalog::find_function("udp_rcv"), Catalog::find_room("udp_tx"), Context::process), room::udp_rx);
 }
 
 TEST(Catalog, EveryFunctionHasAStageARoomAContextAndWords)

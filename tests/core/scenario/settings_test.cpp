@@ -8,6 +8,7 @@
 
 #include <fstream>
 #include <gtest/gtest.h>
+#include <set>
 #include <sstream>
 
 namespace skbscope {
@@ -206,6 +207,37 @@ TEST(Setting, EachOneOfTheListHasTheKernelsDefaultAndCanBeTurnedWhileTheModelRun
         EXPECT_EQ(std::ranges::find(after, row.key, &Knob::key)->value, knob->maximum) << row.key;
         EXPECT_TRUE(source.set_knob(row.key, row.usual, source.known_until())) << row.key;
     }
+}
+
+TEST(Setting, WhereThereAreSeveralNamespacesEachHasKnobsOfItsOwn)
+{
+    ModelSource source(scenario());
+    source.advance_to(SimTime{1'000});
+    const auto value = [&](const std::string& key) {
+        const auto knobs = source.knobs();
+        const auto knob = std::ranges::find(knobs, key, &Knob::key);
+        EXPECT_EQ(std::ranges::count(knobs, key, &Knob::key), 1) << key;
+        return knob == knobs.end() ? -1 : knob->value;
+    };
+    std::vector<std::string> owners;
+    for (const Knob& knob : source.knobs()) {
+        if (knob.key.ends_with("/net.ipv4.ip_forward")) {
+            owners.push_back(knob.key);
+        }
+    }
+    ASSERT_EQ(owners.size(), source.world().nets.size());
+    const std::int64_t other = value(owners[0]);
+    const std::int64_t turned = 1 - value(owners[1]);
+    ASSERT_TRUE(source.set_knob(owners[1], turned, source.known_until()));
+    EXPECT_EQ(value(owners[1]), turned);
+    EXPECT_EQ(value(owners[0]), other);
+    // What is the whole machine's is its first namespace's alone.
+    const auto knobs = source.knobs();
+    std::set<decltype(kernel::Net::host)> machines;
+    for (const auto& net : source.world().nets) {
+        machines.insert(net.host);
+    }
+    EXPECT_EQ(static_cast<std::size_t>(std::ranges::count_if(knobs, [](const Knob& knob) { return knob.key.ends_with("/net.core.netdev_max_backlog"); })), machines.size());
 }
 
 TEST(Setting, WithAHostInFrontMeansThatNamespaceAlone)

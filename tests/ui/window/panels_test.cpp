@@ -203,13 +203,18 @@ TEST(Pages, ADropIsExplainedWithItsCounterItsSettingAndWhatHelps)
         dropped = packet.verdict == Verdict::dropped && dropped == PacketId::none ? packet.id : dropped;
     }
     ASSERT_NE(dropped, PacketId::none);
-    const QString page = dropPage(*session, dropped);
-    for (const char* words : {"CPU_BACKLOG", "enqueue_to_backlog", "netdev_max_backlog", "<b>3</b>", "softnet_stat", "What helps"}) {
+    const ExplainDrop explain = test::services().explain;
+    const QString page = dropPage(*session, dropped, explain);
+    for (const char* words : {"CPU_BACKLOG", "enqueue_to_backlog", "netdev_max_backlog", "<b>3</b>", "softnet_stat", "What helps", "sysctl -w", "href='copy:"}) {
         EXPECT_TRUE(page.contains(words)) << words << "\n" << page.toStdString();
     }
     // Before it happens there is nothing to explain, and what arrives is never explained away.
     session->toBegin();
-    EXPECT_TRUE(dropPage(*session, dropped).isEmpty());
+    EXPECT_TRUE(dropPage(*session, dropped, explain).isEmpty());
+    // Nobody to ask: the event itself still says where and with which reason.
+    session->toEnd();
+    EXPECT_TRUE(dropPage(*session, dropped, {}).contains("CPU_BACKLOG"));
+    EXPECT_FALSE(dropPage(*session, dropped, {}).contains("What helps"));
 }
 
 TEST(Pages, TheHostsFiguresAreThoseOfTheMoment)

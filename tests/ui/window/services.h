@@ -1,6 +1,7 @@
 #pragma once
 // What the window needs from the program, for tests: scenarios through the model, lessons from the source tree, no user settings.
 
+#include "capture/why_drop.h"
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
 #include "ui/main_window.h"
@@ -35,6 +36,10 @@ inline ui::WindowServices services()
     services.open = openScenario;
     services.lessons = lessonsFolder();
     services.model = [] { return openScenario(lessonsFolder() / "01-a-datagram-arrives" / "scenario.yaml"); };
+    services.explain = [](const Trace& trace, const JourneyIndex& journeys, PacketId packet) -> std::optional<DropExplanation> {
+        auto drops = explain_drops(trace, journeys, std::span(&packet, 1), settings_behind(trace));
+        return drops.empty() ? std::nullopt : std::optional(std::move(drops.front()));
+    };
     services.remember = false;
     return services;
 }

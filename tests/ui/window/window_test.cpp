@@ -24,6 +24,7 @@
 #include <QApplication>
 #include <QImage>
 #include <QKeyEvent>
+#include <QComboBox>
 #include <QLineEdit>
 #include <QPushButton>
 #include <QRegularExpression>
@@ -515,6 +516,31 @@ TEST(Settings, EveryKnobIsFoundByAPartOfItsName)
         EXPECT_TRUE((*found)->isVisibleTo(&controls)) << knob.key;
         EXPECT_EQ((*found)->value(), knob.value) << knob.key;
     }
+}
+
+TEST(Settings, WhereThereAreSeveralHostsTheirKnobsAreChosenByName)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openNow(QString::fromStdString((std::filesystem::path(SKBSCOPE_SOURCE_DIR) / "tests/data/lab/forward.yaml").string())));
+    window.show();
+    settle();
+    ControlPanel& controls = *window.controls();
+    auto* hosts = controls.findChild<QComboBox*>();
+    ASSERT_NE(hosts, nullptr);
+    ASSERT_GT(hosts->count(), 2);
+    const auto shows = [&](const QString& key) {
+        return std::ranges::any_of(controls.knobs(), [&](const KnobEditor* editor) { return editor->key() == key; });
+    };
+    EXPECT_TRUE(shows("net.core.netdev_max_backlog"));
+    const QString host = hosts->itemData(1).toString();
+    hosts->setCurrentIndex(1);
+    settle();
+    controls.search()->setText("net.ipv4.ip_forward");
+    EXPECT_TRUE(shows(host + "/net.ipv4.ip_forward"));
+    EXPECT_FALSE(shows("net.ipv4.ip_forward"));
+    hosts = controls.findChild<QComboBox*>();
+    ASSERT_NE(hosts, nullptr);
+    EXPECT_EQ(hosts->currentIndex(), 1);
 }
 
 TEST(Work, ThatTakesLongIsCoveredAndCanBeStopped)

@@ -1,0 +1,37 @@
+#include "core/catalog/room_on_way.h"
+
+namespace skbscope {
+
+namespace {
+
+struct Rooms {
+    RoomId route_in = Catalog::find_room("route_in");
+    RoomId route_out = Catalog::find_room("route_out");
+    std::uint8_t row = Catalog::room(Catalog::find_room("route_in")).row;
+};
+
+/// Whether a packet that leaves this room for a route is on its way out. What is received comes from below the route's row,
+/// in the column of receiving or beside it; an answer comes from above it.
+bool leads_out(const Room& before, const Rooms& rooms)
+{
+    return before.column >= 2 || before.row < rooms.row;
+}
+
+} // namespace
+
+RoomId room_on_way(FunctionId function, RoomId before, Context context)
+{
+    static const Rooms rooms;
+    const RoomId room = Catalog::room_of(function);
+    if (room != rooms.route_in || Catalog::function(function).direction != Direction::both) {
+        return room;
+    }
+    if (before == rooms.route_in || before == rooms.route_out) {
+        return before;
+    }
+    // Received packets are routed in the softirq that took them in, whoever sends does it in its own system call.
+    const bool out = before == RoomId::none ? context == Context::process : leads_out(Catalog::room(before), rooms);
+    return out ? rooms.route_out : rooms.route_in;
+}
+
+} // namespace skbscope
