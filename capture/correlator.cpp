@@ -171,6 +171,7 @@ Symbol Correlator::symbol_named(std::string_view name)
         function.id = trace_.function_named(key);
         function.kind = kind_of(key);
         function.is_entry = is_entry(key);
+        function.interrupts = is_one_of(key, {"irq_enter_rcu", "irq_enter", "handle_softirqs", "__do_softirq"});
         function.name = std::move(key);
         functions_.push_back(std::move(function));
     }

@@ -74,6 +74,8 @@ private:
         FunctionId id = FunctionId::none;
         FunctionKind kind = FunctionKind::carry;
         bool is_entry = false; ///< what it calls is outermost
+        /// Begins or ends an interrupt while records still (or again) say "process": it interrupts the task, whose calls stay open.
+        bool interrupts = false;
     };
     /// How an event is read; one for each event id.
     struct Decoder {

@@ -41,6 +41,9 @@ Lane& Correlator::lane_of(const RawRecord& record)
                          : cpu_lanes_[record.cpu * std::size_t{4} + static_cast<std::size_t>(context)];
     lane.is_task = context == Context::process;
     lane.cpu = record.cpu;
+    while (lane.is_task && !lane.stack.empty() && functions_[lane.stack.back().symbol].interrupts) {
+        pop(lane); // all that it calls runs in the interrupt's lane
+    }
     return lane;
 }
 
@@ -96,6 +99,9 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
     if (functions_[function].kind == Kind::system_call) {
         pop_to(lane, 0);
         return;
+    }
+    if (lane.is_task && functions_[function].interrupts) {
+        return; // what is open goes on behind it
     }
     seen_callers_.insert(caller);
     for (std::size_t i = lane.stack.size(); i-- > 0;) {

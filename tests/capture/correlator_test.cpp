@@ -6,6 +6,7 @@
 #include "core/trace/journey.h"
 #include "tests/capture/trace_dat_builder.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <gmock/gmock.h>
@@ -580,6 +581,76 @@ TEST(Correlator, ReaderThatBlockedBeforeTheDatagramCameTakesIt)
     ASSERT_EQ(journey.waits.size(), 1U);
     EXPECT_GT(journey.waits[0].to, journey.waits[0].from);
     EXPECT_LT(journey.waits[0].to, result.packet(PacketId{1}).death);
+}
+
+/// A frame arrives while a task is in a system call: at the interrupt's entry and at its exit records say "process".
+void interrupted(TraceDatBuilder& trace, std::uint16_t cpu, std::int32_t pid, std::uint64_t skb)
+{
+    trace.on(cpu, TraceDatBuilder::task, pid).call("irq_enter_rcu", "common_interrupt");
+    trace.on(cpu, TraceDatBuilder::hardirq, pid).call("e1000_intr", "__handle_irq_event_percpu").call("irq_exit_rcu", "common_interrupt");
+    trace.on(cpu, TraceDatBuilder::task, pid).call("handle_softirqs", "__irq_exit_rcu");
+    trace.on(cpu, TraceDatBuilder::softirq, pid).softirq_entry().call("net_rx_action", "handle_softirqs").call("e1000_clean", "__napi_poll");
+    trace.call("e1000_clean_rx_irq", "e1000_clean");
+    frame_arrives(trace, skb);
+    trace.softirq_exit().on(cpu, TraceDatBuilder::task, pid);
+}
+
+TEST(Correlator, InterruptInTheMiddleOfASendingCallDoesNotEndIt)
+{
+    const auto sent = [](bool with_interrupt) {
+        TraceDatBuilder trace;
+        trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("__sys_sendto", "__x64_sys_sendto");
+        trace.call("inet_sendmsg", "__sock_sendmsg").call("udp_sendmsg", "__sock_sendmsg").call("ip_make_skb", "udp_sendmsg");
+        if (with_interrupt) {
+            interrupted(trace, 1, 172, skb_b);
+        }
+        trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
+        if (with_interrupt) {
+            interrupted(trace, 1, 172, skb_c);
+        }
+        trace.call("ip_send_skb", "udp_send_skb").call("__ip_local_out", "ip_send_skb"); // by a function that is not traced
+        datagram_goes_out(trace, skb_a);
+        if (with_interrupt) {
+            interrupted(trace, 1, 172, skb_b);
+        }
+        trace.transmitted(skb_a, 106);
+        return imported(trace);
+    };
+    const Trace undisturbed = sent(false);
+    const Trace disturbed = sent(true);
+    ASSERT_EQ(undisturbed.packet_count(), 1U);
+    ASSERT_EQ(disturbed.packet_count(), 4U);
+    const auto datagram = std::ranges::find_if(disturbed.packets(), &PacketRecord::sent_here); // born behind the first frame
+    ASSERT_NE(datagram, disturbed.packets().end());
+    EXPECT_EQ(own_calls(disturbed, datagram->id), own_calls(undisturbed, PacketId{1}));
+    EXPECT_EQ(journey_calls(disturbed, datagram->id), journey_calls(undisturbed, PacketId{1}));
+    EXPECT_EQ(datagram->verdict, Verdict::sent);
+}
+
+TEST(Correlator, InterruptInTheMiddleOfAReadingCallDoesNotEndIt)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    list_begins(trace);
+    core(trace, skb_a);
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    deliver(trace);
+    trace.softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 171).call("__x64_sys_recvfrom", "do_syscall_64").call("sock_recvmsg", "__x64_sys_recvfrom");
+    trace.call("inet_recvmsg", "sock_recvmsg").call("udp_recvmsg", "inet_recvmsg").call("__skb_recv_udp", "udp_recvmsg");
+    interrupted(trace, 1, 171, skb_b);
+    trace.call("__skb_try_recv_from_queue", "__skb_recv_udp");
+    interrupted(trace, 1, 171, skb_c);
+    trace.call("skb_consume_udp", "udp_recvmsg").consumed(skb_a);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 3U);
+    auto whole = path_of_one;
+    whole.insert(whole.end(), {"__x64_sys_recvfrom", "sock_recvmsg", "inet_recvmsg", "udp_recvmsg", "__skb_recv_udp", "__skb_try_recv_from_queue", "skb_consume_udp",
+                               "__consume_stateless_skb"});
+    EXPECT_EQ(own_calls(result, PacketId{1}), whole);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
 }
 
 TEST(Correlator, TraceWithoutPacketsImportsAsOne)
