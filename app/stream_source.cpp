@@ -118,10 +118,41 @@ void StreamSource::advance_to(SimTime)
 void StreamSource::count_losses()
 {
     for (; counted_ < trace_.size(); ++counted_) {
-        if (trace_[counted_].event_kind() == EventKind::lost) {
-            lost_ += trace_[counted_].arg;
+        const Event& event = trace_[counted_];
+        if (event.event_kind() == EventKind::lost) {
+            lost_ += event.arg;
+        } else if (event.event_kind() == EventKind::counter) {
+            count_cost(event.time(), trace_.counter_changes()[event.arg]);
         }
     }
+}
+
+/// What the recorder says of itself, wherever it runs.
+void StreamSource::count_cost(SimTime at, const CounterChange& change)
+{
+    const std::string& name = trace_.counter(change.counter).name;
+    if (name != "recorder.cpu_us" && name != "recorder.probes_us_estimated") {
+        return;
+    }
+    spent_us_ += change.after - change.before;
+    if (spent_.empty() || spent_.back().at < at) {
+        spent_.push_back({at, spent_us_});
+    } else {
+        spent_.back().us = spent_us_;
+    }
+    if (spent_.size() > 4) { // the last three seconds or so
+        spent_.pop_front();
+    }
+}
+
+std::optional<double> StreamSource::told_cost() const
+{
+    if (spent_.size() < 2 || trace_.hosts().empty()) {
+        return std::nullopt;
+    }
+    const double us = static_cast<double>(spent_.back().us - spent_.front().us);
+    const double passed = static_cast<double>((spent_.back().at - spent_.front().at).ns) / 1e3 * std::max<double>(1, trace_.hosts().back().cpus);
+    return std::clamp(us / passed, 0.0, 1.0);
 }
 
 void StreamSource::end()
@@ -161,7 +192,10 @@ std::optional<LiveStatus> StreamSource::live_status() const
         status.events_per_second = seconds > 0 ? static_cast<double>(trace_.size() - first.events) / seconds : 0;
     }
     status.lost_events = std::max(lost_, trace_.info.lost_events);
-    status.cost = cost_ && !ended_ ? cost_() : std::nullopt;
+    if (!ended_) {
+        const auto told = told_cost();
+        status.cost = told ? told : cost_ ? cost_() : std::nullopt;
+    }
     status.ended = ended_;
     status.ending = why_;
     const std::lock_guard guard(mutex_);

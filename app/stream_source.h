@@ -43,6 +43,8 @@ public:
 private:
     void read(const std::stop_token& stop, int descriptor);
     void count_losses();
+    void count_cost(SimTime at, const CounterChange& change);
+    [[nodiscard]] std::optional<double> told_cost() const;
     void end();
 
     std::string name_;
@@ -55,6 +57,12 @@ private:
     std::string why_;
     std::size_t counted_ = 0; ///< events looked at for losses
     std::uint64_t lost_ = 0;
+    struct Spent {
+        SimTime at;
+        std::uint64_t us = 0;
+    };
+    std::deque<Spent> spent_; ///< what recording had cost by then, as the recorder says; the last few
+    std::uint64_t spent_us_ = 0;
 
     using Clock = std::chrono::steady_clock;
     struct Sample {

@@ -177,11 +177,50 @@ bool is_named(std::string_view counters, std::string_view name)
     return counters.find(last) != std::string_view::npos;
 }
 
-void add_counters(DropExplanation& drop, const Trace& trace, const std::map<std::string, std::int64_t>& moved)
+/// The same of a figure that the recorder read from the host; of sockets only the packet's own counts.
+bool is_named_of_host(std::string_view counters, std::string_view name, const PacketRecord& packet)
+{
+    const std::string_view last = name.substr(name.rfind('.') + 1);
+    if (name.starts_with("socket ")) {
+        return last == "drops" && packet.flow && counters.find("socket drops") != std::string_view::npos &&
+               name.find(fmt::format(":{} #", packet.flow->destination_port)) != std::string_view::npos;
+    }
+    if (name.starts_with("qdisc ")) {
+        return (last == "drops" || last == "overlimits") && counters.find("qdisc") != std::string_view::npos && counters.find(last) != std::string_view::npos;
+    }
+    return name.find('.') != std::string_view::npos && is_named(counters, name);
+}
+
+/// What the host itself counted over the whole recording; empty where nobody looked.
+std::map<std::string, std::int64_t> moved_on_host(const Trace& trace)
+{
+    std::map<std::string, std::int64_t> moved;
+    if (!trace.info.observed || trace.counters().size() <= 1) {
+        return moved;
+    }
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        const Event& event = trace[i];
+        if (event.event_kind() == EventKind::counter && event.packet_id() == PacketId::none) {
+            const CounterChange& change = trace.counter_changes()[event.arg];
+            moved[trace.counter(change.counter).name] += static_cast<std::int64_t>(change.after - change.before);
+        }
+    }
+    std::erase_if(moved, [](const auto& counter) { return counter.second <= 0; });
+    return moved;
+}
+
+void add_counters(DropExplanation& drop, const Trace& trace, const std::map<std::string, std::int64_t>& moved, const std::map<std::string, std::int64_t>& on_host)
 {
     for (const auto& [name, by] : moved) {
         if (drop.site != nullptr && is_named(drop.site->counters, name)) {
-            drop.moved.push_back({name, by});
+            drop.moved.push_back({name, by, false});
+        }
+    }
+    if (drop.site != nullptr && drop.moved.empty()) {
+        for (const auto& [name, by] : on_host) {
+            if (is_named_of_host(drop.site->counters, name, trace.packet(drop.example))) {
+                drop.moved.push_back({name, by, true});
+            }
         }
     }
     drop.counters = drop.site != nullptr && drop.site->counters != "none" ? std::string(drop.site->counters) : "";
@@ -228,11 +267,12 @@ std::vector<DropExplanation> explain_drops(const Trace& trace, const JourneyInde
             }
         }
     }
+    const auto on_host = drops.empty() ? std::map<std::string, std::int64_t>() : moved_on_host(trace);
     for (std::size_t i = 0; i < drops.size(); ++i) {
         DropExplanation& drop = drops[i];
         drop.site = site_of(trace.packet(drop.example));
         drop.words = drop.reason != DropReasonId::none ? std::string(Catalog::drop_reason(drop.reason).what) : "The record gives no reason.";
-        add_counters(drop, trace, moved[i]);
+        add_counters(drop, trace, moved[i], on_host);
         if (drop.site != nullptr) {
             drop.condition = drop.site->condition;
             drop.remedy = drop.site->remedy;
@@ -330,7 +370,8 @@ std::string drops_to_text(std::span<const DropExplanation> drops, const Trace& t
         for (const MovedCounter& counter : drop.moved) {
             moved += fmt::format("{}{} by {}", moved.empty() ? "" : ", ", counter.name, counter.by);
         }
-        line("moved", moved);
+        const bool of_host = !drop.moved.empty() && drop.moved.front().of_host;
+        line("moved", moved + (of_host ? "  (on the whole host, while it was recorded)" : ""));
         line(moved.empty() ? "moves" : "look at", drop.counters);
         for (const GoverningSetting& setting : drop.settings) {
             line("setting", setting.value.empty() ? setting.name : fmt::format("{} = {}  ({})", setting.name, setting.value, setting.where));

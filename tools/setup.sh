@@ -11,7 +11,7 @@ set -euo pipefail
 
 # Names as in Debian 12; Ubuntu 24.04 uses the same.
 packages_build=(
-  build-essential ccache cmake fonts-dejavu-core fonts-inter libcli11-dev libexpected-dev libfmt-dev libpcap-dev
+  build-essential ccache cmake fonts-dejavu-core fonts-inter libcli11-dev libexpected-dev libfmt-dev libmnl-dev libpcap-dev
   libqcustomplot-dev libtracecmd-dev libtraceevent-dev libtracefs-dev libyaml-cpp-dev libzstd-dev ninja-build
   nlohmann-json3-dev pkg-config qt6-base-dev qt6-svg-dev zlib1g-dev
 )

@@ -5,10 +5,8 @@
 #include "ui/theme/theme.h"
 
 #include <QFileInfo>
-#include <QHBoxLayout>
 #include <QPainter>
 #include <QPushButton>
-#include <QScrollArea>
 #include <QVBoxLayout>
 
 namespace skbscope::ui {
@@ -53,34 +51,16 @@ private:
 
 } // namespace
 
-StartPage::StartPage(QWidget* parent) : QWidget(parent)
+StartPage::StartPage(QWidget* parent) : CentrePage(680, parent), m_column(new QVBoxLayout(content()))
 {
-    auto* outer = new QVBoxLayout(this);
-    outer->setContentsMargins(0, 0, 0, 0);
-    auto* scroll = new QScrollArea(this);
-    scroll->setWidgetResizable(true);
-    scroll->setFrameShape(QFrame::NoFrame);
-    scroll->viewport()->setAutoFillBackground(false);
-    outer->addWidget(scroll);
-    auto* page = new QWidget(scroll);
-    page->setAutoFillBackground(false);
-    scroll->setWidget(page);
-    auto* row = new QHBoxLayout(page);
-    row->addStretch(1);
-    m_column = new QVBoxLayout;
-    row->addLayout(m_column, 4);
-    row->addStretch(1);
     m_column->addStretch(2);
     m_column->addStretch(3);
-    connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
 }
 
 void StartPage::setContent(const std::vector<LessonEntry>& lessons, const QStringList& recent, bool hasModel)
 {
     delete m_content;
     m_content = new QWidget(this);
-    m_content->setMaximumWidth(680);
-    m_content->setMinimumWidth(320);
     m_column->insertWidget(1, m_content);
     auto* column = new QVBoxLayout(m_content);
     column->setSpacing(8);
@@ -126,11 +106,6 @@ void StartPage::setContent(const std::vector<LessonEntry>& lessons, const QStrin
         column->addWidget(card);
         connect(card, &QPushButton::clicked, this, [this, path] { emit fileChosen(path); });
     }
-}
-
-void StartPage::paintEvent(QPaintEvent*)
-{
-    QPainter(this).fillRect(rect(), Theme::instance().colors().map);
 }
 
 } // namespace skbscope::ui

@@ -2,15 +2,15 @@
 // What the window shows when nothing is open: the lessons, recent files, and how to open something.
 
 #include "lessons/reader/lesson.h"
+#include "ui/controls/centre_page.h"
 
 #include <QStringList>
-#include <QWidget>
 
 class QVBoxLayout;
 
 namespace skbscope::ui {
 
-class StartPage : public QWidget {
+class StartPage : public CentrePage {
     Q_OBJECT
 
 public:
@@ -23,9 +23,6 @@ signals:
     void openWanted();
     void modelWanted();
     void liveWanted();
-
-protected:
-    void paintEvent(QPaintEvent* event) override;
 
 private:
     QVBoxLayout* m_column;

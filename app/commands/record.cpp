@@ -1,5 +1,5 @@
 // skbscope record: what this host's kernel does with its packets, live, as a stream of the recording's format. The small
-// privileged half: it takes fixed arguments, runs nothing, opens what it needs and then gives up its rights.
+// privileged half: it takes fixed arguments, runs nothing but the tools that list netfilter's rules, opens what it needs and then gives up its rights.
 
 #include "app/command.h"
 #include "capture/live/live_recording.h"
@@ -31,6 +31,7 @@ struct Options {
     std::string budget;
     std::string detail = "functions";
     bool no_frames = false;
+    double sample = 1;
     std::string output;
 };
 
@@ -181,6 +182,7 @@ Result<int> run(const Options& options)
 {
     LiveWishes wishes{options.device, options.filter, options.seconds, options.packets, 0, !options.no_frames, Detail::functions};
     wishes.most = options.detail == "tracepoints" ? Detail::tracepoints : options.detail == "probes" ? Detail::probes : Detail::functions;
+    wishes.sample_seconds = options.sample;
     if (!options.budget.empty()) {
         const auto budget = parse_budget(options.budget);
         if (!budget) {
@@ -236,6 +238,10 @@ void add_record_command(CLI::App& program, Invocation& chosen)
     command->add_option("--detail", options->detail, "At most: tracepoints, probes, functions")
         ->check(CLI::IsMember({"tracepoints", "probes", "functions"}))
         ->option_text("LEVEL");
+    command->add_option("--sample", options->sample, "Seconds between looks at the host's own counters, queues and sockets; 0: none")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str()
+        ->option_text("SEC");
     command->add_flag("--no-frames", options->no_frames, "Record no frames beside the journeys");
     command->add_option("-w,--write", options->output, "Write the recording (pcapng) there; - is standard output")->required()->option_text("OUT|-");
 }

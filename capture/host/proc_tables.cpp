@@ -1,11 +1,11 @@
 #include "capture/host/proc_tables.h"
 
+#include "capture/host/text_file.h"
+
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 namespace skbscope::host {
 
@@ -175,14 +175,12 @@ Sample read_counters(const std::string& root)
     };
     Sample sample;
     for (const auto& [name, parse] : tables) {
-        std::ifstream in(fmt::format("{}/{}", root, name));
-        if (!in) {
+        const auto text = read_file(fmt::format("{}/{}", root, name));
+        if (!text) {
             sample.missing.push_back(fmt::format("{}/{}: not there, or not for us", root, name));
             continue;
         }
-        std::ostringstream text;
-        text << in.rdbuf();
-        sample.counters.merge(parse(text.str()));
+        sample.counters.merge(parse(*text));
     }
     return sample;
 }

@@ -46,6 +46,7 @@ Result<void> Recorder::start()
 {
     LiveWishes wishes;
     wishes.frames = false;
+    wishes.sample_seconds = 0; // the lab counts in its own namespaces
     auto opened = LiveRecording::open(wishes);
     if (!opened) {
         return tl::unexpected(opened.error());

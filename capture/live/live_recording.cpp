@@ -1,6 +1,7 @@
 #include "capture/live/live_recording.h"
 
 #include "capture/correlator.h"
+#include "capture/host/host_sampler.h"
 #include "capture/import.h"
 #include "capture/live/frame_match.h"
 #include "capture/live/page_spool.h"
@@ -17,6 +18,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <thread>
 #include <unordered_set>
@@ -52,6 +54,15 @@ std::string host_name()
     return uname(&names) == 0 && names.nodename[0] != '\0' ? names.nodename : "this host";
 }
 
+/// CPU time of this process so far, microseconds.
+std::uint64_t own_cpu_us()
+{
+    rusage used{};
+    (void)getrusage(RUSAGE_SELF, &used);
+    return static_cast<std::uint64_t>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 +
+           static_cast<std::uint64_t>(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
 } // namespace
 
 struct LiveRecording::State {
@@ -61,6 +72,7 @@ struct LiveRecording::State {
     ProbePlan plan;
     std::optional<TraceSession> session;
     std::optional<FrameSource> frames;
+    std::optional<host::HostSampler> sampler;
     std::vector<std::string> missing;
 };
 
@@ -121,6 +133,10 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
     if (no_frames) {
         state->missing.push_back("no frames: " + no_frames->describe());
     }
+    if (wishes.sample_seconds > 0) {
+        state->sampler.emplace(host::HostSampler::Places{places.proc, true});
+        state->sampler->begin({monotonic_ns()}); // now, as listing rules and owners of sockets needs rights
+    }
     return LiveRecording(std::move(state));
 }
 
@@ -129,8 +145,8 @@ namespace {
 /// One run: everything that exists only while records come.
 class Run {
 public:
-    Run(TraceSession* session, FrameSource* frames, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places)
-        : session_(session), frames_(frames), wishes_(wishes), places_(places), spool_(spool_bytes)
+    Run(TraceSession* session, FrameSource* frames, host::HostSampler* sampler, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places)
+        : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), spool_(spool_bytes)
     {
         items_.info.observed = true;
         trace_.info.source = "live: " + host_name();
@@ -178,6 +194,7 @@ public:
             take_frames();
             take_records();
             hand_on();
+            look_at_host();
             if (auto written = write(writer); !written) {
                 stop_reading();
                 return tl::unexpected(written.error());
@@ -197,6 +214,29 @@ public:
     }
 
 private:
+    /// The host's own figures, beside what is traced.
+    void look_at_host()
+    {
+        if (sampler_ == nullptr) {
+            return;
+        }
+        const std::uint64_t now = monotonic_ns();
+        if (now >= look_next_) {
+            tell_own_figures();
+            sampler_->sample({now});
+            // Looking takes at most a hundredth of the time: a host with very many sockets is looked at more seldom.
+            const std::uint64_t took = monotonic_ns() - now;
+            look_next_ = now + std::max(static_cast<std::uint64_t>(wishes_.sample_seconds * 1e9), 100 * took);
+        }
+        sampler_->write(trace_, {correlator_ ? settled_ns_ : now});
+    }
+
+    void tell_own_figures()
+    {
+        sampler_->set("recorder.cpu_us", own_cpu_us());
+        sampler_->set("recorder.probes_us_estimated", static_cast<std::uint64_t>(static_cast<double>(summary_.records) * record_cost_ns / 1000));
+    }
+
     bool enough()
     {
         // Items are numbered with 31 bits.
@@ -370,6 +410,7 @@ private:
             const auto found = match_frames_until(until_ns);
             correlator_->hand_on(until);
             give_frames(found);
+            settled_ns_ = until_ns;
         }
         summary_.packets = trace_.packet_count();
     }
@@ -402,6 +443,11 @@ private:
             correlator_->hand_on(0, true);
             give_frames(found);
             frame_faults();
+        }
+        if (sampler_ != nullptr) {
+            tell_own_figures();
+            sampler_->end({monotonic_ns()});
+            sampler_->write(trace_, never);
         }
         finished_ = true;
         summary_.packets = trace_.packet_count();
@@ -492,6 +538,7 @@ private:
 
     TraceSession* session_;
     FrameSource* frames_;
+    host::HostSampler* sampler_;
     const LiveWishes& wishes_;
     const HostPlaces& places_;
     Trace items_; ///< what is not handed on yet
@@ -505,6 +552,8 @@ private:
     std::deque<Taken> taken_;
     std::uint64_t horizon_ns_ = 0;
     std::uint64_t write_next_ = 0;
+    std::uint64_t look_next_ = monotonic_ns() + static_cast<std::uint64_t>(wishes_.sample_seconds * 1e9);
+    std::uint64_t settled_ns_ = 0; ///< what happened before is in the trace
     bool finished_ = false;
     std::optional<Correlator> correlator_;
     std::vector<int> buffers_;
@@ -536,8 +585,8 @@ void LiveRecording::start()
 
 Result<LiveSummary> LiveRecording::run(const RecordingSink& sink, const std::string& name, const std::atomic<bool>& stop)
 {
-    Run run(state_->session ? &*state_->session : nullptr, state_->frames ? &*state_->frames : nullptr, state_->wishes, state_->facts,
-            state_->places);
+    Run run(state_->session ? &*state_->session : nullptr, state_->frames ? &*state_->frames : nullptr, state_->sampler ? &*state_->sampler : nullptr,
+            state_->wishes, state_->facts, state_->places);
     auto summary = run.record(sink, name, stop);
     if (state_->session && !state_->session->close()) {
         if (summary) {

@@ -23,6 +23,7 @@ struct LiveWishes {
     double budget = 0;          ///< share of the machine that recording may cost, 0 … 1; 0: whatever it costs
     bool frames = true;
     Detail most = Detail::functions;
+    double sample_seconds = 1;  ///< between looks at the host's own figures; 0: they are not recorded
 };
 
 /// What was done, for the last words.

@@ -271,8 +271,8 @@ void fill_counters(Report& report, const Trace& trace, const JourneyIndex& journ
         }
     }
     for (std::size_t row = 0; row < moved.size(); ++row) {
-        if (!did_move[row]) {
-            continue;
+        if (!did_move[row] || moved[row] == 0) {
+            continue; // what was looked at and stands still has not moved
         }
         const CounterRecord& counter = trace.counters()[row];
         // Hosts that have counters of the same name are told apart.

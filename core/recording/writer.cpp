@@ -146,6 +146,9 @@ public:
         }
         patch_open_durations();
         rewrite_packets(false);
+        if (files_are_new()) { // of a host that is still being looked at
+            files();
+        }
         return outcome();
     }
 
@@ -295,8 +298,16 @@ private:
         });
     }
 
+    [[nodiscard]] bool files_are_new() const
+    {
+        return !std::ranges::equal(files_, trace_.files, [](const HostFile& a, const HostFile& b) {
+            return a.host == b.host && a.name == b.name && a.space == b.space && a.text == b.text;
+        });
+    }
+
     void files()
     {
+        files_ = trace_.files;
         emit_rows(Kind::files, 0, trace_.files.size(), [&](Bytes& out, std::size_t row) {
             const HostFile& file = trace_.files[row];
             put(out, static_cast<std::uint8_t>(file.host));
@@ -735,6 +746,7 @@ private:
     std::size_t tasks_ = 1;
     std::size_t devices_ = 1;
     std::size_t queues_ = 1;
+    std::vector<HostFile> files_; ///< as they were written last
     std::size_t counters_ = 1;
     std::size_t field_changes_ = 1;
     std::size_t counter_changes_ = 1;

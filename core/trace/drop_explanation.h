@@ -22,6 +22,7 @@ struct GoverningSetting {
 struct MovedCounter {
     std::string name;
     std::int64_t by = 0;
+    bool of_host = false; ///< the host's own figure while it was recorded: what else moved it is in it, too
 };
 
 /// All drops with one reason in one function.

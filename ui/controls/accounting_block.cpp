@@ -225,7 +225,7 @@ void Legend::paintEvent(QPaintEvent*)
     painter.setFont(Theme::sans(11));
     // The third column holds the longest word.
     const int spare = width() - left_margin - 4;
-    const int columns[] = {left_margin, left_margin + spare * 24 / 100, left_margin + spare * 48 / 100, left_margin + spare * 78 / 100, width()};
+    const int columns[] = {left_margin, left_margin + spare * 24 / 100, left_margin + spare * 48 / 100, left_margin + spare * 75 / 100, width()};
     const auto word = [&](int column, int row, int indent, const QString& text) {
         painter.setPen(c.textMuted);
         painter.drawText(QRect(columns[column] + indent, row * 22 + 4, columns[column + 1] - columns[column] - indent, 18), Qt::AlignVCenter, text);

@@ -240,7 +240,7 @@ void TopBar::resizeEvent(QResizeEvent* event)
     layout()->setSpacing(width < 1400 ? 4 : 6);
     // In line with the inspector below at the sizes that the panels begin with.
     m_search->setPlaceholderText(width >= 1500 ? tr("/ find a packet, function, socket, setting") : tr("/ find anything"));
-    m_search->setFixedWidth(width >= 1500 ? 356 : width >= 1250 ? 220 : 130);
+    m_search->setFixedWidth(width >= 1500 ? 356 : width >= 1330 ? 220 : width >= 1250 ? 190 : 130);
 }
 
 void TopBar::paintEvent(QPaintEvent*)

@@ -353,6 +353,11 @@ void Inspector::follow(const QString& link)
         emit copied();
         return;
     }
+    if (kind == "copypage") {
+        QGuiApplication::clipboard()->setText(m_page->toPlainText());
+        emit copied();
+        return;
+    }
     if (m_session == nullptr) {
         return;
     }

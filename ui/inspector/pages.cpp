@@ -1,11 +1,10 @@
 #include "ui/inspector/pages.h"
 
 #include "core/catalog/catalog.h"
+#include "ui/inspector/page_html.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
-#include "ui/theme/theme.h"
 
-#include <QUrl>
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -13,52 +12,6 @@
 namespace skbscope::ui {
 
 namespace {
-
-QString escaped(std::string_view words)
-{
-    return text(words).toHtmlEscaped();
-}
-
-QString css()
-{
-    const Colors& c = Theme::instance().colors();
-    return QStringLiteral("<style>"
-                          "body { color: %1; font-family: '%6'; font-size: 13px; }"
-                          ".t { font-size: 15px; margin: 0 0 2px 0; font-weight: 600; }"
-                          ".h { font-size: 12px; margin: 14px 0 3px 0; color: %3; font-weight: 600; }"
-                          "p { margin: 3px 0 5px 0; line-height: 135%; }"
-                          "a { color: %3; text-decoration: none; }"
-                          ".k { font-family: '%5'; font-size: 12px; }"
-                          ".m { color: %2; } .f { color: %7; } .d { color: %4; }"
-                          "td { padding: 1px 12px 1px 0; vertical-align: top; }"
-                          "</style>")
-        .arg(c.text.name(), c.textMuted.name(), c.accent.name(), c.drop.name(), Theme::mono(12).family(),
-             Theme::sans(13).family(), c.textFaint.name());
-}
-
-QString heading(const QString& words)
-{
-    return QStringLiteral("<p class='h'>%1</p>").arg(words);
-}
-
-QString paragraph(const QString& html)
-{
-    return QStringLiteral("<p>%1</p>").arg(html);
-}
-
-QString kernelName(std::string_view name)
-{
-    return QStringLiteral("<span class='k'>%1</span>").arg(escaped(name));
-}
-
-/// A command to copy: a line of its own, with a link that copies it.
-QString commandLine(const QString& command)
-{
-    const QString percent = QString::fromLatin1(QUrl::toPercentEncoding(command));
-    return QStringLiteral("<table cellspacing='0' cellpadding='6' width='100%' style='margin: 4px 0'><tr><td bgcolor='%1'><span class='k'>%2</span></td>"
-                          "<td bgcolor='%1' align='right'><a href='copy:%3'>%4</a></td></tr></table>")
-        .arg(Theme::instance().colors().band.name(), command.toHtmlEscaped(), percent, QObject::tr("Copy"));
-}
 
 QString contextsText(std::uint8_t contexts)
 {
@@ -132,7 +85,7 @@ QString dropParts(const DropSite& site)
 
 QString emptyPage(const QString& words)
 {
-    return css() + QStringLiteral("<p class='m'>%1</p>").arg(words.toHtmlEscaped());
+    return pageStyle() + QStringLiteral("<p class='m'>%1</p>").arg(words.toHtmlEscaped());
 }
 
 namespace {
@@ -189,6 +142,12 @@ QString countedIn(const Session& session, PacketId packet, const DropExplanation
                         .arg(kernelName(name), countText(change.before), countText(change.after));
         }
     }
+    for (const MovedCounter& counter : why.moved) {
+        if (counter.of_host) {
+            html += QStringLiteral("<p style='margin: 2px 0'>%1 <span class='d'>+%2</span> <span class='m'>%3</span></p>")
+                        .arg(kernelName(counter.name), countText(static_cast<std::uint64_t>(counter.by)), QObject::tr("on this host while it was recorded"));
+        }
+    }
     if (!why.counters.empty() && why.counters != "-") {
         html += paragraph(QStringLiteral("%1<span class='m'>%2</span>").arg(html.isEmpty() ? QObject::tr("Such a drop is counted in ") : QString(), escaped(why.counters)));
     }
@@ -207,7 +166,7 @@ QString dropPage(const Session& session, PacketId packet, const ExplainDrop& exp
     const auto why = explain ? explain(trace, session.journeys(), packet) : std::nullopt;
     const DropReason& reason = Catalog::drop_reason(drop->reason());
     const bool named = drop->reason() != DropReasonId::none && reason.name != "NOT_SPECIFIED";
-    QString html = css() + QStringLiteral("<p class='t'>%1</p>").arg(QObject::tr("Why was packet %1 dropped?").arg(to_index(packet)));
+    QString html = pageStyle() + QStringLiteral("<p class='t'>%1</p>").arg(QObject::tr("Why was packet %1 dropped?").arg(to_index(packet)));
     html += paragraph(QStringLiteral("<span class='d'>%1</span>").arg(named ? kernelName(reason.name) : QObject::tr("The kernel gave no reason")) +
                       QStringLiteral(" <span class='m'>%1</span> <a href='function:%2'>%3</a>")
                           .arg(QObject::tr("in"), escaped(trace.function_name(drop->function_id())), kernelName(trace.function_name(drop->function_id()))));
@@ -244,66 +203,6 @@ QString dropPage(const Session& session, PacketId packet, const ExplainDrop& exp
     return html;
 }
 
-QString hostPage(const Session& session)
-{
-    const Trace& trace = session.trace();
-    const StackState& state = session.state();
-    QString html = css() + QStringLiteral("<p class='t'>%1</p>").arg(QObject::tr("The host's own figures"));
-    const auto shows = [&](HostId host) { return to_index(session.host()) == 0 || host == session.host(); };
-
-    std::vector<std::optional<std::uint64_t>> first(trace.counters().size());
-    for (const CounterChange& change : trace.counter_changes()) {
-        auto& begun = first[to_index(change.counter)];
-        begun = begun ? begun : std::optional(change.before);
-    }
-    std::map<QString, QString> groups;
-    std::map<QString, int> quiet;
-    for (std::size_t row = 1; row < trace.counters().size(); ++row) {
-        const CounterRecord& record = trace.counters()[row];
-        if (!shows(record.host)) {
-            continue;
-        }
-        const QString name = text(record.name);
-        QString group = name.section('.', 0, 0);
-        if (trace.hosts().size() > 2) {
-            group = QStringLiteral("%1 · %2").arg(text(trace.hosts()[to_index(record.host)].name), group);
-        }
-        const std::uint64_t value = row < state.counters().size() ? state.counters()[row] : 0;
-        const std::uint64_t begun = first[row].value_or(0);
-        const std::uint64_t now = value == 0 ? begun : value; // not moved yet: as it was before its first change
-        if (now == 0) {
-            ++quiet[group];
-            continue;
-        }
-        const bool bad = name.contains(QStringLiteral("rop")) || name.contains(QStringLiteral("rr")) || name.contains(QStringLiteral("iss")) ||
-                         name.contains(QStringLiteral("iscard"));
-        const QString since = now > begun ? QStringLiteral("<span class='%1'>+%2</span>").arg(bad ? "d" : "m", countText(now - begun)) : QString();
-        groups[group] += QStringLiteral("<tr><td>%1</td><td align='right'>%2</td><td align='right'>%3</td></tr>")
-                             .arg(kernelName(name.section('.', 1).toStdString()), countText(now), since);
-    }
-    html += heading(QObject::tr("Queues"));
-    QString queues;
-    for (std::size_t row = 1; row < trace.queues().size() && row < state.queues().size(); ++row) {
-        const QueueRecord& record = trace.queues()[row];
-        if (shows(record.host) && record.kind != QueueKind::wire) {
-            queues += QStringLiteral("<tr><td>%1</td><td align='right'>%2</td></tr>")
-                          .arg(escaped(record.name), levelText(state.queues()[row].level(record.unit), state.queues()[row].limit, record.unit).toHtmlEscaped());
-        }
-    }
-    html += queues.isEmpty() ? paragraph(QStringLiteral("<span class='m'>%1</span>").arg(QObject::tr("none seen yet"))) : "<table>" + queues + "</table>";
-    if (groups.empty()) {
-        html += heading(QObject::tr("Counters")) +
-                paragraph(QStringLiteral("<span class='m'>%1</span>").arg(QObject::tr("This trace has no counters that have moved by this moment.")));
-    }
-    for (const auto& [name, rows] : groups) {
-        html += heading(name.toHtmlEscaped()) + "<table>" + rows + "</table>";
-        if (quiet[name] != 0) {
-            html += QStringLiteral("<p class='f'>%1</p>").arg(QObject::tr("and %1 at zero").arg(quiet[name]));
-        }
-    }
-    return html;
-}
-
 QString functionPage(const Session* session, FunctionId id)
 {
     if (id == FunctionId::none) {
@@ -311,12 +210,12 @@ QString functionPage(const Session* session, FunctionId id)
     }
     if (to_index(id) >= Catalog::function_count()) {
         const QString name = session == nullptr ? QString() : text(session->trace().function_name(id));
-        return css() + QStringLiteral("<p class='t'><span class='k' style='font-size:15px'>%1</span></p>").arg(name.toHtmlEscaped()) +
+        return pageStyle() + QStringLiteral("<p class='t'><span class='k' style='font-size:15px'>%1</span></p>").arg(name.toHtmlEscaped()) +
                paragraph(QObject::tr("This recording saw the function; the catalog does not know it."));
     }
     const Function& f = Catalog::function(id);
     const KernelVersion here = session == nullptr ? KernelVersion::v6_1 : session->trace().info.kernel;
-    QString html = css() + QStringLiteral("<p class='t'><span class='k' style='font-size:15px'>%1</span></p>").arg(escaped(f.name));
+    QString html = pageStyle() + QStringLiteral("<p class='t'><span class='k' style='font-size:15px'>%1</span></p>").arg(escaped(f.name));
     const Stage& stage = Catalog::stage(f.stage);
     const RoomId room = Catalog::room_of(id);
     QString where = QStringLiteral("%1 · %2").arg(escaped(stage.title), contextsText(f.contexts));
@@ -382,7 +281,7 @@ QString functionPage(const Session* session, FunctionId id)
 QString roomPage(const Session* session, RoomId id)
 {
     const Room& room = Catalog::room(id);
-    QString html = css() + QStringLiteral("<p class='t'>%1</p>").arg(escaped(room.title));
+    QString html = pageStyle() + QStringLiteral("<p class='t'>%1</p>").arg(escaped(room.title));
     if (!room.function.empty()) {
         html += QStringLiteral("<p class='m'><a href='function:%1'>%2</a> · %3</p>")
                     .arg(escaped(room.function), kernelName(room.function),
@@ -439,7 +338,7 @@ QString settingPage(const Session* session, const QString& name)
     if (setting == nullptr) {
         return emptyPage(QObject::tr("The catalog does not know %1.").arg(name));
     }
-    QString html = css() + QStringLiteral("<p class='t'><span class='k' style='font-size:14px'>%1</span></p>").arg(escaped(setting->name));
+    QString html = pageStyle() + QStringLiteral("<p class='t'><span class='k' style='font-size:14px'>%1</span></p>").arg(escaped(setting->name));
     html += paragraph(escaped(setting->meaning));
     html += heading(QObject::tr("Value")) + paragraph(escaped(setting->value));
     if (session != nullptr) {

@@ -12,9 +12,7 @@
 #include <QJsonDocument>
 #include <QJsonObject>
 #include <QLineEdit>
-#include <QPainter>
 #include <QPushButton>
-#include <QScrollArea>
 #include <QSpinBox>
 #include <QThreadPool>
 #include <QVBoxLayout>
@@ -50,24 +48,9 @@ Result<DoctorReport> DoctorReport::parse(const std::string& json)
     return report;
 }
 
-LivePage::LivePage(QWidget* parent) : QWidget(parent)
+LivePage::LivePage(QWidget* parent) : CentrePage(760, parent)
 {
-    auto* outer = new QVBoxLayout(this);
-    outer->setContentsMargins(0, 0, 0, 0);
-    auto* scroll = new QScrollArea(this);
-    scroll->setWidgetResizable(true);
-    scroll->setFrameShape(QFrame::NoFrame);
-    scroll->viewport()->setAutoFillBackground(false);
-    outer->addWidget(scroll);
-    auto* page = new QWidget(scroll);
-    page->setAutoFillBackground(false);
-    scroll->setWidget(page);
-    auto* row = new QHBoxLayout(page);
-    row->addStretch(1);
-    auto* content = new QWidget(page);
-    content->setMaximumWidth(760);
-    row->addWidget(content, 6);
-    row->addStretch(1);
+    auto* content = CentrePage::content();
     auto* column = new QVBoxLayout(content);
     column->setContentsMargins(12, 36, 12, 24);
     column->setSpacing(8);
@@ -148,7 +131,6 @@ LivePage::LivePage(QWidget* parent) : QWidget(parent)
     connect(m_filter, &QLineEdit::returnPressed, m_start, &QPushButton::click);
     connect(m_detail, &QComboBox::currentIndexChanged, this, &LivePage::refreshCommand);
     connect(m_budget, &QSpinBox::valueChanged, this, &LivePage::refreshCommand);
-    connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
 }
 
 LivePage::~LivePage()
@@ -324,11 +306,6 @@ void LivePage::showFindings()
             grid->addWidget(remedy, line++, 1, 1, 2);
         }
     }
-}
-
-void LivePage::paintEvent(QPaintEvent*)
-{
-    QPainter(this).fillRect(rect(), Theme::instance().colors().map);
 }
 
 } // namespace skbscope::ui

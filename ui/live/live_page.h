@@ -2,9 +2,8 @@
 // Where a live source is chosen: device, filter, detail, budget, one button that may ask for a password; beside it what
 // doctor says this host allows, with commands ready to copy for what it does not.
 
+#include "ui/controls/centre_page.h"
 #include "ui/live/live_request.h"
-
-#include <QWidget>
 
 class QComboBox;
 class QLineEdit;
@@ -32,7 +31,7 @@ struct DoctorReport {
     static Result<DoctorReport> parse(const std::string& json);
 };
 
-class LivePage : public QWidget {
+class LivePage : public CentrePage {
     Q_OBJECT
 
 public:
@@ -54,9 +53,6 @@ public:
 signals:
     void startWanted(const skbscope::ui::LiveRequest& request);
     void copied(const QString& words);
-
-protected:
-    void paintEvent(QPaintEvent* event) override;
 
 private:
     struct Visit;

@@ -32,7 +32,7 @@ LiveStrip::LiveStrip(QWidget* parent) : QWidget(parent)
     m_state->setFont(Theme::sans(12, QFont::DemiBold));
     m_rate = label(tr("Events that came in during the last second or so"));
     m_lost = label(tr("Records that the kernel's buffers could not keep. The journeys they touch are marked."));
-    m_cost = label(tr("CPU time of the recorder, of all of this machine's. What the probes cost inside the kernel is not in it."));
+    m_cost = label(tr("CPU time of the recorder, of all of the recorded machine's, and of its probes in the kernel. What the probes cost is an estimate: 200 ns a record."));
     m_rest = label({});
     row->addStretch(1);
     m_follow = new QPushButton(this);

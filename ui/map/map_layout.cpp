@@ -142,7 +142,7 @@ void MapLayout::placeRooms()
             m_drops[index] = QRectF(x(place->drop_left), top, (place->drop_right - place->drop_left) * m_unit, height);
         } else {
             // Below the row's name.
-            m_drops[index] = QRectF(x(8), top + m_pitch * 0.24, 106 * m_unit, height - m_pitch * 0.24);
+            m_drops[index] = QRectF(x(8), top + m_pitch * 0.31, 106 * m_unit, height - m_pitch * 0.24);
         }
         if (room.key == "backlog") {
             m_drops[index].translate(0, -m_pitch); // above: there is no room beside it
@@ -176,7 +176,7 @@ void MapLayout::placeStranger(const Room& room)
                     const QRectF rect(x(gap.left), rowCentre(row) - height / 2, (gap.right - gap.left) * m_unit, height);
                     if ((gap.column == room.column) == sameColumn && free(rect)) {
                         m_rooms[to_index(room.id)] = rect;
-                        m_drops[to_index(room.id)] = QRectF(x(8), rect.top() + m_pitch * 0.24, 106 * m_unit, height - m_pitch * 0.24);
+                        m_drops[to_index(room.id)] = QRectF(x(8), rect.top() + m_pitch * 0.31, 106 * m_unit, height - m_pitch * 0.24);
                         return;
                     }
                 }

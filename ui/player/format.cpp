@@ -61,6 +61,12 @@ QString timeText(SimTime t, SimTime origin)
 {
     const bool before = t < origin;
     const auto ns = before ? origin.ns - t.ns : t.ns - origin.ns;
+    if (ns >= 1'000'000'000) { // a microsecond count of that length nobody reads
+        QString rest = QStringLiteral("%1").arg(ns % 1'000'000'000, 9, 10, QChar('0'));
+        rest.insert(6, narrow_space);
+        rest.insert(3, narrow_space);
+        return QStringLiteral("%1%2.%3 s").arg(before ? "−" : "").arg(ns / 1'000'000'000).arg(rest);
+    }
     QString whole = QString::number(ns / 1000);
     for (auto at = whole.size() - 3; at > 0; at -= 3) {
         whole.insert(at, narrow_space);

@@ -124,6 +124,36 @@ TEST(WhyDrop, ARecordingIsHeldAgainstTheSettingsThatItCarriesNotAgainstThisHosts
     EXPECT_FALSE(reader("net.core.netdev_budget"));
 }
 
+TEST(WhyDrop, WhatTheHostItselfCountedIsNamedWithThePacketsOwnSocketOnly)
+{
+    Dropped dropped(drop::SOCKET_RCVBUFF, fn::__udp_enqueue_schedule_skb);
+    Trace& trace = dropped.trace;
+    trace.info.observed = true;
+    const auto moves = [&](const std::string& name, std::uint64_t before, std::uint64_t after) {
+        Event event;
+        event.time_ns = 20;
+        event.kind = static_cast<std::uint8_t>(EventKind::counter);
+        event.arg = trace.add_counter_change(trace.add_counter({name, HostId{}}), before, after);
+        (void)trace.append(event);
+    };
+    moves("Udp.RcvbufErrors", 3, 10);
+    moves("Udp.InDatagrams", 0, 90);
+    moves("socket udp 0.0.0.0:5001 #77.drops", 0, 7);
+    moves("socket udp 0.0.0.0:5002 #78.drops", 0, 9);
+    moves("qdisc eth0 pfifo root 7:.drops", 0, 5);
+    moves("Udp.InErrors", 4, 4);
+    const auto drops = dropped.explained();
+    ASSERT_THAT(drops, SizeIs(1));
+    std::vector<std::string> names;
+    for (const MovedCounter& counter : drops[0].moved) {
+        EXPECT_TRUE(counter.of_host);
+        EXPECT_EQ(counter.by, 7);
+        names.push_back(counter.name);
+    }
+    EXPECT_THAT(names, testing::ElementsAre("Udp.RcvbufErrors", "socket udp 0.0.0.0:5001 #77.drops"));
+    EXPECT_THAT(drops_to_text(drops, trace), HasSubstr("Udp.RcvbufErrors by 7"));
+}
+
 TEST(WhyDrop, AScenariosOwnValueComesBeforeTheKernelsDefault)
 {
     const auto reader = settings_of_scenario("hosts:\n  - sysctls:\n      net.core.netdev_max_backlog: 7\n");

@@ -16,6 +16,8 @@
 #include <QToolButton>
 #include <algorithm>
 #include <gtest/gtest.h>
+#include <map>
+#include <tuple>
 
 namespace skbscope::ui {
 namespace {
@@ -225,6 +227,74 @@ TEST(Pages, TheHostsFiguresAreThoseOfTheMoment)
     EXPECT_TRUE(end.contains(":5001"));
     session->toBegin();
     EXPECT_FALSE(hostPage(*session).contains("+"));
+}
+
+/// What a recorder notes of a host: figures at two moments, and what stands.
+std::unique_ptr<Session> recordedHost()
+{
+    Trace trace;
+    trace.info.observed = true;
+    (void)trace.add_host({"web", 2});
+    (void)trace.add_device({"eth0", HostId{}, "", {}, 1500});
+    const auto look = [&](std::uint64_t at, const std::string& name, std::uint64_t before, std::uint64_t after) {
+        static std::map<std::string, CounterId> ids;
+        const bool first = at == 1'000;
+        if (first) {
+            ids[name] = trace.add_counter({name, HostId{}});
+        }
+        Event event;
+        event.time_ns = at;
+        event.kind = static_cast<std::uint8_t>(EventKind::counter);
+        event.arg = trace.add_counter_change(ids[name], before, after);
+        (void)trace.append(event);
+    };
+    const std::vector<std::tuple<const char*, std::uint64_t, std::uint64_t>> figures{
+        {"eth0.rx_packets", 10, 52}, {"eth0.rx_missed_errors", 0, 3}, {"softnet_stat.dropped CPU 1", 0, 8}, {"interrupt 38 virtio2-input.0 CPU 1", 100, 117},
+        {"qdisc eth0 fq_codel root 8001:.drops", 0, 6}, {"qdisc eth0 fq_codel root 8001:.backlog_packets", 2, 9}, {"socket udp 10.0.0.1:5001 #4242.rmem", 4096, 0},
+        {"socket udp 10.0.0.1:5001 #4242.drops", 0, 5}, {"Udp.RcvbufErrors", 1, 6}, {"Tcp.InSegs", 7, 7}, {"recorder.cpu_us", 0, 1500}};
+    for (const auto& [name, before, after] : figures) {
+        look(1'000, name, before, before);
+    }
+    for (const auto& [name, before, after] : figures) {
+        look(900'000'000, name, before, after);
+    }
+    const auto file = [&](const char* name, const char* words) { trace.files.push_back({HostId{}, "", name, words}); };
+    file("devices", "device\tstate\tcarrier\tdriver\tbus\tmtu\ttxqueuelen\tqdisc\trx ring\ttx ring\tchannels\tcoalescing\n"
+                    "eth0\tup\tyes\tvirtio_net\tvirtio2\t1500\t1000\tfq_codel\t256 of 1024\t256 of 256\t1 of 1 combined\t-\n"
+                    "eth9\tdown\tno\te1000\t-\t1500\t1000\tnoop\t-\t-\t-\t-\n");
+    file("irqs", "interrupt\tname\tallowed CPUs\tgoes to\n38\tvirtio2-input.0\t0-1\t1\n");
+    file("sockets", "socket\towner\tstate\treceive buffer\tsend buffer\nsocket udp 10.0.0.1:5001 #4242\tdnsd 77\tunconnected\t4608\t212992\n");
+    file("sysctl", "net.core.netdev_max_backlog = 1000\nnet.ipv4.conf.eth0.rp_filter = 2\n");
+    file("nft", "table inet t {\n\tchain <in> {\n\t}\n}\n");
+    file("missing", "iptables-save: is not installed here\n");
+    return std::make_unique<Session>(std::make_unique<TraceSource>("web", std::move(trace)));
+}
+
+TEST(Pages, ARecordedHostHasItsDevicesSocketsQdiscsSettingsAndRules)
+{
+    const auto session = recordedHost();
+    session->toEnd();
+    const QString page = hostPage(*session);
+    for (const char* words : {"virtio_net", "256 of 1024", "no carrier", "52 packets", "+42", "rx_missed_errors", "dnsd 77", "608 B", "5 dropped", "+17", "may go to CPUs 0-1",
+                              "fq_codel root 8001:", "RcvbufErrors", "netdev_max_backlog", "chain &lt;in&gt;", "iptables-save: is not installed here", "copypage:"}) {
+        EXPECT_TRUE(page.contains(words)) << words << "\n" << page.toStdString();
+    }
+    EXPECT_FALSE(page.contains("InSegs")); // it has not moved
+    EXPECT_FALSE(page.contains("Infinity"));
+    session->seek({1'000});
+    const QString before = hostPage(*session);
+    EXPECT_TRUE(before.contains("10 packets")) << before.toStdString();
+    EXPECT_FALSE(before.contains("+42"));
+    EXPECT_FALSE(before.contains("5 dropped"));
+}
+
+TEST(Pages, ATraceWithoutFiguresSaysSo)
+{
+    Trace trace;
+    trace.info.observed = true;
+    (void)trace.add_host({"old", 1});
+    const Session session(std::make_unique<TraceSource>("old", std::move(trace)));
+    EXPECT_TRUE(hostPage(session).contains("carries none of the host"));
 }
 
 TEST(Format, ARulesOwnFunctionFindsWhatGovernsItsDrop)
