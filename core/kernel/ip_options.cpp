@@ -90,6 +90,7 @@ private:
                 opt_.router_alert = here;
             }
             return 0;
+        case IPOPT_CIPSO: return here + (length < 8 ? 1 : 2); // cipso_v4_validate(): nobody defined a domain of interpretation
         default: return 0;
         }
     }

@@ -11,8 +11,6 @@ namespace skbscope::kernel {
 
 namespace {
 
-constexpr std::uint32_t TCP_FASTRETRANS_THRESH = 3;
-constexpr std::uint32_t TCP_SACK_BLOCKS_EXPECTED = 2;
 constexpr std::int64_t TCP_PAWS_24DAYS = 60 * 60 * 24 * 24, TCP_PAWS_WINDOW = 1, TCP_PAWS_MSL = 60;
 
 // ---- options ----------------------------------------------------------------------------------------------------------------------

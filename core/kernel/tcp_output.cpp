@@ -11,7 +11,7 @@ namespace skbscope::kernel {
 
 namespace {
 
-constexpr std::uint32_t MAX_TCP_WINDOW = 32767, TCP_MAX_WSCALE = 14;
+constexpr std::uint32_t TCP_MAX_WSCALE = 14;
 constexpr std::uint32_t TCP_NUM_SACKS = 4;
 
 void tcp_init_nondata_skb(Kernel& k, SkbIndex skb, std::uint32_t seq, std::uint8_t flags)

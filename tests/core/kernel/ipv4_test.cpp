@@ -352,6 +352,20 @@ TEST(IpOptions, ABadOneIsAnsweredWithItsPlaceAndASourceRouteIsRefused)
     EXPECT_EQ(loose.drops(drop::NOT_SPECIFIED), 1U) << "accept_source_route of 'all' is 0";
 }
 
+TEST(IpOptions, ALabelOfADomainThatNobodyDefinedIsAnsweredAtItsDomain)
+{
+    auto frame = good_frame();
+    const std::vector<std::uint8_t> label{134, 8, 0, 0, 0, 5, 1, 2}; // CIPSO, its domain of interpretation at its third byte
+    frame.insert(frame.begin() + 34, label.begin(), label.end());
+    frame[14] = 0x47;
+    frame[17] = static_cast<std::uint8_t>(frame[17] + label.size());
+    fill_ipv4_checksum(std::span(frame).subspan(14, 28));
+    const ModelRun run(inject({frame}), SimTime{} + 50_ms);
+    EXPECT_EQ(run.count(Verdict::delivered), 0U);
+    EXPECT_EQ(net_counter(run, 0, kernel::Mib::Icmp_OutParmProbs), 1U);
+    expect_closed_accounting(run);
+}
+
 TEST(Neighbours, NobodyAnswersThreeQuestionsSoThatWaitsEndsWithHostUnreachable)
 {
     const ModelRun run(test::send_scenario("count: 2, gap: 10ms", false, false), SimTime{} + 10_s);
