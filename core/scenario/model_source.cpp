@@ -277,7 +277,7 @@ std::vector<Knob> knobs_of(const World& world, std::optional<NetIndex> only)
             net.ipv6.conf_all.*row.member, row.minimum, row.maximum, Ipv6DevConf{}.*row.member);
     }
     // What a student turns first comes first.
-    std::ranges::stable_partition(knobs, [](const Knob& knob) {
+    std::stable_partition(knobs.begin(), knobs.end(), [](const Knob& knob) {
         return knob.key == "net.core.netdev_max_backlog" || knob.key.ends_with(".SO_RCVBUF") || knob.key.ends_with("_ring");
     });
     for (Knob& knob : knobs) {
