@@ -63,6 +63,14 @@ std::uint64_t own_cpu_us()
            static_cast<std::uint64_t>(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 }
 
+/// … of this thread, nanoseconds.
+std::uint64_t thread_cpu_ns()
+{
+    timespec used{};
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(used.tv_nsec);
+}
+
 } // namespace
 
 struct LiveRecording::State {
@@ -222,11 +230,11 @@ private:
         }
         const std::uint64_t now = monotonic_ns();
         if (now >= look_next_) {
+            const std::uint64_t spent = thread_cpu_ns();
             tell_own_figures();
             sampler_->sample({now});
-            // Looking takes at most a hundredth of the time: a host with very many sockets is looked at more seldom.
-            const std::uint64_t took = monotonic_ns() - now;
-            look_next_ = now + std::max(static_cast<std::uint64_t>(wishes_.sample_seconds * 1e9), 100 * took);
+            // Looking takes at most a hundredth of one CPU: a host with very many sockets is looked at more seldom.
+            look_next_ = now + std::max(static_cast<std::uint64_t>(wishes_.sample_seconds * 1e9), 100 * (thread_cpu_ns() - spent));
         }
         sampler_->write(trace_, {correlator_ ? settled_ns_ : now});
     }

@@ -7,14 +7,15 @@ namespace {
 struct Rooms {
     RoomId route_in = Catalog::find_room("route_in");
     RoomId route_out = Catalog::find_room("route_out");
+    RoomId arp = Catalog::find_room("arp");
     std::uint8_t row = Catalog::room(Catalog::find_room("route_in")).row;
 };
 
 /// Whether a packet that leaves this room for a route is on its way out. What is received comes from below the route's row,
-/// in the column of receiving or beside it; an answer comes from above it.
+/// in the column of receiving or beside it; an answer comes from above it, and who asks for a neighbour is sending.
 bool leads_out(const Room& before, const Rooms& rooms)
 {
-    return before.column >= 2 || before.row < rooms.row;
+    return before.column >= 2 || before.row < rooms.row || before.id == rooms.arp;
 }
 
 } // namespace
@@ -30,7 +31,7 @@ RoomId room_on_way(FunctionId function, RoomId before, Context context)
         return before;
     }
     // Received packets are routed in the softirq that took them in, whoever sends does it in its own system call.
-    const bool out = before == RoomId::none ? context == Context::process : leads_out(Catalog::room(before), rooms);
+    const bool out = context == Context::process || (before != RoomId::none && leads_out(Catalog::room(before), rooms));
     return out ? rooms.route_out : rooms.route_in;
 }
 

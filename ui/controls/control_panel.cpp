@@ -2,6 +2,7 @@
 
 #include "core/catalog/catalog.h"
 #include "ui/controls/branch_list.h"
+#include "ui/controls/choice.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/controls/label.h"
 #include "ui/player/format.h"
@@ -9,7 +10,6 @@
 #include "ui/theme/theme.h"
 
 #include <QApplication>
-#include <QComboBox>
 #include <QLineEdit>
 #include <QPointer>
 #include <QPushButton>
@@ -273,7 +273,7 @@ void ControlPanel::addHostChoice(QVBoxLayout* column, const std::vector<Knob>& k
     if (hosts.isEmpty()) {
         return;
     }
-    auto* choice = new QComboBox(m_content);
+    auto* choice = new Choice(m_content);
     choice->setAccessibleName(tr("Whose settings"));
     choice->setToolTip(tr("A knob of all hosts turns it on each that has it, and shows the first one's value"));
     choice->addItem(tr("of all hosts"), QString());

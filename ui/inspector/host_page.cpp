@@ -165,12 +165,12 @@ QString titles(const QStringList& words)
 {
     QString html;
     for (const QString& word : words) {
-        html += QStringLiteral("<td class='f' align='%1'>%2</td>").arg(html.isEmpty() ? "left" : "right", word);
+        html += QStringLiteral("<td class='f' align='%1' style='white-space: nowrap'>%2</td>").arg(html.isEmpty() ? "left" : "right", word);
     }
     return "<tr>" + html + "</tr>";
 }
 
-QString faint(const QString& words) { return QStringLiteral("<p class='f'>%1</p>").arg(words); }
+QString faint(const QString& words) { return QStringLiteral("<p class='f' style='margin: 0 0 3px 0'>%1</p>").arg(words); }
 
 QString table(const QString& rows) { return "<table cellspacing='0' width='100%'>" + rows + "</table>"; }
 
@@ -210,7 +210,7 @@ QString devicesHtml(const Session& session, const Sorted& all)
                 set << QObject::tr("channels %1").arg(r[10]);
             }
             if (r[11] != "-") {
-                set << QObject::tr("coalescing %1").arg(r[11]);
+                set << QObject::tr("coalescing %1").arg(QString(r[11]).replace(QStringLiteral(" us "), QStringLiteral(" µs ")));
             }
             set << QObject::tr("qdisc %1, txqueuelen %2").arg(r[7], r[6]);
             settings = set.join(QStringLiteral(" · "));
@@ -235,7 +235,10 @@ QString devicesHtml(const Session& session, const Sorted& all)
                              cell(countText(figure.now), "align='right'") + cell(change(figure, isBad(what)), "align='right'") + cell({}) + "</tr>";
                 }
             }
-            html += lines.isEmpty() ? faint(QObject::tr("no packets yet")) : table(lines);
+            html += lines.isEmpty() ? QString() : table(lines);
+            if (lines.isEmpty()) {
+                settings = settings.isEmpty() ? QObject::tr("no packets yet") : QObject::tr("no packets yet · %1").arg(settings);
+            }
         }
         if (!settings.isEmpty()) {
             html += faint(settings.toHtmlEscaped());
@@ -269,7 +272,7 @@ QString interruptsHtml(const Session& session, const Sorted& all)
         }
         const auto row = affinity.find(name.section(' ', 0, 0));
         const QString goes = row != affinity.end() && row->second.size() >= 4 ? QObject::tr("may go to CPUs %1, goes to %2").arg(row->second[2], row->second[3]) : QString();
-        const QString rate = session.trace().info.times_trustworthy && seconds > 0.1 ? QObject::tr("%1/s").arg(rateText(static_cast<double>(moved) / seconds)) : QString();
+        const QString rate = session.trace().info.times_trustworthy && seconds > 0.1 && static_cast<double>(moved) >= seconds ? QObject::tr("%1/s").arg(rateText(static_cast<double>(moved) / seconds)) : QString();
         rows += "<tr>" + cell(kernelName(name.toStdString()) + (goes.isEmpty() ? QString() : "<br><span class='f'>" + goes + "</span>")) +
                 cell(where.join(QStringLiteral("<br>")), "align='right'") + cell(rate, "align='right'") + "</tr>";
     }
@@ -280,11 +283,18 @@ QString softnetHtml(const Sorted& all)
 {
     QString rows;
     for (const auto& [cpu, figures] : all.softnet) {
-        rows += "<tr>" + cell(cpu) + countCell(figures, "processed") + countCell(figures, "dropped") + countCell(figures, "time_squeeze") +
-                countCell(figures, "received_rps") + countCell(figures, "flow_limit_count") + "</tr>";
+        rows += "<tr>" + cell(cpu) + countCell(figures, "processed") + countCell(figures, "dropped") + countCell(figures, "time_squeeze") + "</tr>";
+        QStringList more;
+        for (const auto& [what, title] : {std::pair{"received_rps", QObject::tr("by RPS")}, std::pair{"flow_limit_count", QObject::tr("over the flow limit")}}) {
+            if (const Figure figure = of(figures, what); figure.now != 0) {
+                more << QStringLiteral("%1 %2 %3").arg(countText(figure.now), title, change(figure, false));
+            }
+        }
+        if (!more.isEmpty()) {
+            rows += "<tr><td></td><td colspan='3' align='right' class='m'>" + more.join(QStringLiteral(" · ")) + "</td></tr>";
+        }
     }
-    return rows.isEmpty() ? QString()
-                          : table(titles({QObject::tr("CPU"), QObject::tr("processed"), QObject::tr("dropped"), QObject::tr("squeezed"), QObject::tr("RPS"), QObject::tr("flow limit")}) + rows);
+    return rows.isEmpty() ? QString() : table(titles({QObject::tr("CPU"), QObject::tr("processed"), QObject::tr("dropped"), QObject::tr("squeezed")}) + rows);
 }
 
 /// To the byte: whether one more datagram fits hangs on it.
@@ -334,14 +344,17 @@ QString socketsHtml(const Session& session, const Sorted& all)
 
 QString qdiscsHtml(const Sorted& all)
 {
-    QString rows;
+    QString html;
     for (const auto& [name, figures] : all.qdiscs) {
-        rows += "<tr>" + cell(kernelName(name.toStdString())) +
-                cell(QObject::tr("%1 · %2").arg(countText(of(figures, "backlog_packets").now), bytesText(of(figures, "backlog_bytes").now)), "align='right'") +
-                countCell(figures, "drops") + countCell(figures, "requeues") + countCell(figures, "overlimits") + "</tr>";
+        QStringList words;
+        words << QObject::tr("waiting %1, %2").arg(counted(of(figures, "backlog_packets").now, "packet", "packets"), bytesText(of(figures, "backlog_bytes").now));
+        for (const auto& [what, title] : {std::pair{"drops", QObject::tr("drops")}, std::pair{"requeues", QObject::tr("requeues")}, std::pair{"overlimits", QObject::tr("overlimits")}}) {
+            const Figure figure = of(figures, what);
+            words << QStringLiteral("%1 %2 %3").arg(title, countText(figure.now), change(figure, isBad(what)));
+        }
+        html += QStringLiteral("<p style='margin: 4px 0 2px 0'>%1<br><span class='m'>%2</span></p>").arg(kernelName(name.toStdString()), words.join(QStringLiteral(" · ")));
     }
-    return rows.isEmpty() ? QString()
-                          : table(titles({QObject::tr("qdisc"), QObject::tr("waiting"), QObject::tr("drops"), QObject::tr("requeues"), QObject::tr("overlimits")}) + rows);
+    return html;
 }
 
 QString protocolsHtml(const Sorted& all)
@@ -355,7 +368,8 @@ QString protocolsHtml(const Sorted& all)
                 ++quiet;
                 continue;
             }
-            rows += "<tr>" + cell(kernelName(what.toStdString())) + cell(countText(figure.now), "align='right'") + cell(change(figure, isBad(what)), "align='right'") + "</tr>";
+            rows += "<tr>" + cell(kernelName(what.toStdString())) + cell(countText(figure.now), "align='right' width='28%'") +
+                    cell(change(figure, isBad(what)), "align='right' width='24%'") + "</tr>";
         }
         if (!rows.isEmpty()) {
             html += QStringLiteral("<p style='margin: 6px 0 0 0'><b>%1</b></p>").arg(group.toHtmlEscaped()) + table(rows);
@@ -387,14 +401,14 @@ QString settingsHtml(const Session& session)
         const QString name = line.section(QStringLiteral(" = "), 0, 0);
         const bool ofDevice = (name.contains(".conf.") || name.contains(".neigh.")) && !name.contains(".all.") && !name.contains(".default.");
         if (ofDevice) {
-            ++left; // they are many and mostly alike; the copied page of the whole recording has them
+            ++left; // they are many and mostly alike
             continue;
         }
         const QString label = Catalog::find_setting(name.toStdString()) != nullptr ? QStringLiteral("<a href='setting:%1'>%2</a>").arg(name.toHtmlEscaped(), kernelName(name.toStdString()))
                                                                                   : kernelName(name.toStdString());
-        rows += "<tr>" + cell(label) + cell(line.section(QStringLiteral(" = "), 1).toHtmlEscaped(), "align='right'") + "</tr>";
+        rows += QStringLiteral("<p style='margin: 2px 0'>%1<br>&nbsp;&nbsp;%2</p>").arg(label, line.section(QStringLiteral(" = "), 1).toHtmlEscaped());
     }
-    return rows.isEmpty() ? QString() : table(rows) + (left == 0 ? QString() : faint(QObject::tr("and %1 of single devices: skbscope report --proc sysctl").arg(left)));
+    return rows.isEmpty() ? QString() : rows + (left == 0 ? QString() : faint(QObject::tr("and %1 of single devices: skbscope report --proc sysctl").arg(left)));
 }
 
 QString rulesHtml(const Session& session)
@@ -441,7 +455,8 @@ QString hostPage(const Session& session)
     const Sorted all = sorted(session);
     QString html = pageStyle() + QStringLiteral("<table width='100%' cellspacing='0'><tr><td class='t'>%1</td><td align='right'><a href='copypage:'>%2</a></td></tr></table>")
                                      .arg(QObject::tr("The host's own figures"), QObject::tr("Copy all"));
-    html += QStringLiteral("<p class='m'>%1</p>").arg(QObject::tr("As they are at the playhead, with what has come since the trace began."));
+    html += QStringLiteral("<p class='m'>%1</p>").arg(QObject::tr(trace.info.observed ? "As the recorder saw them last before the playhead, with what has come since it began."
+                                                                                                    : "As they are at the playhead, with what has come since the trace began."));
     const auto section = [&](const QString& title, const QString& body) {
         if (!body.isEmpty()) {
             html += heading(title) + body;
@@ -454,7 +469,6 @@ QString hostPage(const Session& session)
     section(QObject::tr("Softnet, by CPU"), softnetHtml(all));
     section(QObject::tr("Interrupts"), interruptsHtml(session, all));
     section(QObject::tr("Protocol counters"), protocolsHtml(all));
-    section(QObject::tr("Settings"), settingsHtml(session));
     section(QObject::tr("Rules"), rulesHtml(session));
     section(QObject::tr("What the recorder took"), recorderHtml(all));
     QString missing;
@@ -462,6 +476,7 @@ QString hostPage(const Session& session)
         missing += paragraph(QStringLiteral("<span class='m'>%1</span>").arg(line.toHtmlEscaped()));
     }
     section(QObject::tr("Could not be read"), missing);
+    section(QObject::tr("Settings"), settingsHtml(session)); // the longest comes last
     const bool hasOwn = !all.softnet.empty() || !all.protocols.empty() || !all.devices.empty() || !all.sockets.empty();
     if (!hasOwn) {
         section(QObject::tr("Counters"),

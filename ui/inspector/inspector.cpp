@@ -90,6 +90,7 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
     m_page = new QTextBrowser(m_pages);
     m_page->setOpenLinks(false);
     m_page->setFrameShape(QFrame::NoFrame);
+    m_page->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff); // a page is as wide as the panel
     m_page->document()->setDocumentMargin(0);
     m_page->setAccessibleName(tr("About what is selected"));
     m_pages->addWidget(m_page);

@@ -142,10 +142,13 @@ QString countedIn(const Session& session, PacketId packet, const DropExplanation
                         .arg(kernelName(name), countText(change.before), countText(change.after));
         }
     }
+    const bool ofHost = std::ranges::any_of(why.moved, &MovedCounter::of_host);
+    if (ofHost) {
+        html += paragraph(QStringLiteral("<span class='m'>%1</span>").arg(QObject::tr("On the whole host, while it was recorded:")));
+    }
     for (const MovedCounter& counter : why.moved) {
         if (counter.of_host) {
-            html += QStringLiteral("<p style='margin: 2px 0'>%1 <span class='d'>+%2</span> <span class='m'>%3</span></p>")
-                        .arg(kernelName(counter.name), countText(static_cast<std::uint64_t>(counter.by)), QObject::tr("on this host while it was recorded"));
+            html += QStringLiteral("<p style='margin: 2px 0'>%1 <span class='d'>+%2</span></p>").arg(kernelName(counter.name), countText(static_cast<std::uint64_t>(counter.by)));
         }
     }
     if (!why.counters.empty() && why.counters != "-") {

@@ -1,11 +1,11 @@
 #include "ui/live/live_page.h"
 
+#include "ui/controls/choice.h"
 #include "ui/controls/label.h"
 #include "ui/player/format.h"
 #include "ui/theme/theme.h"
 
 #include <QClipboard>
-#include <QComboBox>
 #include <QGridLayout>
 #include <QGuiApplication>
 #include <QJsonArray>
@@ -13,6 +13,7 @@
 #include <QJsonObject>
 #include <QLineEdit>
 #include <QPushButton>
+#include <QScopeGuard>
 #include <QSpinBox>
 #include <QThreadPool>
 #include <QVBoxLayout>
@@ -76,14 +77,14 @@ LivePage::LivePage(QWidget* parent) : CentrePage(760, parent)
         form->addWidget(widget, line, 1);
         ++line;
     };
-    m_device = new QComboBox(content);
+    m_device = new Choice(content);
     m_device->setFont(Theme::mono(13));
     field(tr("Device"), m_device, tr("Frames of this device, and journeys of the packets that pass it"));
     m_filter = new QLineEdit(content);
     m_filter->setFont(Theme::mono(13));
     m_filter->setPlaceholderText(QStringLiteral("udp port 53"));
     field(tr("Filter"), m_filter, tr("Frames that are kept, in tcpdump's words; empty: all"));
-    m_detail = new QComboBox(content);
+    m_detail = new Choice(content);
     m_detail->addItem(tr("as much as this host allows"), QString());
     m_detail->addItem(tr("tracepoints only: cheapest"), QStringLiteral("tracepoints"));
     m_detail->addItem(tr("tracepoints and probes"), QStringLiteral("probes"));
@@ -288,6 +289,7 @@ void LivePage::showFindings()
         if (finding.available) {
             continue;
         }
+        const auto end_of_block = qScopeGuard([&] { grid->setRowMinimumHeight(line++, 6); }); // what belongs together stands together
         if (!finding.costs.isEmpty()) {
             auto* costs = new Label(tr("Without it: %1").arg(finding.costs), Tone::normal, Theme::sans(12), m_findings);
             costs->setWordWrap(true);

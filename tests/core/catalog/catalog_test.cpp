@@ -82,7 +82,7 @@ TEST(Catalog, ARouteIsLookedUpOnTheWayThatThePacketGoes)
     for (const char* below : {"ip_rcv", "pre_routing", "core_receive", "backlog", "napi_poll", "ingress", "route_in"}) {
         EXPECT_EQ(room(below), room::route_in) << below;
     }
-    for (const char* above : {"udp_tx", "socket_tx", "app_tx", "icmp", "tcp_tx", "local_out", "route_out", "udp_rx"}) {
+    for (const char* above : {"udp_tx", "socket_tx", "app_tx", "icmp", "tcp_tx", "local_out", "route_out", "udp_rx", "arp", "neighbour"}) {
         EXPECT_EQ(room(above), room::route_out) << above;
     }
     EXPECT_EQ(room_on_way(lookup, RoomId::none, Context::process), room::route_out);
