@@ -131,6 +131,7 @@ private:
     void tcp_clone(Lane& lane, Slot clone);
     void tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
     bool silent_free(Lane& lane, Frame* host, Frame& frame);
+    void note_freed(Lane& lane, Slot slot);
     void end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog);
     Slot piece_of(Lane& lane, Slot whole, std::uint32_t item);
     Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);

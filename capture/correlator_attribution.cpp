@@ -593,9 +593,10 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             frame.packet = frame.child = std::exchange(tcp_.reading, 0); // all of it is read; who frees it comes later
             return;
         }
-        frame.packet = host == nullptr            ? 0
-                       : host->has_freed          ? host->freed
-                       : host->kind == Kind::free ? host->packet
+        // What GRO frees by itself is the packet that it has merged, whatever was freed on the way of those it handed up before.
+        frame.packet = host == nullptr                              ? 0
+                       : host->has_freed && host->kind != Kind::gro_receive ? host->freed
+                       : host->kind == Kind::free                   ? host->packet
                                                   : host->child;
         frame.child = frame.packet;
         return;

@@ -141,12 +141,23 @@ bool Correlator::silent_free(Lane& lane, Frame* host, Frame& frame)
     return true;
 }
 
-void Correlator::end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog)
+/// What open calls do next to an sk_buff that nobody names, they do to the one freed last. Not those outside of skb_release_data: they
+/// free another one, of which this was a part (its frag_list).
+void Correlator::note_freed(Lane& lane, Slot slot)
 {
-    for (Frame& open : lane.stack) {
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        Frame& open = lane.stack[i];
         open.freed = slot;
         open.has_freed = true;
+        if (functions_[open.symbol].name == "skb_release_data") {
+            return;
+        }
     }
+}
+
+void Correlator::end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog)
+{
+    note_freed(lane, slot);
     if (slot == 0 || !book_.at(slot).born || book_.at(slot).dead) {
         return;
     }

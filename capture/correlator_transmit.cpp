@@ -267,10 +267,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         book_.born(slot, lane.stack[index].item);
     }
     lane.stack[index].free_seen = true;
-    for (Frame& frame : lane.stack) {
-        frame.freed = slot;
-        frame.has_freed = true;
-    }
+    note_freed(lane, slot);
     if (slot == 0) {
         ++foreign_frees_;
         for (Frame& frame : lane.stack) {

@@ -94,7 +94,7 @@ bool ip6_rcv_core(Kernel& k, SkbIndex index)
     if (ip.version() != 6) {
         return inhdr_error(k, index, drop::UNHANDLED_PROTO);
     }
-    k.count(net, ecn_counter(ip.traffic_class()), skb.packet);
+    k.count(net, ecn_counter(ip.traffic_class()), skb.packet, std::max<std::uint32_t>(skb.gso_segs, 1));
     const bool on_loopback = device.kind == DeviceKind::loopback;
     const bool l2_group = skb.pkt_type == PktType::broadcast || skb.pkt_type == PktType::multicast;
     if (!on_loopback && (ipv6_addr_loopback(ip.source()) || ipv6_addr_loopback(ip.destination()))) {

@@ -69,7 +69,7 @@ SkbIndex ip_rcv_core(Kernel& k, SkbIndex index)
     if (ip.ihl() < 5 || ip.version() != 4) {
         return inhdr_error(k, index, drop::IP_INHDR), nothing;
     }
-    k.count(net, ecn_counter[ip.tos() & 3], packet);
+    k.count(net, ecn_counter[ip.tos() & 3], packet, std::max<std::uint32_t>(k.skb(index).gso_segs, 1));
     if (bytes.size() < ip.header_length()) {
         return inhdr_error(k, index, drop::IP_INHDR), nothing;
     }

@@ -155,6 +155,14 @@ void sys_close(Kernel& k, SocketIndex sk)
     tcp_close(k, sk);
 }
 
+/// What the application does with what a call gave or took, before its next call.
+void work(Kernel& k, std::int32_t index, int result)
+{
+    if (const Duration takes = k.task(index).tcp.work_per_read; takes > 0_ns && result > 0) {
+        sleep_for(k, index, k.cpu().now + takes);
+    }
+}
+
 /// One call of send(): as much as there is room for. True: more to do.
 void send_some(Kernel& k, std::int32_t index)
 {
@@ -178,6 +186,7 @@ void send_some(Kernel& k, std::int32_t index)
         ++app.errors;
         app.phase = TcpApp::Phase::close;
     }
+    work(k, index, result);
 }
 
 void receive_some(Kernel& k, std::int32_t index)
@@ -199,9 +208,7 @@ void receive_some(Kernel& k, std::int32_t index)
         ++app.errors;
         app.phase = TcpApp::Phase::close;
     }
-    if (app.work_per_read > 0_ns && result > 0) {
-        sleep_for(k, index, k.cpu().now + app.work_per_read);
-    }
+    work(k, index, result);
 }
 
 void begin_connection(TcpApp& app)

@@ -157,6 +157,7 @@ struct E1000 {
     SimTime next_interrupt;            ///< not before …
     bool throttle_armed = false;       ///< … and the hardware will try then
     bool tso_empty_tail = false;       ///< an empty segment follows a TSO packet whose payload is a multiple of the MSS (QEMU's e1000)
+    bool last_tx_tso = false;          ///< the packet queued last was one for TSO; until a linear one has followed
     QueueId rx_queue{}, tx_queue{};
 };
 
@@ -539,7 +540,7 @@ struct TcpApp {
     bool wait_for_end = false;    ///< a client that reads to the end of the stream
     std::uint64_t chunk = 0;      ///< bytes of one send(); 0: all that is left
     std::uint32_t read_size = 65536;
-    Duration work_per_read;       ///< what it does between two recv()
+    Duration work_per_read;       ///< between two recv(), and behind each send()
     std::uint64_t connections_left = 1;
     std::uint32_t backlog = 128;  ///< of listen()
     bool accepts = true;          ///< else connections stay in the accept queue

@@ -653,6 +653,47 @@ TEST(Correlator, InterruptInTheMiddleOfAReadingCallDoesNotEndIt)
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
 }
 
+TEST(Correlator, WhatAnSkbsFragListFreesDoesNotTakeTheRestOfItsOwnFree)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    frame_arrives(trace, skb_b);
+    list_begins(trace);
+    core(trace, skb_a);
+    trace.call("kfree_skb_reason", "__netif_receive_skb_core").dropped(skb_a, "__netif_receive_skb_core", 2);
+    trace.call("skb_release_data", "kfree_skb_reason").call("kfree_skb_reason", "skb_release_data").dropped(skb_b, "skb_release_data", 2);
+    trace.call("skb_release_data", "kfree_skb_reason").call("kfree_skbmem", "skb_release_data");
+    trace.call("kfree_skbmem", "__netif_receive_skb_core").softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    auto whole = own_calls(result, PacketId{1});
+    whole.erase(whole.begin(), std::ranges::find(whole, "kfree_skb_reason"));
+    EXPECT_THAT(whole, ElementsAre("kfree_skb_reason", "skb_release_data", "kfree_skbmem"));
+    auto part = own_calls(result, PacketId{2});
+    part.erase(part.begin(), std::ranges::find(part, "kfree_skb_reason"));
+    EXPECT_THAT(part, ElementsAre("kfree_skb_reason", "skb_release_data", "kfree_skbmem"));
+}
+
+TEST(Correlator, GroFreesWhatItHasMergedAndNotWhatWasFreedOnTheWayOfAnother)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    trace.call("__napi_alloc_skb", "e1000_clean_rx_irq").call("eth_type_trans", "e1000_clean_rx_irq");
+    trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb_b, 92).call("dev_gro_receive", "napi_gro_receive");
+    trace.call("napi_gro_complete", "dev_gro_receive").call("netif_receive_skb_list_internal", "napi_gro_complete");
+    trace.call("__netif_receive_skb_list_core", "netif_receive_skb_list_internal");
+    core(trace, skb_a);
+    trace.call("kfree_skb_reason", "__netif_receive_skb_core").dropped(skb_a, "__netif_receive_skb_core", 2);
+    trace.gro_exit(1).call("__napi_kfree_skb", "napi_gro_receive").call("skb_release_data", "__napi_kfree_skb").softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
+    EXPECT_THAT(own_calls(result, PacketId{2}), ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive", "__napi_kfree_skb",
+                                                            "skb_release_data"));
+}
+
 TEST(Correlator, TraceWithoutPacketsImportsAsOne)
 {
     TraceDatBuilder trace;

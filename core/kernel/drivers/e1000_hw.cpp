@@ -101,6 +101,24 @@ void e1000_mark_sent(E1000& nic, SimTime at)
     }
 }
 
+namespace {
+
+bool splits_behind_tso(const NetDevice& device, const SkBuff& skb)
+{
+    return device.kind == DeviceKind::e1000 && device.e1000.last_tx_tso && skb.gso_size == 0 && skb.data_len == 0;
+}
+
+/// As many frames on the wire, each with its headers: e1000_clean_tx_irq adds up what e1000_tx_map has noted of each packet.
+void count_sent(Kernel& k, DeviceIndex device, SkbIndex skb)
+{
+    const SkBuff& buff = k.skb(skb);
+    const std::uint32_t segments = std::max<std::uint32_t>(buff.gso_segs, 1);
+    k.count_device(device, DevStat::tx_packets, buff.packet, segments);
+    k.count_device(device, DevStat::tx_bytes, buff.packet, (segments - 1) * (buff.len - buff.data_len) + buff.len);
+}
+
+} // namespace
+
 void e1000_queue_descriptors(Kernel& k, DeviceIndex device, SkbIndex skb, bool with_context)
 {
     const SimTime done_at = transmit_skb_on_wire(k, device, 0, skb, k.cpu().now);
@@ -111,11 +129,17 @@ void e1000_queue_descriptors(Kernel& k, DeviceIndex device, SkbIndex skb, bool w
         context.done_at = done_at;
         nic.tx.push_back(context);
     }
-    // Pieces of at most 4 KiB: the linear part, then the pages; with TSO a sentinel of four bytes behind the last.
+    // Pieces of at most 4 KiB: the linear part, then the pages; with TSO a sentinel of four bytes behind the last. The linear packet that
+    // follows gives its last four bytes a descriptor of their own (e1000_tx_map: a controller's erratum).
     const SkBuff& buff = k.skb(skb);
     const std::uint32_t linear = buff.len - buff.data_len;
     std::uint32_t descriptors = (linear + 4095) / 4096 + (buff.data_len + 4095) / 4096;
     descriptors += buff.gso_size != 0 && buff.data_len > 8 ? 1 : 0;
+    if (splits_behind_tso(k.device(device), buff)) {
+        ++descriptors;
+        nic.last_tx_tso = false;
+    }
+    nic.last_tx_tso = nic.last_tx_tso || buff.gso_size != 0;
     for (std::uint32_t i = 1; i < descriptors; ++i) {
         TxSlot part;
         part.done_at = done_at;
@@ -166,6 +190,7 @@ void e1000_clean_tx_ring(Kernel& k, DeviceIndex device, void (*free_one)(Kernel&
         if (slot.skb != nothing) {
             ++packets;
             bytes += k.skb(slot.skb).len;
+            count_sent(k, device, slot.skb);
             k.dequeue(nic.tx_queue, owner, fn::e1000_clean_tx_irq);
         }
         free_one(k, device, slot, owner);
@@ -182,7 +207,7 @@ int e1000_transmit(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t da
 {
     const PacketId packet = k.skb(skb).packet;
     const bool with_context = k.skb(skb).ip_summed == IpSummed::partial || k.skb(skb).gso_size > 0;
-    const std::uint32_t count = (with_context ? 1U : 0U) + 1 + data_descriptors;
+    const std::uint32_t count = (with_context ? 1U : 0U) + 1 + (splits_behind_tso(k.device(device), k.skb(skb)) ? 1U : 0U) + data_descriptors;
     if (e1000_maybe_stop_tx(k, device, count + 2, packet)) {
         return NETDEV_TX_BUSY;
     }
@@ -200,8 +225,6 @@ int e1000_transmit(Kernel& k, SkbIndex skb, DeviceIndex device, std::uint32_t da
         Call queue(k, fn::e1000_tx_queue, packet);
         e1000_queue_descriptors(k, device, skb, with_context);
     }
-    k.count_device(device, DevStat::tx_packets, packet);
-    k.count_device(device, DevStat::tx_bytes, packet, k.skb(skb).len);
     e1000_maybe_stop_tx(k, device, keep_free, packet);
     k.verdict(packet, k.trace.packet(packet).sent_here ? Verdict::sent : Verdict::forwarded, fn::e1000_xmit_frame);
     return NETDEV_TX_OK;

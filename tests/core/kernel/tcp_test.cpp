@@ -2,6 +2,9 @@
 
 #include "model.h"
 
+#include <gmock/gmock.h>
+#include <map>
+
 namespace skbscope::test {
 namespace {
 
@@ -143,6 +146,55 @@ TEST(Tcp, SegmentsOfOneFlowAreMergedByGro)
     const ModelRun without(two_hosts("send: 200000", "receive: 200000", "gro: false"));
     EXPECT_EQ(without.calls_anywhere(fn::skb_gro_receive), 0U);
     EXPECT_EQ(app(without, Program::tcp_server).wrong_bytes, 0U);
+}
+
+/// Of all hosts.
+std::uint64_t sum_of(const ModelRun& run, std::string_view counter)
+{
+    const auto values = run.end().counters();
+    std::uint64_t sum = 0;
+    for (std::size_t row = 1; row < run.trace().counters().size(); ++row) {
+        sum += run.trace().counters()[row].name == counter ? values[row] : 0;
+    }
+    return sum;
+}
+
+TEST(Tcp, OfAMergedPacketEachSegmentCountsInTheEcnCountersAndThePacketOnceInInReceives)
+{
+    const ModelRun run(two_hosts("send: 200000", "receive: 200000", "rx_usecs: 100"));
+    ASSERT_GT(run.count(Verdict::merged), 0U);
+    EXPECT_EQ(sum_of(run, "IpExt.InNoECTPkts"), sum_of(run, "Ip.InReceives") + run.count(Verdict::merged));
+    EXPECT_EQ(sum_of(run, "Tcp.InSegs"), sum_of(run, "Ip.InReceives"));
+}
+
+TEST(E1000, CountsTheFramesThatTheHardwareCutsFromATsoPacket)
+{
+    const ModelRun run(two_hosts("send: 100000", "receive: 100000"));
+    EXPECT_EQ(run.counter("eth0.tx_packets"), run.counter("eth1.rx_packets"));
+    EXPECT_EQ(run.counter("eth0.tx_bytes"), run.counter("eth1.rx_bytes"));
+    EXPECT_GT(sum_of(run, "eth0.tx_packets") + sum_of(run, "eth1.tx_packets"), run.calls_anywhere(fn::e1000_xmit_frame));
+}
+
+TEST(E1000, SplitsTheLinearPacketThatFollowsATsoPacket)
+{
+    const ModelRun run(two_hosts("send: 100000, receive: 50000", "receive: 100000, send: 50000"));
+    const Trace& trace = run.trace();
+    std::map<PacketId, std::size_t> unmapped;
+    for (std::size_t at = 0; at < trace.size(); ++at) {
+        if (trace[at].is_call() && trace[at].function_id() == fn::e1000_unmap_and_free_tx_resource) {
+            ++unmapped[trace[at].packet_id()];
+        }
+    }
+    std::vector<std::size_t> descriptors; // of the client's segments without payload
+    for (const auto& [id, count] : unmapped) {
+        const PacketRecord& packet = trace.packet(id);
+        if (trace.hosts()[to_index(packet.host)].name == "dut" && packet.length < 100 && packet.flow && packet.flow->protocol == 6) {
+            descriptors.push_back(count);
+        }
+    }
+    ASSERT_GT(descriptors.size(), 5U);
+    descriptors.resize(5);
+    EXPECT_THAT(descriptors, ::testing::ElementsAre(2, 2, 3, 2, 2)) << "SYN, ACK, then those of what came back, the first behind TSO: a context, and what it points at";
 }
 
 } // namespace

@@ -49,6 +49,28 @@ TEST(UdpAutobind, PortLiesInTheRangeAndIsFree)
     EXPECT_GT(ports.size(), 10U) << "picked at random";
 }
 
+/// Four ports, one of them bound: as many senders as are left get one each, the next none.
+TEST(UdpAutobind, FindsEachFreePortOfANarrowRangeAndNeverATakenOne)
+{
+    for (int seed = 1; seed <= 20; ++seed) {
+        std::string text = "skbscope: 1\nseed: " + std::to_string(seed) + "\nhosts:\n  - name: client\n    sysctls: {net.ipv4.ip_local_port_range.low: 40000, net.ipv4.ip_local_port_range.high: 40003}\n"
+                           "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: server}\n"
+                           "    neighbours:\n      - {address: 10.99.0.1, mac: \"52:54:00:12:34:01\", device: eth0}\n"
+                           "    receivers: [{name: taken, port: 40001}]\n    senders:\n";
+        for (int sender = 1; sender <= 4; ++sender) {
+            text += "      - {name: dig" + std::to_string(sender) + ", to: \"10.99.0.1:5002\", start: " + std::to_string(sender * 50) + "us, count: 1}\n";
+        }
+        const ModelRun run(text + "stations:\n  - {name: server, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n");
+        std::multiset<std::uint16_t> ports;
+        for (const PacketRecord& packet : run.trace().packets()) {
+            if (packet.flow && packet.flow->destination_port == 5002) {
+                ports.insert(packet.flow->source_port);
+            }
+        }
+        EXPECT_EQ(ports, (std::multiset<std::uint16_t>{40000, 40002, 40003})) << "seed " << seed;
+    }
+}
+
 TEST(UdpReuseport, FlowsAreSharedOutAndEachStaysWithItsSocket)
 {
     std::vector<int> ports;
