@@ -204,6 +204,25 @@ CounterResult compare_counters(const Manifest& manifest, CounterMoves model)
     return result;
 }
 
+void explain_by_pace(CounterResult& result, const std::vector<CounterMoves>& paces)
+{
+    for (FidelityCounter& counter : result.differing) {
+        std::int64_t least = counter.model;
+        std::int64_t most = counter.model;
+        for (const CounterMoves& pace : paces) {
+            const auto of_net = pace.find(counter.net);
+            const std::int64_t moved = counter.name.starts_with(machine_wide) ? value_of(of_machine(pace), counter.name)
+                                       : of_net == pace.end()                 ? 0
+                                                                              : value_of(of_net->second, counter.name);
+            least = std::min(least, moved);
+            most = std::max(most, moved);
+        }
+        if (counter.elsewhere.empty() && least <= counter.recorded && counter.recorded <= most) {
+            counter.elsewhere = fmt::format("the pace of both machines: {} to {} in the model", least, most);
+        }
+    }
+}
+
 std::vector<std::string> unbalanced(const PacketEnds& ends, const Moves& counters, const Moves& machine, bool tells_reasons)
 {
     std::vector<std::string> lines;

@@ -32,6 +32,10 @@ struct CounterResult {
 /// added up. A difference that other traffic of the machine made, as the recording proves, says so in `elsewhere`.
 [[nodiscard]] CounterResult compare_counters(const Manifest& manifest, CounterMoves model);
 
+/// Of connections, whose segments are as many as both machines' speed makes them: what moved differently, but by no more and no less
+/// than in one or the other of these runs of the model, says so in `elsewhere`.
+void explain_by_pace(CounterResult& result, const std::vector<CounterMoves>& paces);
+
 /// How many packets met which end ("delivered", "dropped SOCKET_RCVBUFF").
 using PacketEnds = std::map<std::string, std::int64_t>;
 

@@ -98,23 +98,42 @@ std::string outcome(const PacketRecord& packet)
 
 } // namespace
 
-/// The recorded CPUs were emulated ones, the applications interpreted, the wire another program.
+/// The recorded CPUs were emulated ones, the applications interpreted, the wire another program; and each machine had its own pace.
 struct FidelityRun::Pace {
-    double cost_scale;      ///< times the usual costs
-    Duration work;          ///< of an application between two reads
-    Duration delay;         ///< of the wire
-    std::uint32_t rx_usecs; ///< least time between two interrupts of an e1000; 0: the scenario's
+    double cost_scale = 1; ///< times the usual costs
+    Duration work{}, peer_work{}; ///< of the application on the traced machine and on its peer, between two calls
+    Duration delay{};             ///< of the wire, besides its own
+    std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000; 0: the scenario's
+    Duration burst{};             ///< what a virtio device was given in that time it sends at once; 0: the scenario's
+    std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
 };
 
 namespace {
+constexpr Duration us(std::int64_t count) { return Duration{count * 1'000}; }
 constexpr Duration ms(std::int64_t count) { return Duration{count * 1'000'000}; }
 } // namespace
 
-const std::vector<FidelityRun::Pace>& FidelityRun::slower_paces()
+const std::vector<FidelityRun::Pace>& FidelityRun::other_paces()
 {
-    static const std::vector<Pace> paces = {{10, {}, ms(0), 0},  {100, {}, ms(0), 0},  {100, Duration{300'000}, ms(1), 0}, {300, ms(2), ms(0), 0}, {30, ms(5), ms(3), 0},
-                                            {30, {}, ms(8), 0}, {100, {}, ms(4), 1000}, {100, ms(1), ms(1), 5000},          {300, {}, ms(8), 2000},
-                                            {1, ms(3), ms(0), 0},  {30, ms(20), ms(0), 0}};
+    constexpr std::uint64_t slow_wire = 100'000'000;
+    constexpr std::uint64_t fast_wire = 100'000'000'000;
+    static const std::vector<Pace> paces = {
+        {.cost_scale = 10},
+        {.cost_scale = 100},
+        {.cost_scale = 100, .work = us(300), .peer_work = us(300), .delay = ms(1)},
+        {.cost_scale = 300, .work = ms(2), .peer_work = ms(2)},
+        {.cost_scale = 30, .work = ms(5), .peer_work = ms(5), .delay = ms(3)},
+        {.cost_scale = 30, .delay = ms(8)},
+        {.cost_scale = 100, .delay = ms(4), .rx_usecs = 1000, .peer_rx_usecs = 1000},
+        {.cost_scale = 100, .work = ms(1), .peer_work = ms(1), .delay = ms(1), .rx_usecs = 5000, .peer_rx_usecs = 5000},
+        {.cost_scale = 300, .delay = ms(8), .rx_usecs = 2000, .peer_rx_usecs = 2000},
+        {.work = ms(3), .peer_work = ms(3)},
+        {.cost_scale = 30, .work = ms(20), .peer_work = ms(20)},
+        // A peer that answers each segment, one that lets much come together, and wires that do.
+        {.delay = us(50), .rx_usecs = 1000, .peer_rx_usecs = 1},
+        {.work = ms(3), .delay = ms(1), .rx_usecs = 200, .peer_rx_usecs = 5000, .rate = slow_wire},
+        {.cost_scale = 100, .peer_work = ms(1), .delay = us(50), .peer_rx_usecs = 1, .burst = us(150), .rate = fast_wire},
+    };
     return paces;
 }
 
@@ -144,18 +163,18 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
         return run;
     }
     run->rebuilt_ = std::move(*rebuilt);
-    auto model = run->run_model({run->rebuilt_->scenario.cost_scale, {}, {}, 0});
+    auto model = run->run_model({.cost_scale = run->rebuilt_->scenario.cost_scale});
     if (!model) {
         return tl::unexpected(model.error());
     }
     run->model_ = std::move(*model);
     if (std::ranges::any_of(run->manifest_.phases, [](const ManifestPhase& phase) { return phase.stream.has_value(); })) {
-        for (const Pace& pace : slower_paces()) {
+        for (const Pace& pace : other_paces()) {
             auto other = run->run_model(pace);
             if (!other) {
                 return tl::unexpected(other.error());
             }
-            run->slower_.push_back(std::make_unique<Trace>(std::move(*other)));
+            run->paces_.push_back(std::make_unique<Trace>(std::move(*other)));
         }
     }
     run->model_journeys_.emplace(run->model_);
@@ -168,13 +187,19 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
     Scenario scenario = rebuilt_->scenario;
     scenario.cost_scale = pace.cost_scale;
     for (auto& host : scenario.hosts) {
+        const bool is_traced = host.name == traced_net;
         for (auto& program : host.tcp) {
-            program.work = pace.work;
+            program.work = is_traced ? pace.work : pace.peer_work;
         }
+        const std::uint32_t rx_usecs = is_traced ? pace.rx_usecs : pace.peer_rx_usecs;
         for (ScenarioDevice& device : host.devices) {
             device.delay = device.delay + pace.delay;
-            if (pace.rx_usecs != 0 && device.driver == "e1000") {
-                device.rx_usecs = pace.rx_usecs;
+            device.rate = pace.rate != 0 ? pace.rate : device.rate;
+            if (rx_usecs != 0 && device.driver == "e1000") {
+                device.rx_usecs = rx_usecs;
+            }
+            if (pace.burst > Duration{} && device.driver == "virtio_net") {
+                device.tx_timer = pace.burst;
             }
         }
     }
@@ -506,7 +531,7 @@ void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
         }
     };
     learn(model_, *model_journeys_);
-    for (const auto& model : slower_) {
+    for (const auto& model : paces_) {
         JourneyIndex journeys(*model);
         journeys.update();
         learn(*model, journeys);
@@ -566,6 +591,11 @@ FolderFidelity FidelityRun::result() const
     }
     result.notes = rebuilt_->notes;
     CounterResult counters = compare_counters(manifest_, counter_moves_of(model_));
+    std::vector<CounterMoves> paces;
+    for (const auto& other : paces_) {
+        paces.push_back(counter_moves_of(*other));
+    }
+    explain_by_pace(counters, paces);
     result.counters = std::move(counters.differing);
     result.counters_compared = counters.compared;
     return result;

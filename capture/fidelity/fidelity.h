@@ -68,7 +68,7 @@ private:
     [[nodiscard]] PacketChoice choice(std::size_t phase, bool of_model) const { return choice(phase, of_model ? model_ : recorded_); }
     [[nodiscard]] PacketChoice choice(std::size_t phase, const Trace& trace) const;
     struct Pace;
-    [[nodiscard]] static const std::vector<Pace>& slower_paces();
+    [[nodiscard]] static const std::vector<Pace>& other_paces();
     [[nodiscard]] Result<Trace> run_model(const Pace& pace) const;
 
     Manifest manifest_;
@@ -76,7 +76,7 @@ private:
     std::string refused_;
     Trace model_, recorded_;
     std::optional<JourneyIndex> model_journeys_, recorded_journeys_;
-    std::vector<std::unique_ptr<Trace>> slower_; ///< the model on slower CPUs, where a connection is to be compared
+    std::vector<std::unique_ptr<Trace>> paces_; ///< the model at other paces, where a connection is to be compared
     VisibleFunctions visible_; ///< to the recording's tracer
 };
 
