@@ -26,6 +26,15 @@ public:
     }
 
 protected:
+    /// What it is about takes two lines where one is too short.
+    void resizeEvent(QResizeEvent* event) override
+    {
+        QPushButton::resizeEvent(event);
+        if (!m_about.isEmpty()) {
+            const QFontMetrics metrics(Theme::sans(12));
+            setFixedHeight(metrics.horizontalAdvance(m_about) > width() - 2 * side ? 54 + metrics.lineSpacing() : 54);
+        }
+    }
     void paintEvent(QPaintEvent*) override
     {
         QPainter painter(this);
@@ -34,7 +43,7 @@ protected:
         painter.setPen(QPen(hasFocus() ? c.accent : c.border, 1));
         painter.setBrush(underMouse() && isEnabled() ? c.raised : c.card);
         painter.drawRoundedRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5), radius::card, radius::card);
-        const QRect box = rect().adjusted(16, 9, -16, -9);
+        const QRect box = rect().adjusted(side, 9, -side, -9);
         painter.setPen(isEnabled() ? c.text : c.textFaint);
         painter.setFont(Theme::sans(13, QFont::DemiBold));
         const QFontMetrics metrics = painter.fontMetrics();
@@ -42,10 +51,14 @@ protected:
                          metrics.elidedText(m_title, Qt::ElideRight, box.width()));
         painter.setPen(c.textMuted);
         painter.setFont(Theme::sans(12));
-        painter.drawText(box, Qt::AlignBottom | Qt::AlignLeft, painter.fontMetrics().elidedText(m_about, Qt::ElideRight, box.width()));
+        const int lines = height() > 54 ? 2 : 1; // the first breaks earlier than the last letter that fits
+        const QString shown = lines == 1 ? painter.fontMetrics().elidedText(m_about, Qt::ElideRight, box.width())
+                                         : painter.fontMetrics().elidedText(m_about, Qt::ElideRight, 2 * box.width() - 60);
+        painter.drawText(box, Qt::AlignBottom | Qt::AlignLeft | Qt::TextWordWrap, shown);
     }
 
 private:
+    static constexpr int side = 16;
     QString m_title, m_about;
 };
 

@@ -39,7 +39,7 @@ Result<int> print_files(const Trace& trace, const Options& options)
     }
     if (files.empty()) {
         return trace.files.empty() ? fail(ErrorKind::unsupported, options.file, "holds no files of /proc",
-                                          "runs of the model do: skbscope run SCENARIO -w OUT")
+                                          "skbscope run SCENARIO -w OUT and skbscope record write some")
                                    : options.host.empty() ? fail(ErrorKind::unsupported, options.file, fmt::format("holds no {} of its host", options.file_of_host),
                                                                  "skbscope report --proc missing says why, where the recorder noted it")
                                    : fail(ErrorKind::invalid, options.host, "there is no such host or namespace");

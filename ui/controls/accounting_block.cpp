@@ -29,6 +29,7 @@ QString inFlightText(const Trace& trace, const StackState& state)
     std::map<std::uint32_t, std::uint64_t> in; // by queue
     std::map<std::uint32_t, std::uint64_t> last_in; // by function: no CPU is seen to work on them
     std::uint64_t held = 0;
+    std::uint64_t in_card = 0;
     for (const auto& [id, packet] : state.packets()) {
         if (packet.verdict != Verdict::in_flight) {
             continue; // decided, its memory just not freed yet
@@ -37,10 +38,12 @@ QString inFlightText(const Trace& trace, const StackState& state)
             ++running[static_cast<int>(packet.cpu)];
         } else if (packet.where == PacketState::Where::waiting && packet.queue != QueueId::none) {
             ++in[to_index(packet.queue)];
-        } else if (trace.info.observed && packet.function != FunctionId::none) {
-            ++last_in[to_index(packet.function)]; // between two sightings: whether it is held or worked on the record does not say
-        } else {
+        } else if (isHeldInBatch(trace, packet)) {
             ++held;
+        } else if (packet.function != FunctionId::none) {
+            ++last_in[to_index(packet.function)]; // between two sightings
+        } else {
+            ++in_card;
         }
     }
     QStringList parts;
@@ -55,6 +58,9 @@ QString inFlightText(const Trace& trace, const StackState& state)
     }
     if (held != 0) {
         parts << QObject::tr("%1 held in a batch or list").arg(countText(held));
+    }
+    if (in_card != 0) {
+        parts << QObject::tr("%1 on the wire or in the card").arg(countText(in_card));
     }
     return parts.size() == 1 ? parts.front() : QStringLiteral("%1 = %2").arg(countText(total), parts.join(QStringLiteral(", ")));
 }

@@ -97,6 +97,7 @@ ControlPanel::ControlPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent),
     scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
     outer->addWidget(scroll);
     auto* page = new QWidget(scroll);
+    page->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred); // as wide as the panel, whatever long name stands in it
     scroll->setWidget(page);
     m_column = new QVBoxLayout(page);
     m_column->setContentsMargins(16, 14, 14, 14);
@@ -275,6 +276,7 @@ void ControlPanel::addHostChoice(QVBoxLayout* column, const std::vector<Knob>& k
     }
     auto* choice = new Choice(m_content);
     choice->setAccessibleName(tr("Whose settings"));
+    choice->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
     choice->setToolTip(tr("A knob of all hosts turns it on each that has it, and shows the first one's value"));
     choice->addItem(tr("of all hosts"), QString());
     for (const QString& host : hosts) {

@@ -219,7 +219,7 @@ void Inspector::refreshHead()
             words << tr("waits in %1").arg(text(trace.queue(where.queue).name));
         } else {
             if (where.function != FunctionId::none) {
-                words << (where.where == PacketState::Where::running ? tr("in %1") : trace.info.observed ? tr("last seen in %1") : tr("held after %1"))
+                words << (where.where == PacketState::Where::running ? tr("in %1") : isHeldInBatch(trace, where) ? tr("held after %1") : tr("last seen in %1"))
                              .arg(text(trace.function_name(where.function)));
             }
             if (where.where == PacketState::Where::running) {

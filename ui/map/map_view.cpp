@@ -1184,8 +1184,8 @@ QString MapView::describe(const Hit& at)
             }
         } else if (state.function != FunctionId::none) {
             html += state.where == PacketState::Where::running ? tr("<br>in <tt>%1</tt>")
-                    : trace.info.observed                      ? tr("<br>last seen in <tt>%1</tt>")
-                                                               : tr("<br>after <tt>%1</tt>, its batch is served");
+                    : isHeldInBatch(trace, state)              ? tr("<br>after <tt>%1</tt>, its batch is served")
+                                                               : tr("<br>last seen in <tt>%1</tt>");
             html = html.arg(text(trace.function_name(state.function)).toHtmlEscaped());
             html += tr(" · CPU %1 %2").arg(to_index(state.cpu)).arg(contextText(state.context));
         }

@@ -195,6 +195,11 @@ QString dropClause(const Trace& trace, DropReasonId reason, FunctionId function)
     return words;
 }
 
+bool isHeldInBatch(const Trace& trace, const PacketState& packet)
+{
+    return packet.where == PacketState::Where::parked && packet.function != FunctionId::none && !trace.info.observed && packet.context != Context::process;
+}
+
 const DropSite* dropSite(FunctionId function, DropReasonId reason)
 {
     if (const DropSite* exact = Catalog::find_drop_site(function, reason)) {

@@ -2,6 +2,7 @@
 // Numbers, times and names as every panel writes them. One place, so that no two panels round differently.
 
 #include "core/catalog/catalog.h"
+#include "core/trace/stack_state.h"
 #include "core/trace/trace.h"
 
 #include <QString>
@@ -34,6 +35,10 @@ namespace skbscope::ui {
 [[nodiscard]] QString contextText(Context context);
 /// Why, as the end of "… dropped because": the catalog's words for the reason, without capital and full stop.
 [[nodiscard]] QString dropClause(const Trace& trace, DropReasonId reason, FunctionId function);
+
+/// A packet that is worked on nowhere and waits in no queue that the trace names: whether that is because the others of its batch are
+/// served. Of a recording it is not known, and a sender's packet is only between two calls.
+[[nodiscard]] bool isHeldInBatch(const Trace& trace, const PacketState& packet);
 
 /// The place where packets are dropped for that reason: the catalog's own, else (a rule's own function, an inlined caller)
 /// the one of the same reason, if all of them agree about what governs it. Null: the catalog does not say.
