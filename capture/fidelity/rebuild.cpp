@@ -133,9 +133,9 @@ public:
 private:
     std::string kernel() const
     {
-        for (const char* known : {"5.10", "6.12", "6.1"}) {
+        for (const std::string_view known : kernel_profiles) {
             if (manifest_.kernel.starts_with(std::string(known) + ".")) {
-                return known;
+                return std::string(known);
             }
         }
         refuse(fmt::format("the model has no profile of kernel {}", manifest_.kernel));

@@ -62,12 +62,12 @@ void count_drop(Kernel& k, PacketSock& tap, PacketId packet)
 /// The tap has done with the skb, or with its reference to it.
 void let_go(Kernel& k, SkbIndex skb, FunctionId by)
 {
-    k.profile() == Profile::v6_12 ? sk_skb_reason_drop_consumed(k, skb, by) : consume_skb(k, skb, by);
+    k.profile() >= Profile::v6_12 ? sk_skb_reason_drop_consumed(k, skb, by) : consume_skb(k, skb, by);
 }
 
 void drop_and_account(Kernel& k, SkbIndex skb, FunctionId by)
 {
-    kfree_skb_reason(k, skb, k.profile() == Profile::v6_12 ? drop::PACKET_SOCK_ERROR : drop::NOT_SPECIFIED, by);
+    kfree_skb_reason(k, skb, k.profile() >= Profile::v6_12 ? drop::PACKET_SOCK_ERROR : drop::NOT_SPECIFIED, by);
 }
 
 bool is_shared(Kernel& k, SkbIndex skb) { return k.skb(skb).users > 1; }

@@ -65,7 +65,7 @@ void ____napi_schedule(Kernel& k, NapiIndex napi)
     Call call(k, fn::____napi_schedule);
     k.cpu().poll_list.push_back(napi);
     // 6.12: net_rx_action() looks at its list once more before it ends.
-    if (k.profile() == Profile::v6_12 && k.cpu().in_net_rx_action) {
+    if (k.profile() >= Profile::v6_12 && k.cpu().in_net_rx_action) {
         return;
     }
     if (k.profile() == Profile::v5_10) {
@@ -145,7 +145,7 @@ void begin_net_rx_action(Kernel& k, SoftirqRun& run)
     run.net_rx.budget = static_cast<std::int32_t>(k.core_sysctl().netdev_budget);
     run.net_rx.time_limit = k.cpu().now + Duration{k.core_sysctl().netdev_budget_usecs * 1000};
     std::swap(run.net_rx.list, k.cpu().poll_list);
-    k.cpu().in_net_rx_action = k.profile() == Profile::v6_12;
+    k.cpu().in_net_rx_action = k.profile() >= Profile::v6_12;
 }
 
 namespace {
@@ -200,7 +200,7 @@ void list_is_done(Kernel& k, SoftirqRun& run)
 {
     Cpu& cpu = k.cpu();
     const bool nothing_to_repoll = run.net_rx.repoll.empty();
-    if (k.profile() == Profile::v6_12 && nothing_to_repoll) {
+    if (k.profile() >= Profile::v6_12 && nothing_to_repoll) {
         if (!cpu.poll_list.empty()) {
             run.net_rx.list = std::move(cpu.poll_list);
             cpu.poll_list.clear();
@@ -369,7 +369,7 @@ void napi_schedule_rps(Kernel& k, std::uint32_t target)
         return;
     }
     k.cpu().rps_ipi_list.push_back(target);
-    if (k.profile() != Profile::v6_12 || !k.cpu().in_net_rx_action) {
+    if (k.profile() < Profile::v6_12 || !k.cpu().in_net_rx_action) {
         __raise_softirq_irqoff(k, NET_RX_SOFTIRQ);
     }
 }
@@ -410,7 +410,7 @@ int enqueue_to_backlog(Kernel& k, SkbIndex skb, std::uint32_t target_row, RpsDev
 {
     Call call(k, fn::enqueue_to_backlog, skb, static_cast<std::uint32_t>(k.w.cpus[target_row].input_pkt_queue.size()));
     if (!k.device(k.skb(skb).device).up) {
-        const bool named = k.profile() == Profile::v6_12;
+        const bool named = k.profile() >= Profile::v6_12;
         return drop_at_backlog(k, skb, target_row, named ? drop::DEV_READY : drop::NOT_SPECIFIED);
     }
     const std::size_t length = k.w.cpus[target_row].input_pkt_queue.size();

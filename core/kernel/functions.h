@@ -130,6 +130,8 @@ void skb_morph(Kernel& k, SkbIndex skb, SkbIndex from);
 void __kfree_skb(Kernel& k, SkbIndex skb, Verdict verdict, FunctionId by);
 /// Of an skb whose bytes another one has taken over: the rest of it, too, unless that took the head as it is.
 void kfree_skb_partial(Kernel& k, SkbIndex skb, bool head_stolen, FunctionId by);
+/// Back to the CPU that allocated it, which frees it in its next receive softirq (not in 5.10). A normal end.
+void skb_attempt_defer_free(Kernel& k, SkbIndex skb);
 void __consume_stateless_skb(Kernel& k, SkbIndex skb, FunctionId by);
 void skb_orphan(Kernel& k, SkbIndex skb);
 /// The checksum that the stack had left to the device, in software.

@@ -224,7 +224,7 @@ Destination icmp_route_lookup(Kernel& k, Flowi4& fl4, SkbIndex skb_in, std::uint
     if (ends_here) {
         return route;
     }
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         Call dissect(k, fn::__skb_flow_dissect, skb_in); // xfrm_decode_session_reverse()
     }
     Flowi4 reverse;

@@ -40,7 +40,7 @@ void ip_forward_finish(Kernel& k, SkbIndex skb)
     Call call(k, fn::ip_forward_finish, skb);
     const NetIndex net = k.skb_net(skb);
     k.count(net, Mib::Ip_ForwDatagrams, k.skb(skb).packet);
-    if (k.profile() != Profile::v6_12) { // later counted once only, by ip_output()
+    if (k.profile() < Profile::v6_12) { // later counted once only, by ip_output()
         k.count(net, Mib::IpExt_OutOctets, k.skb(skb).packet, k.skb(skb).len);
     }
     if (k.skb(skb).ipcb.opt.optlen != 0) {

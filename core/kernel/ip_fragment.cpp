@@ -23,7 +23,7 @@ void frag_mem(Kernel& k, NetIndex net, std::int64_t by) { k.net(net).ipv4.frag_m
 
 DropReasonId since_6_12(Kernel& k, DropReasonId reason)
 {
-    return k.profile() == Profile::v6_12 ? reason : drop::NOT_SPECIFIED;
+    return k.profile() >= Profile::v6_12 ? reason : drop::NOT_SPECIFIED;
 }
 
 // ---- the queues -----------------------------------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ void count_out(Kernel& k, SkbIndex skb, DeviceIndex device)
 {
     // Until 6.5 "OutRequests" counted here: forwarded packets, too. Since then those that begin here, and OutTransmits all.
     const NetIndex net = k.dev_net(device);
-    k.count(net, k.profile() == Profile::v6_12 ? Mib::Ip_OutTransmits : Mib::Ip_OutRequests, k.skb(skb).packet);
+    k.count(net, k.profile() >= Profile::v6_12 ? Mib::Ip_OutTransmits : Mib::Ip_OutRequests, k.skb(skb).packet);
     k.count(net, Mib::IpExt_OutOctets, k.skb(skb).packet, k.skb(skb).len);
 }
 
@@ -464,7 +464,7 @@ int __ip_local_out(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::__ip_local_out, skb);
     const DeviceIndex device = k.skb(skb).dst.device;
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         k.count(k.dev_net(device), Mib::Ip_OutRequests, k.skb(skb).packet);
     }
     {

@@ -102,6 +102,10 @@ namespace skbscope::kernel {
     X(TcpExt_TWKilled, "TcpExt.TWKilled") \
     X(TcpExt_PAWSActive, "TcpExt.PAWSActive") \
     X(TcpExt_PAWSEstab, "TcpExt.PAWSEstab") \
+    X(TcpExt_BeyondWindow, "TcpExt.BeyondWindow") \
+    X(TcpExt_TSEcrRejected, "TcpExt.TSEcrRejected") \
+    X(TcpExt_PAWSOldAck, "TcpExt.PAWSOldAck") \
+    X(TcpExt_PAWSTimewait, "TcpExt.PAWSTimewait") \
     X(TcpExt_DelayedACKs, "TcpExt.DelayedACKs") \
     X(TcpExt_DelayedACKLocked, "TcpExt.DelayedACKLocked") \
     X(TcpExt_DelayedACKLost, "TcpExt.DelayedACKLost") \

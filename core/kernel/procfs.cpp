@@ -33,7 +33,21 @@ constexpr std::string_view mptcp_6_12 =
     "SndWndShared RcvWndShared RcvWndConflictUpdate RcvWndConflict MPCurrEstab Blackhole "
     "MPCapableDataFallback MD5SigFallback DssFallback SimultConnectFallback FallbackFailed ";
 
-/// Counters that came later than 5.10, or than 6.1.
+constexpr std::string_view mptcp_6_18 =
+    "MPCapableSYNRX MPCapableSYNTX MPCapableSYNACKRX MPCapableACKRX MPCapableFallbackACK "
+    "MPCapableFallbackSYNACK MPCapableSYNTXDrop MPCapableSYNTXDisabled MPCapableEndpAttempt "
+    "MPFallbackTokenInit MPTCPRetrans MPJoinNoTokenFound MPJoinSynRx MPJoinSynBackupRx MPJoinSynAckRx "
+    "MPJoinSynAckBackupRx MPJoinSynAckHMacFailure MPJoinAckRx MPJoinAckHMacFailure MPJoinRejected MPJoinSynTx "
+    "MPJoinSynTxCreatSkErr MPJoinSynTxBindErr MPJoinSynTxConnectErr DSSNotMatching DSSCorruptionFallback "
+    "DSSCorruptionReset InfiniteMapTx InfiniteMapRx DSSNoMatchTCP DataCsumErr OFOQueueTail OFOQueue "
+    "OFOMerge NoDSSInWindow DuplicateData AddAddr AddAddrTx AddAddrTxDrop EchoAdd EchoAddTx EchoAddTxDrop "
+    "PortAdd AddAddrDrop MPJoinPortSynRx MPJoinPortSynAckRx MPJoinPortAckRx MismatchPortSynRx "
+    "MismatchPortAckRx RmAddr RmAddrDrop RmAddrTx RmAddrTxDrop RmSubflow MPPrioTx MPPrioRx MPFailTx "
+    "MPFailRx MPFastcloseTx MPFastcloseRx MPRstTx MPRstRx SubflowStale SubflowRecover "
+    "SndWndShared RcvWndShared RcvWndConflictUpdate RcvWndConflict MPCurrEstab Blackhole "
+    "MPCapableDataFallback MD5SigFallback DssFallback SimultConnectFallback FallbackFailed WinProbe ";
+
+/// Counters that came later than 5.10, than 6.1, or than 6.12.
 constexpr std::string_view after_5_10[] = {
     "Icmp.OutRateLimitGlobal", "Icmp.OutRateLimitHost", "Udp.MemErrors", "UdpLite.MemErrors", "TcpExt.TCPMigrateReqSuccess",
     "TcpExt.TCPMigrateReqFailure", "Icmp6OutRateLimitHost", "Udp6MemErrors", "UdpLite6MemErrors"};
@@ -41,9 +55,14 @@ constexpr std::string_view after_6_1[] = {
     "Ip.OutTransmits", "TcpExt.TCPPLBRehash", "TcpExt.TCPAORequired", "TcpExt.TCPAOBad", "TcpExt.TCPAOKeyNotFound",
     "TcpExt.TCPAOGood", "TcpExt.TCPAODroppedIcmps", "Ip6OutTransmits"};
 
+constexpr std::string_view after_6_12[] = {"TcpExt.BeyondWindow", "TcpExt.TSEcrRejected", "TcpExt.PAWSOldAck", "TcpExt.PAWSTimewait"};
+
 bool has(Profile profile, std::string_view name)
 {
-    if (profile != Profile::v6_12 && std::ranges::find(after_6_1, name) != std::end(after_6_1)) {
+    if (profile < Profile::v6_18 && std::ranges::find(after_6_12, name) != std::end(after_6_12)) {
+        return false;
+    }
+    if (profile < Profile::v6_12 && std::ranges::find(after_6_1, name) != std::end(after_6_1)) {
         return false;
     }
     return profile != Profile::v5_10 || std::ranges::find(after_5_10, name) == std::end(after_5_10);
@@ -152,7 +171,7 @@ std::string netstat_file(const World& world, NetIndex net)
         return text;
     }
     // MPTCP is not modelled: nothing of it ever counts.
-    std::string_view names = world.profile == Profile::v6_1 ? mptcp_6_1 : mptcp_6_12;
+    std::string_view names = world.profile == Profile::v6_1 ? mptcp_6_1 : world.profile == Profile::v6_12 ? mptcp_6_12 : mptcp_6_18;
     Group mptcp("MPTcpExt");
     while (!names.empty()) {
         const std::size_t space = names.find(' ');
@@ -248,10 +267,72 @@ std::string softnet_stat_file(const World& world, std::uint32_t host)
         text += fmt::format("{:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x} {:08x}",
                             value(SoftnetStat::processed), value(SoftnetStat::dropped), value(SoftnetStat::time_squeeze), 0, 0, 0, 0, 0, 0,
                             value(SoftnetStat::received_rps), value(SoftnetStat::flow_limit_count), input_queue + process_queue, cpu.index);
-        text += world.profile == Profile::v6_12 ? fmt::format(" {:08x} {:08x}\n", input_queue, process_queue) : "\n";
+        text += world.profile >= Profile::v6_12 ? fmt::format(" {:08x} {:08x}\n", input_queue, process_queue) : "\n";
     }
     return text;
 }
+
+namespace {
+
+/// One interrupt of a device, as its driver asks for it.
+struct InterruptLine {
+    unsigned irq = 0;
+    std::string chip; ///< "IO-APIC  20-fasteoi   "
+    std::string name; ///< "virtio0-input.0"
+    std::int32_t device = nothing;
+    std::uint32_t vector = 0; ///< of InterruptCount
+};
+
+/// x86 has had an interrupt domain for each PCI device since 6.2; before that one for all, numbered by bus, slot and vector.
+std::string msi_chip(Profile profile, unsigned slot, unsigned vector)
+{
+    return profile >= Profile::v6_12 ? fmt::format("PCI-MSIX-0000:00:{:02x}.0 {:>3}-{:<8}", slot, vector, "edge")
+                                     : fmt::format("{:>8} {:>3}-{:<8}", "PCI-MSI", (slot << 3 << 11) + vector, "edge");
+}
+
+/// e1000 on the lines of the old interrupt controller, the others with vectors of their own: e1000_request_msix(),
+/// virtnet_find_vqs(), vp_request_msix_vectors(). Slots and numbers are as a small machine of QEMU's has them.
+std::vector<InterruptLine> interrupt_lines(const World& world, std::uint32_t host)
+{
+    std::vector<InterruptLine> lines;
+    unsigned line_irq = 20;
+    unsigned irq = 24;
+    unsigned slot = 3;
+    unsigned virtio = 0;
+    for (std::size_t row = 0; row < world.devices.size(); ++row) {
+        const NetDevice& device = world.devices[row];
+        const auto index = static_cast<std::int32_t>(row);
+        if (device.host != host) {
+            continue;
+        }
+        constexpr std::uint32_t never_counted = ~0U;
+        unsigned vector = 0;
+        const auto add = [&](std::string name, std::uint32_t counted) {
+            lines.push_back({irq++, msi_chip(world.profile, slot, vector++), std::move(name), index, counted});
+        };
+        if (device.kind == DeviceKind::e1000) {
+            lines.push_back({line_irq, fmt::format("{:>8} {:>3}-{:<8}", "IO-APIC", line_irq, "fasteoi"), device.name, index, 0});
+            line_irq = line_irq < 23 ? line_irq + 1 : 16;
+        } else if (device.kind == DeviceKind::e1000e) {
+            add(device.name + "-rx-0", 0);
+            add(device.name + "-tx-0", 1);
+            add(device.name, never_counted);
+            ++slot;
+        } else if (device.kind == DeviceKind::virtio_net) {
+            add(fmt::format("virtio{}-config", virtio), never_counted);
+            for (std::uint32_t pair = 0; pair < device.virtio.pairs.size(); ++pair) {
+                add(fmt::format("virtio{}-input.{}", virtio, pair), 2 * pair);
+                add(fmt::format("virtio{}-output.{}", virtio, pair), 2 * pair + 1);
+            }
+            ++virtio;
+            ++slot;
+        }
+    }
+    std::ranges::stable_sort(lines, {}, &InterruptLine::irq);
+    return lines;
+}
+
+} // namespace
 
 std::string interrupts_file(const World& world, std::uint32_t host)
 {
@@ -261,19 +342,6 @@ std::string interrupts_file(const World& world, std::uint32_t host)
         text += fmt::format("CPU{:<8}", cpu);
     }
     text += "\n";
-    struct Line {
-        std::int32_t device;
-        std::uint32_t vector;
-    };
-    std::vector<Line> lines;
-    for (std::uint32_t row = of.first_cpu; row < of.first_cpu + of.cpus; ++row) {
-        for (const InterruptCount& count : world.cpus[row].interrupts) {
-            if (std::ranges::none_of(lines, [&](const Line& line) { return line.device == count.device && line.vector == count.vector; })) {
-                lines.push_back({count.device, count.vector});
-            }
-        }
-    }
-    std::ranges::sort(lines, {}, [](const Line& line) { return std::pair(line.device, line.vector); });
     const auto counts = [&](auto wanted) {
         std::string columns;
         for (std::uint32_t row = of.first_cpu; row < of.first_cpu + of.cpus; ++row) {
@@ -281,23 +349,15 @@ std::string interrupts_file(const World& world, std::uint32_t host)
         }
         return columns;
     };
-    unsigned irq = 20;
-    for (const Line& line : lines) {
-        if (line.device == nothing) {
-            continue;
-        }
-        const NetDevice& device = world.devices[static_cast<std::size_t>(line.device)];
-        const bool message = device.kind != DeviceKind::e1000;
-        text += fmt::format("{:>3}: {} {:>8} {:>3}-{:<8}  {}\n", irq, counts([&](const Cpu& cpu) {
-                                std::uint64_t n = 0;
-                                for (const InterruptCount& count : cpu.interrupts) {
-                                    n += count.device == line.device && count.vector == line.vector ? count.count : 0;
-                                }
-                                return n;
-                            }),
-                            message ? "PCI-MSI" : "IO-APIC", irq, message ? "edge" : "fasteoi",
-                            message ? fmt::format("{}-{}", device.name, line.vector) : device.name);
-        ++irq;
+    for (const InterruptLine& line : interrupt_lines(world, host)) {
+        const auto counted = [&](const Cpu& cpu) {
+            std::uint64_t n = 0;
+            for (const InterruptCount& count : cpu.interrupts) {
+                n += count.device == line.device && count.vector == line.vector ? count.count : 0;
+            }
+            return n;
+        };
+        text += fmt::format("{:>3}: {} {}  {}\n", line.irq, counts(counted), line.chip, line.name);
     }
     text += fmt::format("LOC: {}  Local timer interrupts\n", counts([](const Cpu& cpu) { return cpu.timer_interrupts; }));
     text += fmt::format("CAL: {}  Function call interrupts\n", counts([](const Cpu& cpu) { return cpu.ipis; }));

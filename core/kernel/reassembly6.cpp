@@ -25,7 +25,7 @@ void frag_mem(Kernel& k, const Frag6Queue& queue, std::int64_t by) { k.net(queue
 
 DropReasonId since_6_12(Kernel& k, DropReasonId reason)
 {
-    return k.profile() == Profile::v6_12 ? reason : drop::NOT_SPECIFIED;
+    return k.profile() >= Profile::v6_12 ? reason : drop::NOT_SPECIFIED;
 }
 
 // ---- the queues --------------------------------------------------------------------------------------------------------------

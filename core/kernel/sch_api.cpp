@@ -114,7 +114,7 @@ void purge(Kernel& k, QdiscIndex index)
     collect(k, index, packets);
     for (const SkbIndex skb : packets) {
         k.dequeue(qdisc(k, index).queue, k.skb(skb).packet, fn::kfree_skb_reason);
-        kfree_skb_reason(k, skb, k.profile() == Profile::v6_12 ? drop::QUEUE_PURGE : drop::NOT_SPECIFIED, fn::kfree_skb_reason);
+        kfree_skb_reason(k, skb, k.profile() >= Profile::v6_12 ? drop::QUEUE_PURGE : drop::NOT_SPECIFIED, fn::kfree_skb_reason);
     }
 }
 
@@ -143,10 +143,25 @@ void attach_qdiscs(World& w, Trace& trace, DeviceIndex device, const QdiscSpec& 
     }
 }
 
+void name_root_qdisc(World& w, DeviceIndex device)
+{
+    constexpr std::uint32_t first = 0x80010000;
+    Qdisc& root = w.qdiscs[static_cast<std::size_t>(w.devices[static_cast<std::size_t>(device)].qdisc)];
+    if (root.handle != 0 || root.kind == QdiscKind::noqueue) {
+        return;
+    }
+    std::uint32_t next = first;
+    for (const Qdisc& other : w.qdiscs) { // those that are gone keep their rows
+        next = std::max(next, other.handle >= first ? other.handle + 0x10000 : 0);
+    }
+    root.handle = next;
+}
+
 void qdisc_graft(Kernel& k, DeviceIndex device, const QdiscSpec& spec)
 {
     const QdiscIndex old = k.device(device).qdisc;
     attach_qdiscs(k.w, k.trace, device, spec);
+    name_root_qdisc(k.w, device);
     purge(k, old);
 }
 

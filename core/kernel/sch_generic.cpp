@@ -366,7 +366,7 @@ void free_dropped(Kernel& k, SkbList& to_free, FunctionId by)
     const bool v5_10 = k.profile() == Profile::v5_10;
     Call call(k, v5_10 ? fn::kfree_skb_list : fn::kfree_skb_list_reason, k.skb(to_free.front()).packet);
     for (const SkbIndex skb : to_free) {
-        if (k.profile() == Profile::v6_12) {
+        if (k.profile() >= Profile::v6_12) {
             kfree_skb_bulk(k, skb, drop::QDISC_DROP, by);
         } else {
             kfree_skb_reason(k, skb, drop::QDISC_DROP, by);

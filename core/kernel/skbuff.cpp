@@ -20,6 +20,21 @@ constexpr std::uint32_t align64(std::uint32_t n) { return (n + 63) & ~63U; }
 /// The slab that kmalloc() takes for that many bytes.
 constexpr std::uint32_t kmalloc_size_roundup(std::uint32_t n) { return std::bit_ceil(std::max(n, 64U)); }
 
+/// SKB_SMALL_HEAD_CACHE_SIZE: since 6.3 short heads have a slab of their own, MAX_TCP_HEADER and the shared info long. How long that
+/// is hangs on the build (which links may ask for headroom): Debian's 6.12 has 704, the 6.18 at hand 576. 0: no such slab.
+std::uint32_t small_head_cache_size(Profile profile)
+{
+    return profile >= Profile::v6_18 ? 576 : profile == Profile::v6_12 ? 704 : 0;
+}
+
+/// kmalloc_reserve(): what is taken for a head of `size` bytes and its shared info.
+std::uint32_t head_object(Profile profile, std::uint32_t size)
+{
+    const std::uint32_t needed = align64(size) + sizeof_skb_shared_info;
+    const std::uint32_t small = small_head_cache_size(profile);
+    return needed <= small ? small : kmalloc_size_roundup(needed);
+}
+
 SkbIndex free_row(World& w)
 {
     if (w.free_skbs.empty()) {
@@ -132,16 +147,17 @@ SkbIndex new_skb(Kernel& k, PacketId packet, std::uint32_t buffer_size, std::uin
 SkbIndex __alloc_skb(Kernel& k, PacketId packet, std::uint32_t size)
 {
     Call call(k, fn::__alloc_skb, packet);
-    const std::uint32_t object = kmalloc_size_roundup(align64(size) + sizeof_skb_shared_info);
+    const std::uint32_t object = head_object(k.profile(), size);
     return new_skb(k, packet, object - sizeof_skb_shared_info, object + sizeof_sk_buff);
 }
 
 namespace {
 
-/// The small heads of receive: 5.10 takes them from kmalloc(), later kernels from a cache of 1 KiB fragments.
+/// The small heads of receive: 5.10 takes them from kmalloc(), later kernels from a cache of 1 KiB fragments, and 6.18, which has
+/// given that cache up, from the slab of small heads.
 SkbIndex napi_small_head(Kernel& k, PacketId packet, std::uint32_t wanted)
 {
-    if (k.profile() == Profile::v5_10) {
+    if (k.profile() == Profile::v5_10 || k.profile() >= Profile::v6_18) {
         return __alloc_skb(k, packet, wanted);
     }
     const SkbIndex skb = new_skb(k, packet, 1024 - sizeof_skb_shared_info, 1024 + sizeof_sk_buff);
@@ -153,11 +169,12 @@ SkbIndex napi_small_head(Kernel& k, PacketId packet, std::uint32_t wanted)
 
 SkbIndex __napi_alloc_skb(Kernel& k, PacketId packet, std::uint32_t size, DeviceIndex device)
 {
-    Call call(k, k.profile() == Profile::v6_12 ? fn::napi_alloc_skb : fn::__napi_alloc_skb, packet);
+    Call call(k, k.profile() >= Profile::v6_12 ? fn::napi_alloc_skb : fn::__napi_alloc_skb, packet);
     constexpr std::uint32_t page = 4096;
     const std::uint32_t wanted = size + NET_SKB_PAD;
     SkbIndex index = nothing;
-    if (wanted <= 1024 - sizeof_skb_shared_info) {
+    const std::uint32_t small = k.profile() >= Profile::v6_18 ? small_head_cache_size(k.profile()) : 1024;
+    if (wanted <= small - sizeof_skb_shared_info) {
         index = napi_small_head(k, packet, wanted);
     } else if (wanted > page - sizeof_skb_shared_info) {
         index = __alloc_skb(k, packet, wanted);
@@ -507,7 +524,7 @@ namespace {
 
 FunctionId any_context_free(Profile profile)
 {
-    return profile == Profile::v6_12 ? fn::dev_kfree_skb_any_reason : fn::__dev_kfree_skb_any;
+    return profile >= Profile::v6_12 ? fn::dev_kfree_skb_any_reason : fn::__dev_kfree_skb_any;
 }
 
 } // namespace
@@ -517,7 +534,7 @@ void dev_consume_skb_any(Kernel& k, SkbIndex index, FunctionId by)
     const PacketId packet = k.skb(index).packet;
     Call call(k, any_context_free(k.profile()), packet);
     if (k.cpu().context != Context::hardirq) {
-        if (k.profile() == Profile::v6_12) { // with SKB_CONSUMED for a reason
+        if (k.profile() >= Profile::v6_12) { // with SKB_CONSUMED for a reason
             sk_skb_reason_drop_consumed(k, index, by);
         } else {
             consume_skb(k, index, by);
@@ -525,7 +542,7 @@ void dev_consume_skb_any(Kernel& k, SkbIndex index, FunctionId by)
         return;
     }
     // Freeing may call into the network code: not from a hard interrupt. NET_TX does it.
-    Call later(k, k.profile() == Profile::v6_12 ? fn::dev_kfree_skb_irq_reason : fn::__dev_kfree_skb_irq, packet);
+    Call later(k, k.profile() >= Profile::v6_12 ? fn::dev_kfree_skb_irq_reason : fn::__dev_kfree_skb_irq, packet);
     k.cpu().completion_queue.push_back(index);
     raise_softirq_irqoff(k, NET_TX_SOFTIRQ);
 }
@@ -555,6 +572,24 @@ void dev_kfree_skb_any(Kernel& k, SkbIndex index, FunctionId by)
     }
     end_of_life(k, packet, by);
     release(k, index);
+}
+
+void skb_attempt_defer_free(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::skb_attempt_defer_free, skb);
+    const std::uint32_t home = k.skb(skb).alloc_cpu;
+    const auto most = k.core_sysctl().skb_defer_max;
+    if (home == k.cpu_row || most == 0) {
+        __kfree_skb(k, skb, Verdict::delivered, fn::skb_attempt_defer_free);
+        return;
+    }
+    Cpu& target = k.w.cpus[home];
+    k.skb(skb).visible_from = k.cpu().now;
+    target.defer_list.push_back(skb);
+    if (static_cast<std::int64_t>(target.defer_list.size()) == std::max<std::int64_t>(most >> 1, 1)) {
+        kick(k, target, k.cpu().now + 1_ns);
+        target.interrupt({PendingIrq::Kind::rps_ipi, nothing});
+    }
 }
 
 void __consume_stateless_skb(Kernel& k, SkbIndex index, FunctionId by)

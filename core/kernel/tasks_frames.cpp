@@ -37,7 +37,7 @@ std::uint32_t packet_snd(Kernel& k, SocketIndex sk, DeviceIndex device, std::spa
     {
         Call dissect(k, fn::__skb_flow_dissect, skb); // skb_probe_transport_header()
     }
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         Call xmit(k, fn::packet_xmit, skb);
         dev_queue_xmit(k, skb);
     } else {

@@ -506,25 +506,6 @@ void tcp_cleanup_rbuf(Kernel& k, SocketIndex index, std::uint32_t copied)
     }
 }
 
-/// net/core/skbuff.c: back to the CPU that allocated it, which frees it in its next receive softirq (not in 5.10).
-void skb_attempt_defer_free(Kernel& k, SkbIndex skb)
-{
-    Call call(k, fn::skb_attempt_defer_free, skb);
-    const std::uint32_t home = k.skb(skb).alloc_cpu;
-    const auto most = k.core_sysctl().skb_defer_max;
-    if (home == k.cpu_row || most == 0) {
-        __kfree_skb(k, skb, Verdict::delivered, fn::skb_attempt_defer_free);
-        return;
-    }
-    Cpu& target = k.w.cpus[home];
-    k.skb(skb).visible_from = k.cpu().now;
-    target.defer_list.push_back(skb);
-    if (static_cast<std::int64_t>(target.defer_list.size()) == std::max<std::int64_t>(most >> 1, 1)) {
-        kick(k, target, k.cpu().now + 1_ns);
-        target.interrupt({PendingIrq::Kind::rps_ipi, nothing});
-    }
-}
-
 void tcp_eat_recv_skb(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     Socket& sk = k.socket(index);

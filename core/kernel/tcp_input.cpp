@@ -133,7 +133,7 @@ void tcp_measure_rcv_mss(Kernel& k, SocketIndex index, SkbIndex skb)
     const SkBuff& buff = k.skb(skb);
     std::uint32_t len = buff.gso_size != 0 ? buff.gso_size : buff.len;
     if (len >= tp.ack.rcv_mss) {
-        if (k.profile() == Profile::v6_12 && len != tp.ack.rcv_mss && buff.truesize > 0) {
+        if (k.profile() >= Profile::v6_12 && len != tp.ack.rcv_mss && buff.truesize > 0) {
             const std::uint64_t ratio = (std::uint64_t{buff.len} << 8) / buff.truesize; // tcp_scaling_ratio_update
             tp.scaling_ratio = static_cast<std::uint8_t>(std::clamp<std::uint64_t>(ratio, 1, 255));
         }
@@ -223,7 +223,7 @@ void tcp_event_data_recv(Kernel& k, SocketIndex index, SkbIndex skb)
 void send_ack_in_order(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
-    if (tp.owned && k.profile() == Profile::v6_12) { // net.ipv4.tcp_backlog_ack_defer: tcp_release_cb() will see to it
+    if (tp.owned && k.profile() >= Profile::v6_12) { // net.ipv4.tcp_backlog_ack_defer: tcp_release_cb() will see to it
         tp.ack_deferred = true;
         return;
     }
@@ -1811,7 +1811,7 @@ void tcp_enter_quickack_mode(TcpSock& tp, std::uint32_t max_quickacks)
 
 std::int64_t tcp_win_from_space(Kernel& k, SocketIndex index, std::int64_t space)
 {
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         return (space * tcp_sk(k, index).scaling_ratio) >> 8;
     }
     const auto scale = tcp_sysctl(k, index).tcp_adv_win_scale;

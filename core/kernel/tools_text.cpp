@@ -143,6 +143,25 @@ std::string stats64_row(const char* label, std::array<const char*, 6> titles, st
     return text + std::string(1 + widths[6], ' ') + "\n" + numbers + "\n";
 }
 
+/// dev->num_tx_queues: since 5.13 a veth is made with a queue for each CPU, of which it uses one.
+std::size_t queues_made(const World& world, const NetDevice& device)
+{
+    return device.kind == DeviceKind::veth && world.profile != Profile::v5_10 ? world.hosts[device.host].cpus : device.tx_queues.size();
+}
+
+/// ip/ipaddress.c: print_link_netnsid(): where the peer is, if it is elsewhere; the namespace that a machine starts with has no name.
+std::string link_netns(const World& world, const NetDevice& device)
+{
+    if (device.veth_peer == nothing) {
+        return "";
+    }
+    const NetIndex there = world.devices[static_cast<std::size_t>(device.veth_peer)].net;
+    if (there == device.net) {
+        return "";
+    }
+    return world.nets[there].name.empty() ? " link-netnsid 0" : " link-netns " + world.nets[there].name;
+}
+
 /// The names of e1000_gstrings_stats, in its order, as far as the model keeps them.
 constexpr DevStat e1000_strings[] = {
     DevStat::rx_packets, DevStat::tx_packets, DevStat::rx_bytes, DevStat::tx_bytes, DevStat::rx_errors, DevStat::tx_errors,
@@ -150,6 +169,34 @@ constexpr DevStat e1000_strings[] = {
     DevStat::rx_crc_errors, DevStat::rx_frame_errors, DevStat::rx_no_buffer_count, DevStat::rx_missed_errors,
     DevStat::tx_aborted_errors, DevStat::tx_carrier_errors, DevStat::tx_fifo_errors, DevStat::tx_timeout_count,
     DevStat::tx_restart_queue};
+
+/// As iproute2 and ethtool number them: in the order in which a namespace has them, loopback first.
+unsigned ifindex_of(const World& world, const NetDevice& device)
+{
+    unsigned index = 0;
+    for (const NetDevice& other : world.devices) {
+        index += other.net == device.net ? 1 : 0;
+        if (&other == &device) {
+            break;
+        }
+    }
+    return index;
+}
+
+/// veth_get_strings(): what XDP and its own NAPI have counted, neither of which the model has.
+void add_veth_stats(std::string& text, const World& world, const NetDevice& device)
+{
+    constexpr const char* receive[] = {"xdp_packets", "xdp_bytes", "drops", "xdp_redirect", "xdp_drops", "xdp_tx", "xdp_tx_errors"};
+    constexpr const char* transmit[] = {"xdp_xmit", "xdp_xmit_errors"};
+    text += fmt::format("{}{}:\nNIC statistics:\n     peer_ifindex: {}\n", text.empty() ? "" : "\n", device.name,
+                        device.veth_peer == nothing ? 0 : ifindex_of(world, world.devices[static_cast<std::size_t>(device.veth_peer)]));
+    for (const char* name : receive) {
+        text += fmt::format("     rx_queue_0_{}: 0\n", name);
+    }
+    for (const char* name : transmit) {
+        text += fmt::format("     tx_queue_0_{}: 0\n", name);
+    }
+}
 
 } // namespace
 
@@ -165,14 +212,14 @@ std::string ip_s_link(const World& world, NetIndex net)
         std::string name = device.name;
         if (device.veth_peer != nothing) {
             const NetDevice& peer = world.devices[static_cast<std::size_t>(device.veth_peer)];
-            name += peer.net == net ? "@" + peer.name : "@if2";
+            name += peer.net == net ? "@" + peer.name : fmt::format("@if{}", ifindex_of(world, peer));
         }
         const std::string flags = loopback ? "LOOPBACK" : "BROADCAST,MULTICAST";
         text += fmt::format("{}: {}: <{}{}{}> mtu {} qdisc {} state {} mode DEFAULT group default qlen 1000\n", ++index, name, flags,
                             device.promiscuous ? ",PROMISC" : "", device.up ? ",UP,LOWER_UP" : "", device.mtu, name_of(root_of(world, device).kind),
                             loopback && device.up ? "UNKNOWN" : device.up ? "UP" : "DOWN");
-        text += fmt::format("    link/{} {} brd {}\n", loopback ? "loopback" : "ether", device.mac.text(),
-                            loopback ? "00:00:00:00:00:00" : "ff:ff:ff:ff:ff:ff");
+        text += fmt::format("    link/{} {} brd {}{}\n", loopback ? "loopback" : "ether", device.mac.text(),
+                            loopback ? "00:00:00:00:00:00" : "ff:ff:ff:ff:ff:ff", link_netns(world, device));
         // ip/ipaddress.c: print_stats64()
         text += stats64_row("RX", {"bytes", "packets", "errors", "dropped", "missed", "mcast"},
                             {stat(device, DevStat::rx_bytes), stat(device, DevStat::rx_packets), stat(device, DevStat::rx_errors),
@@ -191,7 +238,7 @@ std::string tc_s_qdisc(const World& world, NetIndex net)
         if (device.net != net) {
             continue;
         }
-        add_qdisc(text, world, device, root_of(world, device), fmt::format("root refcnt {}", 1 + device.tx_queues.size()));
+        add_qdisc(text, world, device, root_of(world, device), fmt::format("root refcnt {}", 1 + queues_made(world, device)));
     }
     return text;
 }
@@ -200,6 +247,9 @@ std::string ethtool_s(const World& world, NetIndex net)
 {
     std::string text;
     for (const NetDevice& device : world.devices) {
+        if (device.net == net && device.kind == DeviceKind::veth) {
+            add_veth_stats(text, world, device);
+        }
         if (device.net != net || (device.kind != DeviceKind::e1000 && device.kind != DeviceKind::e1000e)) {
             continue;
         }

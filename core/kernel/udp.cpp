@@ -228,6 +228,30 @@ void condense(Kernel& k, SkbIndex skb)
     buff.data_len = 0;
 }
 
+/// Up to 6.12: compare, then add; what lies there must be above the limit, not what would lie there. (6.12 adds first and, where that
+/// is too much, looks whether more than the limit lies there: the same for all buffers below 1 GiB.) 6.18 counts the datagram in,
+/// and lets only the first one be too large.
+bool has_room(Profile profile, const Socket& sk, std::uint32_t size)
+{
+    const bool too_much = sk.sk_rmem_alloc + size > sk.sk_rcvbuf;
+    const bool huge = profile >= Profile::v6_12 && sk.sk_rcvbuf > 0x3fffffff; // INT_MAX >> 1
+    if (profile >= Profile::v6_18) {
+        return !too_much || (!huge && sk.sk_rmem_alloc == 0);
+    }
+    return sk.sk_rmem_alloc <= sk.sk_rcvbuf && !(huge && too_much);
+}
+
+/// skb_consume_udp(): the end of a datagram that was read. 6.18 gives it back to the CPU that allocated it.
+void skb_consume_udp(Kernel& k, SkbIndex skb)
+{
+    Call call(k, fn::skb_consume_udp, skb);
+    if (k.profile() >= Profile::v6_18) {
+        skb_attempt_defer_free(k, skb);
+    } else {
+        __consume_stateless_skb(k, skb, fn::skb_consume_udp);
+    }
+}
+
 } // namespace
 
 /// 0; -ENOMEM: the socket's buffer is full; -ENOBUFS: the memory of all UDP sockets is. Nothing was queued then.
@@ -236,11 +260,8 @@ int __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     Call call(k, fn::__udp_enqueue_schedule_skb, skb);
     Socket& sk = k.socket(index);
     const PacketId packet = k.skb(skb).packet;
-    // Compare, then add: what lies there must be above the limit, not what would lie there. One datagram always fits. (6.12
-    // adds first and, where that is too much, looks whether something lies there: the same for all buffers below 1 GiB.)
     const std::uint32_t size = k.skb(skb).truesize;
-    const bool huge = k.profile() == Profile::v6_12 && sk.sk_rcvbuf > 0x3fffffff && sk.sk_rmem_alloc + size > sk.sk_rcvbuf;
-    if (sk.sk_rmem_alloc > sk.sk_rcvbuf || huge) {
+    if (!has_room(k.profile(), sk, size)) {
         ++sk.sk_drops;
         return -ENOMEM;
     }
@@ -598,8 +619,7 @@ bool __sys_recvfrom(Kernel& k, std::int32_t index, bool may_block)
         // __UDPX_MIB(): by the packet's family, not the socket's, which may take both.
         k.count(sk.net, k.skb(skb).protocol == proto::eth_p_ipv6 ? Mib::Udp6InDatagrams : Mib::Udp_InDatagrams, packet);
         ++task.received;
-        Call consume(k, fn::skb_consume_udp, packet);
-        __consume_stateless_skb(k, skb, fn::skb_consume_udp);
+        skb_consume_udp(k, skb);
     } else {
         csum_error(k, skb, sk.inet6 ? fn::udpv6_recvmsg : fn::udp_recvmsg, drop::NOT_SPECIFIED);
         k.close_all(task.calls);

@@ -37,7 +37,7 @@ using NetIndex = std::uint32_t;   ///< row of World::nets
 inline constexpr std::int32_t nothing = -1;
 
 /// Which kernel's chains and rules hold where they differ.
-enum class Profile : std::uint8_t { v5_10, v6_1, v6_12 };
+enum class Profile : std::uint8_t { v5_10, v6_1, v6_12, v6_18 };
 
 /// net/core/skbuff.c and include/linux/skbuff.h: what the model uses of it, in bytes.
 inline constexpr std::uint32_t sizeof_sk_buff = 256;         ///< 232, aligned as the slab does

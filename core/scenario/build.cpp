@@ -24,7 +24,7 @@ RoomId room(StageId stage) { return Catalog::stage(stage).room; }
 
 Profile profile_of(const std::string& kernel)
 {
-    return kernel == "5.10" ? Profile::v5_10 : kernel == "6.12" ? Profile::v6_12 : Profile::v6_1;
+    return static_cast<Profile>(std::ranges::find(kernel_profiles, kernel) - std::begin(kernel_profiles));
 }
 
 class Builder {
@@ -625,7 +625,11 @@ private:
             host_row_ = world_.nets[row].host;
             for (std::size_t device = 0; device < world_.devices.size(); ++device) {
                 if (world_.devices[device].net == row) {
+                    const auto own = std::ranges::find(from.devices, world_.devices[device].name, &ScenarioDevice::name);
                     attach_qdiscs(world_, trace_, static_cast<DeviceIndex>(device), qdisc_for(from, world_.devices[device]));
+                    if (own != from.devices.end() && own->qdisc) {
+                        name_root_qdisc(world_, static_cast<DeviceIndex>(device));
+                    }
                 }
             }
             for (const ScenarioTc& change : from.tc) {

@@ -518,8 +518,8 @@ Scenario read_scenario(const YAML::Node& root)
         .key("kernel",
              [&](const YAML::Node& n) {
                  scenario.kernel = scalar(n, "kernel");
-                 if (scenario.kernel != "5.10" && scenario.kernel != "6.1" && scenario.kernel != "6.12") {
-                     complain(n, fmt::format("kernel '{}' is not modelled", scenario.kernel), "5.10, 6.1 or 6.12");
+                 if (std::ranges::find(kernel_profiles, scenario.kernel) == std::end(kernel_profiles)) {
+                     complain(n, fmt::format("kernel '{}' is not modelled", scenario.kernel), "5.10, 6.1, 6.12 or 6.18");
                  }
              })
         .key("seed", [&](const YAML::Node& n) { scenario.seed = static_cast<std::uint64_t>(integer(n, "seed", 0, std::numeric_limits<std::int64_t>::max())); })

@@ -276,9 +276,12 @@ struct ScenarioStation {
     bool operator==(const ScenarioStation&) const = default;
 };
 
+/// The kernels whose chains and rules the model has, oldest first: what Scenario::kernel may say.
+inline constexpr std::string_view kernel_profiles[] = {"5.10", "6.1", "6.12", "6.18"};
+
 struct Scenario {
     std::string title = "untitled";
-    std::string kernel = "6.1"; ///< 5.10, 6.1 or 6.12
+    std::string kernel = "6.1"; ///< one of kernel_profiles
     std::uint64_t seed = 1;
     std::uint64_t burst = 64; ///< what "send a burst" sends
     double cost_scale = 1.0;  ///< 0.001 … 1000: all function costs are multiplied by it

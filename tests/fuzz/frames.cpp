@@ -157,7 +157,7 @@ constexpr const char* iptables_rules = R"(    lsm: apparmor
       COMMIT
 )";
 
-constexpr unsigned profiles = 3, rule_sets = 3;
+constexpr unsigned profiles = 4, rule_sets = 3;
 
 std::string replaced(std::string text, std::string_view what, std::string_view by)
 {
@@ -167,7 +167,7 @@ std::string replaced(std::string text, std::string_view what, std::string_view b
 
 Scenario parsed(unsigned profile, unsigned rules)
 {
-    const char* names[profiles] = {"5.10", "6.1", "6.12"};
+    const char* names[profiles] = {"5.10", "6.1", "6.12", "6.18"};
     const char* texts[rule_sets] = {"", nft_rules, iptables_rules};
     const auto scenario = parse_scenario(replaced(replaced(router, "PROFILE", names[profile]), "RULES\n", texts[rules]), "fuzz");
     if (!scenario) {

@@ -165,7 +165,7 @@ void receive_buf(Kernel& k, DeviceIndex device, std::uint32_t queue, const RxSlo
     k.trace.mutable_packet(slot.packet).birth_function = fn::page_to_skb;
     k.count_device(device, DevStat::rx_packets, slot.packet);
     k.count_device(device, DevStat::rx_bytes, slot.packet, slot.frame.size());
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         Call done(k, fn::virtnet_receive_done, slot.packet);
         virtnet_receive_done(k, device, queue, skb);
     } else {
@@ -222,14 +222,14 @@ void free_sent(Kernel& k, DeviceIndex device, std::uint32_t queue, bool in_napi)
     }
     k.count_device(device, DevStat::tx_packets, PacketId::none, packets);
     k.count_device(device, DevStat::tx_bytes, PacketId::none, bytes);
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         netdev_tx_completed_queue(k, device, queue, packets, bytes);
     }
 }
 
 void free_old_xmit_skbs(Kernel& k, DeviceIndex device, std::uint32_t queue, bool in_napi)
 {
-    if (k.profile() != Profile::v6_12) {
+    if (k.profile() < Profile::v6_12) {
         Call call(k, fn::free_old_xmit_skbs);
         free_sent(k, device, queue, in_napi);
         return;
@@ -455,7 +455,7 @@ int start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
         free_old_xmit_skbs(k, device, queue, false);
     } while (!virtqueue_enable_cb_delayed(pair_of(k, device, queue).tx));
     xmit_skb(k, skb, device, queue);
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         Call full(k, fn::check_sq_full_and_disable, packet);
         stop_if_full(k, device, queue, packet);
         netdev_tx_sent_queue(k, device, queue, k.skb(skb).len, packet);

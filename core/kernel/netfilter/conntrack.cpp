@@ -674,7 +674,7 @@ NfVerdict nf_confirm(Kernel& k, SkbIndex skb, const NfHookCtx&)
         Call call(k, fn::nf_confirm, skb);
         return confirm(k, skb);
     };
-    if (k.profile() == Profile::v6_12) {
+    if (k.profile() >= Profile::v6_12) {
         return inner(); // the hook function itself
     }
     Call call(k, fn::ipv4_confirm, skb);

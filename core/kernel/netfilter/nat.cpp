@@ -435,7 +435,7 @@ NfVerdict nf_nat_ipv4(Kernel& k, SkbIndex skb, const NfHookCtx& state)
     const bool ports = mine.protocol != proto::ipproto_icmp;
     const bool asks = state.hook == Hook::post_routing ? mine.src != other.dst || (ports && mine.sport != other.dport)
                                                        : state.hook == Hook::local_out && mine.dst == other.src && ports && mine.dport != other.sport;
-    if (asks && k.profile() == Profile::v6_12) {
+    if (asks && k.profile() >= Profile::v6_12) {
         Call dissect(k, fn::__skb_flow_dissect, skb);
     }
     return verdict;

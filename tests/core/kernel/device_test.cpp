@@ -361,6 +361,7 @@ TEST(Truesize, OfASmallReceivedFrameDependsOnTheKernel)
     EXPECT_EQ(truesize("5.10", "virtio_net"), 768U);
     EXPECT_EQ(truesize("6.1", "virtio_net"), 1280U);
     EXPECT_EQ(truesize("6.12", "e1000e"), 1280U);
+    EXPECT_EQ(truesize("6.18", "virtio_net"), 832U) << "as napi_gro_receive_entry says on a 6.18";
 }
 
 TEST(Backlog, BurstBehindRpsOverflowsAsTheOtherCpuIsToldOnlyAtTheEndOfNetRxAction)

@@ -32,6 +32,18 @@ TEST(ReceiveBuffer, Of4608BytesHoldsExactlyFourSmallDatagrams)
     EXPECT_EQ(run.counter("Udp.InErrors"), 25U);
 }
 
+TEST(ReceiveBuffer, CountsTheDatagramItselfOn618)
+{
+    const auto delivered = [](const std::string& kernel, const std::string& traffic) {
+        const ModelRun run("kernel: \"" + kernel + "\"\n" + receive_scenario(traffic, "rcvbuf: 2304, work: 3600s"), SimTime{} + 2_ms);
+        EXPECT_EQ(run.count(Verdict::delivered) + run.drops(drop::SOCKET_RCVBUFF), 30U);
+        return run.count(Verdict::delivered) - 1; // the first was read at once
+    };
+    EXPECT_EQ(delivered("6.18", "count: 30, size: 100, gap: 10us"), 2U) << "2 * 832 fit into 2304, a third would not";
+    EXPECT_EQ(delivered("6.12", "count: 30, size: 100, gap: 10us"), 2U) << "2 * 1280 are above 2304, one is not";
+    EXPECT_EQ(delivered("6.18", "count: 30, size: 1400, gap: 10us"), 1U) << "too large, but the first always fits";
+}
+
 TEST(ReceiveBuffer, CountsTruesizeSoThatLargeFramesCostMore)
 {
     const ModelRun run(receive_scenario("count: 1, size: 1000"));
