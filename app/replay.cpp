@@ -10,32 +10,6 @@
 namespace skbscope::app {
 namespace {
 
-/// Whose kernel is modelled.
-struct Identity {
-    std::uint32_t address = 0; ///< IPv4, host order
-    MacAddress mac;            ///< all zero: to be learnt from the frames
-};
-
-Result<Identity> parse_identity(const std::string& text)
-{
-    const auto comma = text.find(',');
-    const auto address = IpAddress::parse(text.substr(0, comma));
-    if (!address || address->v6) {
-        return fail(ErrorKind::usage, "--as " + text, "is not an IPv4 address",
-                    "ADDR or ADDR,MAC, such as 10.99.0.2");
-    }
-    Identity identity{address->v4_host_order(), {}};
-    if (comma != std::string::npos) {
-        const auto mac = MacAddress::parse(text.substr(comma + 1));
-        if (!mac) {
-            return fail(ErrorKind::usage, "--as " + text, "the part behind the comma is not a MAC address",
-                        "such as 10.99.0.2,52:54:00:12:34:56");
-        }
-        identity.mac = *mac;
-    }
-    return identity;
-}
-
 Result<std::vector<CapturedFrame>> read_capture(const std::string& path)
 {
     auto read = read_pcap(path);
@@ -76,32 +50,81 @@ Result<Identity> first_receiver(const std::vector<CapturedFrame>& frames, const 
                 "name the host with --as ADDR");
 }
 
-/// The address and MAC of a scenario's first device that has one.
-Result<Identity> identity_of(const Scenario& scenario, const std::string& path)
+void say_what_was_changed(const std::string& path, const ReplayPlan& plan)
 {
-    for (const auto& host : scenario.hosts) {
+    if (plan.counts.own != 0) {
+        fmt::print(stderr, "{}: {} frames that the modelled host had sent itself are left out\n", path,
+                   plan.counts.own);
+    }
+    if (plan.counts.cut != 0) {
+        fmt::print(stderr, "{}: {} frames were cut by the capture; zeros stand in for what is missing\n",
+                   path, plan.counts.cut);
+    }
+    if (plan.counts.unfinished != 0) {
+        fmt::print(stderr, "{}: {} frames bore a checksum that a device was still to fill in, as on veth; it has been filled in\n", path,
+                   plan.counts.unfinished);
+    }
+}
+
+/// The modelled host, as it was named or as the frames tell.
+Result<NamedHost> host_of(const ReplayOptions& options, const std::vector<CapturedFrame>& frames, const std::string& path)
+{
+    NamedHost host;
+    if (!options.scenario.empty()) {
+        auto named = load_host(options.scenario);
+        if (!named) {
+            return tl::unexpected(named.error());
+        }
+        host = std::move(*named);
+    }
+    if (!options.as.empty() || options.scenario.empty()) {
+        const auto identity = options.as.empty() ? first_receiver(frames, path) : parse_identity(options.as);
+        if (!identity) {
+            return tl::unexpected(identity.error());
+        }
+        host.identity = *identity;
+    }
+    return host;
+}
+
+} // namespace
+
+Result<Identity> parse_identity(const std::string& text)
+{
+    const auto comma = text.find(',');
+    const auto address = IpAddress::parse(text.substr(0, comma));
+    if (!address || address->v6) {
+        return fail(ErrorKind::usage, "--as " + text, "is not an IPv4 address",
+                    "ADDR or ADDR,MAC, such as 10.99.0.2");
+    }
+    Identity identity{address->v4_host_order(), {}};
+    if (comma != std::string::npos) {
+        const auto mac = MacAddress::parse(text.substr(comma + 1));
+        if (!mac) {
+            return fail(ErrorKind::usage, "--as " + text, "the part behind the comma is not a MAC address",
+                        "such as 10.99.0.2,52:54:00:12:34:56");
+        }
+        identity.mac = *mac;
+    }
+    return identity;
+}
+
+Result<NamedHost> load_host(const std::string& path)
+{
+    auto scenario = load_scenario_file(path);
+    if (!scenario) {
+        return tl::unexpected(scenario.error());
+    }
+    for (const auto& host : scenario->hosts) {
         for (const auto& device : host.devices) {
             if (!device.addresses.empty()) {
-                return Identity{device.addresses.front().address, device.mac};
+                const Identity identity{device.addresses.front().address, device.mac};
+                return NamedHost{std::move(*scenario), identity};
             }
         }
     }
     return fail(ErrorKind::invalid, path, "has no device with an address that frames could arrive at");
 }
-
-void say_what_was_changed(const std::string& path, const ReplayPlan& plan)
-{
-    if (plan.own_frames != 0) {
-        fmt::print(stderr, "{}: {} frames that the modelled host had sent itself are left out\n", path,
-                   plan.own_frames);
-    }
-    if (plan.cut_frames != 0) {
-        fmt::print(stderr, "{}: {} frames were cut by the capture; zeros stand in for what is missing\n",
-                   path, plan.cut_frames);
-    }
-}
-
-} // namespace
 
 Result<std::unique_ptr<ModelSource>> replay_capture(const std::string& path, const ReplayOptions& options)
 {
@@ -109,33 +132,23 @@ Result<std::unique_ptr<ModelSource>> replay_capture(const std::string& path, con
     if (!frames) {
         return tl::unexpected(frames.error());
     }
-    Result<Scenario> scenario = Scenario{};
-    Result<Identity> identity = Identity{};
-    if (!options.scenario.empty()) {
-        scenario = load_scenario_file(options.scenario);
-        if (!scenario) {
-            return tl::unexpected(scenario.error());
-        }
-        identity = identity_of(*scenario, options.scenario);
+    auto host = host_of(options, *frames, path);
+    if (!host) {
+        return tl::unexpected(host.error());
     }
-    if (!options.as.empty()) {
-        identity = parse_identity(options.as);
-    } else if (options.scenario.empty()) {
-        identity = first_receiver(*frames, path);
-    }
-    if (!identity) {
-        return tl::unexpected(identity.error());
-    }
-    auto plan = plan_replay(*frames, identity->address, identity->mac);
+    auto plan = plan_replay(*frames, host->identity.address, host->identity.mac);
     if (plan.frames.empty()) {
         return fail(ErrorKind::invalid, path, "holds no frame that goes to the modelled host",
                     "name another host with --as ADDR");
     }
     say_what_was_changed(path, plan);
     if (options.scenario.empty()) {
-        *scenario = replay_scenario(identity->address, plan.mac, plan.udp_ports);
+        host->scenario = replay_scenario(host->identity.address, plan.mac, plan.udp_ports);
     }
-    return std::make_unique<ModelSource>(std::move(*scenario), std::move(plan.frames));
+    if (!options.kernel.empty()) {
+        host->scenario.kernel = options.kernel;
+    }
+    return std::make_unique<ModelSource>(std::move(host->scenario), std::move(plan.frames));
 }
 
 } // namespace skbscope::app

@@ -2,8 +2,8 @@
 
 #include "app/arguments.h"
 #include "app/command.h"
-#include "app/open.h"
 #include "app/output.h"
+#include "app/scenario_options.h"
 #include "core/compare/what_if.h"
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
@@ -14,8 +14,7 @@ namespace skbscope::app {
 namespace {
 
 struct Options {
-    std::string scenario;
-    std::vector<std::string> settings;
+    ScenarioOptions scenario;
     std::string until;
     std::string at;
     std::vector<std::string> branches;
@@ -96,14 +95,9 @@ Result<int> run(const Options& options)
     if (options.branches.size() >= ModelSource::most_branches) {
         return fail(ErrorKind::usage, "--branch", fmt::format("at most {} branches", ModelSource::most_branches - 1), "see skbscope run --help");
     }
-    auto scenario = load_scenario_file(options.scenario);
+    auto scenario = load_scenario(options.scenario);
     if (!scenario) {
         return tl::unexpected(scenario.error());
-    }
-    for (const auto& setting : options.settings) {
-        if (const auto applied = apply_setting(*scenario, setting); !applied) {
-            return tl::unexpected(applied.error());
-        }
     }
     SimTime end = never;
     if (!options.until.empty()) {
@@ -134,14 +128,7 @@ void add_run_command(CLI::App& program, Invocation& chosen)
         "  skbscope run scenario.yaml --set count=64 --set net.core.netdev_max_backlog=10 -w run.pcapng\n"
         "  skbscope run scenario.yaml --at 400us --branch net.core.netdev_max_backlog=10 -w run.pcapng\n",
         run);
-    command->add_option("SCENARIO", options->scenario, "A scenario (YAML), or a lesson that has one")
-        ->required();
-    command
-        ->add_option("--set", options->settings,
-                     "Change a setting of the scenario; may be given more than once")
-        ->option_text("KEY=VALUE")
-        ->take_all()
-        ->expected(1);
+    add_scenario_options(*command, options->scenario, "Model this kernel instead of the scenario's");
     command->add_option("--until", options->until, "Stop at that time: 1500, 1.5us, 2ms, 1s")
         ->option_text("TIME");
     command->add_option("--at", options->at, "The moment at which every --branch parts from the run")->option_text("TIME");

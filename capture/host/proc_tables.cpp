@@ -6,6 +6,7 @@
 #include <charconv>
 #include <fmt/format.h>
 #include <optional>
+#include <set>
 
 namespace skbscope::host {
 
@@ -165,6 +166,33 @@ Counters parse_softirqs(std::string_view text)
         }
     }
     return counters;
+}
+
+std::vector<std::uint16_t> bound_udp_ports(std::string_view udp, std::string_view udp6, std::uint32_t address)
+{
+    // As a __be32 prints with %08X on a little-endian machine.
+    const std::string own = fmt::format("{:08X}", address >> 24 | (address >> 8 & 0xff00U) | (address << 8 & 0xff0000U) | address << 24);
+    const std::string any = "00000000";
+    const std::string mapped = "0000000000000000FFFF0000";
+    const std::string any6 = any + any + any + any;
+    std::set<std::uint16_t> ports;
+    for (const std::string_view text : {udp, udp6}) {
+        for (const std::string_view line : lines_of(text)) {
+            const auto words = words_of(line);
+            const auto colon = words.size() < 2 ? std::string_view::npos : words[1].find(':');
+            if (colon == std::string_view::npos) {
+                continue;
+            }
+            const std::string_view where = words[1].substr(0, colon);
+            std::uint16_t port = 0;
+            const std::string_view digits = words[1].substr(colon + 1);
+            const bool reachable = where == own || where == any || where == any6 || where == mapped + own;
+            if (reachable && std::from_chars(digits.data(), digits.data() + digits.size(), port, 16).ec == std::errc{} && port != 0) {
+                ports.insert(port);
+            }
+        }
+    }
+    return {ports.begin(), ports.end()};
 }
 
 Sample read_counters(const std::string& root)

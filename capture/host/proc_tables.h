@@ -30,6 +30,10 @@ using Counters = std::map<std::string, std::uint64_t>;
 /// /proc/softirqs: NET_RX and NET_TX; "softirq NET_RX CPU 0".
 [[nodiscard]] Counters parse_softirqs(std::string_view text);
 
+/// /proc/net/udp and udp6: the ports that datagrams to that IPv4 address (host order) find a socket on, in ascending order. A socket
+/// of udp6 counts where it is bound to any address, or to the mapped one.
+[[nodiscard]] std::vector<std::uint16_t> bound_udp_ports(std::string_view udp, std::string_view udp6, std::uint32_t address);
+
 /// One look at a host or namespace: `root` is "/proc" or a recorded tree.
 struct Sample {
     Counters counters;

@@ -69,7 +69,8 @@ void ModelSource::build()
 {
     trace_.clear();
     world_ = build_world(scenario_, trace_);
-    world_.next_order += frames_.size(); // those of the frames, however late they are fed
+    numbered_ = frames_.size();
+    world_.next_order += numbered_; // those of the frames, however late they are fed
     line_.snapshots.clear();
     line_.looked_at = SimTime{};
 }
@@ -91,9 +92,27 @@ void ModelSource::feed(SimTime until)
         event.index = 0; // the replay scenario's only station
         event.frame.assign(frame.bytes.begin(), frame.bytes.end());
         event.wire_length = frame.wire_length;
-        k.schedule_as(world_.frames_fed, std::move(event));
+        if (world_.frames_fed <= numbered_) {
+            k.schedule_as(world_.frames_fed, std::move(event));
+        } else {
+            k.schedule(std::move(event));
+        }
     }
     k.run_until(until);
+}
+
+void ModelSource::add_frames(std::vector<ReplayFrame> frames)
+{
+    if (!keeps_snapshots_ && numbered_ == 0) {
+        frames_.erase(frames_.begin(), frames_.begin() + static_cast<std::ptrdiff_t>(world_.frames_fed));
+        world_.frames_fed = 0;
+    }
+    SimTime earliest = line_.looked_at + 1_ns;
+    for (ReplayFrame& frame : frames) {
+        frame.at = std::max(frame.at, earliest);
+        earliest = frame.at;
+        frames_.push_back(std::move(frame));
+    }
 }
 
 SimTime ModelSource::next_frame() const

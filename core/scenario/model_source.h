@@ -69,6 +69,11 @@ public:
     /// Lines that are kept at most; the oldest that is neither the main line nor chosen gives way.
     static constexpr std::size_t most_branches = 8;
 
+    /// Frames that came while the model ran, in order of time, behind those that it has; one that is late arrives now. For a source
+    /// that began without frames: where no snapshots are kept, frames that have been fed are forgotten.
+    void add_frames(std::vector<ReplayFrame> frames);
+    [[nodiscard]] std::size_t frames_kept() const { return frames_.size(); }
+
     /// Off (before the first step): only counts and sums, keeps no events. See Trace::set_recording().
     void set_recording(bool on) { trace_.set_recording(on); }
 
@@ -138,6 +143,7 @@ private:
 
     Scenario scenario_;
     std::vector<ReplayFrame> frames_;
+    std::size_t numbered_ = 0; ///< frames whose place among simultaneous events was set aside at the start
     kernel::World world_;
     Trace trace_;
     Line line_;
@@ -154,19 +160,43 @@ private:
 /// A scenario for the replay of a capture: one host with that address behind an e1000, receivers on the given ports.
 [[nodiscard]] Scenario replay_scenario(std::uint32_t address, const MacAddress& mac, const std::vector<std::uint16_t>& ports);
 
+struct CapturedFrame {
+    std::uint64_t time_ns = 0;
+    std::uint32_t wire_length = 0;
+    FrameBytes bytes;
+};
+
+/// Makes frames that a capture has seen ready for the modelled host's wire, one by one.
+class ReplayPlanner {
+public:
+    /// Of the host that is modelled. Times count from `start_ns`, or from the first frame.
+    explicit ReplayPlanner(const MacAddress& mac, std::optional<std::uint64_t> start_ns = {});
+    /// Nothing: the host itself had sent it. (What it sent to itself, over loopback, it receives.)
+    [[nodiscard]] std::optional<ReplayFrame> take(const CapturedFrame& frame);
+    /// When in the model's time a frame with that stamp arrives. Precondition: a start was given, or a frame was taken.
+    [[nodiscard]] SimTime time_of(std::uint64_t stamp_ns) const;
+
+    struct Counts {
+        std::uint64_t own = 0;        ///< left out: the host itself had sent them
+        std::uint64_t cut = 0;        ///< padded with zeros to their real length
+        std::uint64_t unfinished = 0; ///< of which a device was to fill in the checksum; it has been done
+    };
+    [[nodiscard]] const Counts& counts() const { return counts_; }
+
+private:
+    MacAddress mac_;
+    std::optional<std::uint64_t> start_ns_;
+    SimTime latest_;
+    Counts counts_;
+};
+
 /// The frames of a capture that go to the host with that address (its own are not injected), ready for ModelSource.
 /// Times count from the first frame. `mac`: all zero to learn it from the frames.
 struct ReplayPlan {
     std::vector<ReplayFrame> frames;
     MacAddress mac;
     std::vector<std::uint16_t> udp_ports; ///< destination ports of UDP datagrams to the address
-    std::uint64_t own_frames = 0;         ///< left out: the host itself had sent them
-    std::uint64_t cut_frames = 0;         ///< padded with zeros to their real length
-};
-struct CapturedFrame {
-    std::uint64_t time_ns = 0;
-    std::uint32_t wire_length = 0;
-    FrameBytes bytes;
+    ReplayPlanner::Counts counts;
 };
 [[nodiscard]] ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t address, MacAddress mac);
 

@@ -1,6 +1,8 @@
 // A capture's frames onto the modelled host's wire.
 
 #include "core/packet/build.h"
+#include "core/packet/bytes.h"
+#include "core/packet/checksum.h"
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
 #include "core/scenario/model_source.h"
@@ -60,47 +62,99 @@ void pad(std::vector<std::uint8_t>& frame, std::uint32_t wire_length)
     }
 }
 
+/// Where the checksum of a whole UDP datagram or TCP segment over IPv4 stands that a device was still to fill in: the field then
+/// holds the pseudo header's sum alone (CHECKSUM_PARTIAL). Such frames are seen on veth and loopback, where nobody ever does.
+bool is_unfinished(const Ipv4View& ip)
+{
+    const auto segment = ip.payload();
+    const bool udp = ip.protocol() == proto::ipproto_udp;
+    const std::size_t at = udp ? 6 : 16;
+    if (ip.is_fragment() || (!udp && ip.protocol() != proto::ipproto_tcp) || segment.size() < at + 2) {
+        return false;
+    }
+    const std::uint16_t magic = csum_tcpudp_magic(ip.saddr(), ip.daddr(), static_cast<std::uint32_t>(segment.size()), ip.protocol());
+    return load_be16(&segment[at]) == static_cast<std::uint16_t>(~magic);
+}
+
+/// What the receiving kernel would not have looked at. False: there was nothing to do.
+bool finish_checksum(FrameBytes& bytes)
+{
+    const auto ethernet = EthernetView::checked(bytes);
+    if (!ethernet || ethernet->ethertype() != proto::eth_p_ip) {
+        return false;
+    }
+    const auto ip = Ipv4View::checked(ethernet->payload());
+    if (!ip || !is_unfinished(*ip)) {
+        return false;
+    }
+    std::vector<std::uint8_t> finished(bytes.begin(), bytes.end());
+    const auto segment = MutableIpv4View::unchecked(std::span(finished).subspan(EthernetView::minimum)).payload();
+    if (ip->protocol() == proto::ipproto_udp) {
+        fill_udp_checksum(segment, ip->source(), ip->destination());
+    } else {
+        fill_tcp_checksum(segment, ip->source(), ip->destination());
+    }
+    bytes = FrameBytes(std::move(finished));
+    return true;
+}
+
 } // namespace
+
+ReplayPlanner::ReplayPlanner(const MacAddress& mac, std::optional<std::uint64_t> start_ns)
+    : mac_(mac), start_ns_(start_ns)
+{
+}
+
+SimTime ReplayPlanner::time_of(std::uint64_t stamp_ns) const
+{
+    constexpr Duration set_up{100'000}; // the receivers have bound their ports by then
+    return SimTime{stamp_ns > *start_ns_ ? stamp_ns - *start_ns_ : 0} + set_up;
+}
+
+std::optional<ReplayFrame> ReplayPlanner::take(const CapturedFrame& frame)
+{
+    const auto ethernet = EthernetView::checked(frame.bytes);
+    if (ethernet && ethernet->src() == mac_ && ethernet->dst() != mac_) {
+        ++counts_.own;
+        return std::nullopt;
+    }
+    start_ns_ = start_ns_.value_or(frame.time_ns);
+    ReplayFrame replay;
+    replay.at = std::max(latest_, time_of(frame.time_ns)); // a clock that went back does not reorder frames
+    latest_ = replay.at;
+    replay.bytes = frame.bytes;
+    replay.wire_length = std::max<std::uint32_t>(frame.wire_length, static_cast<std::uint32_t>(frame.bytes.size()));
+    if (replay.wire_length > frame.bytes.size()) {
+        ++counts_.cut;
+        std::vector<std::uint8_t> whole(frame.bytes.begin(), frame.bytes.end());
+        pad(whole, replay.wire_length);
+        replay.bytes = FrameBytes(std::move(whole));
+    } else if (finish_checksum(replay.bytes)) {
+        ++counts_.unfinished;
+    }
+    return replay;
+}
 
 ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t address, MacAddress mac)
 {
-    constexpr Duration set_up{100'000}; // the receivers have bound their ports by then
     ReplayPlan plan;
     plan.mac = mac == MacAddress{} ? learn_mac(capture, address) : mac;
+    ReplayPlanner planner(plan.mac);
     const IpAddress host = IpAddress::v4(address);
-    std::uint64_t first = 0;
-    bool has_first = false;
-    SimTime latest;
     for (const CapturedFrame& frame : capture) {
-        const auto ethernet = EthernetView::checked(frame.bytes);
-        const auto flow = ipv4_flow(frame);
-        if (ethernet && ethernet->src() == plan.mac) {
-            ++plan.own_frames;
+        auto replay = planner.take(frame);
+        if (!replay) {
             continue;
         }
-        if (!has_first) {
-            first = frame.time_ns;
-            has_first = true;
-        }
-        ReplayFrame replay;
-        const std::uint64_t since = frame.time_ns > first ? frame.time_ns - first : 0;
-        replay.at = std::max(latest, SimTime{since} + set_up); // a clock that went back does not reorder frames
-        latest = replay.at;
-        replay.bytes = frame.bytes;
-        replay.wire_length = std::max<std::uint32_t>(frame.wire_length, static_cast<std::uint32_t>(frame.bytes.size()));
-        if (replay.wire_length > frame.bytes.size()) {
-            ++plan.cut_frames;
-            std::vector<std::uint8_t> whole(frame.bytes.begin(), frame.bytes.end());
-            pad(whole, replay.wire_length);
-            replay.bytes = FrameBytes(std::move(whole));
-        }
+        const auto flow = ipv4_flow(frame);
         if (flow && flow->destination == host && flow->protocol == proto::ipproto_udp && flow->destination_port != 0 &&
             std::ranges::find(plan.udp_ports, flow->destination_port) == plan.udp_ports.end()) {
             plan.udp_ports.push_back(flow->destination_port);
         }
-        plan.frames.push_back(std::move(replay));
+        plan.frames.push_back(std::move(*replay));
     }
     std::ranges::sort(plan.udp_ports);
+    plan.counts = planner.counts();
     return plan;
 }
 

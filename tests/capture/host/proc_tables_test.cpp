@@ -32,9 +32,9 @@ TEST(ProcTables, NamesAndValuesOfSnmpBelongTogether)
     EXPECT_THAT(counters, testing::ElementsAre(Pair("Tcp.InSegs", 7), Pair("Udp.InDatagrams", 20), Pair("Udp.NoPorts", 10), Pair("Udp.RcvbufErrors", 3)));
 }
 
-TEST(ProcTables, RecordedTablesOfThreeKernelsAreRead)
+TEST(ProcTables, RecordedTablesOfFourKernelsAreRead)
 {
-    for (const std::string kernel : {"5.10", "6.1", "6.12"}) {
+    for (const std::string kernel : {"5.10", "6.1", "6.12", "6.18"}) {
         EXPECT_THAT(parse_snmp(recorded(kernel + "-snmp")), Contains(Key("Udp.RcvbufErrors"))) << kernel;
         EXPECT_THAT(parse_snmp(recorded(kernel + "-netstat")), Contains(Key("IpExt.InNoRoutes"))) << kernel;
         EXPECT_THAT(parse_snmp6(recorded(kernel + "-snmp6")), Contains(Key("Udp6NoPorts"))) << kernel;
@@ -56,6 +56,20 @@ TEST(ProcTables, InterruptsOfDevicesAreCountedByCpu)
 {
     const auto counters = parse_interrupts("           CPU0       CPU1\n  24:        100          7   PCI-MSI 49152-edge      virtio0-input.0\nLOC:     123     456   Local timer interrupts\n");
     EXPECT_THAT(counters, testing::ElementsAre(Pair("interrupt 24 virtio0-input.0 CPU 0", 100), Pair("interrupt 24 virtio0-input.0 CPU 1", 7)));
+}
+
+TEST(ProcTables, PortsOfSocketsThatTakeDatagramsToAnAddress)
+{
+    const char* udp = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
+                      " 1000: 00000000:1389 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 17 2 0000000000000000 0\n"
+                      " 1001: 0200000A:138A 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 18 2 0000000000000000 0\n"
+                      " 1002: 0100007F:138B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 19 2 0000000000000000 0\n";
+    const char* udp6 = "  sl  local_address                         remote_address                        st\n"
+                       " 2000: 00000000000000000000000000000000:0035 00000000000000000000000000000000:0000 07\n"
+                       " 2001: 0000000000000000FFFF00000200000A:138C 00000000000000000000000000000000:0000 07\n"
+                       " 2002: 00000000000000000000000001000000:138D 00000000000000000000000000000000:0000 07\n 2003: cut";
+    EXPECT_THAT(bound_udp_ports(udp, udp6, 0x0a000002), testing::ElementsAre(53, 5001, 5002, 5004));
+    EXPECT_THAT(bound_udp_ports("", "", 0x0a000002), IsEmpty());
 }
 
 TEST(ProcTables, WhatIsCutGivesWhatThereIs)

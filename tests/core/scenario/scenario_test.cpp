@@ -275,7 +275,7 @@ TEST(Replay, LeavesTheHostsOwnFramesOut)
     }
     const ReplayPlan plan = plan_replay(capture, 0x0a000002, {});
     EXPECT_EQ(plan.frames.size(), 2U);
-    EXPECT_EQ(plan.own_frames, 2U);
+    EXPECT_EQ(plan.counts.own, 2U);
     EXPECT_EQ(plan.mac, (MacAddress{{2, 0, 0, 0, 0, 2}}));
     EXPECT_EQ(plan.udp_ports, (std::vector<std::uint16_t>{5001}));
     ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), plan.frames);
@@ -297,7 +297,7 @@ TEST(Replay, PadsWhatTheCaptureCutAndDeliversItAllTheSame)
     const auto length = static_cast<std::uint32_t>(bytes.size());
     bytes.resize(96);
     const ReplayPlan plan = plan_replay({{1'000'000'000, length, bytes}}, 0x0a000002, {});
-    EXPECT_EQ(plan.cut_frames, 1U);
+    EXPECT_EQ(plan.counts.cut, 1U);
     ASSERT_EQ(plan.frames.size(), 1U);
     EXPECT_EQ(plan.frames.front().bytes.size(), length);
     ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), plan.frames);
