@@ -103,12 +103,16 @@ std::string fetch_text(const SkbLayout& layout, int argument, DataAt data)
 /// header bytes would be read in another order.
 bool can_fetch(const HostFacts& facts) { return facts.machine == "x86_64" && facts.layout.has_value(); }
 
-std::string with_device(const WantedEvent& event, const std::string& device)
+std::string with_devices(const WantedEvent& event, const std::vector<std::string>& devices)
 {
-    if (device.empty() || *event.device == '\0') {
+    if (devices.empty() || *event.device == '\0') {
         return event.filter;
     }
-    return fmt::format("{} == \"{}\"", event.device, device);
+    std::string filter;
+    for (const std::string& device : devices) {
+        filter += fmt::format("{}{} == \"{}\"", filter.empty() ? "" : " || ", event.device, device);
+    }
+    return filter;
 }
 
 // ---- findings
@@ -282,7 +286,7 @@ void plan_events(const HostFacts& facts, const PlanWishes& wishes, ProbePlan& pl
 {
     for (const WantedEvent& event : wanted_events) {
         if (facts.events.contains(fmt::format("{}:{}", event.system, event.name))) {
-            plan.events.push_back({event.system, event.name, with_device(event, wishes.device)});
+            plan.events.push_back({event.system, event.name, with_devices(event, wishes.devices)});
         }
     }
 }

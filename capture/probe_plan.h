@@ -43,7 +43,7 @@ struct HostFinding {
 };
 
 struct PlanWishes {
-    std::string device;           ///< "eth0": only its events, where events name a device; empty: all
+    std::vector<std::string> devices; ///< "eth0": only their events, where events name a device; empty: all
     Detail most = Detail::functions;
 };
 

@@ -1,18 +1,17 @@
 // skbscope lab SCENARIO: the scenario on this machine's kernel, in namespaces of its own, recorded.
 
 #include "capture/lab/lab.h"
-#include "app/arguments.h"
 #include "app/command.h"
-#include "app/open.h"
 #include "app/output.h"
+#include "app/privilege.h"
+#include "app/scenario_options.h"
 #include "core/catalog/catalog.h"
 #include "core/compare/compare.h"
 #include "core/recording/recording.h"
 #include "core/recording/report.h"
 #include "core/scenario/model_source.h"
 
-#include <csignal>
-#include <cstdio>
+#include <algorithm>
 #include <cstring>
 #include <fmt/format.h>
 #include <set>
@@ -21,8 +20,7 @@ namespace skbscope::app {
 namespace {
 
 struct Options {
-    std::string scenario;
-    std::vector<std::string> settings;
+    ScenarioOptions scenario;
     std::string output;
     std::string format = "text";
     bool host_settings = false;
@@ -30,34 +28,11 @@ struct Options {
     bool compare = false;
 };
 
-volatile bool stop_asked = false;
-
-void ask_to_stop(int)
-{
-    stop_asked = true;
-}
-
-/// "6.18.44-fc" as 6018; 0: not a version.
-unsigned release_number(const std::string& release)
-{
-    unsigned major = 0;
-    unsigned minor = 0;
-    return std::sscanf(release.c_str(), "%u.%u", &major, &minor) == 2 ? major * 1000 + minor : 0;
-}
-
-/// The lab must come to its end by itself: what it made has to be taken back.
-void catch_signals()
-{
-    struct sigaction action = {};
-    action.sa_handler = ask_to_stop;
-    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-        ::sigaction(number, &action, nullptr);
-    }
-    std::signal(SIGPIPE, SIG_IGN);
-}
-
 void say_run(const lab::LabRun& run)
 {
+    if (run.others != 0) {
+        fmt::print(stderr, "lab: {} packets of this machine's other traffic are left out\n", run.others);
+    }
     for (const std::string& remark : run.remarks) {
         fmt::print(stderr, "lab: {}\n", remark);
     }
@@ -70,13 +45,14 @@ void say_run(const lab::LabRun& run)
     }
 }
 
-/// The newest profile of the model that is not newer than the kernel.
+/// The newest profile of the model that is not newer than the kernel; the oldest one where all are.
 std::string_view nearest_profile(KernelVersion kernel)
 {
-    if (kernel >= KernelVersion::v6_12) {
-        return "6.12";
+    std::string_view nearest = kernel_profiles[0];
+    for (const std::string_view profile : kernel_profiles) {
+        nearest = kernel_version_of(profile) <= kernel ? profile : nearest;
     }
-    return kernel >= KernelVersion::v6_1 ? "6.1" : "5.10";
+    return nearest;
 }
 
 /// Counters that the lab did not sample say nothing; those of the CPUs are compared as one.
@@ -87,34 +63,25 @@ void keep_sampled(Comparison& comparison, const std::set<std::string>& counted)
     });
 }
 
-/// What this kernel is known to do otherwise than every profile of the model.
-std::vector<std::string> known_differences(const Comparison& comparison, const Trace& of_model, const Trace& of_lab)
+/// softnet_stat counts the whole machine's packets. Where it has counted others, too, it says nothing of the lab.
+void leave_out_shared(Comparison& comparison)
 {
-    std::size_t sooner_full = 0;
-    for (const PacketComparison& packet : comparison.packets) {
-        const PacketRecord& in_lab = of_lab.packet(packet.pair.b);
-        sooner_full += of_model.packet(packet.pair.a).verdict == Verdict::delivered && in_lab.verdict == Verdict::dropped &&
-                               in_lab.reason != DropReasonId::none && Catalog::drop_reason(in_lab.reason).name == "SOCKET_RCVBUFF"
-                           ? 1
-                           : 0;
+    constexpr std::string_view shared = "softnet_stat.";
+    const auto processed = std::ranges::find(comparison.counters, "softnet_stat.processed", &CounterComparison::name);
+    if (processed == comparison.counters.end()) {
+        return; // as many as in the model: nobody else's
     }
-    const std::string& release = of_lab.info.kernel_release;
-    const bool is_newer = release_number(release) > release_number("6.12");
-    if (sooner_full == 0 || !is_newer) {
-        return {};
-    }
-    return {fmt::format("{} datagrams found the receive buffer full on {} and not in the model: 6.18 refuses a datagram when what is queued plus its "
-                        "own size passes the buffer, the model's kernels (up to 6.12) when what is queued already does; truesize may differ as well",
-                        sooner_full, release)};
+    fmt::print(stderr, "lab: softnet_stat is not compared: it has counted {} packets on this machine, {} in the model, and counts everybody's\n",
+               processed->b, processed->a);
+    std::erase_if(comparison.counters, [&](const CounterComparison& counter) { return counter.name.starts_with(shared); });
 }
 
-int compare_with_model(const lab::LabRun& run, const std::string& format)
+int compare_with_model(const lab::LabRun& run, const Options& options)
 {
     Scenario scenario = run.scenario;
-    if (const std::string_view nearest = nearest_profile(run.trace.info.kernel); scenario.kernel != nearest) {
-        fmt::print(stderr, "lab: the model runs as {}, the profile nearest to this machine's {}, not as the scenario's {}\n", nearest,
-                   run.trace.info.kernel_release, scenario.kernel);
-        scenario.kernel = nearest;
+    if (options.scenario.kernel.empty()) {
+        scenario.kernel = nearest_profile(run.trace.info.kernel);
+        fmt::print(stderr, "lab: the model runs as {}, the profile nearest to this machine's {}\n", scenario.kernel, run.trace.info.kernel_release);
     }
     ModelSource model(scenario);
     model.keep_snapshots(false);
@@ -125,27 +92,20 @@ int compare_with_model(const lab::LabRun& run, const std::string& format)
     of_lab.update();
     Comparison comparison = compare_traces(model.trace(), of_model, run.trace, of_lab);
     keep_sampled(comparison, run.counted);
-    print_text(format == "json" ? comparison_to_json(comparison, model.trace(), run.trace)
+    leave_out_shared(comparison);
+    print_text(options.format == "json" ? comparison_to_json(comparison, model.trace(), run.trace)
                                 : comparison_to_text(comparison, model.trace(), run.trace, "model", "lab"));
-    for (const std::string& line : known_differences(comparison, model.trace(), run.trace)) {
-        fmt::print(stderr, "lab: known difference: {}\n", line);
-    }
     return comparison.same() ? 0 : answer_is_no;
 }
 
 Result<int> run(const Options& options)
 {
-    auto scenario = load_scenario_file(options.scenario);
+    const auto scenario = load_scenario(options.scenario);
     if (!scenario) {
         return tl::unexpected(scenario.error());
     }
-    for (const auto& setting : options.settings) {
-        if (const auto applied = apply_setting(*scenario, setting); !applied) {
-            return tl::unexpected(applied.error());
-        }
-    }
-    catch_signals();
-    const auto run = lab::run_lab(*scenario, {options.host_settings, options.on_veth}, stop_asked);
+    // It must come to its end by itself: what it made has to be taken back.
+    const auto run = lab::run_lab(*scenario, {options.host_settings, options.on_veth}, stop_on_signals());
     if (!run) {
         return tl::unexpected(run.error());
     }
@@ -160,7 +120,7 @@ Result<int> run(const Options& options)
         say_written(options.output, run->trace);
     }
     if (options.compare) {
-        return compare_with_model(*run, options.format);
+        return compare_with_model(*run, options);
     }
     if (options.output.empty()) {
         JourneyIndex journeys(run->trace);
@@ -181,11 +141,7 @@ void add_lab_command(CLI::App& program, Invocation& chosen)
         "  skbscope lab lessons/01-a-datagram-arrives --on-veth --compare\n"
         "Needs root. Namespaces, devices, processes and tracing are gone when it ends, however it ends.\n",
         run);
-    command->add_option("SCENARIO", options->scenario, "A scenario (YAML), or a lesson that has one")->required();
-    command->add_option("--set", options->settings, "Change a setting of the scenario; may be given more than once")
-        ->option_text("KEY=VALUE")
-        ->take_all()
-        ->expected(1);
+    add_scenario_options(*command, options->scenario, "With --compare: model this kernel; otherwise the one nearest to this machine's");
     command->add_flag("--on-veth", options->on_veth, "Run devices of other drivers (e1000 …) and stations on veths");
     command->add_flag("--host-settings", options->host_settings,
                       "Allow settings that the whole host shares (net.core.netdev_max_backlog …) to change for the time of the run");

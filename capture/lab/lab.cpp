@@ -5,6 +5,7 @@
 #include "capture/lab/on_veth.h"
 #include "capture/lab/recorder.h"
 #include "capture/lab/settings.h"
+#include "core/recording/filter.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -97,6 +98,65 @@ std::vector<host::Counters> count_all(const Plan& plan)
     return all;
 }
 
+/// Of the lab, and the loopback that each namespace has.
+std::vector<std::string> names_of_devices(const Scenario& scenario)
+{
+    std::vector<std::string> names{"lo"};
+    for (const ScenarioHost& host : scenario.hosts) {
+        for (const ScenarioDevice& device : host.devices) {
+            names.push_back(device.name);
+        }
+    }
+    return names;
+}
+
+std::vector<IpAddress> own_addresses(const Scenario& scenario)
+{
+    std::vector<IpAddress> own;
+    for (const ScenarioHost& host : scenario.hosts) {
+        for (const ScenarioDevice& device : host.devices) {
+            for (const auto& given : device.addresses) {
+                own.push_back(IpAddress::v4(given.address));
+            }
+            for (const auto& given : device.addresses6) {
+                own.push_back(given.address);
+            }
+        }
+    }
+    return own;
+}
+
+/// The machine has other traffic than the lab's. A packet is the lab's when it has one of its addresses; where its flow proves nothing
+/// (not known, from an address that was not chosen yet, within a link, or injected), when it was seen at one of its devices. How many were not.
+std::size_t leave_out_others(Trace& trace, const Scenario& scenario)
+{
+    const auto devices = names_of_devices(scenario);
+    const auto addresses = own_addresses(scenario);
+    const bool any_flow = std::ranges::any_of(scenario.hosts, [](const ScenarioHost& host) { return !host.injectors.empty(); });
+    const auto is_own = [&](const IpAddress& address) { return std::ranges::find(addresses, address) != addresses.end(); };
+    std::vector<PacketId> own;
+    std::size_t all = 0;
+    for (const PacketRecord& packet : trace.packets()) {
+        if (packet.id == PacketId::none) {
+            continue;
+        }
+        ++all;
+        const bool is_here = packet.device != DeviceId::none && std::ranges::find(devices, trace.device(packet.device).name) != devices.end();
+        const bool proves_nothing = !packet.flow || any_flow || packet.flow->source.is_any() || ipv6_addr_is_multicast(packet.flow->destination) ||
+                                    ipv6_addr_is_linklocal(packet.flow->source);
+        const bool by_flow = packet.flow && (is_own(packet.flow->source) || is_own(packet.flow->destination));
+        if (by_flow || (is_here && proves_nothing)) {
+            own.push_back(packet.id);
+        }
+    }
+    if (own.size() < all) {
+        JourneyIndex journeys(trace);
+        journeys.update();
+        trace = filtered(trace, journeys, own);
+    }
+    return all - own.size();
+}
+
 /// The built-in stop for traffic that goes on for ever: how long the scenario says that it sends, and some.
 double patience_of(const Scenario& scenario, double most)
 {
@@ -115,7 +175,7 @@ double patience_of(const Scenario& scenario, double most)
 
 } // namespace
 
-Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const volatile bool& stop_asked)
+Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const std::atomic<bool>& stop_asked)
 {
     auto converted = on_veth(scenario, wishes.on_veth);
     if (!converted) {
@@ -130,7 +190,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     if (::geteuid() != 0) {
         return fail(ErrorKind::not_permitted, "lab", "namespaces, devices and tracing need root", "sudo skbscope lab …");
     }
-    LabRun run{std::move(converted->scenario), {}, {}, std::move(converted->remarks), true, {}};
+    LabRun run{std::move(converted->scenario), {}, {}, std::move(converted->remarks), 0, true, {}};
     run.remarks.insert(run.remarks.end(), plan->remarks.begin(), plan->remarks.end());
     for (const std::string& line : take_back_leftovers(undo_folder)) {
         run.remarks.push_back("left behind by an earlier lab, now gone: " + line);
@@ -170,7 +230,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     }
     const auto before = count_all(*plan);
     Recorder recorder;
-    if (const auto started = recorder.start(); !started) {
+    if (const auto started = recorder.start(names_of_devices(run.scenario)); !started) {
         return tl::unexpected(started.error());
     }
     processes->go();
@@ -181,6 +241,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     if (!trace) {
         return tl::unexpected(trace.error());
     }
+    run.others = leave_out_others(*trace, run.scenario);
     run.trace = std::move(*trace);
     run.remarks.insert(run.remarks.end(), recorder.remarks().begin(), recorder.remarks().end());
     const auto after = count_all(*plan);

@@ -6,6 +6,7 @@
 #include "core/scenario/scenario.h"
 #include "core/trace/trace.h"
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct LabRun {
     Trace trace;
     std::vector<TaskCount> tasks;
     std::vector<std::string> remarks; ///< what is not as the scenario says, one line each
+    std::size_t others = 0;           ///< packets of this machine's other traffic, left out of the trace
     bool complete = true;             ///< false: stopped by a signal or by the time
     /// All that was sampled before and after, moved or not, named as in the trace. What is not here nobody looked at.
     std::set<std::string> counted;
@@ -30,6 +32,6 @@ struct LabRun {
 
 /// Runs it. Needs root. `stop_asked` (a signal handler may set it) ends the traffic early. Whatever happens, nothing of it
 /// stays on the host. Errors: not_permitted; unsupported, with the piece that this kernel or machine lacks.
-[[nodiscard]] Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const volatile bool& stop_asked);
+[[nodiscard]] Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const std::atomic<bool>& stop_asked);
 
 } // namespace skbscope::lab

@@ -188,7 +188,7 @@ void Processes::reap(bool block)
     }
 }
 
-bool Processes::wait_for_senders(double seconds, const volatile bool& stop_asked)
+bool Processes::wait_for_senders(double seconds, const std::atomic<bool>& stop_asked)
 {
     const std::int64_t deadline = now_ns() + static_cast<std::int64_t>(seconds * 1e9);
     while (!stop_asked) {

@@ -7,6 +7,7 @@
 #include "core/result.h"
 #include "core/scenario/scenario.h"
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -40,7 +41,7 @@ public:
     /// The common start: the scenario's time 0.
     void go();
     /// Until everybody who sends is done, or `stop_asked` becomes true, or `seconds` are over. False: not all were done.
-    bool wait_for_senders(double seconds, const volatile bool& stop_asked);
+    bool wait_for_senders(double seconds, const std::atomic<bool>& stop_asked);
     /// Readers take what is there and end.
     void finish();
     [[nodiscard]] std::vector<TaskCount> counts() const;

@@ -42,11 +42,12 @@ const std::vector<std::string>& Recorder::remarks() const
     return state_->remarks;
 }
 
-Result<void> Recorder::start()
+Result<void> Recorder::start(const std::vector<std::string>& devices)
 {
     LiveWishes wishes;
     wishes.frames = false;
     wishes.sample_seconds = 0; // the lab counts in its own namespaces
+    wishes.devices = devices;
     auto opened = LiveRecording::open(wishes);
     if (!opened) {
         return tl::unexpected(opened.error());

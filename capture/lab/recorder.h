@@ -17,9 +17,9 @@ public:
     Recorder& operator=(const Recorder&) = delete;
     ~Recorder();
 
-    /// Records from here on, in a thread of its own. Frames are not captured beside it: a packet socket would be one more
+    /// Records from here on, in a thread of its own: of events that name a device, those of these devices. Frames are not captured beside it: a packet socket would be one more
     /// receiver that the scenario does not have. Errors: not_permitted, unsupported.
-    [[nodiscard]] Result<void> start();
+    [[nodiscard]] Result<void> start(const std::vector<std::string>& devices);
     /// The end, once what is on its way has arrived; what was recorded, as journeys.
     [[nodiscard]] Result<Trace> stop();
     /// What the recording lacks, one line each.

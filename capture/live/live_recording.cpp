@@ -109,7 +109,7 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
     state->wishes = wishes;
     state->places = places;
     state->facts = read_host_facts(places, wishes.most >= Detail::functions);
-    state->plan = plan_probes(state->facts, {wishes.device, wishes.most});
+    state->plan = plan_probes(state->facts, {wishes.devices.empty() && !wishes.device.empty() ? std::vector{wishes.device} : wishes.devices, wishes.most});
     std::optional<Error> no_frames;
     if (wishes.frames) {
         auto frames = FrameSource::open(wishes.device, wishes.filter);

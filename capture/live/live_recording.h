@@ -24,6 +24,7 @@ struct LiveWishes {
     bool frames = true;
     Detail most = Detail::functions;
     double sample_seconds = 1;  ///< between looks at the host's own figures; 0: they are not recorded
+    std::vector<std::string> devices = {}; ///< only their events, where events name a device; empty: as `device` says
 };
 
 /// What was done, for the last words.

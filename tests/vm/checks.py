@@ -4,6 +4,8 @@ import json
 import subprocess
 from collections import Counter
 
+import machine
+
 DELIVERED_PORT, FULL_PORT, CLOSED_PORT = 5001, 5002, 5009
 
 # In this order in the journey of a datagram, other functions between them: what one sk_buff lives through.
@@ -129,5 +131,41 @@ def check_killed(program, folder):
     return lines + check_clean(folder, "next", "after the next record")
 
 
+def difference_of(result):
+    """The first thing in which lab and model differ, in words."""
+    for packet in result["differing"]:
+        return f"{packet['flow'] or 'a packet'}: {packet['a']['verdict']} in the model, {packet['b']['verdict']} in the lab; {packet['first_difference']}"
+    for side, where in [("only_in_a", "the model"), ("only_in_b", "the lab")]:
+        if result[side]:
+            return f"{len(result[side])} packets only in {where}"
+    for counter in result["counters"]:
+        return f"counter {counter['name']}: {counter['a']} in the model, {counter['b']} in the lab"
+    return "nothing named"
+
+
+def check_one_lab(program, folder, name):
+    status, said = (text_of(f"{folder}/lab.{name}.status") or "").strip(), (text_of(f"{folder}/lab.{name}.said") or "").strip()
+    if status == "4":
+        return [(True, f"lab {name}: not here: {said.splitlines()[-1] if said else 'it does not say why'}")]
+    try:
+        result = json.loads(text_of(f"{folder}/lab.{name}.json") or "")
+    except ValueError:
+        return [(False, f"lab {name}: status {status or 'none'}: {said.splitlines()[-1] if said else 'said nothing'}")]
+    profile = [line for line in said.splitlines() if "the model runs as" in line]
+    lines = [(result["same"] and status == "0",
+              f"lab {name}: {result['packets']} packets, {result['same_verdict']} with the model's end, {result['same_functions']} with its functions in order"
+              + ("" if result["same"] else ": " + difference_of(result)) + (f" ({profile[0].split('the model runs as ')[1].split(',')[0]})" if profile else ""))]
+    journeys, words = ask(program, "journey", f"{folder}/lab.{name}.pcapng")
+    functions = sum("function" in step["via"] for row in journeys or [] for step in row["steps"])
+    lines.append((functions > 0, f"lab {name}: {functions} steps seen by the function tracer" if journeys is not None else f"lab {name}: {words}"))
+    return lines
+
+
+def check_lab(program, folder):
+    lines = [line for name in sorted(machine.LAB) for line in check_one_lab(program, folder, name)]
+    left = text_of(f"{folder}/lab.left")
+    return lines + [(left == "", "after the lab: no namespace, no instance, no probe, no traced function" + (f", but {left.strip()[:200]}" if left else ""))]
+
+
 def check(program, folder):
-    return check_live(program, folder) + check_killed(program, folder)
+    return check_live(program, folder) + check_killed(program, folder) + check_lab(program, folder)

@@ -17,7 +17,12 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 TOOLS = ["qemu-system-x86_64", "busybox", "ip", "nsenter", "dash", "modprobe", "depmod", "cpio", "apt-get", "apt-cache", "dpkg-deb", "ldd", "cc"]
 
 # Loaded by init in this order, as far as the kernel has them as modules.
-MODULES = ["virtio_pci", "virtio_console", "af_packet", "veth", "e1000", "udp_diag", "tcp_diag", "raw_diag"]
+MODULES = ["virtio_pci", "virtio_console", "af_packet", "veth", "e1000", "udp_diag", "tcp_diag", "raw_diag", "crc32c_generic", "nf_tables", "nft_counter"]
+
+# What the lab runs in the machine: a name and its file.
+REPOSITORY = os.path.dirname(os.path.dirname(HERE))
+LAB = {os.path.basename(path)[:-len(".yaml")]: path for path in glob.glob(f"{REPOSITORY}/tests/data/lab/*.yaml")} | {
+    "lesson-" + os.path.basename(os.path.dirname(path))[:2]: path for path in glob.glob(f"{REPOSITORY}/lessons/0[1-4]-*/scenario.yaml")}
 
 # Where a series is looked for when this machine's own sources do not have it.
 OTHER_SUITES = ["bullseye-security", "bullseye", "bookworm-security", "bookworm", "bookworm-backports", "trixie-security", "trixie"]
@@ -128,12 +133,23 @@ def keep_needed(unpacked, release, kept):
             shutil.copy(f"{source}/{name}", modules)
     subprocess.run([tool("depmod"), "-b", f"{kept}/files", release], check=True, stderr=subprocess.DEVNULL)
     shutil.copy(f"{unpacked}/boot/vmlinuz-{release}", f"{kept}/vmlinuz")
+    with open(f"{kept}/modules", "w") as file:
+        file.write(" ".join(MODULES))
+
+
+def is_kept(place):
+    """Whether a kernel lies there with the modules that are wanted now."""
+    try:
+        with open(f"{place}/modules") as file:
+            return file.read() == " ".join(MODULES) and os.path.exists(f"{place}/vmlinuz")
+    except OSError:
+        return False
 
 
 def kernel(series):
     """The folder with vmlinuz and files/lib/modules of that series; fetched when it is not there yet."""
     place = os.path.join(CACHE, series)
-    if os.path.exists(f"{place}/vmlinuz"):
+    if is_kept(place):
         return place
     os.makedirs(CACHE, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetch.", dir=CACHE) as work:
@@ -182,6 +198,8 @@ def stage(root, kernel_folder, program):
     put(root, tool("ip"), "ip")
     put(root, tool("nsenter"), "nsenter")
     put(root, tool("modprobe"), "modprobe")
+    if tool("nft"): # the lab says so where it lacks one
+        put(root, tool("nft"), "nft")
     # Without symbols it is a tenth of the size; where there is no strip, it is copied whole.
     put(root, program, "skbscope")
     if tool("strip"):
@@ -190,6 +208,10 @@ def stage(root, kernel_folder, program):
     shutil.copytree(f"{kernel_folder}/files/lib/modules", f"{root}/usr/lib/modules")
     shutil.copy(f"{HERE}/guest/init", f"{root}/init")
     shutil.copy(f"{HERE}/guest/scenario", f"{root}/vm/scenario")
+    os.makedirs(f"{root}/vm/lab")
+    shutil.copy(f"{HERE}/guest/lab", f"{root}/vm/lab/run")
+    for name, path in LAB.items():
+        shutil.copy(path, f"{root}/vm/lab/{name}.yaml")
     with open(f"{root}/vm/modules", "w") as file:
         file.write("".join(name + "\n" for name in MODULES))
 

@@ -58,7 +58,7 @@ protected:
     /// Nothing where this kernel or container does not allow it; the reason is then said.
     static std::optional<LabRun> run(const Scenario& scenario, const LabWishes& wishes)
     {
-        const bool never_stopped = false;
+        const std::atomic<bool> never_stopped = false;
         auto done = run_lab(scenario, wishes, never_stopped);
         EXPECT_THAT(traces_of_us(), testing::IsEmpty());
         if (!done && (done.error().kind == ErrorKind::not_permitted || done.error().kind == ErrorKind::unsupported)) {
@@ -129,7 +129,7 @@ TEST_F(LabOnThisKernel, ASettingOfTheWholeHostIsRefusedWithoutLeave)
 {
     Scenario scenario = scenario_of("tests/data/lab/one-flow.yaml");
     scenario.hosts.front().sysctls["net.core.netdev_max_backlog"] = 7;
-    const bool never_stopped = false;
+    const std::atomic<bool> never_stopped = false;
     const auto refused = run_lab(scenario, {}, never_stopped);
     ASSERT_FALSE(refused);
     EXPECT_THAT(refused.error().describe(), HasSubstr("netdev_max_backlog"));

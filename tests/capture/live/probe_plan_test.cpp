@@ -150,7 +150,7 @@ TEST(ProbePlan, OfAHostWithNothingIsNothingAndEveryMissingPieceHasPriceAndRemedy
 
 TEST(ProbePlan, FiltersInTheKernelByDeviceAndVector)
 {
-    const ProbePlan plan = plan_probes(host_with_everything(), {"eth0", Detail::functions});
+    const ProbePlan plan = plan_probes(host_with_everything(), {{"eth0"}, Detail::functions});
     EXPECT_THAT(plan.events, Contains(PlannedEvent{"net", "net_dev_queue", "name == \"eth0\""}));
     EXPECT_THAT(plan.events, Contains(PlannedEvent{"irq", "softirq_entry", "vec == 2 || vec == 3"}));
     EXPECT_THAT(plan.events, Contains(PlannedEvent{"skb", "kfree_skb", ""}));
@@ -158,7 +158,7 @@ TEST(ProbePlan, FiltersInTheKernelByDeviceAndVector)
 
 TEST(ProbePlan, TakesNoMoreThanIsWished)
 {
-    const ProbePlan plan = plan_probes(host_with_everything(), {"", Detail::tracepoints});
+    const ProbePlan plan = plan_probes(host_with_everything(), {{}, Detail::tracepoints});
     EXPECT_EQ(plan.detail, Detail::tracepoints);
     EXPECT_THAT(plan.probes, IsEmpty());
     EXPECT_THAT(plan.functions, IsEmpty());

@@ -19,7 +19,7 @@ protected:
         if (facts_.tracing != Access::usable) {
             GTEST_SKIP() << "tracefs is " << to_string(facts_.tracing) << " here";
         }
-        plan_ = plan_probes(facts_, {"", Detail::tracepoints});
+        plan_ = plan_probes(facts_, {{}, Detail::tracepoints});
     }
     [[nodiscard]] bool exists(const std::string& instance) const
     {
