@@ -4,14 +4,13 @@
 #include "app/replay.h"
 #include "capture/host/device_address.h"
 #include "capture/host/proc_tables.h"
+#include "capture/host/text_file.h"
 #include "capture/live/frame_source.h"
 #include "core/recording/report.h"
 #include "core/scenario/live_replay.h"
 
 #include <chrono>
 #include <fmt/format.h>
-#include <fstream>
-#include <sstream>
 #include <thread>
 
 namespace skbscope::app {
@@ -23,14 +22,6 @@ std::uint64_t wall_ns()
 {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-}
-
-std::string read_text(const char* path)
-{
-    std::ifstream in(path);
-    std::ostringstream text;
-    text << in.rdbuf();
-    return text.str();
 }
 
 /// The host that is modelled: the one of the scenario, the one of --as, or this host as the device knows it.
@@ -66,7 +57,7 @@ Result<NamedHost> host_behind(const std::string& device, const ReplayOptions& op
     // Of another host nobody knows here what its sockets are.
     std::vector<std::uint16_t> ports;
     if (here.ipv4 == modelled.identity.address) {
-        ports = host::bound_udp_ports(read_text("/proc/self/net/udp"), read_text("/proc/self/net/udp6"), modelled.identity.address);
+        ports = host::bound_udp_ports(host::read_file("/proc/self/net/udp").value_or(""), host::read_file("/proc/self/net/udp6").value_or(""), modelled.identity.address);
     }
     modelled.scenario = replay_scenario(modelled.identity.address, modelled.identity.mac, ports);
     return modelled;

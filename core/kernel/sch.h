@@ -27,7 +27,7 @@ extern const Qdisc_ops pfifo_fast_ops, pfifo_qdisc_ops, bfifo_qdisc_ops, tbf_qdi
 /// Makes the qdiscs that a device starts with (attach_default_qdiscs): one a transmit queue below mq where there are several,
 /// or, with a spec, what it says at the root.
 void attach_qdiscs(World& w, Trace& trace, DeviceIndex device, const QdiscSpec& spec);
-/// qdisc_alloc_handle(): a root that was asked for without a handle gets the next one, 8001: and on; the default ones have none.
+/// A root that was asked for without a handle gets the next one, 8001: and on; the default ones have none.
 void name_root_qdisc(World& w, DeviceIndex device);
 /// `tc qdisc replace dev … root`: the old ones are emptied (their packets are dropped) and left.
 void qdisc_graft(Kernel& k, DeviceIndex device, const QdiscSpec& spec);

