@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <iterator>
+#include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -229,6 +231,107 @@ public:
 private:
     alignas(T) unsigned char items_[most * sizeof(T)];
     std::size_t size_ = 0;
+};
+
+/// Rows that keep their address while others are added, and are never taken away: a row is found with two loads, where
+/// std::deque divides. A copy is one allocation for a block of rows.
+template <typename T>
+class StableRows {
+    template <typename Row>
+    class Iterator {
+    public:
+        using value_type = T;
+        using difference_type = std::ptrdiff_t;
+        using reference = Row&;
+        using pointer = Row*;
+        using iterator_category = std::forward_iterator_tag;
+
+        Iterator() = default;
+        explicit Iterator(T* const* at) : at_(at) {}
+        Row& operator*() const { return **at_; }
+        Row* operator->() const { return *at_; }
+        Iterator& operator++()
+        {
+            ++at_;
+            return *this;
+        }
+        Iterator operator++(int)
+        {
+            Iterator before = *this;
+            ++at_;
+            return before;
+        }
+        difference_type operator-(const Iterator& from) const { return at_ - from.at_; }
+        bool operator==(const Iterator&) const = default;
+
+    private:
+        T* const* at_ = nullptr;
+    };
+
+public:
+    using value_type = T;
+    using iterator = Iterator<T>;
+    using const_iterator = Iterator<const T>;
+
+    StableRows() = default;
+    StableRows(const StableRows& other)
+    {
+        rows_.reserve(other.size());
+        for (const T& row : other) {
+            emplace_back(row);
+        }
+    }
+    StableRows(StableRows&& other) noexcept { swap(other); }
+    StableRows& operator=(StableRows other) noexcept
+    {
+        swap(other);
+        return *this;
+    }
+    ~StableRows()
+    {
+        for (T* row : rows_) {
+            std::destroy_at(row);
+        }
+        for (T* block : blocks_) {
+            std::allocator<T>().deallocate(block, rows_a_block);
+        }
+    }
+    [[nodiscard]] bool empty() const { return rows_.empty(); }
+    [[nodiscard]] std::size_t size() const { return rows_.size(); }
+    [[nodiscard]] T& operator[](std::size_t row) { return *rows_[row]; }
+    [[nodiscard]] const T& operator[](std::size_t row) const { return *rows_[row]; }
+    [[nodiscard]] T& front() { return *rows_.front(); }
+    [[nodiscard]] const T& front() const { return *rows_.front(); }
+    [[nodiscard]] T& back() { return *rows_.back(); }
+    [[nodiscard]] const T& back() const { return *rows_.back(); }
+    [[nodiscard]] iterator begin() { return iterator(rows_.data()); }
+    [[nodiscard]] iterator end() { return iterator(rows_.data() + rows_.size()); }
+    [[nodiscard]] const_iterator begin() const { return const_iterator(rows_.data()); }
+    [[nodiscard]] const_iterator end() const { return const_iterator(rows_.data() + rows_.size()); }
+    template <typename... Arguments>
+    T& emplace_back(Arguments&&... arguments)
+    {
+        if (rows_.size() == blocks_.size() * rows_a_block) {
+            blocks_.reserve(blocks_.size() + 1);
+            blocks_.push_back(std::allocator<T>().allocate(rows_a_block));
+        }
+        rows_.reserve(rows_.size() == rows_.capacity() ? rows_.size() * 2 + 8 : 0);
+        rows_.push_back(std::construct_at(blocks_.back() + rows_.size() % rows_a_block, std::forward<Arguments>(arguments)...));
+        return *rows_.back();
+    }
+    void push_back(T row) { emplace_back(std::move(row)); }
+
+private:
+    static constexpr std::size_t rows_a_block = 32;
+
+    void swap(StableRows& other) noexcept
+    {
+        rows_.swap(other.rows_);
+        blocks_.swap(other.blocks_);
+    }
+
+    std::vector<T*> rows_;
+    std::vector<T*> blocks_; ///< where they lie
 };
 
 } // namespace skbscope::kernel

@@ -96,8 +96,18 @@ void skb_trim(Kernel& k, SkbIndex skb, std::uint32_t length);
 void set_mac_header(Kernel& k, SkbIndex skb);
 void set_network_header(Kernel& k, SkbIndex skb);
 void set_transport_header(Kernel& k, SkbIndex skb, std::uint32_t behind_network);
-[[nodiscard]] std::span<const std::uint8_t> skb_data(Kernel& k, SkbIndex skb); ///< linear bytes from data on
-[[nodiscard]] std::span<const std::uint8_t> skb_network(Kernel& k, SkbIndex skb); ///< … from the network header on
+/// Linear bytes from data on.
+[[nodiscard]] inline std::span<const std::uint8_t> skb_data(Kernel& k, SkbIndex index)
+{
+    const SkBuff& skb = k.skb(index);
+    return skb.head.bytes().subspan(skb.data, skb.tail - skb.data);
+}
+/// … from the network header on.
+[[nodiscard]] inline std::span<const std::uint8_t> skb_network(Kernel& k, SkbIndex index)
+{
+    const SkBuff& skb = k.skb(index);
+    return skb.head.bytes().subspan(skb.network_header, skb.tail - skb.network_header);
+}
 /// The same to write to: of its own, where clones shared them (skb_cow, skb_ensure_writable).
 [[nodiscard]] std::span<std::uint8_t> skb_data_writable(Kernel& k, SkbIndex skb);
 [[nodiscard]] std::span<std::uint8_t> skb_network_writable(Kernel& k, SkbIndex skb);

@@ -9,9 +9,9 @@ namespace skbscope::kernel {
 
 // ---- calls and events ----------------------------------------------------------------------------------------------------
 
-Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
+/// The next record of that CPU. Everything of it is written, once: a model writes three hundred a packet.
+inline Event& Kernel::fill(Cpu& on, EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
 {
-    Cpu& on = cpu();
     Event& event = on.lane.push();
     event.time_ns = on.now.ns;
     event.duration_ns = Event::unknown_duration;
@@ -27,18 +27,44 @@ Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std:
     return event;
 }
 
-void Kernel::open_recorded(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg)
+Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
 {
-    Cpu& on = cpu();
-    handle.sequence = on.lane.next_sequence();
-    handle.start = on.now;
-    handle.context = on.context;
-    record(EventKind::call, packet, function, arg).depth = on.depth[static_cast<std::size_t>(on.context)]++;
+    return fill(*cpu_, kind, packet, function, arg);
 }
 
-void Kernel::close_recorded(const OpenHandle& call)
+std::uint64_t Kernel::open_recorded(FunctionId function, PacketId packet, std::uint32_t arg)
 {
-    Cpu& on = cpu();
+    Cpu& on = *cpu_;
+    fill(on, EventKind::call, packet, function, arg).depth = on.depth[static_cast<std::size_t>(on.context)]++;
+    return on.lane.next_sequence() - 1;
+}
+
+std::uint64_t Kernel::open_recorded(FunctionId function, SkbIndex skb, std::uint32_t arg)
+{
+    return open_recorded(function, skb == nothing ? PacketId::none : this->skb(skb).packet, arg);
+}
+
+void Kernel::close_recorded(std::uint64_t sequence)
+{
+    Cpu& on = *cpu_;
+    assert(sequence >= on.lane.quantum);
+    Event& event = on.lane.at(sequence);
+    --on.depth[static_cast<std::size_t>(event.context())];
+    event.duration_ns = duration_since(event.time());
+}
+
+void Kernel::open_lasting(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg)
+{
+    Cpu& on = *cpu_;
+    handle.start = on.now;
+    handle.context = on.context;
+    handle.sequence = open_recorded(function, packet, arg);
+    on.lane.specials.push_back({handle.sequence, Lane::Special::What::call});
+}
+
+void Kernel::close_lasting(const OpenHandle& call)
+{
+    Cpu& on = *cpu_;
     --on.depth[static_cast<std::size_t>(call.context)];
     if (call.sequence < on.lane.quantum) {
         close_late(call);
@@ -67,12 +93,17 @@ void Kernel::close_late(const OpenHandle& call)
     const std::uint32_t duration = duration_since(call.start);
     if (lane.holds(call.sequence)) {
         lane.at(call.sequence).duration_ns = duration;
-        lane.crossed.push_back(call.sequence);
+        auto special = lane.specials.rbegin();
+        while (special->sequence != call.sequence) { // one of the last
+            ++special;
+        }
+        special->what = Lane::Special::What::call_closed_late;
     } else if (const auto out = lane.find_out(call.sequence); out != lane.open_ordinals.end()) {
         trace.mutable_event(out->ordinal).duration_ns = duration;
     } else {
         return;
     }
+    lane.specials.push_back({lane.next_sequence(), Lane::Special::What::exit});
     Event& exit = record(EventKind::exit, PacketId::none, FunctionId::none, static_cast<std::uint32_t>(call.sequence));
     exit.duration_ns = duration;
 }
@@ -265,7 +296,7 @@ std::uint64_t Kernel::random(std::uint64_t below)
 // ---- hardware -------------------------------------------------------------------------------------------------------------
 
 namespace {
-bool later(const DeviceEvent& a, const DeviceEvent& b)
+bool later(const EventTurn& a, const EventTurn& b)
 {
     return a.at != b.at ? a.at > b.at : a.order > b.order;
 }
@@ -278,19 +309,29 @@ void Kernel::schedule(DeviceEvent event)
 
 void Kernel::schedule_as(std::uint64_t order, DeviceEvent event)
 {
+    std::uint32_t row = static_cast<std::uint32_t>(w.events.size());
+    if (w.free_events.empty()) {
+        w.events.emplace_back();
+    } else {
+        row = w.free_events.back();
+        w.free_events.pop_back();
+    }
+    w.event_queue.push_back({event.at, order, row});
+    std::ranges::push_heap(w.event_queue, later);
+    w.next_event = w.event_queue.front().at;
     event.order = order;
-    w.events.push_back(std::move(event));
-    std::ranges::push_heap(w.events, later);
-    w.next_event = w.events.front().at;
+    w.events[row] = std::move(event);
 }
 
 void Kernel::run_hardware(SimTime t)
 {
     while (next_hardware_event() <= t) {
-        std::ranges::pop_heap(w.events, later);
-        DeviceEvent event = std::move(w.events.back());
-        w.events.pop_back();
-        w.next_event = w.events.empty() ? never : w.events.front().at;
+        const std::uint32_t row = w.event_queue.front().event;
+        std::ranges::pop_heap(w.event_queue, later);
+        w.event_queue.pop_back();
+        w.next_event = w.event_queue.empty() ? never : w.event_queue.front().at;
+        DeviceEvent event = std::move(w.events[row]);
+        w.free_events.push_back(row);
         const std::uint32_t mine = cpu_row;
         happen(*this, std::move(event));
         set_cpu(mine);
@@ -408,17 +449,20 @@ bool pick_task(Kernel& k)
 void Kernel::step_cpu(std::uint32_t row)
 {
     set_cpu(row);
-    cpu().lane.quantum = next_sequence();
-    take_interrupts();
-    if (!cpu().softirq.empty()) {
+    Cpu& on = *cpu_;
+    on.lane.quantum = on.lane.next_sequence();
+    if (on.irq_waits || w.next_event <= on.now) {
+        take_interrupts();
+    }
+    if (!on.softirq.empty()) {
         step_softirq(*this);
         return;
     }
     if (pick_task(*this)) {
-        cpu().on_cpp_stack = true;
-        step_task(*this, cpu().task);
+        on.on_cpp_stack = true;
+        step_task(*this, on.task);
         set_cpu(row);
-        cpu().on_cpp_stack = false;
+        on.on_cpp_stack = false;
     }
 }
 
@@ -431,59 +475,65 @@ void Kernel::merge(SimTime horizon)
     struct Part {
         Lane* lane;
         std::uint64_t head;      ///< time of its first event
-        std::size_t crossed = 0; ///< of lane->crossed: those before have gone out
+        std::size_t special = 0; ///< of lane->specials: those before have gone out
     };
-    const auto head = [](const Lane& lane) { return lane.empty() ? no_head : lane.front().time_ns; };
-    SmallList<Part, 16> parts{{&w.hardware, head(w.hardware)}};
+    SmallList<Part, 16> parts;
+    const auto add = [&](Lane& lane) {
+        if (!lane.empty()) {
+            parts.push_back({&lane, lane.front().time_ns});
+        }
+    };
+    add(w.hardware);
     for (Cpu& cpu : w.cpus) {
-        std::ranges::sort(cpu.lane.crossed);
-        parts.push_back({&cpu.lane, head(cpu.lane)});
+        add(cpu.lane);
     }
-    for (;;) {
+    while (!parts.empty()) {
         // The earliest lane goes out up to where the next one begins; at the same time, the one that stands first.
         std::size_t first = 0;
+        std::uint64_t limit = no_head;
         for (std::size_t row = 1; row < parts.size(); ++row) {
-            first = parts[row].head < parts[first].head ? row : first;
-        }
-        std::uint64_t limit = horizon.ns; // only what lies before
-        for (std::size_t row = 0; row < parts.size(); ++row) {
-            if (row != first) {
-                const std::uint64_t other = parts[row].head;
-                limit = std::min(limit, row > first && other != no_head ? other + 1 : other);
+            const std::uint64_t head = parts[row].head;
+            if (head < parts[first].head) {
+                limit = parts[first].head;
+                first = row;
+            } else if (head < limit) {
+                limit = head + 1;
             }
         }
         Part& part = parts[first];
-        const std::size_t count = put_out(*part.lane, part.crossed, limit);
+        const std::size_t count = put_out(*part.lane, part.special, std::min(limit, horizon.ns)); // only what lies before
         if (count == 0) {
             break;
         }
         part.lane->take(count);
-        part.head = head(*part.lane);
+        part.head = part.lane->empty() ? no_head : part.lane->front().time_ns;
     }
     for (Part& part : parts) {
-        auto& crossed = part.lane->crossed;
-        crossed.erase(crossed.begin(), crossed.begin() + static_cast<std::ptrdiff_t>(part.crossed));
+        auto& specials = part.lane->specials;
+        specials.erase(specials.begin(), specials.begin() + static_cast<std::ptrdiff_t>(part.special));
+        part.lane->compact();
     }
 }
 
 /// Appends what the lane holds before `limit` to the trace: how much that was. Calls whose exits are still to come are
 /// remembered, and exits find their calls.
-std::size_t Kernel::put_out(Lane& lane, std::size_t& crossed, std::uint64_t limit)
+std::size_t Kernel::put_out(Lane& lane, std::size_t& special, std::uint64_t limit)
 {
     const std::span<const Event> waiting = lane.waiting();
-    const std::uint64_t sequence = lane.first_sequence();
     std::size_t count = 0;
-    for (; count < waiting.size() && waiting[count].time_ns < limit; ++count) {
-        const Event& event = waiting[count];
-        Event& out = trace.append(event);
-        if (event.is_call()) {
-            const bool closed_late = crossed < lane.crossed.size() && lane.crossed[crossed] == sequence + count;
-            crossed += closed_late ? 1 : 0;
-            if (closed_late || !event.has_end()) {
-                lane.open_ordinals.push_back({sequence + count, trace.size() - 1});
-            }
-        } else if (event.event_kind() == EventKind::exit) {
-            complete_exit(lane, sequence + count, out);
+    while (count < waiting.size() && waiting[count].time_ns < limit) {
+        ++count;
+    }
+    const std::uint64_t sequence = lane.first_sequence();
+    const std::uint64_t ordinal = trace.size();
+    trace.append_all(waiting.first(count));
+    for (; special < lane.specials.size() && lane.specials[special].sequence < sequence + count; ++special) {
+        const auto [at, what] = lane.specials[special];
+        const std::uint64_t out = ordinal + (at - sequence);
+        if (what == Lane::Special::What::exit) {
+            complete_exit(lane, at, trace.mutable_event(out));
+        } else if (what == Lane::Special::What::call_closed_late || !waiting[at - sequence].has_end()) {
+            lane.open_ordinals.push_back({at, out});
         }
     }
     return count;
@@ -528,7 +578,7 @@ SimTime Kernel::next_time()
 
 bool Kernel::idle()
 {
-    return next_cpu() == nothing && w.events.empty();
+    return next_cpu() == nothing && w.event_queue.empty();
 }
 
 } // namespace skbscope::kernel

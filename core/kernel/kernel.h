@@ -52,13 +52,13 @@ public:
 
     // ---- calls -----------------------------------------------------------------------------------------------------
     /// Records the entry of a function on this CPU, lets it cost its time and, being a function boundary, lets a
-    /// hard interrupt in.
+    /// hard interrupt in. The call may last over several quanta.
     OpenHandle open(FunctionId function, PacketId packet, std::uint32_t arg = 0)
     {
         look_up();
         OpenHandle handle;
         if (recording_) {
-            open_recorded(handle, function, packet, arg);
+            open_lasting(handle, function, packet, arg);
         }
         cpu_->now += costs_[to_index(function)];
         return handle;
@@ -67,7 +67,7 @@ public:
     void close(const OpenHandle& call)
     {
         if (recording_) {
-            close_recorded(call);
+            close_lasting(call);
         }
     }
     void close_all(OpenCalls& calls); ///< innermost first
@@ -145,8 +145,13 @@ private:
         }
     }
     void look_up_now();
-    void open_recorded(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg);
-    void close_recorded(const OpenHandle& call);
+    /// Their results are sequences in this CPU's lane.
+    [[nodiscard]] std::uint64_t open_recorded(FunctionId function, PacketId packet, std::uint32_t arg);
+    [[nodiscard]] std::uint64_t open_recorded(FunctionId function, SkbIndex skb, std::uint32_t arg);
+    /// Precondition: in the quantum in which it was opened.
+    void close_recorded(std::uint64_t sequence);
+    void open_lasting(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg);
+    void close_lasting(const OpenHandle& call);
     void field_changed(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
     void set_cpu(std::uint32_t row)
     {
@@ -154,9 +159,10 @@ private:
         cpu_ = &w.cpus[row];
     }
     Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
+    [[nodiscard]] Event& fill(Cpu& on, EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
     [[nodiscard]] std::uint32_t duration_since(SimTime start)
     {
-        const auto elapsed = static_cast<std::uint64_t>((cpu().now - start).ns);
+        const auto elapsed = static_cast<std::uint64_t>((cpu_->now - start).ns);
         return static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed, Event::unknown_duration - 1));
     }
     void close_late(const OpenHandle& call); ///< in a later quantum than it began
@@ -165,7 +171,7 @@ private:
     void step_cpu(std::uint32_t row);
     void take_interrupts();
     void merge(SimTime horizon);
-    [[nodiscard]] std::size_t put_out(Lane& lane, std::size_t& crossed, std::uint64_t limit);
+    [[nodiscard]] std::size_t put_out(Lane& lane, std::size_t& special, std::uint64_t limit);
     void complete_exit(Lane& lane, std::uint64_t sequence, Event& exit);
     void put_hardware(const Event& event);
     void counter_changed(CounterId counter, HostId host, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at);
@@ -176,38 +182,34 @@ private:
     bool woken_ = false;
 };
 
-/// A call that begins here and ends with this scope.
+/// A call that begins here and ends with this scope, in the same quantum.
 class Call {
 public:
-    Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0) : kernel_(kernel)
-    {
-        kernel.look_up();
-        if (kernel.recording_) {
-            kernel.open_recorded(handle_, function, skb == nothing ? PacketId::none : kernel.skb(skb).packet, arg);
-        }
-        kernel.cpu_->now += kernel.costs_[to_index(function)];
-    }
-    Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0) : kernel_(kernel)
-    {
-        kernel.look_up();
-        if (kernel.recording_) {
-            kernel.open_recorded(handle_, function, packet, arg);
-        }
-        kernel.cpu_->now += kernel.costs_[to_index(function)];
-    }
+    Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0) : kernel_(kernel) { begin(function, skb, arg); }
+    Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0) : kernel_(kernel) { begin(function, packet, arg); }
     Call(Kernel& kernel, FunctionId function) : Call(kernel, function, PacketId::none) {}
     ~Call()
     {
         if (kernel_.recording_) {
-            kernel_.close_recorded(handle_);
+            kernel_.close_recorded(sequence_);
         }
     }
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
 
 private:
+    template <typename Packet>
+    void begin(FunctionId function, Packet packet, std::uint32_t arg)
+    {
+        kernel_.look_up();
+        if (kernel_.recording_) {
+            sequence_ = kernel_.open_recorded(function, packet, arg);
+        }
+        kernel_.cpu_->now += kernel_.costs_[to_index(function)];
+    }
+
     Kernel& kernel_;
-    OpenHandle handle_; ///< of a call that is recorded
+    std::uint64_t sequence_ = 0; ///< of a call that is recorded
 };
 
 // include/linux/interrupt.h

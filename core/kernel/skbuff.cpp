@@ -300,18 +300,6 @@ void set_transport_header(Kernel& k, SkbIndex index, std::uint32_t behind_networ
     skb.transport_header = static_cast<std::uint16_t>(at);
 }
 
-std::span<const std::uint8_t> skb_data(Kernel& k, SkbIndex index)
-{
-    const SkBuff& skb = k.skb(index);
-    return skb.head.bytes().subspan(skb.data, skb.tail - skb.data);
-}
-
-std::span<const std::uint8_t> skb_network(Kernel& k, SkbIndex index)
-{
-    const SkBuff& skb = k.skb(index);
-    return skb.head.bytes().subspan(skb.network_header, skb.tail - skb.network_header);
-}
-
 std::span<std::uint8_t> skb_data_writable(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);

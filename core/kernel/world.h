@@ -380,38 +380,40 @@ struct SoftirqRun {
 class Lane {
 public:
     [[nodiscard]] bool empty() const { return first_ == events_.size(); }
-    [[nodiscard]] std::uint64_t next_sequence() const { return base_ + events_.size(); }
-    [[nodiscard]] std::uint64_t first_sequence() const { return base_ + first_; }
-    [[nodiscard]] bool holds(std::uint64_t sequence) const { return sequence >= base_ + first_; }
-    [[nodiscard]] Event& at(std::uint64_t sequence) { return events_[sequence - base_]; }
+    [[nodiscard]] std::uint64_t next_sequence() const { return events_.size(); }
+    [[nodiscard]] std::uint64_t first_sequence() const { return first_; }
+    [[nodiscard]] bool holds(std::uint64_t sequence) const { return sequence >= first_; }
+    [[nodiscard]] Event& at(std::uint64_t sequence) { return events_[sequence]; }
     [[nodiscard]] const Event& front() const { return events_[first_]; }
-    Event& push() { return events_.emplace_back(); }
+    /// One more, to be filled by the caller.
+    Event& push() { return events_.push(); }
     /// Of the hardware, which may be told of a moment that lies a little behind.
     void insert_in_order(const Event& event)
     {
-        auto place = events_.end();
-        while (place != events_.begin() + static_cast<std::ptrdiff_t>(first_) && std::prev(place)->time_ns > event.time_ns) {
-            --place;
+        events_.push();
+        std::uint64_t at = events_.size() - 1;
+        for (; at > first_ && events_[at - 1].time_ns > event.time_ns; --at) {
+            events_[at] = events_[at - 1];
         }
-        events_.insert(place, event);
+        events_[at] = event;
     }
-    [[nodiscard]] std::span<const Event> waiting() const { return std::span(events_).subspan(first_); }
-    void take(std::size_t count)
+    [[nodiscard]] std::span<const Event> waiting() const { return events_.held().subspan(first_ - events_.first()); }
+    void take(std::size_t count) { first_ += count; }
+    /// What was taken makes room: the next records come to lie where the last did, which the cache still holds.
+    void compact()
     {
-        first_ += count;
-        if (first_ == events_.size()) {
-            base_ += first_;
-            events_.clear();
-            first_ = 0;
-        } else if (first_ >= 4096 && first_ * 2 >= events_.size()) {
-            events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(first_));
-            base_ += first_;
-            first_ = 0;
+        if (events_.size() - first_ <= first_ - events_.first()) {
+            events_.forget(first_);
         }
     }
 
-    std::uint64_t quantum = 0;          ///< sequence of the first record of the current quantum
-    std::vector<std::uint64_t> crossed; ///< closed here, but in a later quantum: their exits must find them
+    std::uint64_t quantum = 0; ///< sequence of the first record of the current quantum
+    /// A record that the merge must look at: a call that may outlive its quantum, or an exit.
+    struct Special {
+        std::uint64_t sequence = 0;
+        enum class What : std::uint8_t { call, call_closed_late, exit } what = What::call; ///< closed late: its exit must find it
+    };
+    std::vector<Special> specials; ///< that have not gone out, by sequence
     /// A call that went out and whose exit has not.
     struct Out {
         std::uint64_t sequence = 0, ordinal = 0;
@@ -427,9 +429,8 @@ public:
     }
 
 private:
-    std::vector<Event> events_;
-    std::size_t first_ = 0;  ///< those before have been merged
-    std::uint64_t base_ = 0; ///< sequence of events_[0]
+    Table<Event> events_;     ///< row: sequence
+    std::uint64_t first_ = 0; ///< those before have been merged
 };
 
 /// What waits for this CPU to take an interrupt.
@@ -645,6 +646,13 @@ struct DeviceEvent {
     std::uint32_t wire_length = 0; ///< where a capture cut the frame: its real length
 };
 
+/// When a DeviceEvent happens: what its heap is made of, as it is much smaller than the event.
+struct EventTurn {
+    SimTime at;
+    std::uint64_t order = 0; ///< at the same time, the smaller first
+    std::uint32_t event = 0; ///< row of World::events
+};
+
 /// Datagrams that a station sends, one after the other.
 struct WireFlow {
     std::int32_t station = nothing;
@@ -771,7 +779,7 @@ struct World {
     std::vector<Host> hosts;
     std::vector<Net> nets;
     std::deque<Frag6Queue> frag6_queues; ///< IPv6 datagrams in reassembly
-    std::deque<Neighbour> neighbours; ///< arp_tbl and nd_tbl; a deque: rows keep their address while others are added
+    StableRows<Neighbour> neighbours; ///< arp_tbl and nd_tbl; rows keep their address while others are added
     std::deque<FragQueue> frag_queues; ///< datagrams in reassembly (ip4_frags)
     std::vector<Cpu> cpus;
     std::vector<Task> tasks;
@@ -779,18 +787,20 @@ struct World {
     std::vector<Qdisc> qdiscs; ///< those taken off keep their row
     std::vector<QdiscChange> qdisc_changes; ///< of a task that runs tc: Task::socket is its row
     std::vector<Napi> napis;
-    std::deque<Socket> sockets; ///< a deque: rows keep their address while others are added
+    StableRows<Socket> sockets; ///< rows keep their address while others are added
     std::vector<PacketSock> packet_socks;
     std::vector<SocketIndex> free_sockets; ///< rows of closed TCP sockets
     TcpTables tcp;
-    std::deque<SkBuff> skbs; ///< a deque: rows keep their address while others are added
+    StableRows<SkBuff> skbs; ///< rows keep their address while others are added
     std::vector<SkbIndex> free_skbs;
     std::vector<Station> stations;
     std::vector<WireFlow> flows;
-    std::vector<DeviceEvent> events; ///< a heap, earliest on top
+    std::vector<DeviceEvent> events; ///< to come; rows that event_queue does not name are free
+    std::vector<EventTurn> event_queue; ///< a heap, earliest on top
+    std::vector<std::uint32_t> free_events;
     std::uint64_t next_order = 1;
     std::uint64_t frames_fed = 0; ///< of a capture: those that have been put on their way
-    SimTime next_event = never; ///< of events
+    SimTime next_event = never; ///< time of the earliest
     Lane hardware; ///< what the NICs and wires do
     SimTime now;   ///< everything before has been merged into the trace
 };

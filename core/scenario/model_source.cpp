@@ -169,7 +169,7 @@ namespace {
 bool is_over(const World& world)
 {
     const bool quiet = std::ranges::none_of(world.cpus, [](const Cpu& cpu) { return has_work(cpu); });
-    return quiet && std::ranges::all_of(world.events, [&](const DeviceEvent& event) { return is_background(world, event); });
+    return quiet && std::ranges::all_of(world.event_queue, [&](const EventTurn& turn) { return is_background(world, world.events[turn.event]); });
 }
 
 } // namespace

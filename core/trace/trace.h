@@ -292,6 +292,19 @@ public:
         *cursor_ = event;
         return *cursor_++;
     }
+    /// … several, in order of time.
+    void append_all(std::span<const Event> events)
+    {
+        while (!events.empty()) {
+            if (cursor_ == chunk_end_) [[unlikely]] {
+                grow();
+            }
+            const std::size_t count = std::min(events.size(), static_cast<std::size_t>(chunk_end_ - cursor_));
+            std::memcpy(static_cast<void*>(cursor_), events.data(), count * sizeof(Event));
+            cursor_ += count;
+            events = events.subspan(count);
+        }
+    }
     [[nodiscard]] std::size_t size() const
     {
         return chunks_in_use_ == 0 ? 0 : chunks_in_use_ * chunk_events - static_cast<std::size_t>(chunk_end_ - cursor_);

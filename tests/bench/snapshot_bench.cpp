@@ -68,7 +68,7 @@ void snapshot(benchmark::State& state)
         state.ResumeTiming();
     }
     state.counters["skbs"] = static_cast<double>(world.skbs.size());
-    state.counters["events"] = static_cast<double>(world.events.size());
+    state.counters["events"] = static_cast<double>(world.event_queue.size());
 }
 BENCHMARK(snapshot)->Unit(benchmark::kMicrosecond);
 
