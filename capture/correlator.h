@@ -9,6 +9,7 @@
 #include "capture/ring_pages.h"
 #include "capture/traced_kernel.h"
 
+#include <array>
 #include <map>
 #include <set>
 #include <utility>
@@ -76,6 +77,7 @@ private:
         bool is_entry = false; ///< what it calls is outermost
         /// Begins or ends an interrupt while records still (or again) say "process": it interrupts the task, whose calls stay open.
         bool interrupts = false;
+        bool is_receive = false; ///< a netif_receive_skb of any kind
     };
     /// How an event is read; one for each event id.
     struct Decoder {
@@ -204,6 +206,7 @@ private:
         std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
     };
     std::unordered_map<std::string, Symbol, NameHash, std::equal_to<>> symbol_by_name_;
+    std::array<Symbol, 256> recent_names_{}; ///< of symbol_named(), by a part of the name
     std::unordered_map<std::uint64_t, Symbol> symbol_by_address_, symbol_by_call_site_;
     std::set<Symbol> seen_callers_;
     bool gro_results_seen_ = false; ///< napi_gro_receive_exit and its like were recorded
@@ -221,7 +224,7 @@ private:
     // Records of one task, one device come in rows: what was found for the one before.
     std::pair<std::int32_t, Lane*> last_lane_{0, nullptr};
     std::pair<std::int32_t, TaskId> last_task_{0, TaskId::none};
-    std::pair<std::string, DeviceId> last_device_{{}, DeviceId::none};
+    std::array<std::pair<std::string, DeviceId>, 8> recent_devices_; ///< by a part of the name
     struct Waiting {
         Slot slot;
         std::string neighbour;

@@ -4,6 +4,8 @@
 #include "capture/correlator_detail.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 #include <utility>
 
 namespace skbscope {
@@ -782,8 +784,7 @@ std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record,
         // A packet on its way in does not begin below what was done for another one: that has returned,
         // unseen.
         const auto can_call = [&](const Frame& frame) {
-            return finds_packets(frame.kind) ||
-                   functions_[frame.symbol].name.find("netif_receive_skb") != std::string::npos;
+            return finds_packets(frame.kind) || functions_[frame.symbol].is_receive;
         };
         while (!lane.stack.empty() && !can_call(lane.stack.back())) {
             pop(lane);
@@ -818,9 +819,11 @@ void Correlator::field_facts(Slot slot, std::uint32_t item, const RawRecord& rec
     if (slot == 0) {
         return;
     }
+    std::array<PacketBook::Field, 8> fields;
+    std::size_t count = 0;
     const auto tell = [&](const EventField& from, SkbField field) {
         if (from && from.size <= 8 && !from.is_data_loc) {
-            book_.field(slot, item, field, from.read(record.data));
+            fields[count++] = {field, from.read(record.data)};
         }
     };
     tell(decoder.length, SkbField::len);
@@ -829,12 +832,14 @@ void Correlator::field_facts(Slot slot, std::uint32_t item, const RawRecord& rec
     tell(decoder.hash, SkbField::hash);
     tell(decoder.ip_summed, SkbField::ip_summed);
     tell(decoder.queue, SkbField::queue_mapping);
-    if (book_.at(slot).ethertype != 0) {
-        book_.field(slot, item, SkbField::protocol, book_.at(slot).ethertype);
+    const SlotRecord& known = book_.at(slot);
+    if (known.ethertype != 0) {
+        fields[count++] = {SkbField::protocol, known.ethertype};
     }
-    if (book_.at(slot).at_device != DeviceId::none) {
-        book_.field(slot, item, SkbField::device, to_index(book_.at(slot).at_device));
+    if (known.at_device != DeviceId::none) {
+        fields[count++] = {SkbField::device, to_index(known.at_device)};
     }
+    book_.tell(slot, item, std::span(fields).first(count));
 }
 
 void Correlator::tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing)

@@ -34,7 +34,7 @@ void Correlator::pop_returned(Lane& lane)
         const Frame& frame = lane.stack[i];
         const bool in_driver = frame.lists && frame.lists->in_driver != 0;
         const bool is_receiving = !lane.is_task && (finds_packets(frame.kind) || frame.kind == Kind::core_receive ||
-                                                    functions_[frame.symbol].name.find("netif_receive_skb") != std::string::npos);
+                                                    functions_[frame.symbol].is_receive);
         if (in_driver || is_receiving || (i == 0 && !lane.is_task)) {
             keep = i + 1;
         }

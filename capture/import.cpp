@@ -6,6 +6,7 @@
 #include "core/catalog/catalog.h"
 
 #include <algorithm>
+#include <deque>
 #include <filesystem>
 #include <fmt/format.h>
 
@@ -128,6 +129,50 @@ ProbeCheck check_probes(Correlator& correlator, const Trace& trace)
     return check;
 }
 
+bool has_captures_beside(const std::string& path)
+{
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, error)) {
+        const std::filesystem::path ending = entry.path().extension();
+        if (ending == ".pcap" || ending == ".pcapng") {
+            return true;
+        }
+    }
+    return false;
+}
+
+/// Makes a trace of a long recording while it is read.
+class HandingOn {
+public:
+    HandingOn(Correlator& correlator, std::size_t settled_after)
+        : correlator_(&correlator), step_(std::max<std::size_t>(settled_after / steps, 1))
+    {
+    }
+
+    void took_a_record()
+    {
+        if (++since_last_ < step_) {
+            return;
+        }
+        since_last_ = 0;
+        last_items_.push_back(correlator_->book().last_item());
+        if (last_items_.size() > steps) {
+            (void)correlator_->take_passages(); // for captures, of which there are none
+            correlator_->hand_on(last_items_.front());
+            correlator_->let_go({}); // only what has ended: nothing is too old
+            last_items_.pop_front();
+        }
+    }
+
+private:
+    static constexpr std::size_t steps = 8;
+    Correlator* correlator_;
+    std::size_t step_;
+    std::size_t since_last_ = 0;
+    std::deque<std::uint32_t> last_items_; ///< at the ends of the last steps
+};
+
 } // namespace
 
 bool times_look_emulated(std::vector<std::uint32_t> gaps)
@@ -162,10 +207,18 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
     host.cpus = kernel.cpus;
     (void)trace.add_host(std::move(host));
 
-    Correlator correlator(kernel, trace, {options.use_kprobes});
+    const bool is_at_once = file->record_bytes() <= options.longest_at_once || !options.use_kprobes || !options.pcaps.empty() ||
+                            (options.find_pcaps && has_captures_beside(path));
+    Trace waiting; // what is not handed on yet
+    waiting.info.observed = true;
+    Correlator correlator(kernel, trace, {options.use_kprobes, false, is_at_once ? nullptr : &waiting});
+    HandingOn handing_on(correlator, options.settled_after);
     for (std::string& line : file->for_each([&](const RawRecord& record) {
              ++imported.records;
              correlator.take(record);
+             if (!is_at_once) {
+                 handing_on.took_a_record();
+             }
          })) {
         imported.warnings.push_back(std::move(line));
     }
@@ -209,6 +262,10 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
         imported.pcaps.push_back(std::move(match));
     }
 
+    if (!is_at_once) {
+        correlator.hand_on(0, true);
+        return imported;
+    }
     correlator.book().number_packets();
     if (!options.use_kprobes) {
         imported.probes = check_probes(correlator, trace);

@@ -22,6 +22,11 @@ struct ImportOptions {
     bool find_pcaps = true;
     /// Kprobe events are left out (to hold attribution against them).
     bool use_kprobes = true;
+    /// A recording with more bytes of records than this becomes a trace while it is read, so that little stands in memory
+    /// beside the trace. Not with captures or without kprobe events: those need every packet to the end.
+    std::uint64_t longest_at_once = std::uint64_t{64} << 20;
+    /// … what so many records later is not known of a call then never is.
+    std::size_t settled_after = 65536;
     /// Whether durations mean anything. Empty: concluded from the recording, see times_look_emulated().
     std::optional<bool> times_trustworthy;
 };

@@ -17,7 +17,7 @@ constexpr std::uint32_t none = ~std::uint32_t{0};
 
 PacketBook::PacketBook(Trace& trace, Trace& items) : trace_(trace), items_(items)
 {
-    slots_.push_back({}); // 0: none
+    (void)slots_.push(); // 0: none
     items_.append({}); // 0: none
     told_.emplace_back(); // 0: none
     recent_changes_.assign(1024, none);
@@ -25,7 +25,7 @@ PacketBook::PacketBook(Trace& trace, Trace& items) : trace_(trace), items_(items
 
 Slot PacketBook::open(SlotRecord::Kind kind)
 {
-    slots_.push_back({}).kind = kind;
+    slots_.push().kind = kind;
     return static_cast<Slot>(slots_.size() - 1);
 }
 
@@ -83,12 +83,15 @@ std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot sl
     event.arg = arg;
     event.duration_ns = Event::unknown_duration;
     event.host = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
+    // Behind what is written there is no room any more; calls that were not traced have no moment at all.
+    const std::uint32_t place = anchor == 0 ? 0 : std::max(anchor, written_);
+    std::uint32_t& last_side = at(slot).last_side;
+    last_side = std::max(last_side, place);
     if (anchor == last_item_ && anchor != 0) {
         items_.append(event);
         return static_cast<std::uint32_t>(items_.size() - 1);
     }
-    // Behind what is written there is no room any more; calls that were not traced have no moment at all.
-    late_.push_back({anchor == 0 ? 0 : std::max(anchor, written_), event});
+    late_.push_back({place, event});
     return (late_begin_ + static_cast<std::uint32_t>(late_.size() - 1)) | late_handle;
 }
 
@@ -275,7 +278,7 @@ std::uint32_t PacketBook::field_row(const FieldChange& change)
     return recent = static_cast<std::uint32_t>(field_changes_.size() - 1);
 }
 
-void PacketBook::field(Slot slot, std::uint32_t item, SkbField field, std::uint64_t value)
+void PacketBook::tell(Slot slot, std::uint32_t item, std::span<const Field> fields)
 {
     if (item == 0) {
         return;
@@ -290,18 +293,20 @@ void PacketBook::field(Slot slot, std::uint32_t item, SkbField field, std::uint6
         free_told_.pop_back();
     }
     Told& told = told_[record.fields];
-    const auto index = static_cast<std::size_t>(field);
-    const bool is_known = (told.known >> index & 1) != 0;
-    if (is_known && told.values[index] == value) {
-        return;
+    for (const auto& [field, value] : fields) {
+        const auto index = static_cast<std::size_t>(field);
+        const bool is_known = (told.known >> index & 1) != 0;
+        if (is_known && told.values[index] == value) {
+            continue;
+        }
+        FieldChange change;
+        change.field = field;
+        change.before = is_known ? told.values[index] : value; // not known before: it says only what it is
+        change.after = value;
+        told.known |= std::uint32_t{1} << index;
+        told.values[index] = value;
+        (void)add_side(item, EventKind::field, slot, field_row(change));
     }
-    FieldChange change;
-    change.field = field;
-    change.before = is_known ? told.values[index] : value; // not known before: it says only what it is
-    change.after = value;
-    told.known |= std::uint32_t{1} << index;
-    told.values[index] = value;
-    (void)add_side(item, EventKind::field, slot, field_row(change));
 }
 
 void PacketBook::mark_loss()
@@ -409,11 +414,20 @@ void PacketBook::write_packets()
     }
 }
 
+/// id_of() while events are written, when ids no longer change: rows of them are about one packet.
+PacketId PacketBook::written_id(Slot slot)
+{
+    if (slot != last_written_.first) {
+        last_written_ = {slot, id_of(slot)};
+    }
+    return last_written_.second;
+}
+
 /// Slots, queue names and rows of changes become what they are in the trace. False: the side falls away.
 bool PacketBook::finish_side(Event& event)
 {
     const Slot slot = event.packet;
-    const PacketId id = id_of(slot);
+    const PacketId id = written_id(slot);
     const bool is_of_packet = event.event_kind() != EventKind::irq_raise;
     if ((event.host & mark_cancelled) != 0 || (is_of_packet && id == PacketId::none)) {
         return false;
@@ -466,6 +480,7 @@ std::vector<std::uint64_t> PacketBook::order_of_late() const
 /// late_, in order; places says before which event each belongs. Returns how many events there are without them.
 std::size_t PacketBook::settle(std::vector<std::uint32_t>& places)
 {
+    last_written_ = {};
     const std::vector<std::uint64_t> order = order_of_late();
     std::vector<Late> late;
     late.reserve(order.size());
@@ -497,7 +512,7 @@ std::size_t PacketBook::settle(std::vector<std::uint32_t>& places)
             }
         };
         write_sides(true);
-        call.packet = call.packet == 0 ? 0 : to_index(id_of(call.packet));
+        call.packet = call.packet == 0 ? 0 : to_index(written_id(call.packet));
         trace_.mutable_event(out++) = call;
         // Finished sides bear no mark any more: each is finished once.
         std::erase_if(sides, [](const Event& side) { return (side.host & mark_side) == 0 || (side.host & mark_before) != 0; });
@@ -569,8 +584,12 @@ void PacketBook::list(Slot slot, std::vector<Slot>& touched)
 /// Packets that events before `until` speak of.
 void PacketBook::list_touched(std::uint32_t until, bool everything, std::vector<Slot>& touched)
 {
+    Slot last = 0;
     const auto take = [&](const Event& event) {
-        list(event.packet, touched);
+        if (event.packet != last) { // rows of them are about one packet
+            last = event.packet;
+            list(last, touched);
+        }
         const EventKind kind = event.event_kind();
         if ((event.host & mark_side) != 0 && (kind == EventKind::clone || kind == EventKind::merge || kind == EventKind::split)) {
             list(event.arg, touched);
@@ -594,7 +613,10 @@ void PacketBook::add_packets(const std::vector<Slot>& touched)
     std::vector<Slot> fresh;
     std::ranges::copy_if(touched, std::back_inserter(fresh),
                          [this](Slot slot) { return slots_[slot].packet.id == PacketId::none; });
-    std::ranges::stable_sort(fresh, {}, [this](Slot slot) { return slots_[slot].packet.birth; });
+    const auto birth = [this](Slot slot) { return slots_[slot].packet.birth; };
+    if (!std::ranges::is_sorted(fresh, {}, birth)) {
+        std::ranges::stable_sort(fresh, {}, birth);
+    }
     for (const Slot slot : fresh) {
         // Rows stand in order of birth; one that was recognised late begins where the others are.
         PacketRecord& record = slots_[slot].packet;
@@ -606,13 +628,15 @@ void PacketBook::add_packets(const std::vector<Slot>& touched)
 void PacketBook::append_side(Event side)
 {
     if (finish_side(side)) {
-        side.time_ns = std::max(side.time_ns, trace_.end_time().ns);
+        side.time_ns = written_ns_ = std::max(side.time_ns, written_ns_);
         trace_.append(side);
     }
 }
 
 void PacketBook::write_items(std::uint32_t until, bool everything)
 {
+    last_written_ = {};
+    written_ns_ = trace_.end_time().ns;
     change_in_trace_.resize(field_changes_.size(), none);
     const std::vector<std::uint64_t> order = order_of_late();
     auto late = order.begin();
@@ -633,9 +657,9 @@ void PacketBook::write_items(std::uint32_t until, bool everything)
         };
         write_sides(true);
         Event event = items_[item];
-        event.packet = event.packet == 0 ? 0 : to_index(id_of(event.packet));
+        event.packet = event.packet == 0 ? 0 : to_index(written_id(event.packet));
         unattributed_ += event.is_call() && event.packet == 0 && items_[item].packet != 0 ? 1 : 0;
-        event.time_ns = std::max(event.time_ns, trace_.end_time().ns);
+        event.time_ns = written_ns_ = std::max(event.time_ns, written_ns_);
         trace_.append(event);
         write_sides(false);
         item = behind;
@@ -678,7 +702,6 @@ void PacketBook::write_until(std::uint32_t until, bool everything)
     write_items(until, everything);
     update_rows(touched);
     written_ = until;
-    written_ns_ = trace_.end_time().ns;
     const auto is_pending = [this](const Late& late) { return late.anchor >= written_; };
     const auto first = std::ranges::find_if(late_, is_pending);
     late_begin_ += static_cast<std::uint32_t>(first - late_.begin());
@@ -739,10 +762,11 @@ void PacketBook::retire(SimTime oldest, const std::vector<Slot>& in_use)
             first_chunk_ += chunk == first_chunk_ && slots_.find(first) == nullptr ? 1 : 0;
             continue;
         }
-        bool is_over = true;
+        const auto is_written_of = [this](const SlotRecord& record) { return record.last_item < written_ && record.last_side < written_; };
+        bool is_over = is_written_of(slots_[first + Slots::rows_a_chunk - 1]); // most likely the youngest
         for (Slot slot = first; slot < first + Slots::rows_a_chunk && is_over; ++slot) {
             const SlotRecord& record = slots_[resolve(slot)];
-            const bool is_written = record.last_item < written_ && slots_[slot].last_item < written_;
+            const bool is_written = is_written_of(record) && is_written_of(slots_[slot]);
             const bool has_ended = !record.born || record.dead || record.packet.birth < oldest;
             is_over = is_written && has_ended;
         }

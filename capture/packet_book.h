@@ -10,6 +10,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -54,6 +55,7 @@ struct SlotRecord {
     std::uint32_t queue_take = 0;  ///< item of the last __skb_try_recv_from_queue
     std::uint32_t neighbour_call = 0;
     std::uint32_t last_item = 0; ///< the last call given to it
+    std::uint32_t last_side = 0; ///< the last item at which something was said of it
     std::uint32_t delivered_side = 0, enqueued_side = 0, qdisc_side = 0, backlog_side = 0, waiting_side = 0;
     DeviceId at_device = DeviceId::none; ///< where it was seen last
     std::uint32_t fields = 0; ///< row of PacketBook's told fields; 0: none was told
@@ -129,9 +131,12 @@ public:
     /// … of all that live.
     void end_all_unseen(std::uint32_t item);
 
-    /// A record tells this of the sk_buff; an event is written where it is new or differs from what was told
-    /// before.
-    void field(Slot slot, std::uint32_t item, SkbField field, std::uint64_t value);
+    struct Field {
+        SkbField field;
+        std::uint64_t value;
+    };
+    /// A record tells this of the sk_buff; an event is written for each that is new or differs from what was told before.
+    void tell(Slot slot, std::uint32_t item, std::span<const Field> fields);
 
     /// Every living packet may have lost records.
     void mark_loss();
@@ -187,6 +192,7 @@ private:
         const std::uint32_t row = handle & ~late_handle;
         return row < late_begin_ ? gone() : late_[row - late_begin_].event;
     }
+    PacketId written_id(Slot slot);
     /// Stands for what has been written: may be read and changed without effect.
     Event& gone();
     void list(Slot slot, std::vector<Slot>& touched);
@@ -219,6 +225,7 @@ private:
     std::size_t first_chunk_ = 0; ///< slots before it have been given back
     SimTime last_birth_;
     Event gone_;
+    std::pair<Slot, PacketId> last_written_{0, PacketId::none}; ///< of written_id()
     std::vector<Slot> marked_; ///< their rows changed without an event
     std::vector<Slot> order_; ///< the packets, by birth
     std::vector<QueueName> queue_names_;

@@ -1,5 +1,5 @@
 #pragma once
-// Containers for millions of rows that are written once, read by number, and given back from the front: what
+// Containers for millions of rows that are written once, read by number, and given back by chunks: what
 // std::vector does with them (double and copy, keep all to the end) costs more than filling them.
 
 #include <cstddef>
@@ -31,26 +31,19 @@ public:
         return chunk == nullptr ? nullptr : chunk + row % chunk_rows;
     }
 
-    T& push_back(const T& value)
+    /// A new row, as T() makes it.
+    T& push()
     {
         if (size_ == chunks_.size() * chunk_rows) {
             grow();
         }
         T* row = &chunks_[size_ / chunk_rows][size_ % chunk_rows];
         ++size_;
-        return *new (row) T(value);
+        return *new (row) T();
     }
-    /// Gives back the memory of the chunks that lie wholly before `row`; those rows must not be used again.
-    void release_before(std::size_t row)
-    {
-        for (; released_ < row / chunk_rows; ++released_) {
-            chunks_[released_].reset();
-        }
-    }
-
     /// Gives back one chunk, rows [chunk * chunk_rows, (chunk + 1) * chunk_rows); they must not be used again. The last
-    /// chunk has to stay.
-    void release_chunk(std::size_t chunk) { chunks_[chunk].reset(); }
+    /// chunk has to stay. Its memory serves the rows that come.
+    void release_chunk(std::size_t chunk) { spare_.push_back(std::move(chunks_[chunk])); }
     static constexpr std::size_t rows_a_chunk = chunk_rows;
 
 private:
@@ -59,6 +52,11 @@ private:
     };
     void grow()
     {
+        if (!spare_.empty()) {
+            chunks_.push_back(std::move(spare_.back()));
+            spare_.pop_back();
+            return;
+        }
         constexpr std::size_t huge_page = std::size_t{2} << 20;
         constexpr bool is_huge = chunk_rows * sizeof(T) >= huge_page;
         constexpr std::size_t bytes =
@@ -73,9 +71,8 @@ private:
         chunks_.emplace_back(static_cast<T*>(memory));
     }
 
-    std::vector<std::unique_ptr<T[], Free>> chunks_;
+    std::vector<std::unique_ptr<T[], Free>> chunks_, spare_;
     std::size_t size_ = 0;
-    std::size_t released_ = 0;
 };
 
 /// Numbers by kernel address, both not 0. Open addressing: one probe is one cache line, and nothing is allocated for an

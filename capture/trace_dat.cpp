@@ -141,6 +141,17 @@ const std::vector<std::string>& TraceDat::damage() const
     return state_->damage;
 }
 
+std::uint64_t TraceDat::record_bytes() const
+{
+    std::uint64_t bytes = 0;
+    for (const CpuPages& cpu : state_->records.cpus) {
+        for (const Piece& piece : cpu.pieces) {
+            bytes += piece.unpacked != 0 ? piece.unpacked : piece.size;
+        }
+    }
+    return bytes;
+}
+
 std::vector<std::string> TraceDat::for_each(const std::function<void(const RawRecord&)>& take) const
 {
     return walk(state_->records, take);

@@ -33,6 +33,8 @@ public:
     [[nodiscard]] const TracedKernel& kernel() const;
     /// What is missing or broken in the file, one line each; empty for a whole one.
     [[nodiscard]] const std::vector<std::string>& damage() const;
+    /// Bytes of all pages of records, unpacked: how long the recording is. A damaged file may promise more than it has.
+    [[nodiscard]] std::uint64_t record_bytes() const;
 
     /// Calls `take` for each record of all CPUs in time order; its data is good during the call. May be called again.
     /// Returns what was found damaged on the way, a line each; what is whole was given all the same.
