@@ -196,6 +196,10 @@ std::optional<LiveStatus> StreamSource::live_status() const
         const auto told = told_cost();
         status.cost = told ? told : cost_ ? cost_() : std::nullopt;
     }
+    const auto recorder = std::ranges::find(trace_.files, "recorder", &HostFile::name);
+    if (recorder != trace_.files.end()) {
+        status.detail = recorder->text.substr(0, recorder->text.find('\n'));
+    }
     status.ended = ended_;
     status.ending = why_;
     const std::lock_guard guard(mutex_);

@@ -22,7 +22,7 @@ struct Options {
 
 const std::vector<std::string> known_files{"snmp", "netstat", "snmp6", "softnet_stat", "udp",
                                            "dev",  "interrupts", "tc",   "ip-link",      "ethtool",
-                                           "devices", "irqs", "sockets", "sysctl", "nft", "iptables-save", "ip6tables-save", "missing"};
+                                           "devices", "irqs", "sockets", "sysctl", "recorder", "nft", "iptables-save", "ip6tables-save", "missing"};
 
 /// The file as each host and namespace has it; a line says whose, where there are several.
 Result<int> print_files(const Trace& trace, const Options& options)
@@ -97,7 +97,7 @@ void add_report_command(CLI::App& program, Invocation& chosen)
         ->add_option("--proc", options->file_of_host,
                      "Instead, what /proc/net/snmp, netstat, snmp6, softnet_stat, udp, dev, /proc/interrupts, tc -s qdisc, ip -s link "
                      "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel; of a recorded host its devices, "
-                     "irqs, sockets, sysctl, nft, iptables-save, ip6tables-save, and what was missing")
+                     "irqs, sockets, sysctl, recorder, nft, iptables-save, ip6tables-save, and what was missing")
         ->check(CLI::IsMember(known_files))
         ->option_text("NAME");
     command->add_option("--host", options->host, "With --proc: of this host or network namespace only")->option_text("NAME");

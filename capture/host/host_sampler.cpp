@@ -189,6 +189,11 @@ std::size_t add_sockets(Counters& counters, const std::vector<SocketState>& sock
 
 // ---- the looks ------------------------------------------------------------------------------------------------------------
 
+void HostSampler::tell(const std::string& name, const std::string& text)
+{
+    name == "missing" ? missed(text) : static_cast<void>(told_[name] = text);
+}
+
 HostSampler::HostSampler(Places places) : places_(std::move(places)) {}
 
 void HostSampler::missed(const std::string& what)
@@ -275,8 +280,10 @@ std::vector<HostFile> HostSampler::look_at_what_stands(bool with_rules)
             missed(text.error().describe());
         }
     }
-    for (const auto& [name, text] : rules_) {
-        add(name, text);
+    for (const auto* texts : {&rules_, &told_}) {
+        for (const auto& [name, text] : *texts) {
+            add(name, text);
+        }
     }
     std::string missing;
     for (const std::string& what : missing_) {

@@ -6,7 +6,7 @@
 // .bytes .packets .backlog_bytes .backlog_packets .requeues .overlimits; "socket udp 10.0.0.1:5001 #4242.drops" (the number is the
 // socket's inode) with .receive_queue .send_queue .rmem .wmem .backlog.
 // Names of files: "devices", "irqs", "sockets" (tables whose fields are parted by tabs, with a line of titles), "sysctl" ("name =
-// value" a line), "nft", "iptables-save", "ip6tables-save" (as those tools print them) and "missing" (what could not be read, a
+// value" a line), "recorder" (how it records), "nft", "iptables-save", "ip6tables-save" (as those tools print them) and "missing" (what could not be read, a
 // line each, and why).
 
 #include "capture/host/netlink.h"
@@ -50,6 +50,8 @@ public:
     /// Gives the trace the looks that are not younger than `settled`, everything that is older being in it. They are stamped with
     /// their own time, or the trace's last event's where that is later.
     void write(Trace& trace, SimTime settled);
+    /// A file of the recorder's own: how it records ("recorder"), or a line that joins what could not be read ("missing").
+    void tell(const std::string& name, const std::string& text);
     /// A figure of the recorder's own, taken along with the next look.
     void set(const std::string& counter, std::uint64_t value) { own_[counter] = value; }
 
@@ -77,6 +79,7 @@ private:
     std::vector<Link> links_;
     std::vector<SocketState> sockets_;
     std::map<std::uint32_t, std::string> owners_;
+    std::map<std::string, std::string> told_;
     std::map<std::string, std::string> rules_; ///< by tool: what it said when there were rights
 };
 

@@ -141,11 +141,22 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
     if (no_frames) {
         state->missing.push_back("no frames: " + no_frames->describe());
     }
-    if (wishes.sample_seconds > 0) {
-        state->sampler.emplace(host::HostSampler::Places{places.proc, true});
-        state->sampler->begin({monotonic_ns()}); // now, as listing rules and owners of sockets needs rights
+    LiveRecording recording(std::move(state));
+    recording.look_at_host_first();
+    return recording;
+}
+
+void LiveRecording::look_at_host_first()
+{
+    if (!(state_->wishes.sample_seconds > 0)) {
+        return;
     }
-    return LiveRecording(std::move(state));
+    host::HostSampler& sampler = state_->sampler.emplace(host::HostSampler::Places{state_->places.proc, true});
+    sampler.tell("recorder", describes() + "\n");
+    for (const std::string& line : state_->missing) {
+        sampler.tell("missing", line);
+    }
+    sampler.begin({monotonic_ns()}); // now, as listing rules and owners of sockets needs rights
 }
 
 namespace {

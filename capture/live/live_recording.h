@@ -63,6 +63,7 @@ public:
 private:
     struct State;
     explicit LiveRecording(std::unique_ptr<State> state);
+    void look_at_host_first();
     std::unique_ptr<State> state_;
 };
 

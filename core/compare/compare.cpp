@@ -3,6 +3,7 @@
 #include "core/catalog/catalog.h"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <map>
 
@@ -199,6 +200,13 @@ std::optional<StepDifference> difference_in(const Segment* a, const Segment* b, 
 
 using CounterMoves = std::map<std::string, std::int64_t>;
 
+/// Figures of one machine and one run: sockets by their inodes, other devices' interrupts, the recorder itself.
+bool is_of_one_run(std::string_view name)
+{
+    return std::ranges::any_of(std::array<std::string_view, 4>{"recorder.", "socket ", "interrupt ", "softirq "},
+                               [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
 CounterMoves counter_moves(const Trace& trace)
 {
     CounterMoves moves;
@@ -206,6 +214,9 @@ CounterMoves counter_moves(const Trace& trace)
         if (trace[i].event_kind() == EventKind::counter) {
             const CounterChange& change = trace.counter_changes()[trace[i].arg];
             const CounterRecord& counter = trace.counter(change.counter);
+            if (is_of_one_run(counter.name)) {
+                continue;
+            }
             const std::string host =
                 trace.hosts().size() > 1 ? trace.hosts()[to_index(counter.host)].name + "/" : std::string();
             moves[host + counter.name] += static_cast<std::int64_t>(change.after - change.before);

@@ -72,6 +72,11 @@ private:
                     more.push_back(i);
                 }
                 break;
+            case EventKind::counter: // the host's own figures, of no packet
+                if (i <= last && event.packet_id() == PacketId::none && from_.info.observed) {
+                    more.push_back(i);
+                }
+                break;
             case EventKind::queue:
                 if (i <= last && from_.queue_changes()[event.arg].what == QueueChange::What::limit) {
                     more.push_back(i);
@@ -87,6 +92,9 @@ private:
     {
         to_.info = from_.info;
         to_.faults = from_.faults;
+        if (from_.info.observed) {
+            to_.files = from_.files; // what a recorded host was set to; of a model they tell of the whole run's end
+        }
         for (const HostRecord& host : from_.hosts()) {
             to_.add_host(host);
         }

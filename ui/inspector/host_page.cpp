@@ -433,7 +433,7 @@ QString rulesHtml(const Session& session)
     return html;
 }
 
-QString recorderHtml(const Sorted& all)
+QString recorderHtml(const Session& session, const Sorted& all)
 {
     const auto cpu = all.recorder.find(QStringLiteral("cpu_us"));
     if (cpu == all.recorder.end()) {
@@ -443,7 +443,7 @@ QString recorderHtml(const Sorted& all)
         const Figure figure = of(all.recorder, what);
         return Duration{static_cast<std::int64_t>((figure.now - std::min(figure.now, figure.begun)) * 1000)};
     };
-    return table("<tr>" + cell(QObject::tr("CPU time of the recorder")) + cell(durationText(us(QStringLiteral("cpu_us"))), "align='right'") + "</tr><tr>" +
+    return paragraph(fileText(session.trace(), "recorder").trimmed().toHtmlEscaped()) + table("<tr>" + cell(QObject::tr("CPU time of the recorder")) + cell(durationText(us(QStringLiteral("cpu_us"))), "align='right'") + "</tr><tr>" +
                  cell(QObject::tr("of the probes in the kernel, estimated")) + cell(durationText(us(QStringLiteral("probes_us_estimated"))), "align='right'") + "</tr>");
 }
 
@@ -470,7 +470,7 @@ QString hostPage(const Session& session)
     section(QObject::tr("Interrupts"), interruptsHtml(session, all));
     section(QObject::tr("Protocol counters"), protocolsHtml(all));
     section(QObject::tr("Rules"), rulesHtml(session));
-    section(QObject::tr("What the recorder took"), recorderHtml(all));
+    section(QObject::tr("What the recorder took"), recorderHtml(session, all));
     QString missing;
     for (const QString& line : fileText(trace, "missing").split('\n', Qt::SkipEmptyParts)) {
         missing += paragraph(QStringLiteral("<span class='m'>%1</span>").arg(line.toHtmlEscaped()));

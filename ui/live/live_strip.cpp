@@ -91,7 +91,9 @@ void LiveStrip::refresh()
     m_cost->setTone(status->cost ? Tone::normal : Tone::muted);
     QStringList rest;
     if (!status->detail.empty()) {
-        rest << text(status->detail);
+        // "tracepoints (32 events), frames of eth0, lo": the first words here, all of it under the mouse.
+        rest << text(status->detail).section(QStringLiteral(" ("), 0, 0).section(QStringLiteral(" of "), 0, 0);
+        m_rest->setToolTip(text(status->detail));
     }
     if (status->bytes_waiting > much_waiting) {
         rest << tr("%1 still to take in").arg(bytesText(status->bytes_waiting));
