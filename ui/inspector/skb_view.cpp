@@ -552,6 +552,8 @@ void SkbView::refresh()
     m_nothing->setText(event == 0 ? tr("The packet is not born yet at this moment.")
                        : m_session->trace().info.observed || m_session->trace().field_changes().empty()
                            ? tr("This recording does not say where the sk_buff's pointers stand: its probes did not read them.")
+                       : m_session->trace().packet(packet).sent_here
+                           ? tr("The packet has no sk_buff here: none is allocated yet, or it is already freed.")
                            : tr("The packet has no sk_buff here: it is still in the card's hands, or already freed."));
     const QString changes = changesText(m_session->trace(), m_image.changed_here);
     m_changed->setTone(changes.isEmpty() ? Tone::faint : Tone::good);
