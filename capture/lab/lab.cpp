@@ -173,6 +173,20 @@ double patience_of(const Scenario& scenario, double most)
     return std::min(most, static_cast<double>(last) / 1e9 + 20);
 }
 
+/// What a scenario leaves open or says otherwise and this machine decides: neighbours that were made a moment ago have no hardware header
+/// cached, and AppArmor hangs its hook into every namespace where it is on.
+void suit_to_machine(Scenario& scenario)
+{
+    std::string enabled;
+    std::ifstream("/sys/module/apparmor/parameters/enabled") >> enabled;
+    for (ScenarioHost& host : scenario.hosts) {
+        host.lsm = enabled == "Y" ? "apparmor" : "";
+        for (ScenarioNeighbour& neighbour : host.neighbours) {
+            neighbour.used = false;
+        }
+    }
+}
+
 } // namespace
 
 Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const std::atomic<bool>& stop_asked)
@@ -191,6 +205,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
         return fail(ErrorKind::not_permitted, "lab", "namespaces, devices and tracing need root", "sudo skbscope lab …");
     }
     LabRun run{std::move(converted->scenario), {}, {}, std::move(converted->remarks), 0, true, {}};
+    suit_to_machine(run.scenario);
     run.remarks.insert(run.remarks.end(), plan->remarks.begin(), plan->remarks.end());
     for (const std::string& line : take_back_leftovers(undo_folder)) {
         run.remarks.push_back("left behind by an earlier lab, now gone: " + line);
@@ -237,6 +252,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     run.complete = processes->wait_for_senders(patience_of(run.scenario, wishes.seconds), stop_asked);
     processes->finish();
     run.tasks = processes->counts();
+    clear_rps(*plan);
     auto trace = recorder.stop();
     if (!trace) {
         return tl::unexpected(trace.error());

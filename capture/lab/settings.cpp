@@ -133,20 +133,36 @@ Result<void> apply_settings(const Plan& plan, bool host_settings, UndoList& undo
     return {};
 }
 
+namespace {
+
+Result<void> write_rps(const Plan& plan, const RpsChange& change, std::uint64_t cpus)
+{
+    const auto written = in_space(plan.spaces[change.space].name, true, [&]() -> Result<std::string> {
+        const std::string path = fmt::format("/sys/class/net/{}/queues/rx-{}/rps_cpus", change.device, change.queue);
+        std::ofstream out(path);
+        out << fmt::format("{:x}", cpus) << std::flush;
+        return out ? Result<std::string>("") : fail(ErrorKind::unsupported, path, "RPS cannot be set: this kernel was built without CONFIG_RPS, or has no such queue");
+    });
+    return written ? Result<void>() : tl::unexpected(written.error());
+}
+
+} // namespace
+
 Result<void> apply_rps(const Plan& plan)
 {
     for (const RpsChange& change : plan.rps) {
-        const auto written = in_space(plan.spaces[change.space].name, true, [&]() -> Result<std::string> {
-            const std::string path = fmt::format("/sys/class/net/{}/queues/rx-{}/rps_cpus", change.device, change.queue);
-            std::ofstream out(path);
-            out << fmt::format("{:x}", change.cpus) << std::flush;
-            return out ? Result<std::string>("") : fail(ErrorKind::unsupported, path, "RPS cannot be set: this kernel was built without CONFIG_RPS, or has no such queue");
-        });
-        if (!written) {
-            return tl::unexpected(written.error());
+        if (const auto written = write_rps(plan, change, change.cpus); !written) {
+            return written;
         }
     }
     return {};
+}
+
+void clear_rps(const Plan& plan)
+{
+    for (const RpsChange& change : plan.rps) {
+        (void)write_rps(plan, change, 0); // its namespace goes next, whatever this one says
+    }
 }
 
 } // namespace skbscope::lab

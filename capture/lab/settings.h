@@ -18,6 +18,8 @@ enum class Scope : std::uint8_t { absent, space, host };
 /// Errors: not_permitted (a setting of the whole host), unsupported (this kernel lacks it), invalid (the kernel refuses it).
 [[nodiscard]] Result<void> apply_settings(const Plan& plan, bool host_settings, UndoList& undo);
 [[nodiscard]] Result<void> apply_rps(const Plan& plan);
+/// Takes the masks back. A device that goes with one leaves the kernel's switch for RPS (rps_needed) on for the whole machine.
+void clear_rps(const Plan& plan);
 
 /// "1 2 3" with the second replaced; part -1: `value` alone.
 [[nodiscard]] std::string with_part(const std::string& present, int part, const std::string& value);

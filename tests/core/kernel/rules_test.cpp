@@ -44,6 +44,22 @@ TEST(ReceiveBuffer, CountsTheDatagramItselfOn618)
     EXPECT_EQ(delivered("6.18", "count: 30, size: 1400, gap: 10us"), 1U) << "too large, but the first always fits";
 }
 
+TEST(Read, OfADatagramGivesItBackToTheCpuThatAllocatedItOn618)
+{
+    // As a 6.18 shows: skb:consume_skb at skb_defer_free_flush on the sender's CPU where the reader has another, none where it has the same.
+    const auto run = [](const std::string& kernel) {
+        return ModelRun("kernel: \"" + kernel + "\"\n" + receive_scenario("count: 3, gap: 50us"));
+    };
+    const ModelRun new_one = run("6.18");
+    EXPECT_TRUE(new_one.calls(1, "skb_attempt_defer_free"));
+    EXPECT_TRUE(new_one.calls(1, "napi_consume_skb")) << "in the next receive softirq of the CPU that had received it";
+    EXPECT_FALSE(new_one.calls(1, "__consume_stateless_skb"));
+    EXPECT_EQ(new_one.count(Verdict::delivered), 3U);
+    const ModelRun old_one = run("6.12");
+    EXPECT_TRUE(old_one.calls(1, "__consume_stateless_skb"));
+    EXPECT_FALSE(old_one.calls(1, "skb_attempt_defer_free"));
+}
+
 TEST(ReceiveBuffer, CountsTruesizeSoThatLargeFramesCostMore)
 {
     const ModelRun run(receive_scenario("count: 1, size: 1000"));
