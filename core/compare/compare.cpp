@@ -500,6 +500,10 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
         } else if (!a.info.observed) {
             visible.functions.merge(of_b);
         }
+        // A live recording shows whenever softirqs were let in again, be it by a lock that is given back: the model only where they then ran.
+        if (a.info.observed != b.info.observed) {
+            std::erase_if(visible.functions, [](const std::string& name) { return is_of_the_cpu(name); });
+        }
     }
     visible.own_only = visible.own_only || comparison.by_tracepoints;
     comparison.functions = visible.functions;
