@@ -249,6 +249,28 @@ Counters HostSampler::look_at_figures()
     return std::move(sample.counters);
 }
 
+/// Those that are there, and those that were: their counters are in the trace.
+std::string HostSampler::sockets_table()
+{
+    for (auto& [name, row] : known_sockets_) {
+        row.state = "gone";
+    }
+    for (const SocketState& socket : sockets_) {
+        const auto known = known_sockets_.find(socket_name(socket));
+        if (known == known_sockets_.end() && known_sockets_.size() >= 2 * most_sockets) {
+            continue;
+        }
+        const auto owner = owners_.find(socket.inode);
+        known_sockets_[socket_name(socket)] = {owner == owners_.end() ? "-" : owner->second, std::string(tcp_state_name(socket.state)),
+                                               socket.has_memory ? std::to_string(socket.rcvbuf) : "-", socket.has_memory ? std::to_string(socket.sndbuf) : "-"};
+    }
+    std::string table = "socket\towner\tstate\treceive buffer\tsend buffer\n";
+    for (const auto& [name, row] : known_sockets_) {
+        table += fmt::format("{}\t{}\t{}\t{}\t{}\n", name, row.owner, row.state, row.receive_buffer, row.send_buffer);
+    }
+    return table;
+}
+
 std::vector<HostFile> HostSampler::look_at_what_stands(bool with_rules)
 {
     std::vector<HostFile> files;
@@ -264,13 +286,7 @@ std::vector<HostFile> HostSampler::look_at_what_stands(bool with_rules)
     for (const auto& [inode, owner] : socket_owners(places_.proc)) {
         owners_[inode] = owner; // those that cannot be seen any more keep their name
     }
-    std::string table = "socket\towner\tstate\treceive buffer\tsend buffer\n";
-    for (const SocketState& socket : sockets_) {
-        const auto owner = owners_.find(socket.inode);
-        table += fmt::format("{}\t{}\t{}\t{}\t{}\n", socket_name(socket), owner == owners_.end() ? "-" : owner->second, tcp_state_name(socket.state),
-                             socket.has_memory ? std::to_string(socket.rcvbuf) : "-", socket.has_memory ? std::to_string(socket.sndbuf) : "-");
-    }
-    add("sockets", std::move(table));
+    add("sockets", sockets_table());
     add("sysctl", settings_table(places_.proc, names));
     for (const Tool& tool : rule_tools()) {
         const auto text = with_rules ? ask_tool(tool) : Result<std::string>(tl::unexpected(Error{}));

@@ -67,6 +67,7 @@ private:
     };
     [[nodiscard]] Counters look_at_figures();
     [[nodiscard]] std::vector<HostFile> look_at_what_stands(bool with_rules);
+    [[nodiscard]] std::string sockets_table();
     void take(SimTime at, bool whole);
     void missed(const std::string& what);
 
@@ -79,6 +80,10 @@ private:
     std::vector<Link> links_;
     std::vector<SocketState> sockets_;
     std::map<std::uint32_t, std::string> owners_;
+    struct SocketRow {
+        std::string owner, state, receive_buffer, send_buffer;
+    };
+    std::map<std::string, SocketRow> known_sockets_; ///< by name: all that have been there
     std::map<std::string, std::string> told_;
     std::map<std::string, std::string> rules_; ///< by tool: what it said when there were rights
 };

@@ -231,11 +231,12 @@ void full_socket_in_a_namespace(std::string& trouble, Trace& trace)
     for (int i = 0; i < 50; ++i) {
         (void)sendto(sender, payload, sizeof payload, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
     }
-    sampler.end({2});
-    (void)trace.add_host({"host", 2});
-    sampler.write(trace, never);
+    sampler.sample({2});
     (void)close(sender);
     (void)close(receiver);
+    sampler.end({3});
+    (void)trace.add_host({"host", 2});
+    sampler.write(trace, never);
 }
 
 TEST(HostSampler, ASocketThatNobodyReadsIsSeenWithItsQueueAndItsDrops)
@@ -274,6 +275,7 @@ TEST(HostSampler, ASocketThatNobodyReadsIsSeenWithItsQueueAndItsDrops)
     };
     EXPECT_THAT(files("devices"), HasSubstr("lo\t"));
     EXPECT_THAT(files("sockets"), HasSubstr("socket udp 127.0.0.1:5001 #"));
+    EXPECT_THAT(files("sockets"), HasSubstr("\tgone\t4608\t")); // it is told of after it was closed, too
 }
 
 } // namespace

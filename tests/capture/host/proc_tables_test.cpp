@@ -34,11 +34,12 @@ TEST(ProcTables, NamesAndValuesOfSnmpBelongTogether)
 
 TEST(ProcTables, RecordedTablesOfFourKernelsAreRead)
 {
-    for (const std::string kernel : {"5.10", "6.1", "6.12", "6.18"}) {
+    // The newest table is of a machine with two CPUs, the others of machines with three.
+    for (const auto& [kernel, last_cpu] : {std::pair<std::string, std::string>{"5.10", "2"}, {"6.1", "2"}, {"6.12", "2"}, {"6.18", "1"}}) {
         EXPECT_THAT(parse_snmp(recorded(kernel + "-snmp")), Contains(Key("Udp.RcvbufErrors"))) << kernel;
         EXPECT_THAT(parse_snmp(recorded(kernel + "-netstat")), Contains(Key("IpExt.InNoRoutes"))) << kernel;
         EXPECT_THAT(parse_snmp6(recorded(kernel + "-snmp6")), Contains(Key("Udp6NoPorts"))) << kernel;
-        EXPECT_THAT(parse_softnet_stat(recorded(kernel + "-softnet_stat")), Contains(Key("softnet_stat.dropped CPU 2"))) << kernel;
+        EXPECT_THAT(parse_softnet_stat(recorded(kernel + "-softnet_stat")), Contains(Key("softnet_stat.dropped CPU " + last_cpu))) << kernel;
         EXPECT_THAT(parse_dev(recorded(kernel + "-dev")), Contains(Key("eth0.rx_packets"))) << kernel;
     }
 }
