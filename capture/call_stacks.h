@@ -34,6 +34,7 @@ struct BatchLists {
     std::vector<std::uint32_t>
         dequeues;          ///< calls of a qdisc's dequeue that wait for the event naming the packet
     SlotQueue bulk; ///< validated, waiting for the event that names them
+    SlotQueue completed; ///< net_tx_action: left to it by interrupts, in the order in which it frees them
     Slot in_driver = 0;    ///< between net_dev_start_xmit and net_dev_xmit
     std::uint64_t in_driver_address = 0;
     bool single = false; ///< the list held one packet: its order cannot be wrong

@@ -26,6 +26,7 @@ Correlator::Correlator(const TracedKernel& kernel, Trace& trace, Options options
     softirq_loop_ =
         symbol_named(kernel.symbols.contains("handle_softirqs") ? "handle_softirqs" : "__do_softirq");
     raise_softirq_ = symbol_named("__raise_softirq_irqoff");
+    net_tx_action_ = symbol_named("net_tx_action");
     cpu_lanes_.resize(std::size_t{std::max<std::uint16_t>(kernel.cpus, 1)} * 4);
     last_call_.resize(cpu_lanes_.size() / 4, {0, Context::process});
 }
@@ -261,6 +262,7 @@ void Correlator::lost(const RawRecord& record)
             pop_to(lane, 0);
         }
     }
+    completed_.erase(record.cpu);
     book_.mark_loss();
     Lane& lane = lane_of(record);
     (void)add_item(
@@ -296,6 +298,7 @@ void Correlator::resume(std::uint64_t time_ns)
         lane.sending = 0;
     }
     socket_queues_.clear();
+    completed_.clear();
     unresolved_.clear();
     RawRecord now;
     now.time_ns = time_ns;
@@ -320,6 +323,9 @@ void Correlator::let_go(SimTime oldest)
     });
     for (const auto& [pid, lane] : task_lanes_) {
         use(lane);
+    }
+    for (const auto& [cpu, slots] : completed_) {
+        in_use.insert(in_use.end(), slots.begin(), slots.end());
     }
     for (auto at = socket_queues_.begin(); at != socket_queues_.end();) {
         std::erase_if(at->second, [this](Slot slot) { return !book_.at(slot).in_socket; });

@@ -126,6 +126,8 @@ private:
     void tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
     template <typename Queue>
     Slot next_living(Queue& list);
+    void leave_to_softirq(Lane& lane, Slot slot);
+    void free_left_over(Frame& host, Frame& frame);
     // ---- TCP (correlator_tcp.cpp)
     [[nodiscard]] bool makes_original(const Frame* host) const;
     Slot tcp_original(Lane& lane, std::uint32_t item);
@@ -212,11 +214,13 @@ private:
     bool gro_results_seen_ = false; ///< napi_gro_receive_exit and its like were recorded
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
+    Symbol net_tx_action_ = 0;
     bool functions_seen_ = false;      ///< the function or graph tracer ran: calls are known, not only events
     bool reads_end_with_event_ = false; ///< a datagram's reader was seen to free it; since 6.18 no event tells
     std::unordered_map<std::uint64_t, std::deque<Slot>> socket_queues_; ///< by struct sock, as their events tell
     bool next_by_jump_ = false;        ///< of the call that place() made room for
     bool xmit_result_is_seen_ = false; ///< net_dev_xmit was recorded
+    std::unordered_map<std::uint16_t, SlotQueue> completed_; ///< by CPU: softnet_data's completion_queue
     std::vector<Lane> cpu_lanes_;      ///< cpu * 4 + context; process level only for the idle task
     std::unordered_map<std::int32_t, Lane> task_lanes_;
     std::unordered_map<std::int32_t, TaskId> tasks_;

@@ -212,8 +212,8 @@ void Correlator::tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecor
 
 void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Frame& frame)
 {
-    if (context_of(record) >= Context::hardirq) {
-        return; // an interrupt serves no packet yet
+    if (context_of(record) >= Context::hardirq && frame.kind != Kind::completion) {
+        return; // an interrupt serves no packet yet, unless it completes what was sent (e1000e's own for transmission)
     }
     const bool is_traced = frame.item != 0;
     if (host != nullptr && (host->kind == Kind::none || host->kind == Kind::foreign) &&
@@ -223,6 +223,12 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     }
     switch (frame.kind) {
     case Kind::batch:
+        if (frame.symbol == net_tx_action_) {
+            auto& left = completed_[record.cpu];
+            frame.batch().completed.assign(left.rbegin(), left.rend()); // __dev_kfree_skb_irq() puts each in front
+            left.clear();
+        }
+        return;
     case Kind::none:
     case Kind::foreign:
     case Kind::list_core:
@@ -569,6 +575,10 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (functions_[frame.symbol].name == "__kfree_skb" && silent_free(lane, host, frame)) {
             return;
         }
+        if (host != nullptr && host->symbol == net_tx_action_) {
+            free_left_over(*host, frame);
+            return;
+        }
         if (host != nullptr && host->kind == Kind::batch) {
             const bool is_open = host->wait != 0 && !book_.at(host->wait).born &&
                                  book_.at(host->wait).kind == SlotRecord::Kind::open;
@@ -580,6 +590,9 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             frame.packet = frame.child = std::exchange(host->wait, 0);
         } else {
             frame.packet = frame.child = host != nullptr ? host->child : 0;
+        }
+        if (frame.packet != 0 && is_one_of(functions_[frame.symbol].name, {"__dev_kfree_skb_irq", "dev_kfree_skb_irq_reason"})) {
+            leave_to_softirq(lane, frame.packet);
         }
         return;
     }
@@ -647,6 +660,25 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             slot.driver_call = frame.item;
         }
     }
+}
+
+/// It is complete, and NET_TX will free it; the next that the same poll completes is another one.
+void Correlator::leave_to_softirq(Lane& lane, Slot slot)
+{
+    completed_[lane.cpu].push_back(slot);
+    for (Frame& open : lane.stack) {
+        open.wait = book_.resolve(open.wait) == book_.resolve(slot) ? 0 : open.wait;
+    }
+}
+
+/// net_tx_action() (net/core/dev.c) traces the end of each of its packets, then calls what releases it.
+void Correlator::free_left_over(Frame& host, Frame& frame)
+{
+    if (host.has_freed && is_one_of(functions_[frame.symbol].name, {"__kfree_skb", "__kfree_skb_defer"})) {
+        frame.packet = frame.child = host.freed;
+        return;
+    }
+    frame.packet = frame.child = next_living(host.batch().completed);
 }
 
 Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence evidence, std::uint32_t item,

@@ -207,6 +207,10 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         attribute(lane, record, lane.top(), frame);
     } else {
         frame.packet = frame.child = lane.top() != nullptr ? lane.top()->child : 0;
+        if (frame.kind == Kind::free && lane.top() != nullptr && lane.top()->symbol == net_tx_action_ && lane.top()->has_freed) {
+            frame.packet = frame.child = frame.freed = lane.top()->freed; // its event comes before the call
+            frame.has_freed = true;
+        }
         if (frame.child == 0 && lane.stack.empty()) {
             frame.packet = frame.child = book_.open();
         }

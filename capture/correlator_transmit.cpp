@@ -227,6 +227,11 @@ DropReasonId Correlator::reason_without_field(Slot slot, std::string_view where)
 void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
 {
     Lane& lane = lane_of(record);
+    const auto net_tx = std::ranges::find(lane.stack, net_tx_action_, &Frame::symbol);
+    if (net_tx != lane.stack.end() && net_tx->has_freed &&
+        std::all_of(net_tx + 1, lane.stack.end(), [](const Frame& frame) { return frame.kind == Kind::free || frame.kind == Kind::free_tail; })) {
+        pop_to(lane, static_cast<std::size_t>(net_tx - lane.stack.begin()) + 1); // they released the one before
+    }
     // The event comes before what the release functions do; each freeing call has one.
     std::size_t index = lane.stack.size();
     for (std::size_t i = lane.stack.size(); i-- > 0;) {

@@ -423,7 +423,9 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
                             (is_inlined(caller, direct_caller, name, trace.info.kernel) ||
                              std::ranges::any_of(lane, [&](const Open& open) { return is_inlined_below(open.name, name); }));
         const bool is_whose = !visible.own_only || event.packet_id() == journey.packet;
-        if (counted[i] && is_whose && below_root && !hidden && visible.functions.contains(name)) {
+        // Where functions were traced, one that only its event stands for was not called (net_tx_action() has consume_skb()'s).
+        const bool is_called = !trace.info.observed || visible.own_only || (event.via() & ~via_tracepoint) != 0;
+        if (counted[i] && is_whose && is_called && below_root && !hidden && visible.functions.contains(name)) {
             Segment& segment = segment_for(segments, event);
             if (may_be_same_loop(trace, segment, event, name)) {
                 continue;

@@ -886,8 +886,8 @@ void net_tx_action(Kernel& k)
     Call call(k, fn::net_tx_action);
     const auto completed = std::move(k.cpu().completion_queue);
     k.cpu().completion_queue.clear();
-    for (const SkbIndex skb : completed) {
-        __kfree_skb(k, skb, fn::net_tx_action);
+    for (std::size_t left = completed.size(); left-- > 0;) { // the list has the last in front
+        __kfree_skb(k, completed[left], fn::net_tx_action);
     }
     const auto qdiscs = std::move(k.cpu().output_queue);
     k.cpu().output_queue.clear();

@@ -442,6 +442,40 @@ TEST(Correlator, CompletionMayOvertakeTheSenderAndItsAddressBeReusedBeforeNetDev
     EXPECT_EQ(own_calls(result, PacketId{2}).size(), 4U);
 }
 
+/// e1000e's interrupt for transmission cleans by itself and leaves the freeing to NET_TX.
+TEST(Correlator, CompletionInAHardInterruptBelongsToThePacketsThatNetTxFrees)
+{
+    TraceDatBuilder trace;
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
+        datagram_is_made(trace);
+        datagram_goes_out(trace, skb);
+        trace.transmitted(skb, 106);
+    }
+    trace.on(0, TraceDatBuilder::hardirq).call("e1000_intr_msix_tx", "__handle_irq_event_percpu");
+    trace.call("e1000_clean_tx_irq", "e1000_intr_msix_tx");
+    for (int packet = 0; packet < 2; ++packet) {
+        trace.call("e1000_put_txbuf", "e1000_clean_tx_irq").call("e1000_put_txbuf", "e1000_clean_tx_irq");
+        trace.call("__dev_kfree_skb_any", "e1000_put_txbuf").call("__dev_kfree_skb_irq", "e1000_put_txbuf");
+    }
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_tx_action", "handle_softirqs");
+    for (const std::uint64_t skb : {skb_b, skb_a}) { // the list has the last in front
+        trace.consumed(skb).call("skb_release_head_state", "__kfree_skb_defer").call("skb_release_data", "__kfree_skb_defer");
+    }
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    const std::vector<std::string> completed = {"e1000_put_txbuf", "e1000_put_txbuf",        "__dev_kfree_skb_any", "__dev_kfree_skb_irq",
+                                                "consume_skb",     "skb_release_head_state", "skb_release_data"};
+    for (std::uint32_t id = 1; id <= 2; ++id) {
+        const auto calls = own_calls(result, PacketId{id});
+        ASSERT_GE(calls.size(), completed.size());
+        EXPECT_EQ(std::vector(calls.end() - static_cast<std::ptrdiff_t>(completed.size()), calls.end()), completed) << "packet " << id;
+        EXPECT_EQ(result.packet(PacketId{id}).verdict, Verdict::sent);
+    }
+    EXPECT_LT(result.packet(PacketId{2}).death, result.packet(PacketId{1}).death);
+}
+
 TEST(Correlator, BusyDriverMeansNotSent)
 {
     TraceDatBuilder trace;
