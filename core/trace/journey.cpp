@@ -3,6 +3,7 @@
 #include "core/catalog/function_ids.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace skbscope {
 
@@ -67,7 +68,7 @@ void JourneyIndex::take(std::uint32_t ordinal)
         break;
     case EventKind::softirq_raise:
         if (event.arg == net_rx_vector && event.context() == Context::hardirq) {
-            interrupts_[event.cpu].raised_by = interrupts_[event.cpu].block;
+            raised(interrupts_[event.cpu]);
         }
         break;
     default: break;
@@ -128,17 +129,17 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
     // Since 6.3 an interrupt that hits net_rx_action() raises nothing: its NAPI is polled in the same loop.
     const bool polls_in_loop = trace_->info.kernel >= KernelVersion::v6_12;
     if (polls_in_loop && event.context() == Context::hardirq && event.function_id() == fn::__napi_schedule) {
-        interrupts.raised_by = interrupts.block;
+        raised(interrupts);
     }
-    if (polls_in_loop && event.context() == Context::softirq && event.function_id() == fn::__napi_poll && !interrupts.raised_by.empty()) {
-        interrupts.polling_for = std::move(interrupts.raised_by);
-        interrupts.raised_by.clear();
+    const bool polls_another = polls_in_loop && event.context() == Context::softirq && event.function_id() == fn::__napi_poll;
+    if (is_net_rx_action || (polls_another && !interrupts.raised_by.empty())) {
+        interrupts.run_for = std::exchange(interrupts.raised_by, {});
+        interrupts.polling_for = interrupts.run_for.empty() ? Block{} : interrupts.run_for.back();
+    }
+    if (event.context() == Context::softirq && interrupts.run_for.size() > 1) {
+        find_interrupt_of(event.function_id(), interrupts);
     }
     interrupts.last = event.context();
-    if (is_net_rx_action) {
-        interrupts.polling_for = std::move(interrupts.raised_by);
-        interrupts.raised_by.clear();
-    }
 
     const bool knows_nesting = !trace_->info.observed;
     if (event.packet != 0) {
@@ -163,6 +164,38 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
         give_to_callers(lane, ordinal, event);
     }
     lane.push_back({ordinal, event.task, event.packet_id(), event.depth, is_net_rx_action, event.end(), {}, {}});
+}
+
+/// The interrupt now running lets NET_RX run, after it or in the loop that it hit.
+void JourneyIndex::raised(Interrupts& interrupts) const
+{
+    if (interrupts.block.empty()) {
+        return;
+    }
+    if (!interrupts.raised_by.empty() && interrupts.raised_by.back().front() == interrupts.block.front()) {
+        interrupts.raised_by.back() = interrupts.block; // it goes on
+    } else {
+        interrupts.raised_by.push_back(interrupts.block);
+    }
+}
+
+/// Several interrupts came before NET_RX ran: of some polls the interrupt is known that schedules them, and no other.
+void JourneyIndex::find_interrupt_of(FunctionId poll, Interrupts& interrupts) const
+{
+    // drivers/net/virtio_net.c: skb_recv_done(), skb_xmit_done(); net/core/dev.c: rps_trigger_softirq()
+    const FunctionId by = poll == fn::virtnet_poll      ? fn::skb_recv_done
+                          : poll == fn::virtnet_poll_tx ? fn::skb_xmit_done
+                          : poll == fn::process_backlog ? fn::rps_trigger_softirq
+                                                        : FunctionId::none;
+    if (by == FunctionId::none) {
+        return;
+    }
+    const auto calls = [&](const Block& block) {
+        return std::ranges::any_of(block, [&](std::uint32_t ordinal) { return (*trace_)[ordinal].function_id() == by; });
+    };
+    if (const auto found = std::ranges::find_if(interrupts.run_for, calls); found != interrupts.run_for.end()) {
+        interrupts.polling_for = *found;
+    }
 }
 
 void JourneyIndex::give_to_callers(const Lane& lane, std::uint32_t ordinal, const Event& event)

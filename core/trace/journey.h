@@ -70,9 +70,12 @@ private:
         std::vector<std::uint32_t> events;
         std::vector<std::uint32_t> shared;
     };
-    /// Per CPU: hardirq calls of the interrupt now running, of the one that raised NET_RX last, of this poll's.
+    using Block = std::vector<std::uint32_t>; ///< the calls of one hard interrupt
+    /// Per CPU: calls of the interrupt now running, of those that raised NET_RX since it ran last, of those it runs for, of this poll's.
     struct Interrupts {
-        std::vector<std::uint32_t> block, raised_by, polling_for;
+        Block block;
+        std::vector<Block> raised_by, run_for;
+        Block polling_for;
         Context last = Context::process; ///< of the CPU's last call
     };
     void take(std::uint32_t ordinal);
@@ -81,6 +84,8 @@ private:
     void pop(Lane& lane, Context context);
     /// The call at that place of the lane was made by a packet-0 call and has served no packet.
     [[nodiscard]] bool is_part_of_no_packet(const Lane& lane, std::size_t at, Context context) const;
+    void raised(Interrupts& interrupts) const;
+    void find_interrupt_of(FunctionId poll, Interrupts& interrupts) const;
     void use_lane(Lane& lane, const Event& event);
     void give_to_callers(const Lane& lane, std::uint32_t ordinal, const Event& event);
     Entry& entry(PacketId packet);
