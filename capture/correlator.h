@@ -185,7 +185,8 @@ private:
     static bool is_served_by(PacketBook& book, const Lane& lane, Slot slot);
 
     void free_event(const RawRecord& record, const Decoder& decoder, bool is_drop);
-    DropReasonId reason_without_field(Slot slot, std::string_view where) const;
+    DropReasonId reason_without_field(Slot slot, std::string_view where, std::uint32_t item);
+    bool was_called_for(Slot slot, std::string_view name, std::uint32_t before);
     std::size_t frame_for(Lane& lane, const RawRecord& record, std::initializer_list<std::string_view> names,
                           std::string_view fallback);
     void device_facts(Slot slot, const RawRecord& record, const Decoder& decoder, bool length_has_ethernet);
@@ -238,6 +239,7 @@ private:
     TcpQueues tcp_;
     std::deque<Slot> requeued_; ///< segments cut from a large packet that the device did not take: before they have addresses
     std::vector<TapPassage> passages_, device_passages_;
+    std::unordered_map<Slot, std::uint64_t> stamped_; ///< in a CPU's backlog: received at, which is what taps see
     std::vector<Probed> probed_;
     std::vector<std::pair<std::uint32_t, std::string>> interrupts_; ///< item and name
     std::vector<std::uint32_t> gaps_;

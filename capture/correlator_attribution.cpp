@@ -402,6 +402,11 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             SlotRecord& slot = book_.at(frame.packet);
             slot.backlog_side =
                 book_.add_queue_side(frame.item, EventKind::enqueue, frame.packet, {QueueKind::backlog, {}});
+            constexpr std::size_t most_stamps = 65536; // those that overflow the backlog stay
+            if (stamped_.size() > most_stamps) {
+                stamped_.clear();
+            }
+            stamped_[book_.resolve(frame.packet)] = record.time_ns;
             slot.looped = true;
             slot.core_seen = false;
             if (host != nullptr && host->kind == Kind::list_internal) {
@@ -521,7 +526,9 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             tap_passed(lane, host->packet, record.time_ns, true);
         } else {
             frame.packet = frame.child = inherited(lane, host, record);
-            tap_passed(lane, frame.packet, record.time_ns, false);
+            // The stamp is taken before the backlog (net.core.netdev_tstamp_prequeue).
+            const auto stamp = stamped_.find(book_.resolve(frame.packet));
+            tap_passed(lane, frame.packet, stamp == stamped_.end() ? record.time_ns : stamp->second, false);
         }
         return;
     case Kind::clone_taker: {
@@ -617,6 +624,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         return;
     case Kind::socket_enqueue:
         frame.packet = frame.child = inherited(lane, host, record);
+        stamped_.erase(book_.resolve(frame.packet)); // past all taps
         oldest_received(lane, frame);
         if (frame.packet != 0 && book_.at(frame.packet).packet.verdict == Verdict::in_flight) {
             book_.delivered(frame.packet, frame.item);

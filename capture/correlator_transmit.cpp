@@ -206,14 +206,42 @@ void Correlator::on_kfree(const RawRecord& record, const Decoder& decoder)
     free_event(record, decoder, true);
 }
 
-DropReasonId Correlator::reason_without_field(Slot slot, std::string_view where) const
+/// Whether a call of that function for the packet was recorded shortly before.
+bool Correlator::was_called_for(Slot slot, std::string_view name, std::uint32_t before)
+{
+    constexpr std::uint32_t far = 256;
+    const std::uint32_t end = std::max(book_.written(), before > far ? before - far : 1U);
+    for (std::uint32_t item = before; item-- > end;) {
+        const Event& event = book_.item(item);
+        if (event.is_call() && event.packet != 0 && book_.resolve(event.packet) == slot && trace_.function_name(event.function_id()) == name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+DropReasonId Correlator::reason_without_field(Slot slot, std::string_view where, std::uint32_t item)
 {
     // Before 5.17 only the place tells. The same place may drop for several reasons: what it did with the
     // packet decides.
-    auto& book = const_cast<PacketBook&>(book_); // resolving halves paths, nothing else
+    PacketBook& book = book_;
     const FunctionId function = Catalog::find_function(where);
     if (is_one_of(where, {"udp_queue_rcv_one_skb", "__udp_enqueue_schedule_skb", "__udp_queue_rcv_skb"})) {
         return Catalog::find_drop_reason(book.at(slot).in_socket ? "SOCKET_RCVBUFF" : "SOCKET_FILTER");
+    }
+    // udp4_csum_init() comes before the lookup (net/ipv4/udp.c, net/ipv6/udp.c).
+    for (const auto& [protocol, lookup] : {std::pair("__udp4_lib_rcv", "__udp4_lib_lookup"), std::pair("__udp6_lib_rcv", "__udp6_lib_lookup")}) {
+        if (where == protocol && symbol_by_name_.contains(std::string_view(lookup)) && !was_called_for(slot, lookup, item)) {
+            return Catalog::find_drop_reason("UDP_CSUM");
+        }
+    }
+    // What a qdisc refuses or pushes out __dev_xmit_skb() frees; ip_rcv_finish_core() has -EXDEV from the route's check of the source.
+    const bool at_qdisc = where == "__dev_queue_xmit" || where == "__dev_xmit_skb" || kind_of(where) == Kind::qdisc_enqueue;
+    if (at_qdisc && book.at(slot).qdisc_side != 0) {
+        return Catalog::find_drop_reason("QDISC_DROP");
+    }
+    if (where == "ip_rcv_finish_core" && (was_called_for(slot, "fib_validate_source", item) || was_called_for(slot, "__fib_validate_source", item))) {
+        return Catalog::find_drop_reason("IP_RPFILTER");
     }
     if (is_one_of(where, {"__udp4_lib_rcv", "__udp6_lib_rcv", "tcp_v4_rcv", "tcp_v6_rcv"})) {
         return Catalog::find_drop_reason("NO_SOCKET");
@@ -318,7 +346,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
                 reason = Catalog::drop_reason_of(trace_.info.kernel, static_cast<int>(number));
             }
         } else {
-            reason = reason_without_field(slot, place);
+            reason = reason_without_field(slot, place, item);
         }
         if (!place.empty()) {
             where = functions_[symbol_named(place)].id;

@@ -64,6 +64,28 @@ std::vector<TapPassage> passages_of(Correlator& correlator, DeviceId device)
                                              : of_device(correlator.tap_passages());
 }
 
+/// Of the frames without a packet: those from before the first record or after the last one.
+std::size_t frames_outside(const PcapFile& file, const FrameMatches& found, PacketBook& book)
+{
+    if (found.matched == 0 || book.last_item() == 0) {
+        return 0;
+    }
+    std::vector<bool> has_packet(file.frames.size(), false);
+    for (const std::int64_t frame : found.frame_of) {
+        if (frame >= 0) {
+            has_packet[static_cast<std::size_t>(frame)] = true;
+        }
+    }
+    const std::int64_t first = static_cast<std::int64_t>(book.item(1).time_ns) + found.offset_ns;
+    const std::int64_t last = static_cast<std::int64_t>(book.item(book.last_item()).time_ns) + found.offset_ns;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < file.frames.size(); ++i) {
+        const std::int64_t at = file.frames[i].wall_ns;
+        count += !has_packet[i] && (at < first || at > last) ? 1 : 0;
+    }
+    return count;
+}
+
 void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device, PcapMatch& match,
                    std::vector<std::pair<Slot, std::vector<std::uint8_t>>>& frames)
 {
@@ -77,6 +99,7 @@ void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device
     const FrameMatches found = match_frames(candidates, file);
     match.frames = file.frames.size();
     match.matched = found.matched;
+    match.outside = frames_outside(file, found, correlator.book());
     match.packets_without = candidates.size() - found.matched;
     match.wall_offset_ns = found.offset_ns;
     for (std::size_t i = 0; i < candidates.size(); ++i) {

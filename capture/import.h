@@ -37,6 +37,7 @@ struct PcapMatch {
     std::string path;
     std::size_t frames = 0;          ///< in the file
     std::size_t matched = 0;         ///< given to a packet
+    std::size_t outside = 0; ///< captured before the first record or after the last
     std::size_t packets_without = 0; ///< packets that passed the device's taps and got no frame
     std::int64_t wall_offset_ns = 0; ///< wall clock minus trace clock, as the matching found it
 };

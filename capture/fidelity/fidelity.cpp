@@ -1,6 +1,7 @@
 #include "capture/fidelity/fidelity.h"
 
 #include "capture/fidelity/refine.h"
+#include "capture/fidelity/test_packets.h"
 #include "core/catalog/catalog.h"
 #include "core/scenario/model_source.h"
 
@@ -14,80 +15,7 @@ namespace skbscope {
 
 namespace {
 
-constexpr std::uint8_t protocol_icmp = 1;
-constexpr std::uint8_t protocol_tcp = 6;
-constexpr std::uint8_t protocol_udp = 17;
-constexpr std::uint8_t protocol_icmpv6 = 58;
 constexpr const char* traced_net = "root";
-constexpr std::uint64_t slack_ns = 20'000'000; // a packet still under way when its phase was called over
-
-/// Traffic that a phase made, as flows of its packets wherever they are seen: address translation shows them with other
-/// addresses on the way.
-bool is_of(const ManifestPhase& phase, const FlowKey& flow)
-{
-    if (flow.protocol == protocol_udp) {
-        for (const ManifestSend& send : phase.sends) {
-            const bool from = flow.source == send.from.address && flow.source_port == send.from.port;
-            const bool to = flow.destination == send.to.address && flow.destination_port == send.to.port;
-            if (from && to) {
-                return true;
-            }
-            for (const ManifestReceive& receive : phase.receives) {
-                const bool seen_from = receive.seen_from && flow.source == receive.seen_from->address && flow.source_port == receive.seen_from->port;
-                if ((seen_from && to) || (from && flow.destination_port == receive.bound.port)) {
-                    return true;
-                }
-            }
-        }
-        return false;
-    }
-    if (phase.stream && flow.protocol == protocol_tcp) {
-        const auto is = [&](const ManifestEndpoint& a, const ManifestEndpoint& b) {
-            return flow.source == a.address && flow.source_port == a.port && flow.destination == b.address && flow.destination_port == b.port;
-        };
-        return is(phase.stream->client, phase.stream->server) || is(phase.stream->server, phase.stream->client);
-    }
-    return !phase.output.empty() && (flow.protocol == protocol_icmp || flow.protocol == protocol_icmpv6);
-}
-
-/// Hand-made frames: whatever the peer sent then, neighbour discovery apart.
-bool is_frame_of(const ManifestPhase& phase, const PacketRecord& packet, std::span<const std::uint8_t> frame, const Manifest& manifest)
-{
-    if (phase.frames == 0) {
-        return false;
-    }
-    if (packet.flow) {
-        const bool is_answer = std::ranges::any_of(manifest.links, [&](const ManifestLink& link) {
-            return link.net == traced_net && std::ranges::find(link.addresses, packet.flow->source, &ManifestAddress::address) != link.addresses.end();
-        });
-        return !is_answer && packet.flow->ethertype == 0x0800;
-    }
-    const bool is_ipv6 = frame.size() >= 14 && frame[12] == 0x86 && frame[13] == 0xdd;
-    return !frame.empty() && !is_ipv6;
-}
-
-/// Born right behind one of the phase's send calls.
-bool is_sent_with(const ManifestPhase& phase, const PacketRecord& packet)
-{
-    constexpr std::uint64_t soon_ns = 25'000'000; // an emulated NIC takes milliseconds; gaps between datagrams are longer
-    return std::ranges::any_of(phase.sends, [&](const ManifestSend& send) {
-        constexpr std::uint32_t headers = 42; // Ethernet, IPv4, UDP
-        if (!send.tool.empty()) {
-            return packet.length == send.frame_size && !packet.sent_here;
-        }
-        if (packet.length != send.size + headers && !(packet.length == 0 && packet.sent_here)) {
-            return false;
-        }
-        return std::ranges::any_of(send.stamps, [&](std::uint64_t stamp) { return packet.birth.ns >= stamp && packet.birth.ns < stamp + soon_ns; });
-    });
-}
-
-/// What TCP sends is a clone of what waits to be acknowledged, and is the segment; of what waits nothing is on any wire.
-bool is_segment_on_its_way(const Trace& trace, const PacketRecord& packet)
-{
-    return packet.relation == Relation::clone && packet.sent_here && packet.flow && packet.flow->protocol == protocol_tcp &&
-           trace.has_packet(packet.parent) && !trace.packet(packet.parent).flow;
-}
 
 /// Verdict and reason in one word, to compare outcomes where single packets cannot be.
 std::string outcome(const PacketRecord& packet)
@@ -214,34 +142,14 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
             }
         }
     }
-    model.run_to_end(rebuilt_->end + Duration{static_cast<std::int64_t>(slack_ns)});
+    model.run_to_end(rebuilt_->end + Duration{static_cast<std::int64_t>(phase_slack_ns)});
     return model.take_trace();
 }
 
 PacketChoice FidelityRun::choice(std::size_t phase, const Trace& trace) const
 {
     const bool of_model = &trace != &recorded_;
-    const std::uint64_t shift = of_model ? rebuilt_->base : 0;
-    const ManifestPhase& wanted = manifest_.phases[phase];
-    // A packet of the phase may be born a little behind its end, but not in the next one.
-    std::uint64_t last = wanted.end + slack_ns;
-    for (const ManifestPhase& other : manifest_.phases) {
-        last = other.begin >= wanted.end ? std::min(last, other.begin) : last;
-    }
-    return [&trace, &wanted, last, &manifest = manifest_, shift, of_model](const PacketRecord& packet) {
-        const std::uint64_t birth = packet.birth.ns + shift;
-        if (birth < wanted.begin || birth > last ||
-            (packet.relation == Relation::clone && !is_segment_on_its_way(trace, packet))) {
-            return false;
-        }
-        if (of_model && trace.hosts()[to_index(packet.host)].name != traced_net) {
-            return false;
-        }
-        if (!packet.flow && is_sent_with(wanted, packet)) {
-            return true; // nothing of it was captured or named: no tcpdump ran, or only the send call was traced
-        }
-        return (packet.flow && is_of(wanted, *packet.flow)) || is_frame_of(wanted, packet, trace.frame(packet.id), manifest);
-    };
+    return test_packets_of(manifest_, phase, trace, of_model ? std::optional(rebuilt_->base) : std::nullopt);
 }
 
 Comparison FidelityRun::compare_phase(std::size_t phase) const
@@ -268,8 +176,9 @@ FidelityRow FidelityRun::row(std::size_t phase) const
     row.hangs_on_speed = hangs_on_speed(manifest_.phases[phase]);
     const auto wanted = choice(phase, false);
     row.packets = static_cast<std::size_t>(std::ranges::count_if(recorded_.packets(), wanted));
+    const auto shown = shown_functions(manifest_, recorded_);
     row.complete = static_cast<std::size_t>(std::ranges::count_if(recorded_.packets(), [&](const PacketRecord& packet) {
-        return wanted(packet) && packet.verdict != Verdict::in_flight && packet.verdict != Verdict::lost;
+        return wanted(packet) && missing_of_path(recorded_, packet, recorded_journeys_->journey(packet.id), shown).empty();
     }));
     row.refused = refused_;
     if (rebuilt_ && rebuilt_->refused.contains(phase)) {

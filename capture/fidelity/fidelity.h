@@ -17,7 +17,7 @@ struct FidelityRow {
     std::string folder, kernel, scenario, phase;
     std::size_t packets = 0; ///< test packets of the phase in the recording
     std::size_t same_verdict = 0, same_reason = 0, same_functions = 0;
-    std::size_t complete = 0; ///< of `packets`: those whose end the recording's journey has
+    std::size_t complete = 0; ///< of `packets`: those whose journey in the recording has the expected path and an end
     bool hangs_on_speed = false; ///< compared by outcomes, not packet by packet
     std::vector<std::string> faults; ///< of a comparison by outcomes: ends of one side only, counters that do not balance; of a connection: bytes that differ; none: it holds
     std::string first_difference; ///< empty: none
