@@ -310,6 +310,9 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     }
     const std::uint32_t item = lane.stack[index].item;
     SlotRecord& known = book_.at(slot);
+    if (!stamped_.empty()) {
+        stamped_.erase(slot);
+    }
     if (known.dead) {
         return;
     }

@@ -76,8 +76,11 @@ std::size_t frames_outside(const PcapFile& file, const FrameMatches& found, Pack
             has_packet[static_cast<std::size_t>(frame)] = true;
         }
     }
-    const std::int64_t first = static_cast<std::int64_t>(book.item(1).time_ns) + found.offset_ns;
-    const std::int64_t last = static_cast<std::int64_t>(book.item(book.last_item()).time_ns) + found.offset_ns;
+    const auto wall = [&](std::uint64_t time_ns) { // wraps around on a damaged clock
+        return static_cast<std::int64_t>(time_ns + static_cast<std::uint64_t>(found.offset_ns));
+    };
+    const std::int64_t first = wall(book.item(1).time_ns);
+    const std::int64_t last = wall(book.item(book.last_item()).time_ns);
     std::size_t count = 0;
     for (std::size_t i = 0; i < file.frames.size(); ++i) {
         const std::int64_t at = file.frames[i].wall_ns;

@@ -119,7 +119,9 @@ private:
             if (packet.verdict == Verdict::dropped) {
                 ++reasons_[std::string(Catalog::drop_reason(packet.reason).name)];
                 const std::string_view where = trace_.function_name(packet.end_function);
-                in_headers_ += where.starts_with("ip_rcv_core") || where.starts_with("ip_forward") ? 1 : 0;
+                const bool is_counted = phase.frames == 0 || !phase.snmp_delta.empty(); // what is meant for others is dropped there, too
+                in_headers_ += !is_counted                                                            ? 0
+                               : where.starts_with("ip_rcv_core") || where.starts_with("ip_forward") ? 1 : 0;
             }
             if (left && packet.flow) {
                 ++left_to_[packet.flow->destination_port];
