@@ -232,7 +232,8 @@ void read_all(int fd, const Stage& stage, bool use_poll, Duration work)
 Result<Run> open_receiver(const ScenarioReceiver& receiver)
 {
     const bool v6 = receiver.address6.v6;
-    const int fd = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    // Whoever waits in poll() has a socket that does not block: on another udp_poll() already moves what came to the reader's queue.
+    const int fd = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | (receiver.poll ? SOCK_NONBLOCK : 0), 0);
     if (fd < 0) {
         return trouble(receiver.name, "socket");
     }

@@ -82,6 +82,12 @@ bool is_of_the_cpu(std::string_view function)
     return calls.contains(function);
 }
 
+bool runs_softirqs(std::string_view function)
+{
+    static const std::set<std::string_view> calls = {"do_softirq", "__do_softirq", "handle_softirqs"};
+    return calls.contains(function);
+}
+
 bool is_arrived(const PacketRecord& packet)
 {
     return packet.verdict == Verdict::delivered || packet.verdict == Verdict::forwarded;
@@ -502,9 +508,10 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
         } else if (!a.info.observed) {
             visible.functions.merge(of_b);
         }
-        // A live recording shows whenever softirqs were let in again, be it by a lock that is given back: the model only where they then ran.
+        // A live recording shows whenever softirqs were let in again, be it by a lock that is given back, and gives what runs them then to the
+        // packet whose call that was: the model shows it only where they then ran, and gives it to nobody.
         if (a.info.observed != b.info.observed) {
-            std::erase_if(visible.functions, [](const std::string& name) { return is_of_the_cpu(name); });
+            std::erase_if(visible.functions, [](const std::string& name) { return is_of_the_cpu(name) || runs_softirqs(name); });
         }
     }
     visible.own_only = visible.own_only || comparison.by_tracepoints;
