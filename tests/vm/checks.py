@@ -140,10 +140,18 @@ def counters_that_differ(result):
             for counter in result["counters"] if not counter["name"].startswith(OF_SPEED)]
 
 
+def ends_that_differ(result):
+    """Packets whose fate is not the model's, and those that only one side has."""
+    other = [f"{packet['flow'] or 'a packet'}: {packet['a']['verdict']} in the model, {packet['b']['verdict']} in the lab"
+             for packet in result["differing"] if packet["a"]["verdict"] != packet["b"]["verdict"]]
+    lonely = [f"{len(result[side])} packets only in {where}" for side, where in [("only_in_a", "the model"), ("only_in_b", "the lab")] if result[side]]
+    return other + lonely
+
+
 def ways_of(result):
-    """How many packets ended as in the model, how many went its way, and where the others part from it."""
+    """How many packets went the model's way, and where the others part from it."""
     partings = Counter(packet["first_difference"] for packet in result["differing"] if packet["first_difference"])
-    return f"{result['same_verdict']} of {result['packets']} with the model's end, {result['same_functions']} with its functions in order" + "".join(
+    return f"{result['same_functions']} of {result['packets']} with the model's functions in order" + "".join(
         f"; {count} x {words}" for words, count in partings.most_common(3))
 
 
@@ -156,11 +164,13 @@ def check_one_lab(program, folder, name, series):
     except ValueError:
         return [(False, f"lab {name}: status {status or 'none'}: {said.splitlines()[-1] if said else 'said nothing'}")]
     moved_otherwise = counters_that_differ(result)
+    ended_otherwise = ends_that_differ(result)
     journeys, words = ask(program, "journey", f"{folder}/lab.{name}.pcapng")
     functions = sum("function" in step["via"] for row in journeys or [] for step in row["steps"])
     return [
         (f"the model runs as {series}," in said, f"lab {name}: the model has this kernel's profile"),
         (not moved_otherwise, f"lab {name}: the counters moved as in the model" if not moved_otherwise else f"lab {name}: counters: {'; '.join(moved_otherwise)}"),
+        (not ended_otherwise, f"lab {name}: {result['same_verdict']} of {result['packets']} packets with the model's end" + "".join(f"; {words}" for words in ended_otherwise[:3])),
         (functions > 0, f"lab {name}: {functions} steps seen by the function tracer; {ways_of(result)}" if journeys is not None else f"lab {name}: {words}"),
     ]
 
