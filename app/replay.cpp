@@ -2,33 +2,13 @@
 
 #include "app/file_kind.h"
 #include "app/open.h"
-#include "capture/pcap_file.h"
+#include "app/pcap_capture.h"
 
 #include <algorithm>
 #include <fmt/format.h>
 
 namespace skbscope::app {
 namespace {
-
-Result<std::vector<CapturedFrame>> read_capture(const std::string& path)
-{
-    auto read = read_pcap(path);
-    if (!read) {
-        return tl::unexpected(read.error());
-    }
-    const auto file = std::make_shared<const PcapFile>(std::move(*read));
-    if (!file->damage.empty()) {
-        fmt::print(stderr, "skbscope: {}: {}\n", path, file->damage);
-    }
-    std::vector<CapturedFrame> frames;
-    frames.reserve(file->frames.size());
-    for (std::size_t i = 0; i < file->frames.size(); ++i) {
-        const auto& frame = file->frames[i];
-        frames.push_back({static_cast<std::uint64_t>(std::max<std::int64_t>(frame.wall_ns, 0)), frame.length,
-                          FrameBytes(file, file->frame(i))});
-    }
-    return frames;
-}
 
 bool is_unicast(const FlowKey& flow)
 {
@@ -37,11 +17,12 @@ bool is_unicast(const FlowKey& flow)
 }
 
 /// The receiver of the first unicast IPv4 frame.
-Result<Identity> first_receiver(const std::vector<CapturedFrame>& frames, const std::string& path)
+Result<Identity> first_receiver(Capture& capture, const std::string& path)
 {
-    for (const auto& frame : frames) {
-        const auto flow = flow_of_frame(frame.bytes);
-        const bool to_all = !frame.bytes.empty() && (frame.bytes[0] & 1) != 0;
+    capture.start_over();
+    while (const CapturedFrame* frame = capture.next()) {
+        const auto flow = flow_of_frame(frame->bytes);
+        const bool to_all = !frame->bytes.empty() && (frame->bytes[0] & 1) != 0;
         if (flow && flow->ethertype == 0x0800 && !to_all && is_unicast(*flow)) {
             return Identity{flow->destination.v4_host_order(), {}};
         }
@@ -67,7 +48,7 @@ void say_what_was_changed(const std::string& path, const ReplayPlan& plan)
 }
 
 /// The modelled host, as it was named or as the frames tell.
-Result<NamedHost> host_of(const ReplayOptions& options, const std::vector<CapturedFrame>& frames, const std::string& path)
+Result<NamedHost> host_of(const ReplayOptions& options, Capture& capture, const std::string& path)
 {
     NamedHost host;
     if (!options.scenario.empty()) {
@@ -78,7 +59,7 @@ Result<NamedHost> host_of(const ReplayOptions& options, const std::vector<Captur
         host = std::move(*named);
     }
     if (!options.as.empty() || options.scenario.empty()) {
-        const auto identity = options.as.empty() ? first_receiver(frames, path) : parse_identity(options.as);
+        const auto identity = options.as.empty() ? first_receiver(capture, path) : parse_identity(options.as);
         if (!identity) {
             return tl::unexpected(identity.error());
         }
@@ -128,16 +109,19 @@ Result<NamedHost> load_host(const std::string& path)
 
 Result<std::unique_ptr<ModelSource>> replay_capture(const std::string& path, const ReplayOptions& options)
 {
-    const auto frames = read_capture(path);
-    if (!frames) {
-        return tl::unexpected(frames.error());
+    const auto capture = PcapCapture::open(path);
+    if (!capture) {
+        return tl::unexpected(capture.error());
     }
-    auto host = host_of(options, *frames, path);
+    auto host = host_of(options, **capture, path);
     if (!host) {
         return tl::unexpected(host.error());
     }
-    auto plan = plan_replay(*frames, host->identity.address, host->identity.mac);
-    if (plan.frames.empty()) {
+    const ReplayPlan plan = plan_replay(**capture, host->identity.address, host->identity.mac);
+    if (const std::string damage = (*capture)->damage(); !damage.empty()) {
+        fmt::print(stderr, "skbscope: {}: {}\n", path, damage);
+    }
+    if (plan.frames == 0) {
         return fail(ErrorKind::invalid, path, "holds no frame that goes to the modelled host",
                     "name another host with --as ADDR");
     }
@@ -148,7 +132,7 @@ Result<std::unique_ptr<ModelSource>> replay_capture(const std::string& path, con
     if (!options.kernel.empty()) {
         host->scenario.kernel = options.kernel;
     }
-    return std::make_unique<ModelSource>(std::move(host->scenario), std::move(plan.frames));
+    return std::make_unique<ModelSource>(std::move(host->scenario), replay_frames(*capture, plan));
 }
 
 } // namespace skbscope::app

@@ -1,10 +1,11 @@
 #pragma once
-// Reads capture files (pcap and pcapng, microseconds or nanoseconds) through libpcap. Used to give a
-// recording's packets their bytes, and by `replay`.
+// Reads capture files (pcap and pcapng, microseconds or nanoseconds) through libpcap, whole or frame by frame. Used to
+// give a recording's packets their bytes, and by `replay`.
 
 #include "core/result.h"
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +30,32 @@ struct PcapFile {
     {
         return std::span(bytes).subspan(frames[index].offset, frames[index].captured);
     }
+};
+
+/// Reads a file from its first frame to its last and holds one of them.
+class PcapReader {
+public:
+    struct Frame {
+        std::int64_t wall_ns = 0; ///< as PcapFrame
+        std::uint32_t length = 0;
+        std::span<const std::uint8_t> bytes;
+    };
+
+    /// Errors: those of read_pcap().
+    [[nodiscard]] static Result<PcapReader> open(const std::string& path);
+    PcapReader(PcapReader&&) noexcept;
+    PcapReader& operator=(PcapReader&&) noexcept;
+    ~PcapReader();
+
+    /// The next frame, good until the following call; nullptr: that was the last whole one.
+    [[nodiscard]] const Frame* next();
+    /// PcapFile::damage, once next() has come to the end.
+    [[nodiscard]] const std::string& damage() const;
+
+private:
+    struct State;
+    explicit PcapReader(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
 };
 
 /// Reads the whole file. Errors: not_found, unreadable, foreign, cut (no whole frame and no header),

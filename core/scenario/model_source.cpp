@@ -60,7 +60,12 @@ std::string rcvbuf_key(const Socket& sk) { return fmt::format(":{}.SO_RCVBUF", s
 } // namespace
 
 ModelSource::ModelSource(Scenario scenario, std::vector<ReplayFrame> frames)
-    : scenario_(std::move(scenario)), frames_(std::move(frames))
+    : ModelSource(std::move(scenario), std::make_unique<HeldFrames>(std::move(frames)))
+{
+}
+
+ModelSource::ModelSource(Scenario scenario, std::unique_ptr<ReplayFrames> frames)
+    : scenario_(std::move(scenario)), frames_(std::move(frames)), held_frames_(dynamic_cast<HeldFrames*>(frames_.get()))
 {
     build();
 }
@@ -69,7 +74,7 @@ void ModelSource::build()
 {
     trace_.clear();
     world_ = build_world(scenario_, trace_);
-    numbered_ = frames_.size();
+    numbered_ = frames_->count();
     world_.next_order += numbered_; // those of the frames, however late they are fed
     line_.snapshots.clear();
     line_.looked_at = SimTime{};
@@ -81,17 +86,21 @@ void ModelSource::feed(SimTime until)
 {
     constexpr std::size_t few = 8;
     Kernel k(world_, trace_);
-    for (std::size_t fed = 0; next_frame() <= until && world_.frames_fed < frames_.size(); ++fed) {
-        if (fed % few == 0 && fed > 0 && next_frame() > line_.looked_at) {
-            k.run_until(SimTime{next_frame().ns - 1});
+    for (std::size_t fed = 0;; ++fed) {
+        const ReplayFrame* frame = frames_->frame(world_.frames_fed);
+        if (frame == nullptr || frame->at > until) {
+            break;
         }
-        const ReplayFrame& frame = frames_[world_.frames_fed++];
+        if (fed % few == 0 && fed > 0 && frame->at > line_.looked_at) {
+            k.run_until(SimTime{frame->at.ns - 1});
+        }
+        ++world_.frames_fed;
         DeviceEvent event;
         event.kind = DeviceEvent::Kind::frame_leaves;
-        event.at = frame.at;
+        event.at = frame->at;
         event.index = 0; // the replay scenario's only station
-        event.frame.assign(frame.bytes.begin(), frame.bytes.end());
-        event.wire_length = frame.wire_length;
+        event.frame.assign(frame->bytes.begin(), frame->bytes.end());
+        event.wire_length = frame->wire_length;
         if (world_.frames_fed <= numbered_) {
             k.schedule_as(world_.frames_fed, std::move(event));
         } else {
@@ -104,20 +113,21 @@ void ModelSource::feed(SimTime until)
 void ModelSource::add_frames(std::vector<ReplayFrame> frames)
 {
     if (!keeps_snapshots_ && numbered_ == 0) {
-        frames_.erase(frames_.begin(), frames_.begin() + static_cast<std::ptrdiff_t>(world_.frames_fed));
+        held_frames_->forget(world_.frames_fed);
         world_.frames_fed = 0;
     }
     SimTime earliest = line_.looked_at + 1_ns;
     for (ReplayFrame& frame : frames) {
         frame.at = std::max(frame.at, earliest);
         earliest = frame.at;
-        frames_.push_back(std::move(frame));
+        held_frames_->add(std::move(frame));
     }
 }
 
 SimTime ModelSource::next_frame() const
 {
-    return world_.frames_fed < frames_.size() ? frames_[world_.frames_fed].at : never;
+    const ReplayFrame* frame = frames_->frame(world_.frames_fed);
+    return frame == nullptr ? never : frame->at;
 }
 
 void ModelSource::advance_to(SimTime t)
@@ -466,7 +476,7 @@ std::vector<Branch> ModelSource::branches() const
         const bool shown = index == chosen_;
         const Line& line = shown ? line_ : stored_[index]->line;
         const World& world = shown ? world_ : stored_[index]->world;
-        const bool over = world.frames_fed == frames_.size() && is_over(world);
+        const bool over = world.frames_fed >= frames_->count() && is_over(world);
         const SimTime until = over ? std::max(line.looked_at, branch_trace(index).end_time()) : line.looked_at;
         all.push_back({line.title, line.parted, line.id, until, over});
     }

@@ -2,6 +2,7 @@
 // The model as a Source: a scenario that runs as far as one looks, with knobs to turn and datagrams to send.
 
 #include "core/kernel/kernel.h"
+#include "core/scenario/replay.h"
 #include "core/scenario/scenario.h"
 #include "core/trace/source.h"
 
@@ -12,42 +13,13 @@
 
 namespace skbscope {
 
-/// The bytes of a frame that is only read: a piece of a capture, which is held once for all of them, or bytes of its own.
-class FrameBytes {
-public:
-    FrameBytes() = default;
-    FrameBytes(std::vector<std::uint8_t> own)
-    {
-        const auto held = std::make_shared<const std::vector<std::uint8_t>>(std::move(own));
-        size_ = held->size();
-        data_ = {held, held->data()};
-    }
-    /// `holder` keeps the piece in memory.
-    FrameBytes(const std::shared_ptr<const void>& holder, std::span<const std::uint8_t> piece) : data_(holder, piece.data()), size_(piece.size()) {}
-    operator std::span<const std::uint8_t>() const { return {data_.get(), size_}; }
-    [[nodiscard]] std::size_t size() const { return size_; }
-    [[nodiscard]] bool empty() const { return size_ == 0; }
-    [[nodiscard]] const std::uint8_t& operator[](std::size_t at) const { return data_.get()[at]; }
-    [[nodiscard]] const std::uint8_t* begin() const { return data_.get(); }
-    [[nodiscard]] const std::uint8_t* end() const { return data_.get() + size_; }
-
-private:
-    std::shared_ptr<const std::uint8_t> data_;
-    std::size_t size_ = 0;
-};
-
-/// A frame for the modelled host's wire, at a time.
-struct ReplayFrame {
-    SimTime at;
-    FrameBytes bytes;
-    std::uint32_t wire_length = 0; ///< may be above bytes.size(): the capture cut it, zeros stand in for the rest
-};
-
 class ModelSource : public Source {
 public:
-    /// Precondition: the scenario has been checked (it came from parse_scenario or load_scenario); the frames stand in
-    /// order of time.
+    /// Precondition: the scenario has been checked (it came from parse_scenario or load_scenario), the frames stand in order
+    /// of time.
     explicit ModelSource(Scenario scenario, std::vector<ReplayFrame> frames = {});
+    /// Frames that are read as they are needed.
+    ModelSource(Scenario scenario, std::unique_ptr<ReplayFrames> frames);
 
     [[nodiscard]] Kind kind() const override { return Kind::model; }
     [[nodiscard]] std::string title() const override { return scenario_.title; }
@@ -70,9 +42,10 @@ public:
     static constexpr std::size_t most_branches = 8;
 
     /// Frames that came while the model ran, in order of time, behind those that it has; one that is late arrives now. For a source
-    /// that began without frames: where no snapshots are kept, frames that have been fed are forgotten.
+    /// that began without frames: where no snapshots are kept, frames that have been fed are forgotten. Precondition: its frames
+    /// are held in memory.
     void add_frames(std::vector<ReplayFrame> frames);
-    [[nodiscard]] std::size_t frames_kept() const { return frames_.size(); }
+    [[nodiscard]] std::size_t frames_kept() const { return frames_->count(); }
 
     /// Off (before the first step): only counts and sums, keeps no events. See Trace::set_recording().
     void set_recording(bool on) { trace_.set_recording(on); }
@@ -142,7 +115,8 @@ private:
     void make_room();
 
     Scenario scenario_;
-    std::vector<ReplayFrame> frames_;
+    std::unique_ptr<ReplayFrames> frames_; ///< never null
+    HeldFrames* held_frames_ = nullptr;    ///< the same, if they are held
     std::size_t numbered_ = 0; ///< frames whose place among simultaneous events was set aside at the start
     kernel::World world_;
     Trace trace_;
@@ -156,48 +130,5 @@ private:
 
 /// The world of a scenario, at time 0, with its hosts, queues and tasks declared in the trace.
 [[nodiscard]] kernel::World build_world(const Scenario& scenario, Trace& trace);
-
-/// A scenario for the replay of a capture: one host with that address behind an e1000, receivers on the given ports.
-[[nodiscard]] Scenario replay_scenario(std::uint32_t address, const MacAddress& mac, const std::vector<std::uint16_t>& ports);
-
-struct CapturedFrame {
-    std::uint64_t time_ns = 0;
-    std::uint32_t wire_length = 0;
-    FrameBytes bytes;
-};
-
-/// Makes frames that a capture has seen ready for the modelled host's wire, one by one.
-class ReplayPlanner {
-public:
-    /// Of the host that is modelled. Times count from `start_ns`, or from the first frame.
-    explicit ReplayPlanner(const MacAddress& mac, std::optional<std::uint64_t> start_ns = {});
-    /// Nothing: the host itself had sent it. (What it sent to itself, over loopback, it receives.)
-    [[nodiscard]] std::optional<ReplayFrame> take(const CapturedFrame& frame);
-    /// When in the model's time a frame with that stamp arrives. Precondition: a start was given, or a frame was taken.
-    [[nodiscard]] SimTime time_of(std::uint64_t stamp_ns) const;
-
-    struct Counts {
-        std::uint64_t own = 0;        ///< left out: the host itself had sent them
-        std::uint64_t cut = 0;        ///< padded with zeros to their real length
-        std::uint64_t unfinished = 0; ///< of which a device was to fill in the checksum; it has been done
-    };
-    [[nodiscard]] const Counts& counts() const { return counts_; }
-
-private:
-    MacAddress mac_;
-    std::optional<std::uint64_t> start_ns_;
-    SimTime latest_;
-    Counts counts_;
-};
-
-/// The frames of a capture that go to the host with that address (its own are not injected), ready for ModelSource.
-/// Times count from the first frame. `mac`: all zero to learn it from the frames.
-struct ReplayPlan {
-    std::vector<ReplayFrame> frames;
-    MacAddress mac;
-    std::vector<std::uint16_t> udp_ports; ///< destination ports of UDP datagrams to the address
-    ReplayPlanner::Counts counts;
-};
-[[nodiscard]] ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t address, MacAddress mac);
 
 } // namespace skbscope

@@ -1,11 +1,13 @@
 // A capture's frames onto the modelled host's wire.
 
+#include "core/scenario/replay.h"
+
 #include "core/packet/build.h"
 #include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
+#include "core/packet/flow.h"
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
-#include "core/scenario/model_source.h"
 
 #include <algorithm>
 
@@ -23,12 +25,13 @@ std::optional<FlowKey> ipv4_flow(const CapturedFrame& frame)
     return flow;
 }
 
-MacAddress learn_mac(const std::vector<CapturedFrame>& capture, std::uint32_t address)
+MacAddress learn_mac(Capture& capture, std::uint32_t address)
 {
     const IpAddress wanted = IpAddress::v4(address);
-    for (const CapturedFrame& frame : capture) {
-        const auto flow = ipv4_flow(frame);
-        const auto ethernet = EthernetView::checked(frame.bytes);
+    capture.start_over();
+    while (const CapturedFrame* frame = capture.next()) {
+        const auto flow = ipv4_flow(*frame);
+        const auto ethernet = EthernetView::checked(frame->bytes);
         if (!flow || !ethernet) {
             continue;
         }
@@ -135,27 +138,91 @@ std::optional<ReplayFrame> ReplayPlanner::take(const CapturedFrame& frame)
     return replay;
 }
 
-ReplayPlan plan_replay(const std::vector<CapturedFrame>& capture, std::uint32_t address, MacAddress mac)
+ReplayPlan plan_replay(Capture& capture, std::uint32_t address, MacAddress mac)
 {
     ReplayPlan plan;
     plan.mac = mac == MacAddress{} ? learn_mac(capture, address) : mac;
     ReplayPlanner planner(plan.mac);
     const IpAddress host = IpAddress::v4(address);
-    for (const CapturedFrame& frame : capture) {
-        auto replay = planner.take(frame);
-        if (!replay) {
+    std::vector<bool> ports(65536);
+    capture.start_over();
+    while (const CapturedFrame* frame = capture.next()) {
+        if (!planner.take(*frame)) {
             continue;
         }
-        const auto flow = ipv4_flow(frame);
-        if (flow && flow->destination == host && flow->protocol == proto::ipproto_udp && flow->destination_port != 0 &&
-            std::ranges::find(plan.udp_ports, flow->destination_port) == plan.udp_ports.end()) {
-            plan.udp_ports.push_back(flow->destination_port);
+        ++plan.frames;
+        const auto flow = ipv4_flow(*frame);
+        if (flow && flow->destination == host && flow->protocol == proto::ipproto_udp) {
+            ports[flow->destination_port] = true;
         }
-        plan.frames.push_back(std::move(*replay));
     }
-    std::ranges::sort(plan.udp_ports);
+    for (std::size_t port = 1; port < ports.size(); ++port) {
+        if (ports[port]) {
+            plan.udp_ports.push_back(static_cast<std::uint16_t>(port));
+        }
+    }
     plan.counts = planner.counts();
     return plan;
+}
+
+namespace {
+
+class CaptureFrames : public ReplayFrames {
+public:
+    CaptureFrames(std::shared_ptr<Capture> capture, const ReplayPlan& plan)
+        : capture_(std::move(capture)), mac_(plan.mac), count_(plan.frames), planner_(plan.mac)
+    {
+        capture_->start_over();
+    }
+    [[nodiscard]] std::uint64_t count() const override { return count_; }
+    [[nodiscard]] const ReplayFrame* frame(std::uint64_t index) override
+    {
+        if (index >= count_) {
+            return nullptr; // a capture that is still being written may have grown
+        }
+        if (index + 1 < read_) {
+            start_over();
+        }
+        while (read_ <= index) {
+            if (!read()) {
+                return nullptr;
+            }
+        }
+        return &frame_;
+    }
+
+private:
+    void start_over()
+    {
+        capture_->start_over();
+        planner_ = ReplayPlanner(mac_);
+        read_ = 0;
+    }
+    bool read()
+    {
+        while (const CapturedFrame* captured = capture_->next()) {
+            if (auto frame = planner_.take(*captured)) {
+                frame_ = std::move(*frame);
+                ++read_;
+                return true;
+            }
+        }
+        return false;
+    }
+
+    std::shared_ptr<Capture> capture_;
+    MacAddress mac_;
+    std::uint64_t count_ = 0;
+    ReplayPlanner planner_;
+    std::uint64_t read_ = 0; ///< frames so far; frame_ is the last of them
+    ReplayFrame frame_;
+};
+
+} // namespace
+
+std::unique_ptr<ReplayFrames> replay_frames(std::shared_ptr<Capture> capture, const ReplayPlan& plan)
+{
+    return std::make_unique<CaptureFrames>(std::move(capture), plan);
 }
 
 Scenario replay_scenario(std::uint32_t address, const MacAddress& mac, const std::vector<std::uint16_t>& ports)

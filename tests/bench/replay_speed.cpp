@@ -2,10 +2,10 @@
 //
 //   replay_speed FILE [FRAMES [summary|recorded]]
 //
-// Prints what making the plan cost (reading, finding the host's frames) and what the run cost. recorded: what has come is
+// Prints what making the plan cost (reading, finding the host's frames) and what the run cost, which reads them again. recorded: what has come is
 // forgotten at once, as while a recording is written.
 
-#include "capture/pcap_file.h"
+#include "app/pcap_capture.h"
 #include "core/packet/build.h"
 #include "core/packet/bytes.h"
 #include "core/scenario/model_source.h"
@@ -73,23 +73,14 @@ int main(int argc, char** argv)
         return 3;
     }
     const double start = seconds();
-    auto read = read_pcap(argv[1]);
-    if (!read) {
-        std::fprintf(stderr, "%s\n", read.error().describe().c_str());
+    const auto capture = app::PcapCapture::open(argv[1]);
+    if (!capture) {
+        std::fprintf(stderr, "%s\n", capture.error().describe().c_str());
         return 3;
     }
-    const auto file = std::make_shared<const PcapFile>(std::move(*read));
-    const double after_read = seconds();
-    std::vector<CapturedFrame> capture;
-    capture.reserve(file->frames.size());
-    for (std::size_t i = 0; i < file->frames.size(); ++i) {
-        capture.push_back({static_cast<std::uint64_t>(file->frames[i].wall_ns), file->frames[i].length, FrameBytes(file, file->frame(i))});
-    }
-    ReplayPlan plan = plan_replay(capture, host, {});
-    capture = {};
-    const std::size_t count = plan.frames.size();
+    const ReplayPlan plan = plan_replay(**capture, host, {});
     const double planned = seconds();
-    ModelSource model(replay_scenario(host, plan.mac, plan.udp_ports), std::move(plan.frames));
+    ModelSource model(replay_scenario(host, plan.mac, plan.udp_ports), replay_frames(*capture, plan));
     model.keep_snapshots(false);
     model.set_recording(recorded);
     model.run_to_end(never, [&] {
@@ -105,10 +96,10 @@ int main(int argc, char** argv)
     const double done = seconds();
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    const auto rate = [&](double from, double to) { return static_cast<double>(count) / (to - from); };
-    std::printf("%s: %zu frames, %llu delivered; read %.2f s, plan %.2f s, run %.2f s: %.0f frames/s, all %.0f frames/s; peak %ld MB\n",
-                recorded ? "recorded" : "summary", count,
-                static_cast<unsigned long long>(model.trace().verdicts()[static_cast<std::size_t>(Verdict::delivered)]), after_read - start,
-                planned - after_read, done - planned, rate(planned, done), rate(start, done), usage.ru_maxrss / 1024);
+    const auto rate = [&](double from, double to) { return static_cast<double>(plan.frames) / (to - from); };
+    std::printf("%s: %llu frames, %llu delivered; plan %.2f s, run %.2f s: %.0f frames/s, all %.0f frames/s; peak %ld MB\n",
+                recorded ? "recorded" : "summary", static_cast<unsigned long long>(plan.frames),
+                static_cast<unsigned long long>(model.trace().verdicts()[static_cast<std::size_t>(Verdict::delivered)]), planned - start,
+                done - planned, rate(planned, done), rate(start, done), usage.ru_maxrss / 1024);
     return 0;
 }

@@ -51,8 +51,9 @@ std::uint64_t count(const Trace& trace, Verdict verdict) { return trace.verdicts
 TEST(LiveReplay, OfFramesAsTheyComeIsTheReplayOfTheirCapture)
 {
     const auto traffic = made_up_traffic();
-    const ReplayPlan plan = plan_replay(traffic, host_address, host_mac);
-    ModelSource whole(replay_scenario(host_address, host_mac, {5001}), plan.frames);
+    const auto capture = std::make_shared<HeldCapture>(traffic);
+    const ReplayPlan plan = plan_replay(*capture, host_address, host_mac);
+    ModelSource whole(replay_scenario(host_address, host_mac, {5001}), replay_frames(capture, plan));
     whole.run_to_end();
 
     LiveReplay live(replay_scenario(host_address, host_mac, {5001}), host_mac, traffic.front().time_ns);
@@ -68,7 +69,7 @@ TEST(LiveReplay, OfFramesAsTheyComeIsTheReplayOfTheirCapture)
 
     const Trace& a = whole.trace();
     const Trace& b = live.source().trace();
-    EXPECT_EQ(live.frames(), plan.frames.size());
+    EXPECT_EQ(live.frames(), plan.frames);
     EXPECT_EQ(live.counts().own, plan.counts.own);
     EXPECT_GT(live.counts().own, 0U);
     EXPECT_GT(count(a, Verdict::delivered), 0U);

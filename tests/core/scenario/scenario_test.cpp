@@ -256,10 +256,23 @@ TEST(LongRun, CountsTheSameWithoutRecording)
     EXPECT_EQ(counted.known_until(), kept.known_until());
 }
 
-TEST(Replay, LeavesTheHostsOwnFramesOut)
+/// Counts how often it is read from the start.
+class CountedCapture : public HeldCapture {
+public:
+    using HeldCapture::HeldCapture;
+    void start_over() override
+    {
+        HeldCapture::start_over();
+        ++starts;
+    }
+    int starts = 0;
+};
+
+/// Datagrams to 10.0.0.2:5001 and back, in turn, a microsecond apart.
+std::shared_ptr<CountedCapture> to_and_fro(int count)
 {
     std::vector<CapturedFrame> capture;
-    for (int n = 0; n < 4; ++n) {
+    for (int n = 0; n < count; ++n) {
         UdpFrame frame;
         const MacAddress host{{2, 0, 0, 0, 0, 2}};
         const MacAddress peer{{2, 0, 0, 0, 0, 1}};
@@ -273,14 +286,37 @@ TEST(Replay, LeavesTheHostsOwnFramesOut)
         const auto length = static_cast<std::uint32_t>(bytes.size());
         capture.push_back({1'000'000'000ULL + static_cast<std::uint64_t>(n) * 1000, length, std::move(bytes)});
     }
-    const ReplayPlan plan = plan_replay(capture, 0x0a000002, {});
-    EXPECT_EQ(plan.frames.size(), 2U);
+    return std::make_shared<CountedCapture>(std::move(capture));
+}
+
+TEST(Replay, LeavesTheHostsOwnFramesOut)
+{
+    const auto capture = to_and_fro(4);
+    const ReplayPlan plan = plan_replay(*capture, 0x0a000002, {});
+    EXPECT_EQ(plan.frames, 2U);
     EXPECT_EQ(plan.counts.own, 2U);
     EXPECT_EQ(plan.mac, (MacAddress{{2, 0, 0, 0, 0, 2}}));
     EXPECT_EQ(plan.udp_ports, (std::vector<std::uint16_t>{5001}));
-    ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), plan.frames);
+    ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), replay_frames(capture, plan));
     source.run_to_end();
     EXPECT_EQ(delivered(source), 2U);
+}
+
+TEST(Replay, ReadsACaptureAsItRunsAndAgainAfterARewind)
+{
+    const auto capture = to_and_fro(400);
+    const ReplayPlan plan = plan_replay(*capture, 0x0a000002, {});
+    const int planned = capture->starts;
+    ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), replay_frames(capture, plan));
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 200U);
+    EXPECT_EQ(capture->starts, planned + 1);
+    const std::size_t events = source.trace().size();
+    source.rewind_to(SimTime{200'000});
+    EXPECT_LT(delivered(source), 200U);
+    source.run_to_end();
+    EXPECT_EQ(delivered(source), 200U);
+    EXPECT_EQ(source.trace().size(), events);
 }
 
 TEST(Replay, PadsWhatTheCaptureCutAndDeliversItAllTheSame)
@@ -296,11 +332,15 @@ TEST(Replay, PadsWhatTheCaptureCutAndDeliversItAllTheSame)
     auto bytes = build_udp_frame(frame);
     const auto length = static_cast<std::uint32_t>(bytes.size());
     bytes.resize(96);
-    const ReplayPlan plan = plan_replay({{1'000'000'000, length, bytes}}, 0x0a000002, {});
+    const auto capture = std::make_shared<HeldCapture>(std::vector<CapturedFrame>{{1'000'000'000, length, bytes}});
+    const ReplayPlan plan = plan_replay(*capture, 0x0a000002, {});
     EXPECT_EQ(plan.counts.cut, 1U);
-    ASSERT_EQ(plan.frames.size(), 1U);
-    EXPECT_EQ(plan.frames.front().bytes.size(), length);
-    ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), plan.frames);
+    ASSERT_EQ(plan.frames, 1U);
+    auto frames = replay_frames(capture, plan);
+    ASSERT_NE(frames->frame(0), nullptr);
+    EXPECT_EQ(frames->frame(0)->bytes.size(), length);
+    EXPECT_EQ(frames->frame(1), nullptr);
+    ModelSource source(replay_scenario(0x0a000002, plan.mac, plan.udp_ports), std::move(frames));
     source.run_to_end();
     EXPECT_EQ(delivered(source), 1U);
 }
