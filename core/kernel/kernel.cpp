@@ -1,6 +1,7 @@
 #include "core/kernel/kernel.h"
 
 #include "core/kernel/functions.h"
+#include "core/kernel/tasks.h"
 
 #include <algorithm>
 #include <cassert>
@@ -565,6 +566,8 @@ void Kernel::run_until(SimTime t)
         if (hardware_time <= cpu_time) {
             run_hardware(hardware_time);
         } else {
+            set_cpu(static_cast<std::uint32_t>(row));
+            compute_ahead(*this, std::min({hardware_time, until, t == never ? never : t + 1_ns}));
             step_cpu(static_cast<std::uint32_t>(row));
         }
     }

@@ -5,6 +5,7 @@
 #include "core/kernel/ipv6.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace skbscope::kernel {
 
@@ -48,6 +49,29 @@ void compute(Kernel& k, Task& task)
     }
     task.work_left = task.work_left - (until - k.cpu().now);
     k.cpu().now = std::max(until, k.cpu().now + 1_ns);
+}
+
+void compute_ahead(Kernel& k, SimTime before)
+{
+    Cpu& cpu = k.cpu();
+    if (cpu.task == nothing || cpu.irq_waits || !cpu.softirq.empty()) {
+        return;
+    }
+    Task& task = k.task(cpu.task);
+    const bool computes = task.program == Program::udp_receiver && task.stage != Task::Stage::start && task.state == Task::State::runnable;
+    if (!computes || task.work_left <= user_slice) {
+        return;
+    }
+    if (!cpu.run_queue.empty()) {
+        before = std::min(before, cpu.slice_end);
+    }
+    if (before <= cpu.now) {
+        return;
+    }
+    const auto free = static_cast<std::int64_t>(std::min<std::uint64_t>(before.ns - 1 - cpu.now.ns, std::numeric_limits<std::int64_t>::max()));
+    const Duration whole{std::min(free, task.work_left.ns) / user_slice.ns * user_slice.ns};
+    task.work_left = task.work_left - whole;
+    cpu.now += whole;
 }
 
 namespace {
