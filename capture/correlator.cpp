@@ -164,8 +164,9 @@ void Correlator::take(const RawRecord& record)
 Symbol Correlator::symbol_named(std::string_view name)
 {
     // A few names come with most records.
-    const std::size_t place = name.empty() ? 0 : (name.size() * 8 + static_cast<unsigned char>(name[name.size() / 2])) % recent_names_.size();
-    if (functions_[recent_names_[place]].name == name) {
+    const std::size_t mixed = name.empty() ? 0 : (name.size() * 31 + static_cast<unsigned char>(name[name.size() / 2])) * 31 + static_cast<unsigned char>(name.back());
+    const std::size_t place = mixed % recent_names_.size();
+    if (is_same(functions_[recent_names_[place]].name, name)) {
         return recent_names_[place];
     }
     name = without_suffix(name);
@@ -233,7 +234,7 @@ DeviceId Correlator::device_named(std::string_view name)
         return DeviceId::none;
     }
     auto& recent = recent_devices_[(name.size() + static_cast<unsigned char>(name.back())) % recent_devices_.size()];
-    if (name == recent.first) {
+    if (is_same(name, recent.first)) {
         return recent.second;
     }
     if (const auto at = devices_.find(name); at != devices_.end()) {

@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::uint32_t none = ~std::uint32_t{0};
 
+/// Asks for the memory of events that will soon stand behind this one; beyond the end of its chunk that does nothing.
+inline void fetch_ahead(const Event& event)
+{
+    __builtin_prefetch(&event + 16, 1);
+}
+
 } // namespace
 
 PacketBook::PacketBook(Trace& trace, Trace& items) : trace_(trace), items_(items)
@@ -67,7 +73,7 @@ void PacketBook::bind(Slot slot, std::uint64_t address)
 
 std::uint32_t PacketBook::add(const Event& event)
 {
-    items_.append(event);
+    fetch_ahead(items_.append(event));
     last_item_ = static_cast<std::uint32_t>(items_.size() - 1);
     if (event.packet != 0) {
         at(event.packet).last_item = last_item_;
@@ -629,7 +635,7 @@ void PacketBook::append_side(Event side)
 {
     if (finish_side(side)) {
         side.time_ns = written_ns_ = std::max(side.time_ns, written_ns_);
-        trace_.append(side);
+        fetch_ahead(trace_.append(side));
     }
 }
 
@@ -660,7 +666,7 @@ void PacketBook::write_items(std::uint32_t until, bool everything)
         event.packet = event.packet == 0 ? 0 : to_index(written_id(event.packet));
         unattributed_ += event.is_call() && event.packet == 0 && items_[item].packet != 0 ? 1 : 0;
         event.time_ns = written_ns_ = std::max(event.time_ns, written_ns_);
-        trace_.append(event);
+        fetch_ahead(trace_.append(event));
         write_sides(false);
         item = behind;
     }

@@ -2,6 +2,7 @@
 // not show.
 
 #include "capture/import.h"
+#include "capture/packet_book.h"
 #include "core/catalog/catalog.h"
 #include "core/trace/journey.h"
 #include "tests/capture/trace_dat_builder.h"
@@ -735,6 +736,43 @@ TEST(Correlator, TraceWithoutPacketsImportsAsOne)
     const Trace result = imported(trace);
     EXPECT_EQ(result.packet_count(), 0U);
     EXPECT_EQ(result.size(), 1U);
+}
+
+// A reader's call is not given to the packet that it ends: the packet's own last call may be long written by then.
+TEST(PacketBook, ASlotStaysUntilWhatWasSaidOfItsPacketLastIsWritten)
+{
+    Trace trace;
+    Trace items;
+    items.info.observed = true;
+    (void)trace.add_host({"host", 1});
+    PacketBook book(trace, items);
+    constexpr int more_than_a_chunk = 600; // slots are given back by chunks, the first never
+    const auto open_others = [&] {
+        for (int i = 0; i < more_than_a_chunk; ++i) {
+            (void)book.open();
+        }
+    };
+    const auto call_at = [&](std::uint64_t time_ns, Slot slot) {
+        Event call;
+        call.time_ns = time_ns;
+        call.packet = slot;
+        return book.add(call);
+    };
+    open_others();
+    const Slot slot = book.open(SlotRecord::Kind::known);
+    open_others();
+    book.born(slot, call_at(1, slot));
+    (void)call_at(2, 0);
+    const std::uint32_t read = call_at(3, 0);
+    book.freed(slot, read);
+    (void)call_at(4, 0);
+    book.write_until(read);
+    book.retire({}, {});
+    book.write_until(0, true);
+    ASSERT_EQ(trace.packet_count(), 1U);
+    EXPECT_EQ(trace.packet(PacketId{1}).death.ns, 3U);
+    EXPECT_EQ(trace[trace.size() - 2].event_kind(), EventKind::free);
+    EXPECT_EQ(trace[trace.size() - 2].packet, 1U);
 }
 
 TEST(Times, FastCallsAreTrustedAndSlowOnesAreNot)
