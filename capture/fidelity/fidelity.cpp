@@ -32,7 +32,7 @@ struct FidelityRun::Pace {
     Duration work{}, peer_work{}; ///< of the application on the traced machine and on its peer, between two calls
     Duration delay{};             ///< of the wire, besides its own
     std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000; 0: the scenario's
-    Duration burst{};             ///< what a virtio device was given in that time it sends at once; 0: the scenario's
+    Duration burst{}, peer_burst{}; ///< what a virtio device was given in that time it sends at once; 0: the scenario's
     std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
 };
 
@@ -60,7 +60,10 @@ const std::vector<FidelityRun::Pace>& FidelityRun::other_paces()
         // A peer that answers each segment, one that lets much come together, and wires that do.
         {.delay = us(50), .rx_usecs = 1000, .peer_rx_usecs = 1},
         {.work = ms(3), .delay = ms(1), .rx_usecs = 200, .peer_rx_usecs = 5000, .rate = slow_wire},
-        {.cost_scale = 100, .peer_work = ms(1), .delay = us(50), .peer_rx_usecs = 1, .burst = us(150), .rate = fast_wire},
+        {.cost_scale = 100, .peer_work = ms(1), .delay = us(50), .peer_rx_usecs = 1, .burst = us(150), .peer_burst = us(150), .rate = fast_wire},
+        {.peer_work = us(300), .delay = us(500), .peer_burst = ms(1), .rate = fast_wire},
+        {.cost_scale = 10, .work = us(300), .peer_burst = ms(1), .rate = fast_wire},
+        {.cost_scale = 10, .work = ms(3), .peer_work = ms(3), .delay = ms(1), .peer_burst = us(150)},
     };
     return paces;
 }
@@ -120,14 +123,15 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
             program.work = is_traced ? pace.work : pace.peer_work;
         }
         const std::uint32_t rx_usecs = is_traced ? pace.rx_usecs : pace.peer_rx_usecs;
+        const Duration burst = is_traced ? pace.burst : pace.peer_burst;
         for (ScenarioDevice& device : host.devices) {
             device.delay = device.delay + pace.delay;
             device.rate = pace.rate != 0 ? pace.rate : device.rate;
             if (rx_usecs != 0 && device.driver == "e1000") {
                 device.rx_usecs = rx_usecs;
             }
-            if (pace.burst > Duration{} && device.driver == "virtio_net") {
-                device.tx_timer = pace.burst;
+            if (burst > Duration{} && device.driver == "virtio_net") {
+                device.tx_timer = burst;
             }
         }
     }

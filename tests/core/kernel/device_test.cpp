@@ -120,9 +120,11 @@ const std::string to_cpu_1 = "rps_cpus: \"2\"";
 TEST(Rps, GroComesBeforeRps)
 {
     const ModelRun run(receive_scenario("count: 3, gap: 50us", "", "", to_cpu_1));
-    EXPECT_EQ(first_missing(run.path(1), {"napi_gro_receive", "netif_receive_skb_list_internal", "get_rps_cpu", "__skb_flow_dissect", "enqueue_to_backlog",
-                                          "rps_trigger_softirq", "process_backlog", "__netif_receive_skb_core", "ip_rcv"}),
+    const auto path = run.path(1);
+    EXPECT_EQ(first_missing(path, {"napi_gro_receive", "dev_gro_receive", "netif_receive_skb_list_internal", "get_rps_cpu", "__skb_flow_dissect",
+                                   "enqueue_to_backlog", "rps_trigger_softirq", "process_backlog", "__netif_receive_skb_core", "ip_rcv"}),
               "");
+    EXPECT_EQ(std::ranges::count(path, "get_rps_cpu"), 1) << "not before GRO, too";
     EXPECT_FALSE(run.calls(1, "ip_list_rcv"));
 }
 
