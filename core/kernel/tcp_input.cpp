@@ -125,6 +125,19 @@ bool tcp_in_quickack_mode(const TcpSock& tp)
     return tp.ack.quick != 0 && tp.ack.pingpong < 1;
 }
 
+/// net/ipv4/tcp.c, 6.12. A larger clamp lets the window grow from what was offered last.
+void tcp_set_window_clamp(TcpSock& tp, std::uint32_t value)
+{
+    constexpr std::uint32_t least = 2304 / 2; // SOCK_MIN_RCVBUF / 2
+    const std::uint32_t fresh = std::max(value, least);
+    const std::uint32_t old = std::exchange(tp.window_clamp, fresh);
+    if (fresh < old) {
+        tp.rcv_ssthresh = std::min(tp.rcv_ssthresh, fresh);
+    } else if (fresh > old) {
+        tp.rcv_ssthresh = std::max(tp.rcv_ssthresh, std::min(tp.rcv_wnd, fresh));
+    }
+}
+
 void tcp_measure_rcv_mss(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     TcpSock& tp = tcp_sk(k, index);
@@ -135,7 +148,11 @@ void tcp_measure_rcv_mss(Kernel& k, SocketIndex index, SkbIndex skb)
     if (len >= tp.ack.rcv_mss) {
         if (k.profile() >= Profile::v6_12 && len != tp.ack.rcv_mss && buff.truesize > 0) {
             const std::uint64_t ratio = (std::uint64_t{buff.len} << 8) / buff.truesize; // tcp_scaling_ratio_update
-            tp.scaling_ratio = static_cast<std::uint8_t>(std::clamp<std::uint64_t>(ratio, 1, 255));
+            const auto fresh = static_cast<std::uint8_t>(std::clamp<std::uint64_t>(ratio, 1, 255));
+            if (std::exchange(tp.scaling_ratio, fresh) != fresh) { // since 6.11 the window follows at once
+                tcp_set_window_clamp(tp, static_cast<std::uint32_t>(tcp_full_space(k, index)));
+                tp.rcvq_space = std::min(tp.rcvq_space, tp.window_clamp);
+            }
         }
         tp.ack.rcv_mss = std::min(len, tp.advmss);
         if ((tcp_cb(k, skb).flags & tcphdr::psh) != 0) {

@@ -51,7 +51,9 @@ void tw_timer_handler(Kernel& k, std::int32_t row, std::uint64_t generation)
         return;
     }
     Call call(k, fn::tw_timer_handler);
-    k.count(tw.flow.net, Mib::TcpExt_TW, PacketId::none);
+    if (k.profile() == Profile::v5_10) {
+        k.count(tw.flow.net, Mib::TcpExt_TW, PacketId::none); // later kernels have counted it at its beginning
+    }
     inet_twsk_kill(k, row);
 }
 
@@ -80,7 +82,11 @@ void tcp_time_wait(Kernel& k, SocketIndex index, TcpState state, std::uint32_t t
     tw.ts_recent_stamp = tp.rx_opt.ts_recent_stamp;
     tw.ts_offset = tp.tsoffset;
     timeo = std::max(timeo, (tp.rto << 2) - (tp.rto >> 1));
-    inet_twsk_schedule(k, row, state == TcpState::time_wait ? TCP_TIMEWAIT_LEN : timeo);
+    timeo = state == TcpState::time_wait ? TCP_TIMEWAIT_LEN : timeo;
+    if (k.profile() != Profile::v5_10) { // __inet_twsk_schedule
+        k.count(tw.flow.net, timeo <= 4 * TCP_HZ ? Mib::TcpExt_TWKilled : Mib::TcpExt_TW, PacketId::none);
+    }
+    inet_twsk_schedule(k, row, timeo);
     inet_unhash(k, index);
     inet_ehash_insert(k, tw.flow, {TcpEhash::Kind::timewait, row});
     tcp_done(k, index);

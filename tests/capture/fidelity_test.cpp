@@ -240,7 +240,7 @@ std::string legs_without_like(const FidelityRow& row)
     for (const FidelityRow::Differing& one : row.differing) {
         ++legs[one.text];
     }
-    std::string text = "Not explained one by one. Most come from what one poll finds together and who holds the socket when a segment arrives. No segment "
+    std::string text = "What one poll finds together, and who holds the socket when a segment arrives, hangs on the pace of both machines. No segment "
                        "of the model at any pace went on like these (model | recording, behind the longest beginning alike):";
     for (const auto& [leg, count] : legs) {
         text += fmt::format(" {} × `{}`,", count, leg);
@@ -311,10 +311,12 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
 - *TCP*: the segments of a connection's handshake and of its close are compared one by one. How many others there are, how long each is and what
   lets it go hangs on the speed of both machines, so of those each must meet an end that one of its kind (data or bare ACK, sent or received, original,
   clone or piece) meets in the model, too; and its functions agree if it took, leg by leg (a leg: a call that serves several packets and those below it
-  of this packet alone), ways that a segment of the same direction takes in the model at one of twelve paces (CPUs up to 300 times slower, applications
-  that work between two reads, a longer wire, rarer interrupts). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
+  of this packet alone), ways that a segment of the same direction takes in the model at one of eighteen paces (CPUs up to 300 times slower, a longer, slower
+  or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
+  bursts). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
-  so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model.
+  so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model; of a
+  connection, whose segments are as many as its pace makes them, neither is what lies between the least and the most that the model counts at those paces.
 
 ## What is taken from the recording
 
@@ -390,9 +392,11 @@ std::string page(const std::vector<FolderFidelity>& folders)
     }
     text += "\n## Causes of what differs\n\n" + (causes.empty() ? std::string("Nothing differs.\n") : causes);
     text += "\n## Faults\n\n" + (faults.empty() ? std::string("None.\n") : faults);
-    text += "\n## Counters that moved differently\n\nWhere TCP or the speed of the emulated CPU decides how many packets there are, and where a cause above does.\n\n"
+    text += "\n## Counters that moved differently\n\nWhere the speed of the emulated CPU decides how many packets there are, and where a cause above does. Of a connection, at none of\n"
+            "the paces as often: *TCPHystart…*: the recorded ones used cubic, whose slow start looks for its end; the model has Reno. *TCPBacklogCoalesce*,\n"
+            "*DelayedACKLocked*: what arrives while an application holds the socket, which the emulated CPU makes last for milliseconds.\n\n"
             "| kernel | recording | counter | model | recording |\n|---|---|---|--:|--:|\n" + counters_text(folders, false);
-    text += "\n## Counters that other traffic moved\n\n| kernel | recording | counter | model | recording | proof |\n|---|---|---|--:|--:|---|\n" +
+    text += "\n## Counters that other traffic moved, or the pace of a connection\n\n| kernel | recording | counter | model | recording | proof |\n|---|---|---|--:|--:|---|\n" +
             counters_text(folders, true);
     return text;
 }
