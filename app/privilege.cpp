@@ -1,5 +1,6 @@
 #include "app/privilege.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -8,8 +9,10 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <optional>
+#include <poll.h>
 #include <pwd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <system_error>
 
@@ -113,11 +116,51 @@ Result<void> drop_rights(const Caller& who, const char* command)
     return {};
 }
 
+namespace {
+
+/// What a pipe surely takes at once when poll() says that it has room (pipe(7)).
+constexpr std::size_t pipe_piece = 4096;
+/// How long the end of a recording waits for a reader that does not read.
+constexpr int patience_ms = 2000;
+
+/// Waits until the pipe has room; false: nobody reads any more, or not in time for the end.
+bool pipe_has_room(int file)
+{
+    constexpr int step_ms = 100;
+    for (int waited = 0; waited < patience_ms; waited += stop_wanted ? step_ms : 0) {
+        pollfd end{file, POLLOUT, 0};
+        const int ready = poll(&end, 1, step_ms);
+        if (ready > 0) {
+            return (end.revents & POLLERR) == 0;
+        }
+        if (ready < 0 && errno != EINTR) {
+            return false;
+        }
+    }
+    return false;
+}
+
+bool pipe_is_read(int file)
+{
+    pollfd end{file, POLLOUT, 0};
+    return poll(&end, 1, 0) < 0 || (end.revents & POLLERR) == 0;
+}
+
+} // namespace
+
 RecordingSink sink_of(int file)
 {
-    return [file](std::span<const std::uint8_t> bytes) {
+    struct stat kind{};
+    const bool is_pipe = fstat(file, &kind) == 0 && S_ISFIFO(kind.st_mode);
+    return [file, is_pipe](std::span<const std::uint8_t> bytes) {
+        if (is_pipe && bytes.empty()) {
+            return pipe_is_read(file);
+        }
         while (!bytes.empty()) {
-            const ssize_t written = write(file, bytes.data(), bytes.size());
+            if (is_pipe && !pipe_has_room(file)) {
+                return false;
+            }
+            const ssize_t written = write(file, bytes.data(), is_pipe ? std::min(bytes.size(), pipe_piece) : bytes.size());
             if (written < 0 && errno == EINTR) {
                 continue;
             }

@@ -25,7 +25,8 @@ struct Caller {
 /// Everything is open: what follows needs no rights. `command` is for the error.
 [[nodiscard]] Result<void> drop_rights(const Caller& who, const char* command);
 
-/// Writes to an open file. False: it cannot be written to.
+/// Writes to an open file; no bytes at all ask whether a pipe is still read. False: it cannot be written to, or a pipe's reader does not
+/// read although the end is wanted (for two seconds).
 [[nodiscard]] RecordingSink sink_of(int file);
 
 /// From now on SIGINT, SIGTERM and SIGHUP set the flag that this returns, and a reader that has gone shows as a failed write.

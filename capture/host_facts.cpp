@@ -28,7 +28,7 @@ struct CapabilityName {
 };
 // include/uapi/linux/capability.h; those that something here needs
 constexpr CapabilityName capability_names[] = {{1, "dac_override"}, {2, "dac_read_search"}, {12, "net_admin"},
-                                               {13, "net_raw"},     {21, "sys_admin"},      {34, "syslog"},
+                                               {13, "net_raw"},     {21, "sys_admin"},      {23, "sys_nice"},   {34, "syslog"},
                                                {38, "perfmon"},     {39, "bpf"}};
 
 /// The rest of the line that begins with `key`.

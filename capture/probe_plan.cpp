@@ -14,49 +14,44 @@ namespace {
 struct WantedEvent {
     const char* system;
     const char* name;
-    const char* filter; ///< always; may be empty
     const char* device; ///< "name" or "dev_name"; empty: the event names none
     const char* costs;  ///< what is missing without it; empty: another event says the same, or newer kernels only
 };
 
-// AF_INET, AF_INET6 and AF_PACKET: sockets of other families move no packets.
-constexpr auto inet_sockets = "family == 2 || family == 10 || family == 17";
-constexpr auto network_softirqs = "vec == 2 || vec == 3"; // NET_TX, NET_RX
-
 constexpr WantedEvent wanted_events[] = {
-    {"net", "net_dev_queue", "", "name", "packets are first seen when the driver takes them"},
-    {"net", "net_dev_start_xmit", "", "name", "the moment when the driver takes a packet"},
-    {"net", "net_dev_xmit", "", "name", "whether the driver accepted a packet"},
-    {"net", "netif_receive_skb", "", "name", "received packets"},
-    {"net", "netif_receive_skb_entry", "", "name", "received packets of drivers without GRO, before their taps"},
-    {"net", "netif_rx", "", "name", "packets that go through a CPU's backlog"},
-    {"net", "netif_rx_entry", "", "name", ""},
-    {"net", "netif_rx_ni_entry", "", "name", ""},
-    {"net", "napi_gro_receive_entry", "", "name", "received packets before GRO"},
-    {"net", "napi_gro_frags_entry", "", "name", ""},
-    {"net", "napi_gro_receive_exit", "", "", "which packets GRO merged"},
-    {"net", "napi_gro_frags_exit", "", "", ""},
-    {"napi", "napi_poll", "", "", "polls: how many packets each took, and its budget"},
-    {"skb", "kfree_skb", "", "", "drops"},
-    {"skb", "consume_skb", "", "", "the normal end of packets"},
-    {"skb", "skb_copy_datagram_iovec", "", "", "the copy to the application"},
-    {"qdisc", "qdisc_enqueue", "", "", "when a packet began to wait in a qdisc"},
-    {"qdisc", "qdisc_dequeue", "", "", "when a packet left a qdisc"},
-    {"irq", "irq_handler_entry", "", "", "hardware interrupts"},
-    {"irq", "irq_handler_exit", "", "", "how long hardware interrupts took"},
-    {"irq", "softirq_raise", network_softirqs, "", "what asked for a softirq"},
-    {"irq", "softirq_entry", network_softirqs, "", "when softirqs ran"},
-    {"irq", "softirq_exit", network_softirqs, "", "when softirqs ended"},
-    {"sock", "sk_data_ready", inet_sockets, "", ""},
-    {"sock", "sock_send_length", inet_sockets, "", ""},
-    {"sock", "sock_recv_length", inet_sockets, "", ""},
-    {"udp", "udp_fail_queue_rcv_skb", "", "", "refusals by a socket's receive buffer beside the drop itself"},
-    {"fib", "fib_table_lookup", "", "", "addresses and ports of sent packets, from their route lookup"},
-    {"neigh", "neigh_create", "", "", "new neighbours"},
-    {"neigh", "neigh_update", "", "", "answers of neighbours, for whom packets wait"},
-    {"neigh", "neigh_event_send_done", "", "", "packets that wait for a neighbour"},
-    {"neigh", "neigh_timer_handler", "", "", "neighbours that do not answer"},
-    {"icmp", "icmp_send", "", "", ""},
+    {"net", "net_dev_queue", "name", "packets are first seen when the driver takes them"},
+    {"net", "net_dev_start_xmit", "name", "the moment when the driver takes a packet"},
+    {"net", "net_dev_xmit", "name", "whether the driver accepted a packet"},
+    {"net", "netif_receive_skb", "name", "received packets"},
+    {"net", "netif_receive_skb_entry", "name", "received packets of drivers without GRO, before their taps"},
+    {"net", "netif_rx", "name", "packets that go through a CPU's backlog"},
+    {"net", "netif_rx_entry", "name", ""},
+    {"net", "netif_rx_ni_entry", "name", ""},
+    {"net", "napi_gro_receive_entry", "name", "received packets before GRO"},
+    {"net", "napi_gro_frags_entry", "name", ""},
+    {"net", "napi_gro_receive_exit", "", "which packets GRO merged"},
+    {"net", "napi_gro_frags_exit", "", ""},
+    {"napi", "napi_poll", "", "polls: how many packets each took, and its budget"},
+    {"skb", "kfree_skb", "", "drops"},
+    {"skb", "consume_skb", "", "the normal end of packets"},
+    {"skb", "skb_copy_datagram_iovec", "", "the copy to the application"},
+    {"qdisc", "qdisc_enqueue", "", "when a packet began to wait in a qdisc"},
+    {"qdisc", "qdisc_dequeue", "", "when a packet left a qdisc"},
+    {"irq", "irq_handler_entry", "", "hardware interrupts"},
+    {"irq", "irq_handler_exit", "", "how long hardware interrupts took"},
+    {"irq", "softirq_raise", "", "what asked for a softirq"},
+    {"irq", "softirq_entry", "", "when softirqs ran"},
+    {"irq", "softirq_exit", "", "when softirqs ended"},
+    {"sock", "sk_data_ready", "", ""},
+    {"sock", "sock_send_length", "", ""},
+    {"sock", "sock_recv_length", "", ""},
+    {"udp", "udp_fail_queue_rcv_skb", "", "refusals by a socket's receive buffer beside the drop itself"},
+    {"fib", "fib_table_lookup", "", "addresses and ports of sent packets, from their route lookup"},
+    {"neigh", "neigh_create", "", "new neighbours"},
+    {"neigh", "neigh_update", "", "answers of neighbours, for whom packets wait"},
+    {"neigh", "neigh_event_send_done", "", "packets that wait for a neighbour"},
+    {"neigh", "neigh_timer_handler", "", "neighbours that do not answer"},
+    {"icmp", "icmp_send", "", ""},
 };
 
 /// Where what function finds the packet's bytes.
@@ -106,7 +101,7 @@ bool can_fetch(const HostFacts& facts) { return facts.machine == "x86_64" && fac
 std::string with_devices(const WantedEvent& event, const std::vector<std::string>& devices)
 {
     if (devices.empty() || *event.device == '\0') {
-        return event.filter;
+        return {};
     }
     std::string filter;
     for (const std::string& device : devices) {
@@ -330,8 +325,10 @@ void plan_kprobes(const HostFacts& facts, ProbePlan& plan)
 
 std::uint64_t buffer_for(const HostFacts& facts)
 {
-    // 16 MiB a CPU hold half a second of a million records of 32 bytes a second; never more than a sixteenth of memory.
-    constexpr std::uint64_t wanted = 16384;
+    // A CPU that does nothing but network traffic makes some 100 MB of records a second: 4 MiB are 40 ms, ten times what a
+    // reader that is never kept waiting needs, and small enough to stay in the CPU's cache, which is worth 5 % of the
+    // traffic. Where the reader may have to wait its turn it takes more. Never more than a sixteenth of memory.
+    const std::uint64_t wanted = facts.has("sys_nice") ? 4096 : 16384;
     constexpr std::uint64_t least = 256;
     if (facts.memory_kb == 0) {
         return wanted / 4;

@@ -5,8 +5,13 @@
 #include "app/privilege.h"
 #include "capture/live/live_recording.h"
 
+#include <algorithm>
 #include <charconv>
+#include <fcntl.h>
+#include <filesystem>
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -36,6 +41,37 @@ Result<double> parse_budget(const std::string& text)
     return percent / 100;
 }
 
+/// Where records wait that come faster than journeys can be made of them: an unnamed file beside the recording, or where
+/// long temporary files go; never more than half of what is free there. -1: nowhere, memory has to do.
+struct Waiting {
+    int file = -1;
+    std::uint64_t bytes = 0;
+};
+
+Waiting waiting_room(int output, const std::string& path, const Caller& who)
+{
+    constexpr std::uint64_t most = std::uint64_t{8} << 30;
+    struct stat kind{};
+    const bool is_file = fstat(output, &kind) == 0 && S_ISREG(kind.st_mode);
+    const std::string beside = std::filesystem::path(path).parent_path().string();
+    const std::string folder = !is_file ? "/var/tmp" : beside.empty() ? "." : beside;
+    const bool changes = geteuid() == 0 && who.user != 0;
+    if (changes && (setegid(who.group) != 0 || seteuid(who.user) != 0)) {
+        return {};
+    }
+    Waiting room;
+    room.file = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    struct statvfs system{};
+    if (room.file >= 0 && fstatvfs(room.file, &system) == 0) {
+        room.bytes = std::min<std::uint64_t>(most, std::uint64_t{system.f_bavail} * system.f_frsize / 2);
+    }
+    if (changes) {
+        (void)!seteuid(0);
+        (void)!setegid(0);
+    }
+    return room;
+}
+
 void say(const LiveSummary& summary, const std::string& output)
 {
     fmt::print(stderr, "{}: {} packets from {} records", output == "-" ? "standard output" : output, summary.packets, summary.records);
@@ -57,6 +93,9 @@ void say(const LiveSummary& summary, const std::string& output)
 Result<int> run(const Options& options)
 {
     LiveWishes wishes{options.device, options.filter, options.seconds, options.packets, 0, !options.no_frames, Detail::functions};
+    // A reader at the other end of a pipe wants to see it now.
+    wishes.yields = options.output == "-" ? 10 : 19;
+    wishes.defers = options.output != "-";
     wishes.most = options.detail == "tracepoints" ? Detail::tracepoints : options.detail == "probes" ? Detail::probes : Detail::functions;
     wishes.sample_seconds = options.sample;
     if (!options.budget.empty()) {
@@ -75,6 +114,10 @@ Result<int> run(const Options& options)
     const auto file = open_output(options.output, who);
     if (!file) {
         return tl::unexpected(file.error());
+    }
+    const Waiting room = waiting_room(*file, options.output, who);
+    if (room.file >= 0) {
+        recording->wait_in(room.file, room.bytes);
     }
     if (auto dropped = drop_rights(who, "record"); !dropped) {
         return tl::unexpected(dropped.error());

@@ -2,9 +2,12 @@
 
 #include "capture/correlator.h"
 #include "capture/host/host_sampler.h"
+#include "capture/host/proc_tables.h"
 #include "capture/import.h"
+#include "capture/live/device_counts.h"
 #include "capture/live/frame_match.h"
 #include "capture/live/page_spool.h"
+#include "capture/live/record_filter.h"
 #include "capture/live/ring_merge.h"
 #include "capture/live/ring_reader.h"
 #include "capture/session/tracefs_files.h"
@@ -12,12 +15,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <ctime>
 #include <deque>
 #include <fmt/format.h>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <thread>
@@ -27,7 +32,12 @@ namespace skbscope {
 
 namespace {
 
-constexpr std::size_t spool_bytes = std::size_t{256} << 20;
+std::size_t spool_bytes(const HostFacts& facts)
+{
+    return std::clamp<std::uint64_t>(facts.memory_kb * 1024 / 8, std::uint64_t{64} << 20, std::uint64_t{1} << 30);
+}
+/// Taken at a time: what is made of it is written before the next is taken, however far behind this process is.
+constexpr std::size_t round_bytes = std::size_t{2} << 20;
 constexpr auto round_pause = std::chrono::milliseconds(20);
 
 std::int64_t wall_offset_ns()
@@ -46,6 +56,32 @@ std::int64_t wall_offset_ns()
         }
     }
     return best;
+}
+
+/// This thread's share of a busy CPU; lowering the number needs CAP_SYS_NICE, and where that lacks nothing changes.
+int niceness()
+{
+    return getpriority(PRIO_PROCESS, 0);
+}
+
+void set_niceness(int nice)
+{
+    (void)setpriority(PRIO_PROCESS, 0, std::clamp(nice, -20, 19));
+}
+
+/// The thread that empties the kernel's buffers must not wait for a busy CPU: what it does not take is lost. It needs
+/// little of it. What is made of the records can wait, and the traffic that is watched shall not.
+bool be_real_time()
+{
+    const sched_param first{1};
+    return sched_setscheduler(0, SCHED_RR, &first) == 0;
+}
+
+void be_ordinary(int nice)
+{
+    const sched_param none{0};
+    (void)sched_setscheduler(0, SCHED_OTHER, &none);
+    set_niceness(nice);
 }
 
 std::string host_name()
@@ -81,7 +117,11 @@ struct LiveRecording::State {
     std::optional<TraceSession> session;
     std::optional<FrameSource> frames;
     std::optional<host::HostSampler> sampler;
+    std::optional<DeviceCounts> device_counts; ///< with a budget
     std::vector<std::string> missing;
+    int nice = niceness(); ///< of the thread that opened it
+    int spool_file = -1;
+    std::uint64_t spool_bytes = 0;
 };
 
 LiveRecording::LiveRecording(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -127,6 +167,12 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
             return tl::unexpected(session.error());
         }
         state->session = std::move(*session);
+        if (wishes.budget > 0) {
+            state->device_counts.emplace(places.proc);
+        }
+        if (wishes.yields > 0) {
+            (void)be_real_time(); // while there are rights; run() takes it back
+        }
         state->missing.insert(state->missing.end(), state->session->refused().begin(), state->session->refused().end());
     }
     if (!state->session && !state->frames) {
@@ -164,8 +210,14 @@ namespace {
 /// One run: everything that exists only while records come.
 class Run {
 public:
-    Run(TraceSession* session, FrameSource* frames, host::HostSampler* sampler, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places)
-        : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), spool_(spool_bytes)
+    struct Waiting {
+        int file = -1;
+        std::uint64_t bytes = 0;
+    };
+    Run(TraceSession* session, FrameSource* frames, host::HostSampler* sampler, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places,
+        Waiting waiting, int nice, const DeviceCounts* device_counts)
+        : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), nice_(nice), spool_(spool_bytes(facts), waiting.file, waiting.bytes),
+          device_counts_(device_counts)
     {
         items_.info.observed = true;
         trace_.info.source = "live: " + host_name();
@@ -191,37 +243,47 @@ public:
                 }
             }
             merge_.emplace(cpus);
+            filter_.emplace(session->kernel());
         }
     }
 
     Result<LiveSummary> record(const RecordingSink& sink, const std::string& name, const std::atomic<bool>& stop)
     {
+        sink_ = sink;
+        name_ = name;
         RecordingWriter writer(trace_, sink, name);
         if (auto begun = writer.update(); !begun) { // the reader at the other end learns at once that it runs
             return tl::unexpected(begun.error());
         }
         const std::uint64_t end = wishes_.seconds > 0 ? monotonic_ns() + static_cast<std::uint64_t>(wishes_.seconds * 1e9) : ~std::uint64_t{0};
         if (session_ != nullptr) {
-            reader_.emplace(buffers_, session_->page_size(), spool_);
+            reader_.emplace(buffers_, session_->page_size(), spool_); // as nice as this thread is now
+            if (wishes_.yields > 0) {
+                be_ordinary(nice_);
+            }
             began_ns_ = monotonic_ns();
+            if (device_counts_ != nullptr) {
+                counts_at_start_ = device_counts_->read();
+            }
             if (wishes_.budget > 0) {
                 throttle_ = std::jthread([this](const std::stop_token& token) { throttle(token); });
             }
         }
-        while (!stop && monotonic_ns() < end && !enough()) {
-            std::this_thread::sleep_for(round_pause);
-            take_frames();
-            take_records();
-            hand_on();
-            look_at_host();
-            if (auto written = write(writer); !written) {
-                stop_reading();
-                return tl::unexpected(written.error());
+        // In a thread of its own: what has been made nice stays so, and the rest shall not take longer than it must.
+        Result<void> outcome;
+        std::thread([&] {
+            if (wishes_.yields > 0) {
+                set_niceness(nice_ + wishes_.yields);
             }
-        }
+            outcome = record_until(stop, end, writer);
+        }).join();
         stop_reading();
-        take_frames();
-        take_records();
+        while (outcome && take_records()) { // the rest, in the same steps
+            outcome = write(writer);
+        }
+        if (!outcome) {
+            return tl::unexpected(outcome.error());
+        }
         finish();
         if (auto written = write(writer); !written) {
             return tl::unexpected(written.error());
@@ -233,6 +295,40 @@ public:
     }
 
 private:
+    Result<void> record_until(const std::atomic<bool>& stop, std::uint64_t end_ns, RecordingWriter& writer)
+    {
+        bool more = false;
+        while (!stop && monotonic_ns() < end_ns && !enough()) {
+            if (!more) {
+                std::this_thread::sleep_for(round_pause);
+            }
+            const std::uint64_t began = monotonic_ns();
+            const std::uint64_t bytes = reader_ ? reader_->bytes() : 0;
+            more = take_records();
+            look_at_host();
+            if (auto written = write(writer); !written) {
+                return written;
+            }
+            if (more && wishes_.defers) {
+                leave_time_to_traffic(began, bytes);
+            }
+        }
+        return {};
+    }
+
+    /// While records come at the rate of a CPU that does little else, a fifth of the time has to do: even an otherwise idle
+    /// CPU's work slows the traffic down (wakeups go to a CPU that is busy, memory is shared).
+    void leave_time_to_traffic(std::uint64_t began_ns, std::uint64_t bytes_before)
+    {
+        constexpr double many_bytes = 10e6; // a second
+        constexpr std::uint64_t shares = 4;
+        constexpr std::uint64_t longest = 200'000'000;
+        const std::uint64_t took = monotonic_ns() - began_ns;
+        if (static_cast<double>(reader_->bytes() - bytes_before) * 1e9 > many_bytes * static_cast<double>(took)) {
+            std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(shares * took, longest)));
+        }
+    }
+
     /// The host's own figures, beside what is traced.
     void look_at_host()
     {
@@ -253,7 +349,7 @@ private:
     void tell_own_figures()
     {
         sampler_->set("recorder.cpu_us", own_cpu_us());
-        sampler_->set("recorder.probes_us_estimated", static_cast<std::uint64_t>(static_cast<double>(summary_.records) * record_cost_ns / 1000));
+        sampler_->set("recorder.probes_us_estimated", static_cast<std::uint64_t>(static_cast<double>(summary_.records) * making_record_ns() / 1000));
     }
 
     bool enough()
@@ -278,26 +374,36 @@ private:
         }
     }
 
-    void take_records()
+    /// Some of what has come, and what can be told of it. True: more is there already.
+    bool take_records()
     {
+        take_frames();
         if (!merge_) {
-            return;
+            return false;
         }
-        PageSpool::Batch batch = spool_.take();
+        summary_.behind = std::max(summary_.behind, spool_.waiting());
+        PageSpool::Batch batch = spool_.take(round_bytes);
         for (SpooledPage& page : batch.pages) {
             merge_->add(std::move(page));
         }
-        const std::uint64_t horizon = batch.closed ? ~std::uint64_t{0} : batch.horizon_ns;
+        pages_unreadable_ += batch.unreadable;
+        const std::uint64_t horizon = batch.ended ? ~std::uint64_t{0} : batch.horizon_ns;
         horizon_ns_ = batch.horizon_ns;
         merge_->take_until(horizon, [this](const RawRecord& record) {
-            ++summary_.records;
             note_pause(record.time_ns);
             if (record.lost_before != 0 && record.lost_before != RawRecord::unknown_loss) {
                 summary_.lost += record.lost_before;
             }
+            // Where something was lost the record is taken whatever it is: it says so.
+            if (record.lost_before == 0 && !filter_->wants(record)) {
+                return;
+            }
+            ++summary_.records;
             name_task(record.pid);
             correlator_->take(record);
         });
+        hand_on();
+        return batch.more;
     }
 
     void take_frames()
@@ -407,6 +513,10 @@ private:
                 throttle_.join();
             }
             (void)session_->set_running(false);
+            ended_ns_ = monotonic_ns();
+            if (device_counts_ != nullptr) {
+                counts_at_end_ = device_counts_->read();
+            }
             reader_->finish();
         }
     }
@@ -414,14 +524,10 @@ private:
     /// What is older than `settled_after` is handed on; what is younger may still turn out to be another packet's.
     void hand_on()
     {
-        if (!correlator_) {
-            return;
-        }
-        const std::uint64_t now = monotonic_ns();
-        taken_.push_back({now, horizon_ns_, correlator_->book().last_item()});
+        taken_.push_back({horizon_ns_, correlator_->book().last_item()});
         std::uint32_t until = 0;
         std::uint64_t until_ns = 0;
-        for (; !taken_.empty() && taken_.front().at_ns + settled_after_ns < now; taken_.pop_front()) {
+        for (; taken_.front().horizon_ns + settled_after_ns < horizon_ns_; taken_.pop_front()) {
             until = taken_.front().last_item;
             until_ns = taken_.front().horizon_ns;
         }
@@ -442,6 +548,9 @@ private:
             return {};
         }
         write_next_ = now + write_every_ns;
+        if (!sink_({})) { // nothing may come for long: a reader that has gone is noticed all the same
+            return fail(ErrorKind::unwritable, name_, "nobody reads it any more");
+        }
         if (auto written = writer.update(); !written) {
             return written;
         }
@@ -449,7 +558,7 @@ private:
             return {};
         }
         trace_.forget_before(writer.written());
-        correlator_->let_go({now - std::min<std::uint64_t>(now, let_go_after_ns)});
+        correlator_->let_go({horizon_ns_ - std::min<std::uint64_t>(horizon_ns_, let_go_after_ns)});
         return {};
     }
 
@@ -462,6 +571,13 @@ private:
             correlator_->hand_on(0, true);
             give_frames(found);
             frame_faults();
+            // A page without room for the number says only that records were lost before it; the kernel knows how many.
+            summary_.lost = std::max(summary_.lost, session_->lost());
+            trace_.info.lost_events = std::max(trace_.info.lost_events, summary_.lost);
+            if (pages_unreadable_ != 0) {
+                trace_.faults.push_back({"pages of records that the temporary file did not give back", pages_unreadable_,
+                                         "its disk has a fault"});
+            }
         }
         if (sampler_ != nullptr) {
             tell_own_figures();
@@ -477,10 +593,34 @@ private:
         if (throttled_) {
             summary_.remarks.push_back(fmt::format(
                 "detail was left out: journeys were recorded during {:.1f} % of the time, drops all the time",
-                100.0 * static_cast<double>(on_ns_) / static_cast<double>(std::max<std::uint64_t>(monotonic_ns() - began_ns_, 1))));
+                100.0 * static_cast<double>(on_ns_) / static_cast<double>(std::max<std::uint64_t>(ended_ns_ - began_ns_, 1))));
+            count_devices();
             trace_.faults.push_back({"pauses that --budget made in the journeys", pauses_,
                                      "between them only drops were recorded; a larger budget makes them fewer"});
         }
+    }
+
+    /// What passed, told or not: the devices' own counters.
+    void count_devices()
+    {
+        if (device_counts_ == nullptr) {
+            return;
+        }
+        std::uint64_t sent = 0;
+        std::uint64_t received = 0;
+        for (const auto& [name, count] : counts_at_end_) {
+            const auto before = counts_at_start_.find(name);
+            if (before == counts_at_start_.end() || before->second > count) {
+                continue; // made, or made anew, meanwhile
+            }
+            (name.ends_with(".tx_packets") ? sent : received) += count - before->second;
+        }
+        // This namespace's own are among the host's figures.
+        std::erase_if(counts_at_end_, [](const auto& count) { return count.first.find('/') == std::string::npos; });
+        host::add_moves(trace_, counts_at_start_, counts_at_end_, trace_.end_time());
+        summary_.remarks.push_back(fmt::format("in all the devices sent {} packets and received {}; a record cost {} ns where it was made ({})", sent,
+                                               received, static_cast<unsigned>(session_->record_cost_ns().value_or(usual_record_ns)),
+                                               session_->record_cost_ns() ? "measured at the start" : "assumed"));
     }
 
     void frame_faults()
@@ -512,44 +652,75 @@ private:
         }
     }
 
-    /// What a record costs, all in all, nanoseconds: an estimate, not a measurement of this host (docs/live.md says so).
-    static constexpr double record_cost_ns = 200;
-    static constexpr double least_share = 0.02;
-    static constexpr std::uint64_t cycle_ns = 50'000'000;
+    /// What a record costs the traced code, nanoseconds, where that could not be measured.
+    static constexpr double usual_record_ns = 130;
+    /// Between real work, with its data in no cache, a record costs about twice what it does in the loop that measures it
+    /// (tests/bench/record_overhead: 230 against 127 ns).
+    static constexpr double between_real_work = 2;
+    /// What this process needs to make a record part of a journey, until that has been seen.
+    static constexpr double usual_correlating_ns = 600;
+    static constexpr double enough_to_know = 50'000; ///< records
+    static constexpr std::uint64_t step_ns = 50'000'000;
+    /// Journeys are recorded during at least this share of the time.
+    static constexpr std::uint64_t most_pauses = 49;
 
-    /// Recording runs during the share of each cycle that the budget allows at the rate seen while it ran.
-    void throttle(const std::stop_token& stop)
+    /// What a record costs the code that is traced.
+    double making_record_ns() const
     {
-        const double allowed = wishes_.budget * std::max(1U, std::thread::hardware_concurrency()) * 1e9 / record_cost_ns;
-        double share = 1;
-        std::uint64_t seen = 0;
-        while (!stop.stop_requested()) {
-            const auto on = static_cast<std::uint64_t>(share * static_cast<double>(cycle_ns));
-            const std::uint64_t began = monotonic_ns();
-            std::this_thread::sleep_for(std::chrono::nanoseconds(on));
-            const std::uint64_t took = monotonic_ns() - began;
-            on_ns_ += took;
-            const std::uint64_t bytes = reader_->bytes();
-            // A record takes some forty bytes of a page; the reader may be a few milliseconds behind, so the rate is a mean.
-            const double rate = static_cast<double>(bytes - seen) / record_bytes * 1e9 / static_cast<double>(std::max<std::uint64_t>(took, 1));
-            seen = bytes;
-            mean_rate_ = mean_rate_ == 0 ? rate : mean_rate_ * 0.7 + rate * 0.3;
-            share = std::clamp(allowed / std::max(mean_rate_, 1.0), least_share, 1.0);
-            if (share >= 1) {
-                continue;
-            }
-            throttled_ = true;
-            (void)session_->set_running(false);
-            std::this_thread::sleep_for(std::chrono::nanoseconds(cycle_ns - static_cast<std::uint64_t>(share * static_cast<double>(cycle_ns))));
-            {
-                const std::scoped_lock lock(pauses_mutex_);
-                resumes_.push_back(monotonic_ns());
-            }
-            (void)session_->set_running(true);
-        }
+        return (session_ == nullptr ? usual_record_ns : session_->record_cost_ns().value_or(usual_record_ns)) * between_real_work;
     }
 
-    static constexpr double record_bytes = 40;
+    /// … and this process beside it.
+    double record_cost(double records_so_far) const
+    {
+        return making_record_ns() + (records_so_far < enough_to_know ? usual_correlating_ns : static_cast<double>(own_cpu_us()) * 1000 / records_so_far);
+    }
+
+    /// Step by step: what the records of a step cost is held against what the budget allows for the time that has passed;
+    /// as long as it is more, only drops are recorded.
+    void throttle(const std::stop_token& stop)
+    {
+        const double allowed = wishes_.budget * std::max(1U, std::thread::hardware_concurrency());
+        double records_before = static_cast<double>(reader_->bytes()) / record_bytes;
+        std::uint64_t step_began = monotonic_ns();
+        std::uint64_t on_since = step_began;
+        while (wait(stop, step_ns)) {
+            const double records = static_cast<double>(reader_->bytes()) / record_bytes;
+            // The time for which that cost is the budget.
+            const auto worth = static_cast<std::uint64_t>((records - records_before) * record_cost(records) / allowed);
+            const std::uint64_t now = monotonic_ns();
+            if (worth > now - step_began) {
+                throttled_ = true;
+                const std::uint64_t on = now - on_since;
+                on_ns_ += on;
+                (void)session_->set_events(false);
+                const bool goes_on = wait(stop, std::min(worth - (now - step_began), most_pauses * on));
+                (void)session_->set_events(true);
+                on_since = monotonic_ns();
+                {
+                    const std::scoped_lock lock(pauses_mutex_);
+                    resumes_.push_back(on_since);
+                }
+                if (!goes_on) {
+                    break;
+                }
+            }
+            step_began = monotonic_ns(); // quiet times are not saved up
+            records_before = static_cast<double>(reader_->bytes()) / record_bytes;
+        }
+        on_ns_ += monotonic_ns() - on_since;
+    }
+
+    /// False: it is to stop.
+    bool wait(const std::stop_token& stop, std::uint64_t ns)
+    {
+        std::unique_lock lock(throttle_mutex_);
+        (void)throttle_wakes_.wait_for(lock, stop, std::chrono::nanoseconds(ns), [] { return false; });
+        return !stop.stop_requested();
+    }
+
+    /// What a record takes of a page, about.
+    static constexpr double record_bytes = 50;
 
     static constexpr std::uint64_t settled_after_ns = 100'000'000;
     static constexpr std::uint64_t write_every_ns = 100'000'000;
@@ -560,16 +731,19 @@ private:
     host::HostSampler* sampler_;
     const LiveWishes& wishes_;
     const HostPlaces& places_;
+    RecordingSink sink_;
+    std::string name_; ///< the output's
+    int nice_; ///< of the thread that records, before it yielded
     Trace items_; ///< what is not handed on yet
     Trace trace_;
-    /// How far the book had grown when: records up to the horizon had been taken.
+    /// How far the book had grown when records up to the horizon had been taken.
     struct Taken {
-        std::uint64_t at_ns = 0;
         std::uint64_t horizon_ns = 0;
         std::uint32_t last_item = 0;
     };
     std::deque<Taken> taken_;
     std::uint64_t horizon_ns_ = 0;
+    std::uint64_t pages_unreadable_ = 0;
     std::uint64_t write_next_ = 0;
     std::uint64_t look_next_ = monotonic_ns() + static_cast<std::uint64_t>(wishes_.sample_seconds * 1e9);
     std::uint64_t settled_ns_ = 0; ///< what happened before is in the trace
@@ -577,6 +751,7 @@ private:
     std::optional<Correlator> correlator_;
     std::vector<int> buffers_;
     std::optional<RingMerge> merge_;
+    std::optional<RecordFilter> filter_;
     PageSpool spool_;
     std::optional<RingReader> reader_;
     std::unordered_set<std::int32_t> named_tasks_;
@@ -589,11 +764,21 @@ private:
     std::atomic<bool> throttled_{false};
     std::atomic<std::uint64_t> on_ns_{0};
     std::uint64_t began_ns_ = 0;
-    double mean_rate_ = 0;
+    std::mutex throttle_mutex_;
+    std::condition_variable_any throttle_wakes_;
+    const DeviceCounts* device_counts_; ///< null: there is no budget
+    std::map<std::string, std::uint64_t> counts_at_start_, counts_at_end_;
+    std::uint64_t ended_ns_ = 0;
     std::jthread throttle_; ///< last: it uses the rest
 };
 
 } // namespace
+
+void LiveRecording::wait_in(int file, std::uint64_t bytes)
+{
+    state_->spool_file = file;
+    state_->spool_bytes = bytes;
+}
 
 void LiveRecording::start()
 {
@@ -605,7 +790,8 @@ void LiveRecording::start()
 Result<LiveSummary> LiveRecording::run(const RecordingSink& sink, const std::string& name, const std::atomic<bool>& stop)
 {
     Run run(state_->session ? &*state_->session : nullptr, state_->frames ? &*state_->frames : nullptr, state_->sampler ? &*state_->sampler : nullptr,
-            state_->wishes, state_->facts, state_->places);
+            state_->wishes, state_->facts, state_->places, {state_->spool_file, state_->spool_bytes}, state_->nice,
+            state_->device_counts ? &*state_->device_counts : nullptr);
     auto summary = run.record(sink, name, stop);
     if (state_->session && !state_->session->close()) {
         if (summary) {

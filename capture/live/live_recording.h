@@ -25,6 +25,11 @@ struct LiveWishes {
     Detail most = Detail::functions;
     double sample_seconds = 1;  ///< between looks at the host's own figures; 0: they are not recorded
     std::vector<std::string> devices = {}; ///< only their events, where events name a device; empty: as `device` says
+    /// Added to the niceness with which journeys are made while records come: the traffic that is watched goes first, and
+    /// on a host that is busy all over the recording lags behind.
+    int yields = 0;
+    /// Nobody waits for the journeys: while very many records come most of them are kept for later.
+    bool defers = false;
 };
 
 /// What was done, for the last words.
@@ -35,6 +40,7 @@ struct LiveSummary {
     std::uint64_t frames = 0;   ///< captured
     std::uint64_t matched = 0;  ///< … and given to a packet
     std::uint64_t frames_lost = 0;
+    std::uint64_t behind = 0;   ///< bytes of the ring buffers' pages that waited to be made journeys of, at most
     std::vector<std::string> remarks; ///< one line each: devices that went away, detail that was left out
 };
 
@@ -54,8 +60,12 @@ public:
     /// "tracepoints (32 events), frames of 3 devices"
     [[nodiscard]] std::string describes() const;
 
+    /// What comes faster than journeys can be made of it waits in this file, at most so many bytes; without it in memory
+    /// alone. The descriptor (an empty file, for reading and writing) is the caller's and outlives the recording.
+    void wait_in(int file, std::uint64_t bytes);
     /// From here on nothing is missed: what comes before run() waits in the kernel's buffers.
     void start();
+    /// `sink` is now and then given no bytes at all: false then means that nobody reads any more.
     /// After start(). Records until `stop`, the time or the number of packets, then ends the stream and takes the probes down.
     /// Errors: unwritable; the stream is then good up to its last whole block, and the probes are down as well.
     [[nodiscard]] Result<LiveSummary> run(const RecordingSink& sink, const std::string& name, const std::atomic<bool>& stop);

@@ -80,7 +80,7 @@ bool RingReader::drain()
             // The count of lost records may stand behind the last record.
             const std::size_t used = header.is_damaged ? page.size() : RingPages::header_size + header.size + 8;
             const auto kept = page.first(std::min(used, page.size()));
-            spool_.push(source, {kept.begin(), kept.end()});
+            spool_.push(source, kept);
             bytes_ += kept.size();
             ++pages;
         }

@@ -1,6 +1,7 @@
 #include "capture/session/trace_session.h"
 
 #include "capture/session/instance.h"
+#include "capture/session/record_cost.h"
 #include "capture/session/tracefs_files.h"
 
 #include <algorithm>
@@ -89,6 +90,9 @@ TraceSession& TraceSession::operator=(TraceSession&& other) noexcept
     std::swap(name_, other.name_);
     std::swap(buffers_, other.buffers_);
     std::swap(drop_buffers_, other.drop_buffers_);
+    std::swap(statistics_, other.statistics_);
+    std::swap(switches_, other.switches_);
+    std::swap(record_cost_ns_, other.record_cost_ns_);
     std::swap(refused_, other.refused_);
     std::swap(kernel_, other.kernel_);
     std::swap(page_size_, other.page_size_);
@@ -176,23 +180,52 @@ Result<void> TraceSession::set_up(const ProbePlan& plan, const SessionOptions& o
         (void)session_instance_size(drops.get(), std::max<std::uint64_t>(size / 4, 64));
     }
     set_probes(plan);
+    const double untraced_ns = drops ? MessageLoop().ns_a_message() : 0;
     for (const PlannedEvent& event : plan.events) {
         const bool is_drop = drops && event.system == "skb" && event.name == "kfree_skb";
-        enable(is_drop ? drops.get() : instance.get(), event);
+        if (enable(is_drop ? drops.get() : instance.get(), event) && drops && !is_drop) {
+            switches_.push_back(::open(file("events/" + event.system + "/" + event.name + "/enable").c_str(), O_WRONLY | O_CLOEXEC));
+        }
     }
     if (events_enabled_ == 0) {
         return fail(ErrorKind::not_permitted, tracefs_, "no event can be enabled: " + (refused_.empty() ? std::string() : refused_.front()),
                     "see skbscope doctor");
     }
     for (const std::string& probe : probes_) {
-        enable(instance.get(), {name_, probe, ""});
+        (void)enable(instance.get(), {name_, probe, ""});
     }
     trace_functions(plan);
     kernel_.add_format("ftrace", read_text(file("events/ftrace/function/format")).value_or(""));
-    return open_buffers(drops != nullptr);
+    if (auto opened = open_buffers(drops != nullptr); !opened) {
+        return opened;
+    }
+    if (drops) {
+        measure_cost(untraced_ns);
+    }
+    return {};
 }
 
-void TraceSession::enable(tracefs_instance* instance, const PlannedEvent& event)
+/// Messages of our own with the events set, and without: what lies between is the cost of their records.
+void TraceSession::measure_cost(double untraced_ns)
+{
+    if (untraced_ns <= 0 || !set_running(true)) {
+        return;
+    }
+    const std::uint64_t before = sum_of_statistics({"entries: ", "overrun: "});
+    const double traced_ns = MessageLoop().ns_a_message();
+    const std::uint64_t records = sum_of_statistics({"entries: ", "overrun: "}) - before;
+    (void)set_running(false);
+    const int emptied = ::open(file("trace").c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (emptied >= 0) {
+        (void)::close(emptied);
+    }
+    const double a_message = static_cast<double>(records) / MessageLoop::messages;
+    if (a_message >= 1 && traced_ns > untraced_ns) {
+        record_cost_ns_ = (traced_ns - untraced_ns) / a_message;
+    }
+}
+
+bool TraceSession::enable(tracefs_instance* instance, const PlannedEvent& event)
 {
     const std::string folder = "events/" + event.system + "/" + event.name;
     if (!event.filter.empty() && session_instance_write(instance, (folder + "/filter").c_str(), event.filter.c_str()) < 0) {
@@ -200,10 +233,11 @@ void TraceSession::enable(tracefs_instance* instance, const PlannedEvent& event)
     }
     if (session_event_enable(instance, event.system.c_str(), event.name.c_str()) != 0) {
         refused_.push_back(fmt::format("event {}:{}: {}", event.system, event.name, why(errno)));
-        return;
+        return false;
     }
     ++events_enabled_;
     kernel_.add_format(event.system, read_text(tracefs_ + "/" + folder + "/format").value_or(""));
+    return true;
 }
 
 void TraceSession::set_probes(const ProbePlan& plan)
@@ -256,6 +290,7 @@ Result<void> TraceSession::open_buffers(bool with_drops)
         for (unsigned cpu = 0; cpu < kernel_.cpus; ++cpu) {
             files.push_back(::open(fmt::format("{}/instances/{}/per_cpu/cpu{}/trace_pipe_raw", tracefs_, instance, cpu).c_str(),
                                    O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+            statistics_.push_back(::open(fmt::format("{}/instances/{}/per_cpu/cpu{}/stats", tracefs_, instance, cpu).c_str(), O_RDONLY | O_CLOEXEC));
         }
     };
     open_of(name_, buffers_);
@@ -283,10 +318,49 @@ bool TraceSession::set_running(bool on)
     return running_ >= 0 && write(running_, on ? "1" : "0", 1) == 1;
 }
 
+std::uint64_t TraceSession::lost() const
+{
+    return sum_of_statistics({"overrun: ", "dropped events: "});
+}
+
+/// Of lines of the buffers' statistics: "overrun: 0".
+std::uint64_t TraceSession::sum_of_statistics(std::initializer_list<std::string_view> names) const
+{
+    std::uint64_t sum = 0;
+    for (const int file : statistics_) {
+        char text[1024] = {'\n'};
+        const ssize_t got = file < 0 ? -1 : pread(file, text + 1, sizeof text - 1, 0);
+        const std::string_view all(text, static_cast<std::size_t>(std::max<ssize_t>(got, 0)) + 1);
+        for (const std::string_view name : names) {
+            const std::size_t at = all.find(fmt::format("\n{}", name));
+            std::uint64_t number = 0;
+            if (at != std::string_view::npos) {
+                (void)std::from_chars(all.data() + at + 1 + name.size(), all.data() + all.size(), number);
+            }
+            sum += number;
+        }
+    }
+    return sum;
+}
+
+bool TraceSession::set_events(bool on)
+{
+    bool all = true;
+    if (!on) {
+        all = set_running(false);
+    }
+    for (const int event : switches_) {
+        all = event >= 0 && pwrite(event, on ? "1" : "0", 1, 0) == 1 && all;
+    }
+    return on ? set_running(true) && all : all;
+}
+
 bool TraceSession::close()
 {
     close_all(buffers_);
     close_all(drop_buffers_);
+    close_all(statistics_);
+    close_all(switches_);
     for (int* each : {&running_, &lock_, &to_keeper_}) {
         if (*each >= 0) {
             (void)::close(std::exchange(*each, -1));
