@@ -291,8 +291,9 @@ void Correlator::hand_on(std::uint32_t until, bool everything)
     book_.write_until(until, everything);
 }
 
-void Correlator::resume(std::uint64_t time_ns)
+void Correlator::resume(std::uint64_t time_ns, bool drops_only)
 {
+    drops_only_ = drops_only;
     std::ranges::for_each(cpu_lanes_, [this](Lane& lane) { pop_to(lane, 0); });
     for (auto& [pid, lane] : task_lanes_) {
         pop_to(lane, 0);
@@ -303,7 +304,11 @@ void Correlator::resume(std::uint64_t time_ns)
     unresolved_.clear();
     RawRecord now;
     now.time_ns = time_ns;
-    const std::uint32_t item = add_item(lane_of(now), now, EventKind::lost, FunctionId::none, 0, Confidence::certain, via_tracepoint);
+    std::uint32_t item = 0;
+    for (std::uint16_t cpu = 0; cpu < std::max<std::uint16_t>(kernel_.cpus, 1); ++cpu) {
+        now.cpu = cpu;
+        item = add_item(lane_of(now), now, EventKind::lost, FunctionId::none, 0, Confidence::certain, via_tracepoint);
+    }
     book_.end_all_unseen(item);
 }
 

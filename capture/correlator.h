@@ -50,8 +50,9 @@ public:
     /// can be known of it must be known by then: a tenth of a second is plenty. finish(), then hand_on() of everything,
     /// ends it.
     void hand_on(std::uint32_t until, bool everything = false);
-    /// Recording paused until now: nothing is open any more, and what became of the packets that lived is not known.
-    void resume(std::uint64_t time_ns);
+    /// Recording pauses now (from here on only drops are recorded), or has paused until now: nothing is open any more, and
+    /// what became of the packets that lived is not known.
+    void resume(std::uint64_t time_ns, bool drops_only = false);
     /// After hand_on(), now and then: memory of packets that have ended, or were born before `oldest`, is given back.
     void let_go(SimTime oldest);
 
@@ -201,6 +202,7 @@ private:
     const TracedKernel& kernel_;
     Trace& trace_;
     Options options_;
+    bool drops_only_ = false; ///< nothing else is recorded now
     PacketBook book_;
     std::vector<Decoder> decoders_; ///< by event id
     std::vector<Function> functions_;

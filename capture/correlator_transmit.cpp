@@ -255,6 +255,9 @@ DropReasonId Correlator::reason_without_field(Slot slot, std::string_view where,
 void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
 {
     Lane& lane = lane_of(record);
+    if (drops_only_) {
+        pop_to(lane, 0); // no record says when the last one's call returned: each stands for itself
+    }
     const auto net_tx = std::ranges::find(lane.stack, net_tx_action_, &Frame::symbol);
     if (net_tx != lane.stack.end() && net_tx->has_freed &&
         std::all_of(net_tx + 1, lane.stack.end(), [](const Frame& frame) { return frame.kind == Kind::free || frame.kind == Kind::free_tail; })) {

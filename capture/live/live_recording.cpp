@@ -235,14 +235,13 @@ public:
             options.items = &items_;
             options.unseen_drops = wishes.budget > 0;
             correlator_.emplace(session->kernel(), trace_, options);
-            std::vector<std::uint16_t> cpus;
             for (const std::vector<int>* group : {&session->buffers(), &session->drop_buffers()}) {
                 for (std::size_t cpu = 0; cpu < group->size(); ++cpu) {
                     buffers_.push_back((*group)[cpu]);
-                    cpus.push_back(static_cast<std::uint16_t>(cpu));
+                    cpus_.push_back(static_cast<std::uint16_t>(cpu));
                 }
             }
-            merge_.emplace(cpus);
+            merge_.emplace(cpus_);
             filter_.emplace(session->kernel());
         }
     }
@@ -257,7 +256,7 @@ public:
         }
         const std::uint64_t end = wishes_.seconds > 0 ? monotonic_ns() + static_cast<std::uint64_t>(wishes_.seconds * 1e9) : ~std::uint64_t{0};
         if (session_ != nullptr) {
-            reader_.emplace(buffers_, session_->page_size(), spool_); // as nice as this thread is now
+            reader_.emplace(buffers_, cpus_, session_->page_size(), spool_); // as nice as this thread is now
             if (wishes_.yields > 0) {
                 be_ordinary(nice_);
             }
@@ -575,8 +574,8 @@ private:
             summary_.lost = std::max(summary_.lost, session_->lost());
             trace_.info.lost_events = std::max(trace_.info.lost_events, summary_.lost);
             if (pages_unreadable_ != 0) {
-                trace_.faults.push_back({"pages of records that the temporary file did not give back", pages_unreadable_,
-                                         "its disk has a fault"});
+                trace_.faults.push_back({"pages of records for which there was no memory, or that the temporary file did not give back", pages_unreadable_,
+                                         "what they held is missing"});
             }
         }
         if (sampler_ != nullptr) {
@@ -642,14 +641,20 @@ private:
 
     // ---- the budget: detail is recorded during a part of the time -------------------------------------------------------
 
-    /// A record behind a pause: what was open then is not any more.
+    /// A record behind an end of a pause: what was open then is not any more.
     void note_pause(std::uint64_t time_ns)
     {
         const std::scoped_lock lock(pauses_mutex_);
-        for (; !resumes_.empty() && resumes_.front() <= time_ns; resumes_.pop_front()) {
-            correlator_->resume(time_ns);
-            ++pauses_;
+        for (; !gaps_.empty() && gaps_.front().at_ns <= time_ns; gaps_.pop_front()) {
+            correlator_->resume(time_ns, !gaps_.front().ends);
+            pauses_ += gaps_.front().ends ? 1 : 0;
         }
+    }
+
+    void note_gap(bool ends)
+    {
+        const std::scoped_lock lock(pauses_mutex_);
+        gaps_.push_back({monotonic_ns(), ends});
     }
 
     /// What a record costs the traced code, nanoseconds, where that could not be measured.
@@ -693,14 +698,16 @@ private:
                 throttled_ = true;
                 const std::uint64_t on = now - on_since;
                 on_ns_ += on;
+                // What lives now may end unseen, and its address then be another packet's that is dropped. Before and
+                // after: what is between the two is next to nothing.
+                note_gap(false);
+                (void)session_->set_running(false);
+                note_gap(false);
                 (void)session_->set_events(false);
                 const bool goes_on = wait(stop, std::min(worth - (now - step_began), most_pauses * on));
                 (void)session_->set_events(true);
                 on_since = monotonic_ns();
-                {
-                    const std::scoped_lock lock(pauses_mutex_);
-                    resumes_.push_back(on_since);
-                }
+                note_gap(true);
                 if (!goes_on) {
                     break;
                 }
@@ -750,6 +757,7 @@ private:
     bool finished_ = false;
     std::optional<Correlator> correlator_;
     std::vector<int> buffers_;
+    std::vector<std::uint16_t> cpus_; ///< of each of them
     std::optional<RingMerge> merge_;
     std::optional<RecordFilter> filter_;
     PageSpool spool_;
@@ -759,7 +767,12 @@ private:
     LiveSummary summary_;
 
     std::mutex pauses_mutex_;
-    std::deque<std::uint64_t> resumes_; ///< when recording began again, not met by a record yet
+    /// An end of a pause: detail was switched off, or on again.
+    struct Gap {
+        std::uint64_t at_ns = 0;
+        bool ends = false;
+    };
+    std::deque<Gap> gaps_; ///< not met by a record yet
     std::uint64_t pauses_ = 0;
     std::atomic<bool> throttled_{false};
     std::atomic<std::uint64_t> on_ns_{0};

@@ -15,7 +15,7 @@ RingMerge::RingMerge(const std::vector<std::uint16_t>& cpus)
 void RingMerge::add(SpooledPage page)
 {
     if (page.source < sources_.size()) {
-        sources_[page.source].waiting.push_back(std::move(page.bytes));
+        sources_[page.source].waiting.push_back(std::move(page));
     }
 }
 
@@ -25,7 +25,7 @@ void RingMerge::advance(Source& source)
     source.has_record = false;
     while (!source.waiting.empty()) {
         if (!source.is_loaded) {
-            source.is_loaded = source.pages.load(source.waiting.front());
+            source.is_loaded = source.pages.load(source.waiting.front().bytes);
         }
         if (source.is_loaded && source.pages.next(source.record)) {
             source.has_record = true;

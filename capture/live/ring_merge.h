@@ -30,7 +30,7 @@ private:
     struct Source {
         explicit Source(std::uint16_t cpu) : pages(cpu) {}
         RingPages pages;
-        std::deque<std::vector<std::uint8_t>> waiting; ///< the front one is being walked
+        std::deque<SpooledPage> waiting; ///< the front one is being walked
         RawRecord record;
         bool has_record = false;
         bool is_loaded = false;

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <csignal>
 #include <ctime>
+#include <numeric>
+#include <sched.h>
 #include <span>
 #include <unistd.h>
 
@@ -28,9 +30,10 @@ std::uint64_t monotonic_ns()
     return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-RingReader::RingReader(std::vector<int> buffers, std::size_t page_size, PageSpool& spool)
-    : buffers_(std::move(buffers)), page_(page_size), spool_(spool)
+RingReader::RingReader(std::vector<int> buffers, std::vector<std::uint16_t> cpus, std::size_t page_size, PageSpool& spool)
+    : buffers_(std::move(buffers)), cpus_(std::move(cpus)), page_(page_size), spool_(spool)
 {
+    bytes_of_cpu_.resize(cpus_.empty() ? 0 : std::size_t{1} + *std::ranges::max_element(cpus_));
     // Signals are for the thread that can end the recording in order.
     sigset_t all;
     sigset_t before;
@@ -48,6 +51,30 @@ void RingReader::finish()
     }
 }
 
+void RingReader::keep_off_the_busiest()
+{
+    constexpr std::uint64_t enough = 4U << 20; // bytes: some 80 000 records
+    const std::uint64_t all = std::accumulate(bytes_of_cpu_.begin(), bytes_of_cpu_.end(), std::uint64_t{0});
+    if (all < enough) {
+        return;
+    }
+    const auto busiest = std::ranges::max_element(bytes_of_cpu_);
+    const int cpu = *busiest > all / 3 * 2 ? static_cast<int>(busiest - bytes_of_cpu_.begin()) : -1;
+    std::ranges::fill(bytes_of_cpu_, 0);
+    cpu_set_t allowed;
+    if (cpu == kept_off_ || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        return;
+    }
+    if (kept_off_ >= 0) {
+        CPU_SET(static_cast<std::size_t>(kept_off_), &allowed);
+    }
+    if (cpu >= 0) {
+        CPU_CLR(static_cast<std::size_t>(cpu), &allowed);
+    }
+    const bool could_keep_off = CPU_COUNT(&allowed) > 0 && sched_setaffinity(0, sizeof allowed, &allowed) == 0;
+    kept_off_ = could_keep_off ? cpu : kept_off_;
+}
+
 void RingReader::run(const std::stop_token& stop)
 {
     while (!stop.stop_requested()) {
@@ -58,6 +85,7 @@ void RingReader::run(const std::stop_token& stop)
         }
         const bool much = drain();
         spool_.set_horizon(before - settling_ns);
+        keep_off_the_busiest();
         if (!much) {
             std::this_thread::sleep_for(pause);
         }
@@ -82,6 +110,7 @@ bool RingReader::drain()
             const auto kept = page.first(std::min(used, page.size()));
             spool_.push(source, kept);
             bytes_ += kept.size();
+            bytes_of_cpu_[cpus_[source]] += kept.size();
             ++pages;
         }
     }

@@ -71,6 +71,12 @@ void JourneyIndex::take(std::uint32_t ordinal)
             raised(interrupts_[event.cpu]);
         }
         break;
+    case EventKind::lost: // nobody knows which of its calls have returned meanwhile
+        for (unsigned context = 0; context < 4; ++context) {
+            lanes_[event.cpu * 4U + context].clear();
+        }
+        interrupts_[event.cpu] = {};
+        break;
     default: break;
     }
 }

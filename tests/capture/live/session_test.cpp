@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -52,6 +53,25 @@ TEST_F(Session, HasAnInstanceOfItsOwnWithEventsAndBuffersAndTakesItDown)
     EXPECT_TRUE(session->close());
     EXPECT_FALSE(exists(name));
     EXPECT_TRUE(session->close()) << "closing twice is no harm";
+}
+
+TEST_F(Session, SwitchesItsEventsOffAndOnAndKnowsWhatARecordCosts)
+{
+    auto session = TraceSession::open(facts_, plan_, {{}, 256, true});
+    ASSERT_TRUE(session) << session.error().describe();
+    const auto enabled = [&] {
+        std::string text;
+        std::getline(std::ifstream(facts_.tracefs + "/instances/" + session->name() + "/events/net/net_dev_queue/enable"), text);
+        return text;
+    };
+    EXPECT_EQ(enabled(), "1");
+    EXPECT_TRUE(session->set_events(false));
+    EXPECT_EQ(enabled(), "0");
+    EXPECT_TRUE(session->set_events(true));
+    EXPECT_EQ(enabled(), "1");
+    ASSERT_TRUE(session->record_cost_ns());
+    EXPECT_GT(*session->record_cost_ns(), 1);
+    EXPECT_EQ(session->lost(), 0U);
 }
 
 TEST_F(Session, WhoseProcessIsKilledIsRemovedByItsKeeper)

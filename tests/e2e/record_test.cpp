@@ -1,0 +1,332 @@
+// skbscope record on the kernel that the test runs on: what it says agrees with the sockets and the counters, and whatever
+// goes wrong is one line, a status, and nothing left behind.
+
+#include "tests/e2e/live_host.h"
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <optional>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+
+namespace skbscope::e2e {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::uint64_t many = 10'000;
+#else
+constexpr std::uint64_t many = 100'000;
+#endif
+constexpr int small_buffer = 100'000; ///< bytes: a large burst does not fit
+
+std::vector<std::string> record_words(const std::vector<std::string>& more)
+{
+    std::vector<std::string> words{SKBSCOPE_PROGRAM, "record", "--no-frames"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+}
+
+/// A shell with mounts of its own; the program's path is $1, the arguments follow.
+std::vector<std::string> in_own_mounts(const std::string& script, const std::vector<std::string>& arguments)
+{
+    std::vector<std::string> words{"unshare", "-m", "sh", "-c", script, "sh", SKBSCOPE_PROGRAM};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return words;
+}
+
+nlohmann::json report_of(const std::string& recording)
+{
+    const auto outcome = skbscope({"report", recording, "-f", fmt::format("udp port {}", VethPair::port()), "--format", "json"});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return outcome.json();
+}
+
+std::uint64_t dropped(const nlohmann::json& report, const std::string& reason)
+{
+    std::uint64_t count = 0;
+    for (const auto& drop : report["drops"]) {
+        count += drop["reason"] == reason ? drop["count"].get<std::uint64_t>() : 0;
+    }
+    return count;
+}
+
+/// One line, beside those that every recording begins with.
+void expect_one_line(const Outcome& outcome)
+{
+    const std::size_t begun = outcome.err.find("recording: ");
+    const std::string said = outcome.err.substr(begun == std::string::npos ? 0 : outcome.err.find('\n', begun) + 1);
+    EXPECT_EQ(std::ranges::count(said, '\n'), 1) << outcome.err;
+    EXPECT_TRUE(said.starts_with("skbscope: ")) << outcome.err;
+}
+
+class Record : public testing::Test {
+protected:
+    void SetUp() override
+    {
+        if (const std::string lacks = missing_for_live_tests(); !lacks.empty()) {
+            GTEST_SKIP() << lacks;
+        }
+    }
+    TemporaryFolder folder_;
+};
+
+class RecordVeth : public Record {
+protected:
+    void SetUp() override
+    {
+        Record::SetUp();
+        if (!IsSkipped() && !veth_.emplace().is_up()) {
+            GTEST_SKIP() << "no namespaces with veth can be made here";
+        }
+    }
+    std::optional<VethPair> veth_;
+};
+
+TEST_F(RecordVeth, DeliveredAndDroppedAreWhatTheSocketsAndTheCountersSay)
+{
+    Beside recorder(record_words({"-w", folder_ / "all.pcapng"}));
+    ASSERT_TRUE(recorder.says("recording: "));
+    const pid_t pid = recorder.pid();
+    const auto before = veth_->counters();
+    const Passed passed = send_datagrams(*veth_, many, small_buffer);
+    const auto after = veth_->counters();
+    recorder.signal(SIGINT);
+    const auto outcome = recorder.wait();
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(instances_of(pid), IsEmpty());
+
+    EXPECT_EQ(passed.sent, many);
+    EXPECT_EQ(after.in - before.in, passed.read);
+    EXPECT_GT(after.rcvbuf_errors, before.rcvbuf_errors) << "nothing was dropped, so drops were not tested";
+    const auto report = report_of(folder_ / "all.pcapng");
+    EXPECT_EQ(report["lost_events"], 0);
+    EXPECT_EQ(report["packets"]["total"], passed.sent);
+    EXPECT_EQ(report["packets"]["delivered"], passed.read);
+    EXPECT_EQ(report["packets"]["dropped"], after.rcvbuf_errors - before.rcvbuf_errors);
+    EXPECT_EQ(dropped(report, "SOCKET_RCVBUFF"), after.rcvbuf_errors - before.rcvbuf_errors);
+}
+
+TEST_F(RecordVeth, WithinABudgetEveryDropIsThereAndTheDevicesCountTheRest)
+{
+    Beside recorder(record_words({"--budget", "0.5%", "-w", folder_ / "some.pcapng"}));
+    ASSERT_TRUE(recorder.says("recording: "));
+    const auto before = veth_->counters();
+    const Passed passed = send_datagrams(*veth_, many, small_buffer);
+    const auto after = veth_->counters();
+    recorder.signal(SIGINT);
+    const auto outcome = recorder.wait();
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("detail was left out"));
+
+    const auto all = skbscope({"report", folder_ / "some.pcapng", "--format", "json"}).json();
+    EXPECT_EQ(dropped(all, "SOCKET_RCVBUFF"), after.rcvbuf_errors - before.rcvbuf_errors);
+    const auto told = report_of(folder_ / "some.pcapng");
+    EXPECT_GE(told["packets"]["delivered"], passed.sent / 100);
+    EXPECT_LT(told["packets"]["delivered"], passed.read);
+    std::uint64_t sent = 0;
+    for (const auto& [name, count] : all["counters"].items()) {
+        sent += name.ends_with("/skbe0.tx_packets") ? count.get<std::uint64_t>() : 0;
+    }
+    EXPECT_GE(sent, passed.sent);
+    EXPECT_LE(sent, passed.sent + 20) << "more than ARP and IPv6 send by themselves";
+}
+
+TEST_F(RecordVeth, KilledInTheMiddleItLeavesARecordingThatOpensAndNothingInTracefs)
+{
+    Beside recorder(record_words({"-w", folder_ / "cut.pcapng"}));
+    ASSERT_TRUE(recorder.says("recording: "));
+    const pid_t pid = recorder.pid();
+    const Passed passed = send_datagrams(*veth_, 2'000, small_buffer);
+    std::this_thread::sleep_for(std::chrono::milliseconds(900)); // that it writes by time is what is tested
+    recorder.signal(SIGKILL);
+    EXPECT_EQ(recorder.wait().status, 128 + SIGKILL);
+    EXPECT_EQ(report_of(folder_ / "cut.pcapng")["packets"]["total"], passed.sent) << "what is older than half a second has been written";
+    for (int i = 0; i < 100 && !instances_of(pid).empty(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    EXPECT_THAT(instances_of(pid), IsEmpty()) << "its keeper takes the probes down";
+}
+
+TEST_F(Record, WhatIsLeftWhenItsKeeperIsKilledTooTheNextOneRemoves)
+{
+    Beside recorder(record_words({"-w", folder_ / "a.pcapng"}));
+    ASSERT_TRUE(recorder.says("recording: "));
+    const pid_t pid = recorder.pid();
+    const pid_t keeper = recorder.child();
+    ASSERT_GT(keeper, 0);
+    (void)kill(keeper, SIGKILL);
+    recorder.signal(SIGKILL);
+    EXPECT_EQ(recorder.wait().status, 128 + SIGKILL);
+    EXPECT_THAT(instances_of(pid), Not(IsEmpty()));
+    EXPECT_EQ(run_program(record_words({"-d", "0.1", "-w", folder_ / "b.pcapng"})).status, 0);
+    EXPECT_THAT(instances_of(pid), IsEmpty());
+}
+
+TEST_F(RecordVeth, TwoAtOnceEachHaveAllPackets)
+{
+    Beside first(record_words({"-w", folder_ / "1.pcapng"}));
+    Beside second(record_words({"-w", folder_ / "2.pcapng"}));
+    ASSERT_TRUE(first.says("recording: "));
+    ASSERT_TRUE(second.says("recording: "));
+    const Passed passed = send_datagrams(*veth_, 3'000, small_buffer);
+    first.signal(SIGINT);
+    EXPECT_EQ(first.wait().status, 0);
+    const Passed later = send_datagrams(*veth_, 1'000, small_buffer);
+    second.signal(SIGINT);
+    EXPECT_EQ(second.wait().status, 0);
+    EXPECT_EQ(report_of(folder_ / "1.pcapng")["packets"]["total"], passed.sent);
+    EXPECT_EQ(report_of(folder_ / "2.pcapng")["packets"]["total"], passed.sent + later.sent);
+}
+
+TEST_F(RecordVeth, AReaderThatIsSlowLosesNothingThatFitsIntoMemory)
+{
+    Beside recorder(record_words({"-w", "-"}), true);
+    ASSERT_TRUE(recorder.says("recording: "));
+    const Passed passed = send_datagrams(*veth_, many / 2, small_buffer);
+    EXPECT_LT(recorder.status_kb("VmHWM"), 1'500'000U);
+    recorder.signal(SIGINT);
+    write_file(folder_ / "late.pcapng", recorder.read_output());
+    const auto outcome = recorder.wait();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    const auto report = report_of(folder_ / "late.pcapng");
+    EXPECT_EQ(report["packets"]["total"], passed.sent);
+    EXPECT_EQ(report["lost_events"], 0);
+}
+
+TEST_F(RecordVeth, AReaderThatNeverReadsDoesNotKeepItFromEnding)
+{
+    Beside recorder(record_words({"-w", "-"}), true);
+    ASSERT_TRUE(recorder.says("recording: "));
+    const pid_t pid = recorder.pid();
+    (void)send_datagrams(*veth_, 10'000, small_buffer);
+    recorder.signal(SIGTERM);
+    const auto outcome = recorder.wait();
+    EXPECT_EQ(outcome.status, 3) << outcome.err;
+    expect_one_line(outcome);
+    EXPECT_THAT(instances_of(pid), IsEmpty());
+}
+
+TEST_F(Record, NoticesThatItsReaderHasGoneThoughNothingHappens)
+{
+    Beside recorder(record_words({"-w", "-"}), true);
+    ASSERT_TRUE(recorder.says("recording: "));
+    const pid_t pid = recorder.pid();
+    recorder.close_output();
+    const auto outcome = recorder.wait(5);
+    EXPECT_EQ(outcome.status, 3) << outcome.err;
+    expect_one_line(outcome);
+    EXPECT_THAT(instances_of(pid), IsEmpty());
+}
+
+TEST_F(RecordVeth, AStreamIsReadByReport)
+{
+    Beside both({"sh", "-c", "\"$0\" record --no-frames -d 2 -w - | \"$0\" report - --format json >\"$1\"", SKBSCOPE_PROGRAM, folder_ / "report.json"});
+    ASSERT_TRUE(both.says("recording: "));
+    const Passed passed = send_datagrams(*veth_, 1'000, small_buffer);
+    const auto outcome = both.wait();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    const auto report = nlohmann::json::parse(read_file(folder_ / "report.json"), nullptr, false);
+    ASSERT_TRUE(report.is_object());
+    EXPECT_GE(report["packets"]["total"], passed.sent);
+}
+
+TEST_F(RecordVeth, AFullDiskIsOneLineAndWhatFitOpens)
+{
+    Beside recorder(in_own_mounts("mkdir \"$2/small\" && mount -t tmpfs -o size=256k none \"$2/small\" && "
+                                  "\"$1\" record --no-frames -w \"$2/small/full.pcapng\"; status=$?; cp \"$2/small/full.pcapng\" \"$2\"; exit $status",
+                                  {folder_.path().string()}));
+    ASSERT_TRUE(recorder.says("recording: "));
+    (void)send_datagrams(*veth_, 30'000, small_buffer);
+    const auto outcome = recorder.wait();
+    EXPECT_EQ(outcome.status, 3) << outcome.err;
+    expect_one_line(outcome);
+    const auto report = skbscope({"report", folder_ / "full.pcapng", "--format", "json"});
+    EXPECT_EQ(report.status, 0) << report.err;
+    EXPECT_GT(report.json()["packets"]["total"], 0);
+}
+
+TEST_F(Record, OfADeviceThatGoesAwayGoesOnAndSaysSo)
+{
+    const std::string device = fmt::format("skbg{}", getpid() % 1'000'000);
+    if (run_program({"ip", "link", "add", device, "type", "veth", "peer", "name", device + "p"}).status != 0) {
+        GTEST_SKIP() << "no veth can be made here";
+    }
+    (void)run_program({"ip", "link", "set", device, "up"});
+    (void)run_program({"ip", "link", "set", device + "p", "up"});
+    Beside recorder({SKBSCOPE_PROGRAM, "record", "-i", device, "-w", folder_ / "gone.pcapng"});
+    const bool begun = recorder.says("recording: ");
+    EXPECT_EQ(run_program({"ip", "link", "del", device}).status, 0);
+    ASSERT_TRUE(begun);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    recorder.signal(SIGINT);
+    const auto outcome = recorder.wait();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("skbscope: " + device + ": "));
+    EXPECT_EQ(skbscope({"report", folder_ / "gone.pcapng"}).status, 0);
+}
+
+TEST_F(Record, OfNoSuchDeviceIsBadInput)
+{
+    const auto outcome = skbscope({"record", "-i", "skbnosuch0", "-d", "1", "-w", folder_ / "x.pcapng"});
+    EXPECT_EQ(outcome.status, 3) << outcome.err;
+    expect_one_line(outcome);
+    EXPECT_THAT(folder_.names(), IsEmpty());
+}
+
+TEST_F(Record, WhereTracefsIsReadOnlyIsNotPermittedAndSaysWhy)
+{
+    const auto outcome = run_program(in_own_mounts("for t in /sys/kernel/tracing /sys/kernel/debug/tracing; do [ ! -d $t/events ] || "
+                                                   "{ mount --bind $t $t && mount -o remount,bind,ro $t; } || exit 77; done; "
+                                                   "\"$1\" record --no-frames -d 1 -w \"$2\"",
+                                                   {folder_ / "x.pcapng"}));
+    if (outcome.status == 77) {
+        GTEST_SKIP() << "tracefs cannot be mounted read only here";
+    }
+    EXPECT_EQ(outcome.status, 4) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("read only"));
+    expect_one_line(outcome);
+    EXPECT_THAT(folder_.names(), IsEmpty());
+}
+
+TEST_F(Record, WithoutTracefsIsOfFramesOnlyAndSaysSo)
+{
+    const std::string hide = "for t in /sys/kernel/tracing /sys/kernel/debug; do [ ! -d $t ] || mount -t tmpfs none $t || exit 77; done; ";
+    const auto none = run_program(in_own_mounts(hide + "\"$1\" record --no-frames -d 1 -w \"$2\"", {folder_ / "x.pcapng"}));
+    if (none.status == 77) {
+        GTEST_SKIP() << "tracefs cannot be hidden here";
+    }
+    EXPECT_EQ(none.status, 4) << none.err;
+    expect_one_line(none);
+    const auto frames = run_program(in_own_mounts(hide + "\"$1\" record -i lo -d 0.3 -w \"$2\"", {folder_ / "frames.pcapng"}));
+    EXPECT_EQ(frames.status, 0) << frames.err;
+    EXPECT_THAT(frames.err, HasSubstr("only frames"));
+    EXPECT_EQ(skbscope({"report", folder_ / "frames.pcapng"}).status, 0);
+}
+
+TEST_F(Record, ByAUserWithoutRightsIsNotPermittedInOneLine)
+{
+    if (!is_installed("setpriv")) {
+        GTEST_SKIP() << "setpriv is not installed";
+    }
+    // The program may lie where others must not look.
+    const std::string copy = folder_ / "skbscope";
+    std::filesystem::copy_file(SKBSCOPE_PROGRAM, copy);
+    (void)chmod(folder_.path().c_str(), 0777);
+    const auto outcome = run_program({"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copy, "record", "-d", "1", "-w", folder_ / "x.pcapng"},
+                                     {.directory = "/"});
+    EXPECT_EQ(outcome.status, 4) << outcome.err;
+    expect_one_line(outcome);
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "x.pcapng"));
+}
+
+} // namespace
+} // namespace skbscope::e2e
