@@ -170,9 +170,6 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
         if (wishes.budget > 0) {
             state->device_counts.emplace(places.proc);
         }
-        if (wishes.yields > 0) {
-            (void)be_real_time(); // while there are rights; run() takes it back
-        }
         state->missing.insert(state->missing.end(), state->session->refused().begin(), state->session->refused().end());
     }
     if (!state->session && !state->frames) {
@@ -189,6 +186,9 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
     }
     LiveRecording recording(std::move(state));
     recording.look_at_host_first();
+    if (recording.state_->session && wishes.yields > 0) {
+        (void)be_real_time(); // while there are rights; run() takes it back
+    }
     return recording;
 }
 
