@@ -10,9 +10,9 @@ namespace {
 
 constexpr auto softirq_format = "name: softirq_entry\nID: 63\nformat:\n"
                                 "\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n"
-                                "\tfield:unsigned int vec;\toffset:8;\tsize:4;\tsigned:0;\n";
+                                "\tfield:unsigned int vec;\toffset:8;\tsize:4;\tsigned:0;\n\nprint fmt: \"vec=%u\", REC->vec\n";
 constexpr auto queue_format = "name: net_dev_queue\nID: 500\nformat:\n"
-                              "\tfield:void * skbaddr;\toffset:8;\tsize:8;\tsigned:0;\n";
+                              "\tfield:void * skbaddr;\toffset:8;\tsize:8;\tsigned:0;\n\nprint fmt: \"skbaddr=%p\", REC->skbaddr\n";
 
 struct Made {
     std::vector<std::uint8_t> bytes;
