@@ -459,12 +459,8 @@ TEST_P(UdpRecording, EveryFrameOfTheCaptureFindsItsPacketAndTheClockOffset)
 
 INSTANTIATE_TEST_SUITE_P(Recorded, UdpRecording, ::testing::ValuesIn(udp_recordings()), test_name);
 
-// Whatever else was recorded (forwarding, TCP, netfilter, taps, overload …) must import and keep its books.
-TEST_P(Recording, ImportsWithClosedBooks)
+void expect_closed_books(const Trace& trace)
 {
-    const auto imported = import_trace_dat((GetParam() / "trace.dat").string());
-    ASSERT_TRUE(imported) << imported.error().describe();
-    const Trace& trace = imported->trace;
     EXPECT_FALSE(trace.empty());
     EXPECT_FALSE(trace.info.times_trustworthy); // all of these come from an emulated CPU
     StackState state(trace);
@@ -518,6 +514,32 @@ TEST_P(Recording, ImportsWithClosedBooks)
             EXPECT_GE(packet.birth, trace.packet(static_cast<PacketId>(id - 1)).birth);
         }
     }
+}
+
+// Whatever else was recorded (forwarding, TCP, netfilter, taps, overload …) must import and keep its books.
+TEST_P(Recording, ImportsWithClosedBooks)
+{
+    const auto imported = import_trace_dat((GetParam() / "trace.dat").string());
+    ASSERT_TRUE(imported) << imported.error().describe();
+    expect_closed_books(imported->trace);
+}
+
+// A long recording is written while it is read; what comes of it must be what comes of it at once.
+TEST_P(Recording, WrittenWhileItIsReadItHasTheSamePackets)
+{
+    ImportOptions options;
+    options.find_pcaps = false;
+    const auto at_once = import_trace_dat((GetParam() / "trace.dat").string(), options);
+    options.longest_at_once = 0;
+    options.settled_after = 8192; // a fraction of most of these recordings
+    const auto as_read = import_trace_dat((GetParam() / "trace.dat").string(), options);
+    ASSERT_TRUE(at_once && as_read);
+    expect_closed_books(as_read->trace);
+    EXPECT_EQ(as_read->records, at_once->records);
+    EXPECT_EQ(as_read->trace.packet_count(), at_once->trace.packet_count());
+    EXPECT_EQ(as_read->trace.verdicts(), at_once->trace.verdicts());
+    EXPECT_EQ(as_read->trace.drops(), at_once->trace.drops());
+    EXPECT_EQ(as_read->trace.size(), at_once->trace.size());
 }
 
 // Tracepoints and functions alone must tell whom a call serves: what the kprobe events say besides is the answer.
