@@ -378,8 +378,11 @@ bool ends_in(std::string_view function, std::string_view next)
         {"udpv6_queue_rcv_one_skb", {"udpv6_queue_rcv_skb"}},
         {"__netif_receive_skb_one_core", {"__netif_receive_skb"}},
         {"ip_rcv_finish", {"ip_rcv"}},
-        {"ip_local_deliver", {"ip_rcv_finish"}},
-        {"ip_forward", {"ip_rcv_finish"}},
+        // ip_rcv_finish() and ip6_rcv_finish() are in no usual filter, and end in dst_input()'s jump.
+        {"ip_local_deliver", {"ip_rcv_finish", "ip_rcv"}},
+        {"ip_forward", {"ip_rcv_finish", "ip_rcv"}},
+        {"ip6_input", {"ip6_rcv_finish", "ipv6_rcv"}},
+        {"ip6_forward", {"ip6_rcv_finish", "ipv6_rcv"}},
         {"ip_local_deliver_finish", {"ip_local_deliver"}},
         {"ip6_input_finish", {"ip6_input"}},
         {"ip_forward_finish", {"ip_forward"}},

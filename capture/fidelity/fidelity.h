@@ -60,6 +60,7 @@ private:
     [[nodiscard]] FidelityRow row(std::size_t phase) const;
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
     [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, bool of_model) const;
+    [[nodiscard]] bool has_the_ends() const;
     void check_balance(FidelityRow& row, std::size_t phase) const;
     void compare_stream(FidelityRow& row, std::size_t phase) const;
     /// A fault for each direction of a connection in which the runs carry different numbers of bytes.

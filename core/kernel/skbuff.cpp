@@ -398,12 +398,15 @@ void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex index, FunctionId by)
     release(k, index);
 }
 
-/// As net_tx_action() does (net/core/dev.c): what is no half of a pair goes back to NAPI's cache, by __kfree_skb_defer()
-/// (since 6.4: __napi_kfree_skb()), of which the catalog has no row.
+/// As net_tx_action() does (net/core/dev.c): what is no half of a pair goes back to NAPI's cache, since 6.4 by __napi_kfree_skb(),
+/// before by __kfree_skb_defer(), which the catalog does not know.
 void __kfree_skb(Kernel& k, SkbIndex index, FunctionId by)
 {
     const PacketId packet = k.skb(index).packet;
-    if (!k.skb(index).fclone) {
+    if (!k.skb(index).fclone && k.profile() < Profile::v6_12) {
+        skb_release_all(k, index);
+    } else if (!k.skb(index).fclone) {
+        Call call(k, fn::__napi_kfree_skb, packet);
         skb_release_all(k, index);
     } else {
         Call call(k, fn::__kfree_skb, packet);
