@@ -266,6 +266,8 @@ std::string cause_of(const FidelityRow& row)
                             "CPU 1, still in __qdisc_run(), sent it below the solicitation. In the model the answer takes its time on the wire."},
         {"skb_xmit_done | skb_recv_done", "The answer came so fast that the interrupt for receiving was served first, and its poll, which cleans the transmit ring, too, "
                                           "found the sent frame. When the emulated device raises which interrupt is its host's affair."},
+        {"vring_interrupt | (nothing)", "No interrupt of its own: the poll that the answer's interrupt began found the sent frame, too. "
+                                        "When the emulated device raises which interrupt is its host's affair."},
         {"| net_rx_action", "Since 6.3 polls share a net_rx_action() when the interrupt comes before its loop ends; here the emulated CPU was slower than the loop may last, "
                             "and the freeing poll had one of its own."},
     };
