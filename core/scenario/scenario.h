@@ -198,7 +198,7 @@ struct ScenarioTcp {
     bool until_end = false;         ///< of a client: reads to the end of the stream
     std::uint64_t chunk = 0;        ///< bytes of one send(), at most 1 MiB; 0: all that is left, up to that
     std::uint32_t read = 65536;     ///< bytes of one recv(), 1 … 1 MiB
-    Duration work;                  ///< between two recv()
+    Duration work;                  ///< behind each send() and recv()
     std::uint64_t count = 1;        ///< of a client: connections, one after the other
     Duration gap{10'000};           ///< between two connections
     Duration start{10'000};
