@@ -379,6 +379,13 @@ struct Leg {
     bool operator==(const Leg& other) const { return context == other.context && functions == other.functions; }
 };
 
+/// The model's applications wait in poll(), so their calls give the socket free at their end, in tcp_sendmsg() and tcp_recvmsg();
+/// one that blocks gives it free while it waits (sk_stream_wait_memory(), sk_wait_data()): the same below, one call deeper.
+bool is_waiting_call(std::string_view function)
+{
+    return function == "tcp_sendmsg_locked" || function == "tcp_recvmsg_locked";
+}
+
 std::vector<Leg> legs_of(const Trace& trace, PacketId packet, const std::vector<Segment>& segments)
 {
     std::vector<Leg> legs;
@@ -390,7 +397,11 @@ std::vector<Leg> legs_of(const Trace& trace, PacketId packet, const std::vector<
                 legs.push_back({segment.context, {}});
             }
             own = is_own;
-            legs.back().functions.push_back(step.function);
+            auto& functions = legs.back().functions;
+            if (step.function == "release_sock" && !functions.empty() && is_waiting_call(functions.back())) {
+                functions.pop_back();
+            }
+            functions.push_back(step.function);
         }
     }
     return legs;
