@@ -34,6 +34,7 @@ struct FidelityRun::Pace {
     std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000; 0: the scenario's
     Duration burst{}, peer_burst{}; ///< what a virtio device was given in that time it sends at once; 0: the scenario's
     std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
+    std::uint64_t chunk = 0;      ///< bytes that an application writes at once; 0: the scenario's
 };
 
 namespace {
@@ -64,6 +65,11 @@ const std::vector<FidelityRun::Pace>& FidelityRun::other_paces()
         {.peer_work = us(300), .delay = us(500), .peer_burst = ms(1), .rate = fast_wire},
         {.cost_scale = 10, .work = us(300), .peer_burst = ms(1), .rate = fast_wire},
         {.cost_scale = 10, .work = ms(3), .peer_work = ms(3), .delay = ms(1), .peer_burst = us(150)},
+        // Applications that write by pieces, as room comes: the reader keeps up, and nobody holds the socket between two of them.
+        {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 1000},
+        {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 4000},
+        {.cost_scale = 3, .work = us(300), .peer_work = us(300), .chunk = 20'000},
+        {.cost_scale = 3000},
     };
     return paces;
 }
@@ -134,6 +140,7 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
         const bool is_traced = host.name == traced_net;
         for (auto& program : host.tcp) {
             program.work = is_traced ? pace.work : pace.peer_work;
+            program.chunk = pace.chunk != 0 ? pace.chunk : program.chunk;
         }
         const std::uint32_t rx_usecs = is_traced ? pace.rx_usecs : pace.peer_rx_usecs;
         const Duration burst = is_traced ? pace.burst : pace.peer_burst;

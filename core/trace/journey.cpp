@@ -3,12 +3,14 @@
 #include "core/catalog/function_ids.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace skbscope {
 
 namespace {
 constexpr std::uint32_t net_rx_vector = 3; // include/linux/interrupt.h: NET_RX_SOFTIRQ
+constexpr std::ptrdiff_t most_parked = 256; // calls open in tasks that left a CPU; more are of tasks that never return to it
 }
 
 Duration Journey::waited(SimTime until) const
@@ -117,10 +119,18 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
     const auto level = static_cast<std::size_t>(event.context());
     Lane& lane = lanes_[base + level];
     close_ended(lane, event.time(), event.context());
-    while (!lane.empty() && lane.back().depth >= event.depth) {
+    const bool shared_by_tasks = trace_->info.observed && level == 0;
+    if (shared_by_tasks && !lane.empty() && lane.back().task != event.task) {
+        // Another task, maybe only for a moment (ksoftirqd): what this one called is still open, when it goes on after that.
+        if (std::ssize(lane) > most_parked) {
+            lane.erase(lane.begin(), lane.begin() + most_parked / 2);
+        }
+        std::ranges::stable_partition(lane, [&](const Frame& frame) { return frame.task != event.task; });
+    }
+    while (!lane.empty() && lane.back().depth >= event.depth && (!shared_by_tasks || lane.back().task == event.task)) {
         pop(lane, event.context());
     }
-    if (level == 0 && !lane.empty() && lane.front().task != event.task) {
+    if (level == 0 && !shared_by_tasks && !lane.empty() && lane.front().task != event.task) {
         lane.clear();
     }
     Interrupts& interrupts = interrupts_[event.cpu];
@@ -218,7 +228,11 @@ void JourneyIndex::give_to_callers(const Lane& lane, std::uint32_t ordinal, cons
 void JourneyIndex::use_lane(Lane& lane, const Event& event)
 {
     const PacketId packet = event.packet_id();
+    const bool has_other_tasks = trace_->info.observed && &lane == &lanes_[event.cpu * std::size_t{4}];
     for (Frame& frame : lane) {
+        if (has_other_tasks && frame.task != event.task) {
+            continue;
+        }
         // The last user is the likely one; a batch of many packets makes the list longer, but never long.
         if (frame.packet == packet || std::find(frame.users.rbegin(), frame.users.rend(), packet) != frame.users.rend()) {
             continue;
