@@ -313,8 +313,8 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
 - *TCP*: the segments of a connection's handshake and of its close are compared one by one. How many others there are, how long each is and what
   lets it go hangs on the speed of both machines, so of those each must meet an end that one of its kind (data or bare ACK, sent or received, original,
   clone or piece) meets in the model, too; and its functions agree if it took, leg by leg (a leg: a call that serves several packets and those below it
-  of this packet alone), ways that a segment of the same direction takes in the model at one of eighteen paces (CPUs up to 300 times slower, a longer, slower
-  or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
+  of this packet alone), ways that a segment of the same direction takes in the model at one of twenty-two paces (CPUs up to 3000 times slower, a longer, slower
+  or faster wire, and for each of the two machines by itself: an application that works between two calls or writes by pieces, rarer or more interrupts, a device that sends in
   bursts). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
   so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model; of a
@@ -341,6 +341,8 @@ Manifests do not say everything that decided. These are read from the recording 
   stands in the call of a packet that it happened to hit. Recordings of the function tracer compare them.
 - On 6.12 a repeated `net_rx_action` that begins within 8 ms (netdev_budget_usecs) of the one before: since 6.3 a poll joins the running loop when its
   interrupt comes before the loop's end.
+- Of a connection, where a call that blocks gives its socket free: below `tcp_sendmsg_locked` or `tcp_recvmsg_locked` while it waits. The
+  applications of the model wait in poll(), and their calls give it free at their end; what it does then is compared.
 - The CPUs of the emulated machine take turns, those of the model run side by side: how many packets of a burst are lost differs, and is not compared.
 
 | kernel | recording | phase | packets | verdict | reason | functions | counters | first difference (model \| recording) |
