@@ -591,23 +591,23 @@ int tcp_v4_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
     return tcp_conn_request(k, index, skb);
 }
 
-void tcp_v4_send_synack(Kernel& k, std::int32_t row, SkbIndex)
+void tcp_v4_send_synack(Kernel& k, std::int32_t row, SkbIndex syn)
 {
     Call call(k, fn::tcp_v4_send_synack);
-    const SkbIndex skb = tcp_make_synack(k, row);
     const TcpRequest req = tcp_request(k, row);
+    // tcp_conn_request() has the route already (route_req); a repetition looks it up, before there is anything to send.
+    const Destination route = syn != nothing ? k.socket(req.listener).cached_route
+                                             : ip_route_output_flow(k, req.flow.net, req.flow.daddr, req.flow.saddr, PacketId::none);
+    if (!route.valid) {
+        return;
+    }
+    const SkbIndex skb = tcp_make_synack(k, row);
     {
         Call check(k, fn::__tcp_v4_send_check, skb);
         SkBuff& buff = k.skb(skb);
         auto& head = buff.head.writable();
         store_be16(&head[buff.transport_header + 16U],
                    static_cast<std::uint16_t>(~csum_tcpudp_magic(req.flow.saddr, req.flow.daddr, buff.len, proto::ipproto_tcp)));
-    }
-    // inet_csk_route_req() has made the route
-    const Destination route = ip_route_output_flow(k, req.flow.net, req.flow.daddr, req.flow.saddr, k.skb(skb).packet);
-    if (!route.valid) {
-        kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::tcp_v4_send_synack);
-        return;
     }
     set_dst(k, skb, route);
     ip_build_and_send_pkt(k, skb, req.listener, req.flow.saddr, req.flow.daddr, 0);

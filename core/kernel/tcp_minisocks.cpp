@@ -187,7 +187,7 @@ SocketIndex tcp_check_req(Kernel& k, SocketIndex listener, SkbIndex skb, std::in
     std::uint8_t flg = th.flags & (tcphdr::rst | tcphdr::syn | tcphdr::ack);
     if (cb.seq == req.rcv_isn && flg == tcphdr::syn && !paws_reject) { // a SYN again: so is the SYN-ACK
         if (!tcp_oow_rate_limited(k, net, skb, Mib::TcpExt_TCPACKSkippedSynRecv, req.last_oow_ack_time)) {
-            tcp_v4_send_synack(k, row, skb);
+            tcp_v4_send_synack(k, row, nothing);
             k.count(net, Mib::Tcp_RetransSegs, packet);
             k.count(net, Mib::TcpExt_TCPSynRetrans, packet);
             ++tcp_request(k, row).num_retrans;
