@@ -610,9 +610,10 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         tcp_step(lane, host, frame, record);
         return;
     case Kind::free_tail:
-        if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && tcp_.reading != 0 &&
-            functions_[host->symbol].name.starts_with("tcp_recvmsg")) {
-            frame.packet = frame.child = std::exchange(tcp_.reading, 0); // all of it is read; who frees it comes later
+        if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && functions_[host->symbol].name.starts_with("tcp_recvmsg")) {
+            // All of it is read; who frees it comes later. Without a copy before: a FIN, which has nothing to copy.
+            const bool has_bytes = tcp_.reading != 0;
+            frame.packet = frame.child = has_bytes ? std::exchange(tcp_.reading, 0) : next_living(tcp_.received);
             return;
         }
         // What GRO frees by itself is the packet that it has merged, whatever was freed on the way of those it handed up before.

@@ -66,16 +66,46 @@ const std::vector<FidelityRun::Pace>& FidelityRun::other_paces()
         {.peer_work = us(300), .delay = us(500), .peer_burst = ms(1), .rate = fast_wire},
         {.cost_scale = 10, .work = us(300), .peer_burst = ms(1), .rate = fast_wire},
         {.cost_scale = 10, .work = ms(3), .peer_work = ms(3), .delay = ms(1), .peer_burst = us(150)},
-        // Applications that write by pieces, as room comes: the reader keeps up, and nobody holds the socket between two of them.
+        // Both ends on one machine, and applications that write by pieces: the reader keeps up, nobody holds the socket in between.
         {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 1000},
         {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 4000},
-        {.cost_scale = 3, .work = us(300), .peer_work = us(300), .chunk = 20'000},
-        {.cost_scale = 3000},
         // CPUs that take turns let a generator send so slowly that all is read in between.
         {.generator_as_recorded = true},
     };
     return paces;
 }
+
+namespace {
+
+/// Whether the first FIN of the phase's connection is the client's: then its server reads to the end before it closes. Who
+/// closes first is the applications' affair, and no manifest says it.
+bool client_closes_first(const Trace& recorded, const ManifestStream& stream)
+{
+    for (const PacketRecord& packet : recorded.packets()) {
+        const bool of_client = packet.flow && packet.flow->source == stream.client.address && packet.flow->source_port == stream.client.port;
+        const bool of_server = packet.flow && packet.flow->source == stream.server.address && packet.flow->source_port == stream.server.port;
+        if ((of_client || of_server) && tcp_kind_of(recorded.frame(packet.id)) == TcpKind::fin) {
+            return of_client;
+        }
+    }
+    return false;
+}
+
+void refine_closing(Scenario& scenario, const Manifest& manifest, const Trace& recorded)
+{
+    for (const ManifestPhase& phase : manifest.phases) {
+        if (!phase.stream || !client_closes_first(recorded, *phase.stream)) {
+            continue;
+        }
+        for (auto& host : scenario.hosts) {
+            for (auto& program : host.tcp) {
+                program.until_end = program.until_end || (program.server && program.port == phase.stream->server.port);
+            }
+        }
+    }
+}
+
+} // namespace
 
 Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::path& folder)
 {
@@ -103,6 +133,7 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
         return run;
     }
     run->rebuilt_ = std::move(*rebuilt);
+    refine_closing(run->rebuilt_->scenario, run->manifest_, run->recorded_);
     auto model = run->run_model({.cost_scale = run->rebuilt_->scenario.cost_scale});
     if (!model) {
         return tl::unexpected(model.error());
@@ -122,8 +153,9 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
         }
     }
     if (std::ranges::any_of(run->manifest_.phases, [](const ManifestPhase& phase) { return phase.stream.has_value(); })) {
+        const bool is_one_machine = std::ranges::any_of(run->rebuilt_->scenario.hosts, [](const ScenarioHost& host) { return !host.namespace_of.empty(); });
         for (const Pace& pace : other_paces()) {
-            if (pace.generator_as_recorded) {
+            if (pace.generator_as_recorded || (pace.chunk != 0 && !is_one_machine)) {
                 continue;
             }
             auto other = run->run_model(pace);

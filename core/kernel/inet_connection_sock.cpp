@@ -279,7 +279,11 @@ void inet_csk_destroy_sock(Kernel& k, SocketIndex index)
             __kfree_skb(k, skb, Verdict::consumed, fn::inet_csk_destroy_sock);
         }
     };
-    purge(k.socket(index).receive_queue);
+    for (auto& unread = k.socket(index).receive_queue; !unread.empty();) { // sk_stream_kill_queues()
+        const SkbIndex skb = unread.front();
+        unread.pop_front();
+        sk_skb_reason_drop_consumed(k, skb, fn::inet_csk_destroy_sock);
+    }
     purge(tp.ofo_queue);
     purge(tp.backlog);
     inet_unhash(k, index);

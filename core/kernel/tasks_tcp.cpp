@@ -232,6 +232,10 @@ bool talk(Kernel& k, std::int32_t index, bool send_first)
         receive_some(k, index);
         return false;
     }
+    if (!send_first && app.wait_for_end && !app.end_of_stream) { // a server that leaves it to the client to close first
+        receive_some(k, index);
+        return false;
+    }
     return true;
 }
 

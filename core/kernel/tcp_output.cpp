@@ -983,13 +983,10 @@ SkbIndex tcp_make_synack(Kernel& k, std::int32_t row)
     opt.tsecr = req.ts_recent;
     const auto options = syn_options(opt);
     write_header(k, skb, req.flow, req.rcv_nxt, static_cast<std::uint16_t>(std::min(req.rsk_rcv_wnd, 65535U)), cb.flags, options);
-    // sock_wfree, on the listener's account
+    // skb_set_owner_w() of a request, which is no full socket: on nobody's account (sock_edemux() only drops a reference)
     SkBuff& buff = k.skb(skb);
     buff.ip_summed = IpSummed::partial;
     buff.protocol = proto::eth_p_ip;
-    buff.sk = req.listener;
-    buff.destructor = SkBuff::Destructor::sock_wfree;
-    k.socket(req.listener).sk_wmem_alloc += buff.truesize;
     k.count(req.flow.net, Mib::Tcp_OutSegs, buff.packet);
     k.trace.mutable_packet(buff.packet).flow =
         FlowKey{IpAddress::v4(req.flow.saddr), IpAddress::v4(req.flow.daddr), proto::ipproto_tcp, proto::eth_p_ip, req.flow.sport, req.flow.dport};

@@ -313,9 +313,9 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
 - *TCP*: the segments of a connection's handshake and of its close are compared one by one. How many others there are, how long each is and what
   lets it go hangs on the speed of both machines, so of those each must meet an end that one of its kind (data or bare ACK, sent or received, original,
   clone or piece) meets in the model, too; and its functions agree if it took, leg by leg (a leg: a call that serves several packets and those below it
-  of this packet alone), ways that a segment of the same direction takes in the model at one of twenty-two paces (CPUs up to 3000 times slower, a longer, slower
-  or faster wire, and for each of the two machines by itself: an application that works between two calls or writes by pieces, rarer or more interrupts, a device that sends in
-  bursts). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
+  of this packet alone), ways that a segment of the same direction takes in the model at one of eighteen paces (CPUs up to 300 times slower, a longer, slower
+  or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
+  bursts; where both ends are on one machine also two at which applications write by pieces). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
   so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model; of a
   connection, whose segments are as many as its pace makes them, neither is what lies between the least and the most that the model counts at those paces.
@@ -333,6 +333,8 @@ Manifests do not say everything that decided. These are read from the recording 
 - *Hand-made frames*: from the capture on the traced device.
 - *How long the emulated virtio device waits before it sends* (QEMU's tx=timer): from a notification to the interrupt that ends it.
 - *Interrupts of e1000 and e1000e* are throttled to 20000 a second, as the modules do by default; no manifest says it.
+- *Who closes a connection first*: if the first FIN is the client's, the model's server reads to the end before it closes.
+- *How fast pktgen sent*, where at no speed of the model's CPUs the same ends occur: evenly, from its first frame to its last.
 - *Whether a reader kept up with a burst*: from Udp.RcvbufErrors; if not, the model's reader takes 5 µs for a datagram, longer than the kernel.
 
 ## What the comparison leaves out
