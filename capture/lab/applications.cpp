@@ -439,8 +439,7 @@ bool serve(int fd, const ScenarioTcp& tcp, const Stage& stage)
         }
         return true;
     };
-    const auto receive_all = [&] {
-        const bool to_end = tcp.until_end || (tcp.server && tcp.receive == 0);
+    const auto receive_all = [&](bool to_end) {
         for (std::uint64_t got_all = 0; to_end || got_all < tcp.receive;) {
             const ssize_t got = ::recv(fd, buffer.data(), tcp.read, 0);
             if (got <= 0) {
@@ -452,7 +451,12 @@ bool serve(int fd, const ScenarioTcp& tcp, const Stage& stage)
         }
         return true;
     };
-    return tcp.server ? receive_all() && send_all() : send_all() && receive_all();
+    if (!tcp.server) {
+        return send_all() && receive_all(tcp.until_end);
+    }
+    // One that is to see the end of the stream, but answers before it, reads on behind its answer.
+    const bool waits_for_close = tcp.until_end && tcp.receive != 0;
+    return receive_all(tcp.receive == 0) && send_all() && (!waits_for_close || receive_all(true));
 }
 
 Result<int> open_tcp_socket(const ScenarioTcp& tcp)
