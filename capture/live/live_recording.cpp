@@ -118,6 +118,7 @@ struct LiveRecording::State {
     std::optional<FrameSource> frames;
     std::optional<host::HostSampler> sampler;
     std::optional<DeviceCounts> device_counts; ///< with a budget
+    std::map<std::string, std::uint64_t> counts_at_start;
     std::vector<std::string> missing;
     int nice = niceness(); ///< of the thread that opened it
     int spool_file = -1;
@@ -215,9 +216,9 @@ public:
         std::uint64_t bytes = 0;
     };
     Run(TraceSession* session, FrameSource* frames, host::HostSampler* sampler, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places,
-        Waiting waiting, int nice, const DeviceCounts* device_counts)
+        Waiting waiting, int nice, const DeviceCounts* device_counts, std::map<std::string, std::uint64_t> counts_at_start)
         : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), nice_(nice), spool_(spool_bytes(facts), waiting.file, waiting.bytes),
-          device_counts_(device_counts)
+          device_counts_(device_counts), counts_at_start_(std::move(counts_at_start))
     {
         items_.info.observed = true;
         trace_.info.source = "live: " + host_name();
@@ -261,9 +262,6 @@ public:
                 be_ordinary(nice_);
             }
             began_ns_ = monotonic_ns();
-            if (device_counts_ != nullptr) {
-                counts_at_start_ = device_counts_->read();
-            }
             if (wishes_.budget > 0) {
                 throttle_ = std::jthread([this](const std::stop_token& token) { throttle(token); });
             }
@@ -795,6 +793,9 @@ void LiveRecording::wait_in(int file, std::uint64_t bytes)
 
 void LiveRecording::start()
 {
+    if (state_->device_counts) {
+        state_->counts_at_start = state_->device_counts->read();
+    }
     if (state_->session) {
         (void)state_->session->set_running(true);
     }
@@ -804,7 +805,7 @@ Result<LiveSummary> LiveRecording::run(const RecordingSink& sink, const std::str
 {
     Run run(state_->session ? &*state_->session : nullptr, state_->frames ? &*state_->frames : nullptr, state_->sampler ? &*state_->sampler : nullptr,
             state_->wishes, state_->facts, state_->places, {state_->spool_file, state_->spool_bytes}, state_->nice,
-            state_->device_counts ? &*state_->device_counts : nullptr);
+            state_->device_counts ? &*state_->device_counts : nullptr, state_->counts_at_start);
     auto summary = run.record(sink, name, stop);
     if (state_->session && !state_->session->close()) {
         if (summary) {

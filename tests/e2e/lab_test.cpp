@@ -61,6 +61,8 @@ struct LabCase {
     const char* needs; ///< a tool; empty: ip alone
 };
 
+void PrintTo(const LabCase& row, std::ostream* out) { *out << row.name; }
+
 class LabBesideTheModel : public Lab, public testing::WithParamInterface<LabCase> {};
 
 TEST_P(LabBesideTheModel, EveryPacketHasTheSameEndAndTheSameWay)

@@ -131,7 +131,7 @@ TEST_F(RecordVeth, WithinABudgetEveryDropIsThereAndTheDevicesCountTheRest)
     EXPECT_EQ(dropped(all, "SOCKET_RCVBUFF"), after.rcvbuf_errors - before.rcvbuf_errors);
     const auto told = report_of(folder_ / "some.pcapng");
     EXPECT_GE(told["packets"]["delivered"], passed.sent / 100);
-    EXPECT_LT(told["packets"]["delivered"], passed.read);
+    EXPECT_LE(told["packets"]["delivered"], passed.read); // a slow machine has few enough to record that none is left out
     std::uint64_t sent = 0;
     for (const auto& [name, count] : all["counters"].items()) {
         sent += name.ends_with("/skbe0.tx_packets") ? count.get<std::uint64_t>() : 0;

@@ -17,6 +17,7 @@ std::vector<std::string> words_of(std::string text)
     text = std::regex_replace(text, std::regex("([0-9a-f]{2}:){5}[0-9a-f]{2}"), "MAC");
     text = std::regex_replace(text, std::regex("[0-9A-F]{8}:[0-9A-F]{4}"), "ADDRESS");
     text = std::regex_replace(text, std::regex("skbscope-[a-z]+-[0-9]+"), "far");
+    text = std::regex_replace(text, std::regex("(qdisc [a-z_]+ )[0-9a-f]+:"), "$1N:"); // a handle is a hexadecimal number
     std::vector<std::string> lines;
     std::istringstream in(std::regex_replace(text, std::regex("\\b[0-9]+\\b"), "N"));
     for (std::string line; std::getline(in, line);) {
@@ -44,6 +45,8 @@ struct QdiscCase {
     const char* tc;       ///< for tc(8)
     const char* scenario; ///< the same for the model
 };
+
+void PrintTo(const QdiscCase& row, std::ostream* out) { *out << row.name; }
 
 class RealTools : public testing::TestWithParam<QdiscCase> {
 protected:
