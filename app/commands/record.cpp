@@ -157,8 +157,8 @@ void add_record_command(CLI::App& program, Invocation& chosen)
     command->add_option("--detail", options->detail, "At most: tracepoints, probes, functions")
         ->check(CLI::IsMember({"tracepoints", "probes", "functions"}))
         ->option_text("LEVEL");
-    command->add_option("--sample", options->sample, "Seconds between looks at the host's own counters, queues and sockets; 0: none")
-        ->check(CLI::NonNegativeNumber)
+    command->add_option("--sample", options->sample, "Seconds between looks at the host's own counters, queues and sockets, at most 3600; 0: none")
+        ->check(CLI::Range(0.0, 3600.0))
         ->capture_default_str()
         ->option_text("SEC");
     command->add_flag("--no-frames", options->no_frames, "Record no frames beside the journeys");
