@@ -125,7 +125,7 @@ void JourneyIndex::take_call(std::uint32_t ordinal, const Event& event)
         if (std::ssize(lane) > most_parked) {
             lane.erase(lane.begin(), lane.begin() + most_parked / 2);
         }
-        std::ranges::stable_partition(lane, [&](const Frame& frame) { return frame.task != event.task; });
+        std::stable_partition(lane.begin(), lane.end(), [&](const Frame& frame) { return frame.task != event.task; });
     }
     while (!lane.empty() && lane.back().depth >= event.depth && (!shared_by_tasks || lane.back().task == event.task)) {
         pop(lane, event.context());
