@@ -1,32 +1,17 @@
-// net/ipv4/tcp_output.c: segments are built, sent as far as the windows allow, and sent again.
+// net/ipv4/tcp_output.c: what may go and when: the windows, Nagle, the sizes of bursts, small queues, acknowledgements and the
+// segments that open and close. Of the same file: tcp_segment.cpp, tcp_retransmit.cpp.
 
-#include "core/kernel/tcp_functions.h"
-#include "core/packet/bytes.h"
-#include "core/packet/checksum.h"
+#include "core/kernel/tcp_output.h"
 #include "core/packet/protocols.h"
 
 #include <bit>
+#include <utility>
 
 namespace skbscope::kernel {
 
 namespace {
 
 constexpr std::uint32_t TCP_MAX_WSCALE = 14;
-constexpr std::uint32_t TCP_NUM_SACKS = 4;
-
-void tcp_init_nondata_skb(Kernel& k, SkbIndex skb, std::uint32_t seq, std::uint8_t flags)
-{
-    k.field(skb, SkbField::ip_summed, 0, static_cast<std::uint64_t>(IpSummed::partial));
-    k.skb(skb).ip_summed = IpSummed::partial;
-    TcpCb& cb = tcp_cb(k, skb);
-    cb.flags = flags;
-    cb.segs = 1;
-    cb.mss = 0;
-    cb.seq = seq;
-    cb.end_seq = seq + ((flags & (tcphdr::syn | tcphdr::fin)) != 0 ? 1 : 0);
-}
-
-// ---- windows --------------------------------------------------------------------------------------------------------------------
 
 std::uint16_t tcp_select_window(Kernel& k, SocketIndex index)
 {
@@ -56,91 +41,6 @@ std::uint16_t tcp_select_window(Kernel& k, SocketIndex index)
     return static_cast<std::uint16_t>(new_win);
 }
 
-// ---- options --------------------------------------------------------------------------------------------------------------------
-
-void put_be32(std::vector<std::uint8_t>& out, std::uint32_t value)
-{
-    std::uint8_t bytes[4];
-    store_be32(bytes, value);
-    out.insert(out.end(), bytes, bytes + 4);
-}
-
-struct SynOptions {
-    std::uint16_t mss = 0;
-    bool tstamp = false, sack = false, wscale = false;
-    std::uint32_t tsval = 0, tsecr = 0;
-    std::uint8_t shift = 0;
-};
-
-/// tcp_options_write() for a SYN or SYN-ACK: MSS, SACK permitted with the timestamps, window scale.
-std::vector<std::uint8_t> syn_options(const SynOptions& opt)
-{
-    std::vector<std::uint8_t> out;
-    out.reserve(40); // a TCP header has no room for more
-    out.insert(out.end(), {2, 4, static_cast<std::uint8_t>(opt.mss >> 8), static_cast<std::uint8_t>(opt.mss)});
-    if (opt.tstamp) {
-        out.insert(out.end(), opt.sack ? std::initializer_list<std::uint8_t>{4, 2, 8, 10} : std::initializer_list<std::uint8_t>{1, 1, 8, 10});
-        put_be32(out, opt.tsval);
-        put_be32(out, opt.tsecr);
-    } else if (opt.sack) {
-        out.insert(out.end(), {1, 1, 4, 2});
-    }
-    if (opt.wscale) {
-        out.insert(out.end(), {1, 3, 3, opt.shift});
-    }
-    return out;
-}
-
-std::uint32_t established_options_size(const TcpSock& tp)
-{
-    std::uint32_t size = tp.rx_opt.tstamp_ok ? TCPOLEN_TSTAMP_ALIGNED : 0;
-    const std::uint32_t blocks = std::min<std::uint32_t>(tp.rx_opt.num_sacks + (tp.rx_opt.dsack ? 1U : 0U), (40 - size - 4) / 8);
-    return size + (blocks > 0 ? 4 + 8 * blocks : 0);
-}
-
-std::vector<std::uint8_t> established_options(TcpSock& tp, SimTime sent)
-{
-    std::vector<std::uint8_t> out;
-    if (tp.rx_opt.tstamp_ok) {
-        out = {1, 1, 8, 10};
-        put_be32(out, tcp_skb_timestamp(sent) + tp.tsoffset);
-        put_be32(out, tp.rx_opt.ts_recent);
-    }
-    const auto room = static_cast<std::uint32_t>((40 - out.size() - 4) / 8);
-    const std::uint32_t blocks = std::min<std::uint32_t>(tp.rx_opt.num_sacks + (tp.rx_opt.dsack ? 1U : 0U), std::min(room, TCP_NUM_SACKS));
-    if (blocks == 0) {
-        return out;
-    }
-    out.insert(out.end(), {1, 1, 5, static_cast<std::uint8_t>(2 + 8 * blocks)});
-    for (std::uint32_t i = 0; i < blocks; ++i) {
-        const TcpSackBlock& block = tp.rx_opt.dsack ? (i == 0 ? tp.duplicate_sack : tp.selective_acks[i - 1]) : tp.selective_acks[i];
-        put_be32(out, block.start);
-        put_be32(out, block.end);
-    }
-    tp.rx_opt.dsack = false;
-    return out;
-}
-
-void write_header(Kernel& k, SkbIndex skb, const TcpFlow& flow, std::uint32_t ack, std::uint16_t window, std::uint8_t flags,
-                  std::span<const std::uint8_t> options)
-{
-    const auto size = static_cast<std::uint32_t>(20 + options.size());
-    std::uint8_t* th = skb_push(k, skb, size);
-    store_be16(th, flow.sport);
-    store_be16(th + 2, flow.dport);
-    store_be32(th + 4, tcp_cb(k, skb).seq);
-    store_be32(th + 8, ack);
-    th[12] = static_cast<std::uint8_t>((size / 4) << 4);
-    th[13] = flags;
-    store_be16(th + 14, window);
-    store_be16(th + 16, 0);
-    store_be16(th + 18, 0);
-    std::ranges::copy(options, th + 20);
-    SkBuff& buff = k.skb(skb);
-    k.field(skb, SkbField::transport_header, buff.transport_header, buff.data);
-    buff.transport_header = static_cast<std::uint16_t>(buff.data);
-}
-
 /// Of an ACK and of whatever bears it.
 void tcp_event_ack_sent(Kernel& k, SocketIndex index, std::uint32_t rcv_nxt)
 {
@@ -165,25 +65,6 @@ void tcp_event_data_sent(Kernel& k, SocketIndex index)
     if (now - tp.ack.lrcvtime < tp.ack.ato) {
         tp.ack.pingpong = 1; // a reply to what came in: acknowledgements ride on data
     }
-}
-
-/// How many packets a queued skb is: at least one.
-std::uint32_t tcp_skb_pcount(Kernel& k, SkbIndex skb) { return tcp_cb(k, skb).segs; }
-
-std::uint32_t tcp_init_tso_segs(Kernel& k, SkbIndex skb, std::uint32_t mss_now)
-{
-    TcpCb& cb = tcp_cb(k, skb);
-    if (cb.segs == 0 || (cb.segs > 1 && cb.mss != mss_now)) {
-        tcp_set_skb_tso_segs(cb, tcp_skb_payload(k, skb), mss_now);
-    }
-    return cb.segs;
-}
-
-bool tcp_snd_wnd_test(Kernel& k, const TcpSock& tp, SkbIndex skb, std::uint32_t cur_mss)
-{
-    const TcpCb& cb = tcp_cb(k, skb);
-    const std::uint32_t end = tcp_skb_payload(k, skb) > cur_mss ? cb.seq + cur_mss : cb.end_seq;
-    return !after(end, tcp_wnd_end(tp));
 }
 
 std::uint32_t tcp_cwnd_test(Kernel& k, const TcpSock& tp, SkbIndex skb)
@@ -231,13 +112,6 @@ std::uint32_t tcp_tso_autosize(Kernel& k, SocketIndex index, std::uint32_t mss_n
     return std::max(static_cast<std::uint32_t>(bytes / mss_now), min_tso_segs);
 }
 
-std::uint32_t tcp_tso_segs(Kernel& k, SocketIndex index, std::uint32_t mss_now)
-{
-    Call call(k, fn::tcp_tso_segs);
-    const auto min_tso = static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_min_tso_segs);
-    return std::min(tcp_tso_autosize(k, index, mss_now, min_tso), tcp_sk(k, index).gso_max_segs);
-}
-
 std::uint32_t tcp_mss_split_point(Kernel& k, const TcpSock& tp, SkbIndex skb, std::uint32_t mss_now, std::uint32_t max_segs, int nonagle)
 {
     const std::uint32_t window = tcp_wnd_end(tp) - tcp_cb(k, skb).seq;
@@ -251,80 +125,6 @@ std::uint32_t tcp_mss_split_point(Kernel& k, const TcpSock& tp, SkbIndex skb, st
     }
     const std::uint32_t partial = needed % mss_now;
     return tcp_nagle_check(partial != 0, tp, nonagle) ? needed - partial : needed;
-}
-
-/// The bytes of `skb` behind `len` become a new skb; both know their sequence numbers.
-SkbIndex split_payload(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t len, std::uint32_t mss_now)
-{
-    const SkbIndex rest = tcp_stream_alloc_skb(k, index);
-    SkBuff& from = k.skb(skb);
-    SkBuff& to = k.skb(rest);
-    const std::uint32_t moved = from.len - len;
-    const auto bytes = from.head.bytes().subspan(from.data + len, moved);
-    auto& head = to.head.writable();
-    head.resize(std::max<std::size_t>(head.size(), to.tail + moved));
-    std::ranges::copy(bytes, head.begin() + to.tail);
-    to.tail += moved;
-    to.len += moved;
-    to.data_len += moved;
-    to.nr_frags = std::max<std::uint8_t>(1, from.nr_frags);
-    k.field(rest, SkbField::len, 0, to.len);
-    k.field(rest, SkbField::data_len, 0, to.data_len);
-    k.field(skb, SkbField::len, from.len, len);
-    k.field(skb, SkbField::data_len, from.data_len, len);
-    from.tail -= moved;
-    from.len = len;
-    from.data_len = len;
-    // skb_split() moves pages; truesize follows the bytes.
-    to.truesize += moved;
-    from.truesize -= std::min(from.truesize, moved);
-    TcpSock& tp = tcp_sk(k, index);
-    tp.sk_wmem_queued += to.truesize - moved;
-    sk_mem_charge(k, index, to.truesize - moved);
-    TcpCb& a = from.tcp;
-    TcpCb& b = to.tcp;
-    b = TcpCb{};
-    b.seq = a.seq + len;
-    b.end_seq = a.end_seq;
-    a.end_seq = b.seq;
-    b.flags = a.flags;
-    a.flags &= static_cast<std::uint8_t>(~(tcphdr::fin | tcphdr::psh));
-    b.sacked = a.sacked;
-    b.sent = a.sent;
-    tcp_set_skb_tso_segs(a, from.len, mss_now);
-    tcp_set_skb_tso_segs(b, to.len, mss_now);
-    return rest;
-}
-
-void tso_fragment(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t len, std::uint32_t mss_now)
-{
-    Call call(k, fn::tso_fragment, skb);
-    const SkbIndex rest = split_payload(k, index, skb, len, mss_now);
-    TcpSock& tp = tcp_sk(k, index);
-    const auto place = std::ranges::find(tp.write_queue, skb);
-    tp.write_queue.insert(place + 1, rest);
-    k.enqueue(tp.write_queue_id, k.skb(rest).packet, fn::tso_fragment);
-}
-
-/// For the retransmit queue, where the counts of what is out follow.
-void tcp_fragment(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t len, std::uint32_t mss_now, bool in_rtx_queue)
-{
-    Call call(k, fn::tcp_fragment, skb);
-    TcpSock& tp = tcp_sk(k, index);
-    const std::uint32_t before_count = tcp_skb_pcount(k, skb);
-    const SkbIndex rest = split_payload(k, index, skb, len, mss_now);
-    auto& queue = in_rtx_queue ? tp.rtx_queue : tp.write_queue;
-    queue.insert(std::ranges::find(queue, skb) + 1, rest);
-    k.enqueue(tp.write_queue_id, k.skb(rest).packet, fn::tcp_fragment);
-    if (in_rtx_queue && !before(tp.snd_nxt, tcp_cb(k, rest).end_seq)) {
-        const std::uint32_t now_count = tcp_skb_pcount(k, skb) + tcp_skb_pcount(k, rest);
-        const std::uint32_t diff = now_count - before_count; // tcp_adjust_pcount(); may wrap below zero, and back
-        tp.packets_out += diff;
-        const std::uint8_t sacked = tcp_cb(k, skb).sacked;
-        tp.sacked_out += (sacked & tcpcb::sacked_acked) != 0 ? diff : 0;
-        tp.retrans_out += (sacked & tcpcb::sacked_retrans) != 0 ? diff : 0;
-        tp.lost_out += (sacked & tcpcb::lost) != 0 ? diff : 0;
-    }
 }
 
 bool tcp_tso_should_defer(Kernel& k, SocketIndex index, SkbIndex skb, bool& is_cwnd_limited, bool& is_rwnd_limited, std::uint32_t max_segs)
@@ -366,24 +166,6 @@ bool tcp_tso_should_defer(Kernel& k, SocketIndex index, SkbIndex skb, bool& is_c
     return (tcp_cb(k, skb).flags & tcphdr::fin) == 0;
 }
 
-/// True: enough of this connection waits in qdisc and device.
-bool tcp_small_queue_check(Kernel& k, SocketIndex index, SkbIndex skb, unsigned factor)
-{
-    TcpSock& tp = tcp_sk(k, index);
-    const Socket& sk = k.socket(index);
-    std::uint64_t limit = std::max<std::uint64_t>(std::uint64_t{2} * k.skb(skb).truesize, tp.pacing_rate >> 10);
-    limit = std::min<std::uint64_t>(limit, static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_limit_output_bytes)) << factor;
-    if (sk.sk_wmem_alloc + 1 <= limit) { // the counter of references starts at one
-        return false;
-    }
-    // 5.10 lets only an empty queue pass (tcp_rtx_queue_empty()).
-    if (tp.rtx_queue.size() <= (k.profile() == Profile::v5_10 ? 0U : 1U)) {
-        return false;
-    }
-    tp.tsq_throttled = true;
-    return true;
-}
-
 void tcp_cwnd_application_limited(Kernel& k, TcpSock& tp)
 {
     if (tp.ca_state == TcpCaState::open) {
@@ -418,6 +200,84 @@ void tcp_cwnd_validate(Kernel& k, SocketIndex index, bool is_cwnd_limited)
     }
 }
 
+std::uint32_t tcp_acceptable_seq(const TcpSock& tp)
+{
+    if (!before(tcp_wnd_end(tp), tp.snd_nxt) ||
+        (tp.rx_opt.wscale_ok && tp.snd_nxt - tcp_wnd_end(tp) < (1U << tp.rx_opt.rcv_wscale))) {
+        return tp.snd_nxt;
+    }
+    return tcp_wnd_end(tp);
+}
+
+void tcp_tsq_write(Kernel& k, SocketIndex index)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    if (!tcp_in_state(tp, {TcpState::established, TcpState::fin_wait1, TcpState::closing, TcpState::close_wait, TcpState::last_ack})) {
+        return;
+    }
+    if (tp.lost_out > tp.retrans_out && tp.snd_cwnd > tcp_packets_in_flight(tp)) {
+        tcp_mstamp_refresh(k, tp);
+        tcp_xmit_retransmit_queue(k, index);
+    }
+    tcp_write_xmit(k, index, tcp_current_mss(k, index), tp.nonagle_off ? TCP_NAGLE_OFF : TCP_NAGLE_ON, 0);
+}
+
+void tcp_tsq_handler(Kernel& k, SocketIndex index)
+{
+    Call call(k, fn::tcp_tsq_handler);
+    TcpSock& tp = tcp_sk(k, index);
+    if (!tp.owned) {
+        tcp_tsq_write(k, index);
+    } else {
+        tp.tsq_deferred = true; // release_sock() will see to it
+    }
+}
+
+void __tcp_send_ack(Kernel& k, SocketIndex index, std::uint32_t rcv_nxt)
+{
+    if (tcp_sk(k, index).state == TcpState::close) {
+        return;
+    }
+    Call call(k, fn::__tcp_send_ack);
+    const SkbIndex skb = tcp_alloc_control_skb(k);
+    tcp_init_nondata_skb(k, skb, tcp_acceptable_seq(tcp_sk(k, index)), tcphdr::ack);
+    tcp_mstamp_refresh(k, tcp_sk(k, index));
+    __tcp_transmit_skb(k, index, skb, false, rcv_nxt);
+}
+
+} // namespace
+
+bool tcp_snd_wnd_test(Kernel& k, const TcpSock& tp, SkbIndex skb, std::uint32_t cur_mss)
+{
+    const TcpCb& cb = tcp_cb(k, skb);
+    const std::uint32_t end = tcp_skb_payload(k, skb) > cur_mss ? cb.seq + cur_mss : cb.end_seq;
+    return !after(end, tcp_wnd_end(tp));
+}
+
+std::uint32_t tcp_tso_segs(Kernel& k, SocketIndex index, std::uint32_t mss_now)
+{
+    Call call(k, fn::tcp_tso_segs);
+    const auto min_tso = static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_min_tso_segs);
+    return std::min(tcp_tso_autosize(k, index, mss_now, min_tso), tcp_sk(k, index).gso_max_segs);
+}
+
+bool tcp_small_queue_check(Kernel& k, SocketIndex index, SkbIndex skb, unsigned factor)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    const Socket& sk = k.socket(index);
+    std::uint64_t limit = std::max<std::uint64_t>(std::uint64_t{2} * k.skb(skb).truesize, tp.pacing_rate >> 10);
+    limit = std::min<std::uint64_t>(limit, static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_limit_output_bytes)) << factor;
+    if (sk.sk_wmem_alloc + 1 <= limit) { // the counter of references starts at one
+        return false;
+    }
+    // 5.10 lets only an empty queue pass (tcp_rtx_queue_empty()).
+    if (tp.rtx_queue.size() <= (k.profile() == Profile::v5_10 ? 0U : 1U)) {
+        return false;
+    }
+    tp.tsq_throttled = true;
+    return true;
+}
+
 void tcp_event_new_data_sent(Kernel& k, SocketIndex index, SkbIndex skb)
 {
     TcpSock& tp = tcp_sk(k, index);
@@ -431,67 +291,6 @@ void tcp_event_new_data_sent(Kernel& k, SocketIndex index, SkbIndex skb)
     }
     k.count(k.sock_net(index), Mib::TcpExt_TCPOrigDataSent, k.skb(skb).packet, tcp_skb_pcount(k, skb));
     tcp_check_space(k, index, k.skb(skb).packet);
-}
-
-std::uint32_t tcp_acceptable_seq(const TcpSock& tp)
-{
-    if (!before(tcp_wnd_end(tp), tp.snd_nxt) ||
-        (tp.rx_opt.wscale_ok && tp.snd_nxt - tcp_wnd_end(tp) < (1U << tp.rx_opt.rcv_wscale))) {
-        return tp.snd_nxt;
-    }
-    return tcp_wnd_end(tp);
-}
-
-bool skb_still_in_host_queue(Kernel& k, SocketIndex index, SkbIndex skb)
-{
-    if (!tcp_cb(k, skb).fast_clone_queued) {
-        return false;
-    }
-    tcp_sk(k, index).tsq_throttled = true;
-    k.count(k.sock_net(index), Mib::TcpExt_TCPSpuriousRtxHostQueues, PacketId::none);
-    return true;
-}
-
-} // namespace
-
-// ---- sizes ------------------------------------------------------------------------------------------------------------------------
-
-std::uint32_t tcp_skb_payload(Kernel& k, SkbIndex skb) { return k.skb(skb).len; }
-
-void tcp_set_skb_tso_segs(TcpCb& cb, std::uint32_t len, std::uint32_t mss_now)
-{
-    if (len <= mss_now) {
-        cb.segs = 1;
-        cb.mss = 0;
-        return;
-    }
-    cb.segs = static_cast<std::uint16_t>((len + mss_now - 1) / mss_now);
-    cb.mss = static_cast<std::uint16_t>(mss_now);
-}
-
-std::uint32_t tcp_sync_mss(Kernel& k, SocketIndex index)
-{
-    TcpSock& tp = tcp_sk(k, index);
-    const Destination& dst = k.socket(index).cached_route;
-    const std::uint32_t mtu = dst.valid && dst.device != nothing ? k.device(dst.device).mtu : 1500;
-    // tcp_mtu_to_mss(): less the fixed headers, no more than the peer takes, less the options that are always there.
-    std::uint32_t mss = std::min<std::uint32_t>(mtu - 40, tp.rx_opt.mss_clamp);
-    mss = std::max<std::uint32_t>(mss, static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_min_snd_mss));
-    mss -= tp.tcp_header_len - 20U;
-    if (tp.max_window != 0) {
-        const std::uint32_t cutoff = tp.max_window > TCP_MSS_DEFAULT ? tp.max_window >> 1 : tp.max_window;
-        mss = std::min(mss, std::max(cutoff, 68U - tp.tcp_header_len));
-    }
-    tp.mss_cache = std::max(mss, 1U);
-    return tp.mss_cache;
-}
-
-std::uint32_t tcp_current_mss(Kernel& k, SocketIndex index)
-{
-    const TcpSock& tp = tcp_sk(k, index);
-    const std::uint32_t header_len = 20 + established_options_size(tp);
-    // SACK blocks make this segment's header longer than usual.
-    return header_len > tp.tcp_header_len ? tp.mss_cache - (header_len - tp.tcp_header_len) : tp.mss_cache;
 }
 
 void tcp_select_initial_window(Kernel& k, NetIndex net, std::int64_t space, std::uint32_t mss, std::uint32_t& rcv_wnd, std::uint32_t& window_clamp,
@@ -586,8 +385,6 @@ void tcp_slow_start_after_idle_check(Kernel& k, SocketIndex index)
     tp.snd_cwnd_used = 0;
 }
 
-// ---- one segment goes ---------------------------------------------------------------------------------------------------------------
-
 int __tcp_transmit_skb(Kernel& k, SocketIndex index, SkbIndex skb, bool clone_it, std::uint32_t rcv_nxt)
 {
     Call call(k, fn::__tcp_transmit_skb, skb);
@@ -668,8 +465,6 @@ int tcp_transmit_skb(Kernel& k, SocketIndex index, SkbIndex skb, bool clone_it)
     Call call(k, fn::tcp_transmit_skb, skb);
     return __tcp_transmit_skb(k, index, skb, clone_it, tcp_sk(k, index).rcv_nxt);
 }
-
-// ---- what may go ----------------------------------------------------------------------------------------------------------------------
 
 bool tcp_write_xmit(Kernel& k, SocketIndex index, std::uint32_t mss_now, int nonagle, int push_one)
 {
@@ -764,36 +559,6 @@ void tcp_push_one(Kernel& k, SocketIndex index, std::uint32_t mss_now)
     tcp_write_xmit(k, index, mss_now, TCP_NAGLE_PUSH, 1);
 }
 
-// ---- TCP small queues ---------------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-void tcp_tsq_write(Kernel& k, SocketIndex index)
-{
-    TcpSock& tp = tcp_sk(k, index);
-    if (!tcp_in_state(tp, {TcpState::established, TcpState::fin_wait1, TcpState::closing, TcpState::close_wait, TcpState::last_ack})) {
-        return;
-    }
-    if (tp.lost_out > tp.retrans_out && tp.snd_cwnd > tcp_packets_in_flight(tp)) {
-        tcp_mstamp_refresh(k, tp);
-        tcp_xmit_retransmit_queue(k, index);
-    }
-    tcp_write_xmit(k, index, tcp_current_mss(k, index), tp.nonagle_off ? TCP_NAGLE_OFF : TCP_NAGLE_ON, 0);
-}
-
-void tcp_tsq_handler(Kernel& k, SocketIndex index)
-{
-    Call call(k, fn::tcp_tsq_handler);
-    TcpSock& tp = tcp_sk(k, index);
-    if (!tp.owned) {
-        tcp_tsq_write(k, index);
-    } else {
-        tp.tsq_deferred = true; // release_sock() will see to it
-    }
-}
-
-} // namespace
-
 void tcp_tasklet_func(Kernel& k)
 {
     Call call(k, fn::tcp_tasklet_func);
@@ -861,24 +626,6 @@ void tcp_release_cb(Kernel& k, SocketIndex index)
     }
 }
 
-// ---- acknowledgements -----------------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-void __tcp_send_ack(Kernel& k, SocketIndex index, std::uint32_t rcv_nxt)
-{
-    if (tcp_sk(k, index).state == TcpState::close) {
-        return;
-    }
-    Call call(k, fn::__tcp_send_ack);
-    const SkbIndex skb = tcp_alloc_control_skb(k);
-    tcp_init_nondata_skb(k, skb, tcp_acceptable_seq(tcp_sk(k, index)), tcphdr::ack);
-    tcp_mstamp_refresh(k, tcp_sk(k, index));
-    __tcp_transmit_skb(k, index, skb, false, rcv_nxt);
-}
-
-} // namespace
-
 void tcp_send_ack(Kernel& k, SocketIndex index)
 {
     Call call(k, fn::tcp_send_ack);
@@ -918,8 +665,6 @@ void tcp_send_delayed_ack(Kernel& k, SocketIndex index)
         inet_csk_arm_delack(k, index, timeout);
     }
 }
-
-// ---- SYN, FIN, RST ----------------------------------------------------------------------------------------------------------------------------
 
 void tcp_connect(Kernel& k, SocketIndex index)
 {
@@ -961,38 +706,6 @@ void tcp_connect(Kernel& k, SocketIndex index)
     inet_csk_reset_xmit_timer(k, index, TcpTimer::retrans, tp.rto, TCP_RTO_MAX);
 }
 
-SkbIndex tcp_make_synack(Kernel& k, std::int32_t row)
-{
-    Call call(k, fn::tcp_make_synack);
-    const TcpRequest req = tcp_request(k, row);
-    const SkbIndex skb = tcp_alloc_control_skb(k);
-    TcpCb& cb = tcp_cb(k, skb);
-    cb.seq = req.snt_isn;
-    cb.end_seq = req.snt_isn + 1;
-    cb.flags = tcphdr::syn | tcphdr::ack;
-    cb.segs = 1;
-    SynOptions opt;
-    const Destination& route = k.socket(req.listener).cached_route;
-    (void)route;
-    opt.mss = static_cast<std::uint16_t>(tcp_sk(k, req.listener).advmss);
-    opt.tstamp = req.tstamp_ok;
-    opt.sack = req.sack_ok;
-    opt.wscale = req.wscale_ok;
-    opt.shift = req.rcv_wscale;
-    opt.tsval = static_cast<std::uint32_t>(k.cpu().now.ns / 1'000'000) + 1000 + req.ts_off;
-    opt.tsecr = req.ts_recent;
-    const auto options = syn_options(opt);
-    write_header(k, skb, req.flow, req.rcv_nxt, static_cast<std::uint16_t>(std::min(req.rsk_rcv_wnd, 65535U)), cb.flags, options);
-    // skb_set_owner_w() of a request, which is no full socket: on nobody's account (sock_edemux() only drops a reference)
-    SkBuff& buff = k.skb(skb);
-    buff.ip_summed = IpSummed::partial;
-    buff.protocol = proto::eth_p_ip;
-    k.count(req.flow.net, Mib::Tcp_OutSegs, buff.packet);
-    k.trace.mutable_packet(buff.packet).flow =
-        FlowKey{IpAddress::v4(req.flow.saddr), IpAddress::v4(req.flow.daddr), proto::ipproto_tcp, proto::eth_p_ip, req.flow.sport, req.flow.dport};
-    return skb;
-}
-
 void tcp_send_fin(Kernel& k, SocketIndex index)
 {
     Call call(k, fn::tcp_send_fin);
@@ -1024,271 +737,6 @@ void tcp_send_active_reset(Kernel& k, SocketIndex index)
     tcp_init_nondata_skb(k, skb, tcp_acceptable_seq(tp), tcphdr::ack | tcphdr::rst);
     tcp_mstamp_refresh(k, tp);
     tcp_transmit_skb(k, index, skb, false);
-}
-
-// ---- again --------------------------------------------------------------------------------------------------------------------------------------
-
-bool tcp_schedule_loss_probe(Kernel& k, SocketIndex index, bool advancing_rto)
-{
-    TcpSock& tp = tcp_sk(k, index);
-    const auto early = tcp_sysctl(k, index).tcp_early_retrans;
-    if ((early != 3 && early != 4) || tp.packets_out == 0 || !tp.rx_opt.sack_ok ||
-        (tp.ca_state != TcpCaState::open && tp.ca_state != TcpCaState::cwr)) {
-        return false;
-    }
-    std::uint32_t timeout = TCP_TIMEOUT_INIT;
-    if (tp.srtt_us != 0) {
-        std::uint64_t us = tp.srtt_us >> 2;
-        us += tp.packets_out == 1 ? 200'000 : 8'000; // tcp_rto_min_us(), TCP_TIMEOUT_MIN_US
-        timeout = usecs_to_jiffies(us);
-    }
-    const std::int64_t now_us = k.cpu().now.ns / 1000;
-    std::int64_t rto_delta = std::int64_t{tp.rto} * 4000;
-    if (!advancing_rto && !tp.rtx_queue.empty()) {
-        rto_delta = tcp_cb(k, tp.rtx_queue.front()).sent.ns / 1000 + std::int64_t{tp.rto} * 4000 - now_us; // tcp_rto_delta_us()
-    }
-    if (rto_delta > 0) {
-        timeout = std::min(timeout, usecs_to_jiffies(static_cast<std::uint64_t>(rto_delta)));
-    }
-    tcp_rearm_xmit_timer(k, index, TcpTimer::loss_probe, timeout);
-    return true;
-}
-
-void tcp_rearm_xmit_timer(Kernel& k, SocketIndex index, TcpTimer what, std::uint32_t when)
-{
-    inet_csk_reset_xmit_timer(k, index, what, when, TCP_RTO_MAX);
-}
-
-void tcp_trim_acked(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t bytes)
-{
-    Call call(k, fn::tcp_trim_head, skb);
-    SkBuff& buff = k.skb(skb);
-    k.field(skb, SkbField::data, buff.data, buff.data + bytes);
-    k.field(skb, SkbField::len, buff.len, buff.len - bytes);
-    buff.data += bytes; // the model's payload is one run of bytes: the front just falls away
-    buff.len -= bytes;
-    buff.data_len -= std::min(buff.data_len, bytes);
-    tcp_cb(k, skb).seq += bytes;
-    const std::uint32_t freed = std::min(bytes, buff.truesize);
-    buff.truesize -= freed;
-    TcpSock& tp = tcp_sk(k, index);
-    tp.sk_wmem_queued -= std::min(tp.sk_wmem_queued, freed);
-    sk_mem_uncharge(k, index, freed);
-    if (tcp_cb(k, skb).segs > 1) {
-        tcp_set_skb_tso_segs(tcp_cb(k, skb), buff.len, tcp_cb(k, skb).mss);
-    }
-}
-
-namespace {
-
-int __tcp_retransmit_skb(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t segs)
-{
-    Call call(k, fn::__tcp_retransmit_skb, skb);
-    TcpSock& tp = tcp_sk(k, index);
-    if (skb_still_in_host_queue(k, index, skb)) {
-        return -16; // EBUSY
-    }
-    if (before(tcp_cb(k, skb).seq, tp.snd_una) && (tcp_cb(k, skb).flags & tcphdr::syn) == 0) {
-        tcp_trim_acked(k, index, skb, tp.snd_una - tcp_cb(k, skb).seq);
-    }
-    const std::uint32_t cur_mss = tcp_current_mss(k, index);
-    auto avail = static_cast<std::int32_t>(tcp_wnd_end(tp) - tcp_cb(k, skb).seq);
-    if (avail <= 0) {
-        if (tcp_cb(k, skb).seq != tp.snd_una) {
-            return -11;
-        }
-        avail = static_cast<std::int32_t>(cur_mss);
-    }
-    std::uint32_t len = cur_mss * segs;
-    if (len > static_cast<std::uint32_t>(avail)) {
-        len = static_cast<std::uint32_t>(avail) / cur_mss * cur_mss;
-        len = len == 0 ? static_cast<std::uint32_t>(avail) : len;
-    }
-    if (tcp_skb_payload(k, skb) > len) {
-        tcp_fragment(k, index, skb, len, cur_mss, true);
-    } else {
-        const std::uint32_t prior = tcp_cb(k, skb).segs;
-        tcp_set_skb_tso_segs(tcp_cb(k, skb), tcp_skb_payload(k, skb), cur_mss);
-        const std::uint32_t diff = tcp_cb(k, skb).segs - prior;
-        if (diff != 0) {
-            const std::uint8_t sacked = tcp_cb(k, skb).sacked;
-            tp.packets_out += diff;
-            tp.lost_out += (sacked & tcpcb::lost) != 0 ? diff : 0;
-            tp.retrans_out += (sacked & tcpcb::sacked_retrans) != 0 ? diff : 0;
-        }
-    }
-    const std::uint32_t count = tcp_cb(k, skb).segs;
-    k.count(k.sock_net(index), Mib::Tcp_RetransSegs, k.skb(skb).packet, count);
-    if ((tcp_cb(k, skb).flags & tcphdr::syn) != 0) {
-        k.count(k.sock_net(index), Mib::TcpExt_TCPSynRetrans, k.skb(skb).packet);
-    }
-    tp.total_retrans += count;
-    const int error = tcp_transmit_skb(k, index, skb, true);
-    tcp_cb(k, skb).sacked |= tcpcb::ever_retrans;
-    if (error != 0 && error != -16) {
-        k.count(k.sock_net(index), Mib::TcpExt_TCPRetransFail, k.skb(skb).packet, count);
-    }
-    return error;
-}
-
-} // namespace
-
-int tcp_retransmit_skb(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t segs)
-{
-    Call call(k, fn::tcp_retransmit_skb, skb);
-    TcpSock& tp = tcp_sk(k, index);
-    const int error = __tcp_retransmit_skb(k, index, skb, segs);
-    if (error == 0) {
-        tcp_cb(k, skb).sacked |= tcpcb::retrans;
-        tp.retrans_out += tcp_cb(k, skb).segs;
-    }
-    if (tp.retrans_stamp == 0) {
-        tp.retrans_stamp = tcp_skb_timestamp(tcp_cb(k, skb).sent);
-    }
-    tp.undo_retrans = std::max(tp.undo_retrans, 0) + static_cast<std::int32_t>(tcp_cb(k, skb).segs);
-    return error;
-}
-
-void tcp_xmit_retransmit_queue(Kernel& k, SocketIndex index)
-{
-    TcpSock& tp = tcp_sk(k, index);
-    if (tp.packets_out == 0) {
-        return;
-    }
-    Call call(k, fn::tcp_xmit_retransmit_queue);
-    const std::uint32_t max_segs = tcp_tso_segs(k, index, tcp_current_mss(k, index));
-    bool rearm = false;
-    const SkbIndex head = tp.rtx_queue.front();
-    for (std::size_t at = 0; at < tp.rtx_queue.size(); ++at) { // by position: the queue grows where a segment is cut
-        const SkbIndex skb = tp.rtx_queue[at];
-        const auto room = static_cast<std::int32_t>(tp.snd_cwnd - tcp_packets_in_flight(tp));
-        if (room <= 0 || tp.retrans_out >= tp.lost_out) {
-            break;
-        }
-        const std::uint8_t sacked = tcp_cb(k, skb).sacked;
-        if ((sacked & tcpcb::lost) == 0 || (sacked & (tcpcb::sacked_acked | tcpcb::sacked_retrans)) != 0) {
-            continue;
-        }
-        const Mib counter = tp.ca_state == TcpCaState::loss ? Mib::TcpExt_TCPSlowStartRetrans : Mib::TcpExt_TCPFastRetrans;
-        if (tcp_small_queue_check(k, index, skb, 1) ||
-            tcp_retransmit_skb(k, index, skb, std::min(static_cast<std::uint32_t>(room), max_segs)) != 0) {
-            break;
-        }
-        k.count(k.sock_net(index), counter, k.skb(skb).packet, tcp_cb(k, skb).segs);
-        if (tcp_in_cwnd_reduction(tp)) {
-            tp.prr_out += tcp_cb(k, skb).segs;
-        }
-        rearm = rearm || (skb == head && tp.pending != TcpTimer::reo_timeout);
-    }
-    if (rearm) {
-        tcp_rearm_xmit_timer(k, index, TcpTimer::retrans, tp.rto);
-    }
-}
-
-void tcp_send_loss_probe(Kernel& k, SocketIndex index)
-{
-    Call call(k, fn::tcp_send_loss_probe);
-    TcpSock& tp = tcp_sk(k, index);
-    const std::uint32_t mss = tcp_current_mss(k, index);
-    const auto probe = [&] {
-        if (tp.tlp_high_seq != 0) {
-            return false; // one at a time
-        }
-        tp.tlp_retrans = false;
-        if (!tp.write_queue.empty() && tcp_snd_wnd_test(k, tp, tp.write_queue.front(), mss)) {
-            const std::uint32_t before_count = tp.packets_out;
-            tcp_write_xmit(k, index, mss, TCP_NAGLE_OFF, 2);
-            return tp.packets_out > before_count;
-        }
-        if (tp.rtx_queue.empty() || skb_still_in_host_queue(k, index, tp.rtx_queue.back())) {
-            return false;
-        }
-        SkbIndex skb = tp.rtx_queue.back();
-        const std::uint32_t count = tcp_cb(k, skb).segs;
-        if (count > 1 && tcp_skb_payload(k, skb) > (count - 1) * mss) {
-            tcp_fragment(k, index, skb, (count - 1) * mss, mss, true);
-            skb = tp.rtx_queue.back();
-        }
-        if (__tcp_retransmit_skb(k, index, skb, 1) != 0) {
-            return false;
-        }
-        tp.tlp_retrans = true;
-        return true;
-    };
-    if (probe()) {
-        tp.tlp_high_seq = tp.snd_nxt;
-        k.count(k.sock_net(index), Mib::TcpExt_TCPLossProbes, PacketId::none);
-        tp.pending = TcpTimer::none;
-    }
-    tcp_rearm_rto(k, index);
-}
-
-namespace {
-
-/// A segment without data whose sequence number is just below the window: the answer tells what the window is.
-int tcp_xmit_probe_skb(Kernel& k, SocketIndex index)
-{
-    const SkbIndex skb = tcp_alloc_control_skb(k);
-    TcpSock& tp = tcp_sk(k, index);
-    tcp_init_nondata_skb(k, skb, tp.snd_una - 1, tcphdr::ack);
-    k.count(k.sock_net(index), Mib::TcpExt_TCPWinProbe, k.skb(skb).packet);
-    return tcp_transmit_skb(k, index, skb, false);
-}
-
-int tcp_write_wakeup(Kernel& k, SocketIndex index)
-{
-    Call call(k, fn::tcp_write_wakeup);
-    TcpSock& tp = tcp_sk(k, index);
-    if (tp.state == TcpState::close) {
-        return -1;
-    }
-    tcp_mstamp_refresh(k, tp);
-    if (tp.write_queue.empty() || !before(tcp_cb(k, tp.write_queue.front()).seq, tcp_wnd_end(tp))) {
-        return tcp_xmit_probe_skb(k, index);
-    }
-    const SkbIndex skb = tp.write_queue.front();
-    const std::uint32_t mss = tcp_current_mss(k, index);
-    std::uint32_t seg_size = tcp_wnd_end(tp) - tcp_cb(k, skb).seq;
-    if (before(tp.pushed_seq, tcp_cb(k, skb).end_seq)) {
-        tp.pushed_seq = tcp_cb(k, skb).end_seq;
-    }
-    tcp_cb(k, skb).flags |= tcphdr::psh;
-    if (seg_size < tcp_cb(k, skb).end_seq - tcp_cb(k, skb).seq || tcp_skb_payload(k, skb) > mss) {
-        seg_size = std::min(seg_size, mss);
-        if (seg_size < tcp_skb_payload(k, skb)) {
-            tcp_fragment(k, index, skb, seg_size, mss, false);
-        }
-    } else {
-        tcp_init_tso_segs(k, skb, mss);
-    }
-    const int error = tcp_transmit_skb(k, index, skb, true);
-    if (error == 0) {
-        tcp_event_new_data_sent(k, index, skb);
-    }
-    return error;
-}
-
-} // namespace
-
-void tcp_send_probe0(Kernel& k, SocketIndex index)
-{
-    Call call(k, fn::tcp_send_probe0);
-    const int error = tcp_write_wakeup(k, index);
-    TcpSock& tp = tcp_sk(k, index);
-    if (tp.packets_out != 0 || tp.write_queue.empty()) {
-        tp.probes_out = 0;
-        tp.backoff = 0;
-        return;
-    }
-    ++tp.probes_out;
-    std::uint32_t timeout = TCP_RESOURCE_PROBE_INTERVAL;
-    if (error <= 0) {
-        if (tp.backoff < tcp_sysctl(k, index).tcp_retries2) {
-            ++tp.backoff;
-        }
-        timeout = static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{std::max(tp.rto, TCP_RTO_MIN)} << std::min<int>(tp.backoff, 16), TCP_RTO_MAX));
-    }
-    tcp_rearm_xmit_timer(k, index, TcpTimer::probe0, timeout);
 }
 
 } // namespace skbscope::kernel
