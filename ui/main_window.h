@@ -54,6 +54,7 @@ struct WindowServices {
     bool remember = true;
 };
 
+// Its files: main_window.cpp opens and shows; window_layout.cpp places the panels and remembers; window_menus.cpp has menus and keys.
 class MainWindow : public QMainWindow {
     Q_OBJECT
 
@@ -124,6 +125,8 @@ private:
     void chooseMode(Mode mode);
     void adopt(std::unique_ptr<Source> source, Mode mode);
     void arriveAt(const QString& path, Result<std::unique_ptr<Source>> result);
+    /// Whatever is being opened on the other thread is no longer waited for.
+    void cancelOpening();
     void remember(const QString& path);
     void unfold(const std::vector<std::string>& panels);
     void openDialog();

@@ -15,6 +15,8 @@
 
 namespace skbscope::ui {
 
+// Its files: map_view.cpp keeps it up to date and paints it in order; map_fixed.cpp, map_moving.cpp and map_tokens.cpp paint; map_hands.cpp is
+// what hands do with it.
 class MapView : public QWidget {
     Q_OBJECT
 
