@@ -1,10 +1,12 @@
-// Markdown as plain text: paragraphs, lists, headings, code blocks, emphasis, links. What it does not know it
+// Markdown as plain text: paragraphs, lists, headings, tables, code blocks, emphasis, links. What it does not know it
 // shows as it stands.
 
 #include "lessons/reader/text_player.h"
 #include "lessons/reader/words.h"
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
 namespace skbscope {
 
@@ -30,12 +32,20 @@ std::size_t width_of(std::string_view word)
     return width;
 }
 
+/// Whether the '*' at `at` begins a word and has its other half. The one in net.ipv4.conf.*.rp_filter does not.
+bool opens_emphasis(std::string_view text, std::size_t at)
+{
+    const bool begins = at == 0 || std::string_view(" (\"").find(text[at - 1]) != std::string_view::npos;
+    return begins && at + 2 < text.size() && text[at + 1] != ' ' && text.find('*', at + 2) != std::string_view::npos;
+}
+
 /// Emphasis and code marks taken off, links reduced to their text.
 std::string inline_text(std::string_view text, bool colours)
 {
     std::string out;
     bool code = false;
     bool bold = false;
+    bool emphasis = false;
     for (std::size_t i = 0; i < text.size(); ++i) {
         if (text[i] == '`') {
             code = !code;
@@ -44,9 +54,8 @@ std::string inline_text(std::string_view text, bool colours)
             bold = !bold;
             out += colours ? (bold ? "\x1b[1m" : "\x1b[0m") : "";
             ++i;
-        } else if (!code && text[i] == '*' &&
-                   !(i > 0 && text[i - 1] == ' ' && i + 1 < text.size() && text[i + 1] == ' ')) {
-            continue;
+        } else if (!code && text[i] == '*' && (emphasis || opens_emphasis(text, i))) {
+            emphasis = !emphasis;
         } else if (!code && text[i] == '[') {
             const std::size_t close = text.find("](", i);
             const std::size_t end = close == std::string_view::npos ? close : text.find(')', close);
@@ -61,6 +70,29 @@ std::string inline_text(std::string_view text, bool colours)
         }
     }
     return out + (colours && (code || bold) ? "\x1b[0m" : "");
+}
+
+/// The cells of a table's line, without the bars around and between them.
+std::vector<std::string> cells_of(std::string_view line, bool colours)
+{
+    line = trimmed(line);
+    line.remove_prefix(1);
+    if (line.ends_with('|')) {
+        line.remove_suffix(1);
+    }
+    std::vector<std::string> cells;
+    for (std::size_t from = 0; from <= line.size();) {
+        const std::size_t bar = std::min(line.find('|', from), line.size());
+        cells.push_back(inline_text(trimmed(line.substr(from, bar - from)), colours));
+        from = bar + 1;
+    }
+    return cells;
+}
+
+/// "|---|:--|": what stands between a table's head and its rows.
+bool is_rule(std::string_view line)
+{
+    return line.find('-') != std::string_view::npos && line.find_first_not_of("|-: ") == std::string_view::npos;
 }
 
 void wrap(std::string& out, const std::string& text, std::string_view first, std::string_view rest,
@@ -120,11 +152,17 @@ private:
             fenced_ = !fenced_;
             return;
         }
-        if (fenced_ || line.starts_with("|")) {
+        if (!fenced_ && line.starts_with("|")) {
+            flush_paragraph();
+            table_.emplace_back(line);
+            return;
+        }
+        if (fenced_) {
             flush();
             out_ += "    " + std::string(line) + '\n';
             return;
         }
+        flush_table();
         const std::string_view text = trimmed(line);
         if (text.empty()) {
             flush();
@@ -156,6 +194,36 @@ private:
 
     void flush()
     {
+        flush_paragraph();
+        flush_table();
+    }
+
+    void flush_table()
+    {
+        std::vector<std::vector<std::string>> rows;
+        std::vector<std::size_t> widths;
+        for (const std::string& line : table_) {
+            if (is_rule(line)) {
+                continue;
+            }
+            rows.push_back(cells_of(line, colours_));
+            widths.resize(std::max(widths.size(), rows.back().size()));
+            for (std::size_t i = 0; i < rows.back().size(); ++i) {
+                widths[i] = std::max(widths[i], width_of(rows.back()[i]));
+            }
+        }
+        for (const std::vector<std::string>& row : rows) {
+            std::string line = "   ";
+            for (std::size_t i = 0; i < row.size(); ++i) {
+                line += ' ' + row[i] + std::string(widths[i] - width_of(row[i]) + 1, ' ');
+            }
+            out_ += line.erase(line.find_last_not_of(' ') + 1) + '\n';
+        }
+        table_.clear();
+    }
+
+    void flush_paragraph()
+    {
         wrap(out_, inline_text(paragraph_, colours_), first_, rest_, columns_);
         paragraph_.clear();
         first_.clear();
@@ -166,6 +234,7 @@ private:
     bool colours_;
     bool fenced_ = false;
     std::string out_;
+    std::vector<std::string> table_;
     std::string paragraph_;
     std::string first_;
     std::string rest_;

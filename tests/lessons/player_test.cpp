@@ -166,6 +166,21 @@ TEST(Markdown, SurvivesUnclosedMarks)
     EXPECT_THAT(render_markdown("a [b](c", 40), HasSubstr("[b](c"));
     EXPECT_THAT(render_markdown("```\nx", 40), HasSubstr("x"));
     EXPECT_EQ(render_markdown("", 0), "");
+    EXPECT_EQ(render_markdown("|", 40), "\n");
+}
+
+TEST(Markdown, AStarWithoutItsOtherHalfIsAStar)
+{
+    EXPECT_EQ(render_markdown("net.ipv4.conf.*.rp_filter is *per* device", 60), "net.ipv4.conf.*.rp_filter is per device\n");
+}
+
+TEST(Markdown, ATableStandsInColumns)
+{
+    EXPECT_EQ(render_markdown("Hooks:\n\n| | in | out |\n|---|---|---|\n| for this host | `yes` | |\n\nThat is all.", 60),
+              "Hooks:\n\n"
+              "                   in   out\n"
+              "    for this host  yes\n\n"
+              "That is all.\n");
 }
 
 } // namespace
