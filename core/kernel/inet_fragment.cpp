@@ -19,6 +19,13 @@ void become_part_of(Kernel& k, SkbIndex piece, PacketId whole, FunctionId by)
 
 } // namespace
 
+void inet_frag_lock(Kernel& k, const std::vector<FragPiece>& pieces)
+{
+    for (const FragPiece& piece : pieces) {
+        k.cpu().now = std::max(k.cpu().now, k.skb(piece.skb).visible_from);
+    }
+}
+
 FragInserted inet_frag_queue_insert(Kernel& k, std::vector<FragPiece>& pieces, SkbIndex skb, std::uint32_t offset, std::uint32_t end)
 {
     Call call(k, fn::inet_frag_queue_insert, skb);

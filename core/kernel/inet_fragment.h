@@ -7,6 +7,10 @@
 
 namespace skbscope::kernel {
 
+/// The queue's lock (ip_defrag() and the timers take it): a CPU whose clock is behind gets it no earlier than the one that
+/// put the last piece there has let it go.
+void inet_frag_lock(Kernel& k, const std::vector<FragPiece>& pieces);
+
 enum class FragInserted : std::uint8_t { ok, duplicate, overlap };
 
 /// Puts the piece at its place. Pieces that came in order form a run; what lies within a run is a duplicate, what lies

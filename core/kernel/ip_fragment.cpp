@@ -225,6 +225,7 @@ int ip_frag_queue(Kernel& k, std::int32_t row, SkbIndex skb)
     case FragInserted::overlap: k.count(net, Mib::IpExt_ReasmOverlaps, packet); return discard();
     }
     k.enqueue(queue.queue, packet, fn::ip_frag_queue);
+    k.skb(skb).visible_from = k.cpu().now + 1_ns;
     queue.iif = device;
     queue.meat += k.skb(skb).len;
     queue.ecn |= ecn;
@@ -259,6 +260,7 @@ int ip_defrag(Kernel& k, SkbIndex skb, std::uint32_t user)
     k.count(net, Mib::Ip_ReasmReqds, k.skb(skb).packet);
     const std::int32_t row = ip_find(k, skb, user);
     if (row != nothing) {
+        inet_frag_lock(k, queue_of(k, row).pieces);
         return ip_frag_queue(k, row, skb);
     }
     k.count(net, Mib::Ip_ReasmFails, k.skb(skb).packet);
@@ -273,6 +275,7 @@ void ip_expire(Kernel& k, std::int32_t row, std::uint64_t generation)
     }
     Call call(k, fn::ip_expire);
     FragQueue& queue = queue_of(k, row);
+    inet_frag_lock(k, queue.pieces);
     const NetIndex net = queue.key.net;
     const PacketId cause = queue.pieces.empty() ? PacketId::none : k.skb(queue.pieces.front().skb).packet;
     const DropReasonId reason = since_6_12(k, drop::FRAG_REASM_TIMEOUT);

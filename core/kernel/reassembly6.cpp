@@ -228,6 +228,7 @@ Queued ip6_frag_queue(Kernel& k, std::int32_t row, SkbIndex skb, std::uint32_t a
     case FragInserted::overlap: return discard();
     }
     k.enqueue(queue.queue, packet, fn::ipv6_frag_rcv);
+    k.skb(skb).visible_from = k.cpu().now + 1_ns;
     queue.iif = device;
     queue.meat += k.skb(skb).len;
     queue.ecn |= ecn;
@@ -291,6 +292,7 @@ int ipv6_frag_rcv(Kernel& k, SkbIndex skb)
         return -1;
     }
     queue_of(k, row).iif = k.skb(skb).device;
+    inet_frag_lock(k, queue_of(k, row).pieces);
     const Queued queued = ip6_frag_queue(k, row, skb, at);
     return queued.problem != 0 ? param_prob(k, skb, ICMPV6_HDR_FIELD, queued.problem) : queued.result;
 }
@@ -301,6 +303,7 @@ void ip6_frag_expire(Kernel& k, std::int32_t row, std::uint64_t generation)
         return;
     }
     Frag6Queue& queue = queue_of(k, row);
+    inet_frag_lock(k, queue.pieces);
     const NetIndex net = queue.key.net;
     const PacketId cause = queue.pieces.empty() ? PacketId::none : k.skb(queue.pieces.front().skb).packet;
     const DropReasonId reason = since_6_12(k, drop::FRAG_REASM_TIMEOUT);

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 #include <random>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace skbscope::fuzz {
 namespace {
@@ -36,6 +39,22 @@ TEST(AnyFrame, TheRealOnesOfEachKindUnchangedToo)
         EXPECT_EQ(run_frames(input, frames), "") << variant;
     }
     EXPECT_EQ(frames, 9U * 40U);
+}
+
+/// Found by the fuzzer: one CPU, its clock behind, completed a datagram with a fragment that another one was yet to queue.
+TEST(AnyFrame, AFragmentIsNotTakenBeforeItsCpuHasQueuedIt)
+{
+    constexpr std::string_view digits =
+        "c3e2d2030059691466840100a2c57b0a006443df11d94ac4c2038a3e6f0000d78704008429aa33d5010700088ae87b57b17e23c9"
+        "01004385970b0082529115a03301e011be6412bb000083ad05007c7fd5b639f8600b0032effa77835570ada1072a8c350b006bad"
+        "8ee47a70bee6dd8d88d8c00300aa0d682ee20200cb9f";
+    std::vector<std::uint8_t> input;
+    for (std::size_t at = 0; at < digits.size(); at += 2) {
+        input.push_back(static_cast<std::uint8_t>(std::stoi(std::string(digits.substr(at, 2)), nullptr, 16)));
+    }
+    std::uint64_t frames = 0;
+    EXPECT_EQ(run_frames(input, frames), "");
+    EXPECT_EQ(frames, 14U);
 }
 
 } // namespace
