@@ -481,9 +481,69 @@ void add_injector(Scenario& to, const std::vector<Fed>& fed)
     }
 }
 
+/// Empty: in the order of time each packet is born once, before all else that happens to it, leaves only the queue that it
+/// has joined, and nothing follows its end. It is here that a CPU whose clock is behind would be seen to take what is not there yet.
+std::string order(const Trace& trace)
+{
+    struct Life {
+        bool born = false;
+        bool ended = false;
+        QueueId queue = QueueId::none;
+    };
+    std::vector<Life> lives(trace.packet_count() + 1);
+    for (std::size_t ordinal = 0; ordinal < trace.size(); ++ordinal) {
+        const Event event = trace[ordinal];
+        if (event.packet_id() == PacketId::none) {
+            continue;
+        }
+        const auto wrong = [&](const char* what) {
+            return std::string(what) + ": packet " + std::to_string(to_index(event.packet_id())) + " at " + std::to_string(event.time().ns) + " ns in " +
+                   std::string(trace.function_name(event.function_id()));
+        };
+        Life& life = lives[to_index(event.packet_id())];
+        switch (event.event_kind()) {
+        case EventKind::birth:
+            if (life.born) {
+                return wrong("born twice");
+            }
+            life.born = true;
+            break;
+        case EventKind::enqueue:
+            if (!life.born || life.ended || life.queue != QueueId::none) {
+                return wrong(!life.born ? "queued before it is born" : life.ended ? "queued after its end" : "in two queues");
+            }
+            life.queue = event.queue_id();
+            break;
+        case EventKind::dequeue:
+            if (life.queue != event.queue_id()) {
+                return wrong("taken from a queue that it is not in");
+            }
+            life.queue = QueueId::none;
+            break;
+        case EventKind::verdict:
+            if (!life.born || life.ended) {
+                return wrong(life.ended ? "a verdict after its end" : "a verdict before it is born");
+            }
+            break;
+        case EventKind::drop:
+        case EventKind::free:
+            if (!life.born || life.ended) {
+                return wrong(life.ended ? "ended twice" : "ended before it is born");
+            }
+            life.ended = true;
+            break;
+        default: break;
+        }
+    }
+    return {};
+}
+
 /// Empty: the account closes, events and packet table agree, and each drop has a reason.
 std::string account(const Trace& trace)
 {
+    if (std::string wrong = order(trace); !wrong.empty()) {
+        return wrong;
+    }
     StackState state(trace);
     std::uint64_t births = 0;
     for (std::size_t ordinal = 0; ordinal < trace.size(); ++ordinal) {
