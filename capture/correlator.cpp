@@ -29,6 +29,7 @@ Correlator::Correlator(const TracedKernel& kernel, Trace& trace, Options options
     net_tx_action_ = symbol_named("net_tx_action");
     cpu_lanes_.resize(std::size_t{std::max<std::uint16_t>(kernel.cpus, 1)} * 4);
     last_call_.resize(cpu_lanes_.size() / 4, {0, Context::process});
+    loop_calls_.resize(last_call_.size());
 }
 
 void Correlator::prepare(const EventFormat& format)
@@ -144,6 +145,7 @@ void Correlator::take(const RawRecord& record)
     if (lanes > cpu_lanes_.size()) {
         cpu_lanes_.resize(lanes);
         last_call_.resize(lanes / 4, {0, Context::process});
+        loop_calls_.resize(last_call_.size());
     }
     if (record.lost_before != 0) {
         lost(record);
@@ -264,6 +266,7 @@ void Correlator::lost(const RawRecord& record)
         }
     }
     completed_.erase(record.cpu);
+    loop_calls_[record.cpu] = 0;
     book_.mark_loss();
     Lane& lane = lane_of(record);
     (void)add_item(
@@ -301,6 +304,7 @@ void Correlator::resume(std::uint64_t time_ns, bool drops_only)
     }
     socket_queues_.clear();
     completed_.clear();
+    std::ranges::fill(loop_calls_, 0U);
     unresolved_.clear();
     RawRecord now;
     now.time_ns = time_ns;

@@ -246,6 +246,7 @@ private:
     std::vector<std::pair<std::uint32_t, std::string>> interrupts_; ///< item and name
     std::vector<std::uint32_t> gaps_;
     std::vector<std::pair<std::uint64_t, Context>> last_call_; ///< per cpu
+    std::vector<std::uint32_t> loop_calls_; ///< per cpu: the item of the softirq loop's last call that the tracer showed; 0: none
     std::uint64_t foreign_frees_ = 0;
     std::uint64_t unknown_events_ = 0;
     std::uint64_t lost_records_ = 0;

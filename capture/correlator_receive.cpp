@@ -21,7 +21,11 @@ void Correlator::on_function(const RawRecord& record, const Decoder& decoder)
     note_gap(record);
     place(lane, record, function, caller);
     const bool by_jump = next_by_jump_;
-    push_call(lane, record, function, via_function).by_jump = by_jump;
+    Frame& frame = push_call(lane, record, function, via_function);
+    frame.by_jump = by_jump;
+    if (function == softirq_loop_) {
+        loop_calls_[record.cpu] = frame.item;
+    }
 }
 
 void Correlator::note_gap(const RawRecord& record)
@@ -198,7 +202,20 @@ void Correlator::on_softirq_entry(const RawRecord& record, const Decoder& decode
         return; // function_graph has the call itself
     }
     pop_to(lane, 0);
-    push_call(lane, record, softirq_loop_, via_tracepoint);
+    const std::uint32_t call = loop_calls_[record.cpu];
+    if (call == 0 || call < book_.written()) {
+        push_call(lane, record, softirq_loop_, via_tracepoint);
+        return;
+    }
+    // The tracer has shown the call itself, at its entry, where the CPU does not count as in a softirq yet. One call runs all that is pending.
+    Event& event = book_.item(call);
+    event.flags = Event::make_flags(context_of(record), event.confidence(), event.via() | via_tracepoint);
+    event.depth = lane.depth();
+    Frame frame;
+    frame.symbol = softirq_loop_;
+    frame.kind = functions_[softirq_loop_].kind;
+    frame.item = call;
+    lane.stack.push_back(std::move(frame));
 }
 
 void Correlator::on_softirq_exit(const RawRecord& record, const Decoder& decoder)

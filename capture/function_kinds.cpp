@@ -272,6 +272,7 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
         {"__netif_receive_skb_list", {"netif_receive_skb_list_internal"}},
         {"netif_receive_skb_internal", {"napi_gro_receive", "napi_complete_done"}},
         {"gro_normal_list", {"napi_complete_done", "napi_gro_receive", "__napi_poll"}},
+        {"__napi_poll", {"net_rx_action", "napi_threaded_poll"}},
         {"napi_skb_finish", {"napi_gro_receive"}},
         {"__kfree_skb_defer", {"napi_gro_receive", "napi_gro_frags", "dev_gro_receive", "net_tx_action"}},
         {"napi_skb_free_stolen_head", {"napi_gro_receive"}},

@@ -152,10 +152,10 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
             std::swap(run->model_, *other);
         }
     }
-    if (std::ranges::any_of(run->manifest_.phases, [](const ManifestPhase& phase) { return phase.stream.has_value(); })) {
+    if (run->has_streams() || std::ranges::any_of(run->manifest_.phases, hangs_on_speed)) {
         const bool is_one_machine = std::ranges::any_of(run->rebuilt_->scenario.hosts, [](const ScenarioHost& host) { return !host.namespace_of.empty(); });
         for (const Pace& pace : other_paces()) {
-            if (pace.generator_as_recorded || (pace.chunk != 0 && !is_one_machine)) {
+            if ((pace.generator_as_recorded && run->has_streams()) || (pace.chunk != 0 && !is_one_machine)) {
                 continue;
             }
             auto other = run->run_model(pace);
@@ -168,6 +168,11 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     run->model_journeys_.emplace(run->model_);
     run->model_journeys_->update();
     return run;
+}
+
+bool FidelityRun::has_streams() const
+{
+    return std::ranges::any_of(manifest_.phases, [](const ManifestPhase& phase) { return phase.stream.has_value(); });
 }
 
 Result<Trace> FidelityRun::run_model(const Pace& pace) const
@@ -288,10 +293,9 @@ FidelityRow FidelityRun::row(std::size_t phase) const
     return row;
 }
 
-std::map<std::string, std::vector<PacketId>> FidelityRun::ends_of(std::size_t phase, bool of_model) const
+std::map<std::string, std::vector<PacketId>> FidelityRun::ends_of(std::size_t phase, const Trace& trace) const
 {
-    const Trace& trace = of_model ? model_ : recorded_;
-    const auto wanted = choice(phase, of_model);
+    const auto wanted = choice(phase, trace);
     const bool recording_tells_reasons = recorded_.info.kernel >= KernelVersion::v6_1;
     std::map<std::string, std::vector<PacketId>> ends;
     for (const PacketRecord& packet : trace.packets()) {
@@ -306,49 +310,93 @@ std::map<std::string, std::vector<PacketId>> FidelityRun::ends_of(std::size_t ph
 /// Of the phases that hang on speed: whether the same ends occur on both sides.
 bool FidelityRun::has_the_ends() const
 {
-    const auto names = [this](std::size_t phase, bool of_model) {
+    const auto names = [this](std::size_t phase, const Trace& trace) {
         std::set<std::string> ends;
-        for (const auto& [end, packets] : ends_of(phase, of_model)) {
+        for (const auto& [end, packets] : ends_of(phase, trace)) {
             ends.insert(end);
         }
         return ends;
     };
     for (std::size_t i = 0; i < manifest_.phases.size(); ++i) {
-        if (hangs_on_speed(manifest_.phases[i]) && names(i, true) != names(i, false)) {
+        if (hangs_on_speed(manifest_.phases[i]) && names(i, model_) != names(i, recorded_)) {
             return false;
         }
     }
     return true;
 }
 
-/// How many packets met which end is a matter of the CPU's speed here; which ends there are is not, nor the way to each, nor that
-/// each packet has one and the counters know it.
+namespace {
+
+std::vector<std::string> functions_of(const std::vector<Segment>& way)
+{
+    std::vector<std::string> names;
+    for (const Segment& segment : way) {
+        names.push_back(fmt::format("[{}]", to_string(segment.context)));
+        for (const ComparedStep& step : segment.steps) {
+            names.emplace_back(step.function);
+        }
+    }
+    return names;
+}
+
+/// A packet that no packet of the model went like, and the way of the model that is like its own for the longest.
+void note_strange_way(FidelityRow& row, PacketId packet, const std::vector<Segment>& way, const std::vector<std::vector<Segment>>& ways)
+{
+    FidelityRow::Differing strange{{PacketId::none, packet}, {}, {}, functions_of(way)};
+    std::size_t longest = 0;
+    for (const auto& known : ways) {
+        auto functions = functions_of(known);
+        const auto like = static_cast<std::size_t>(std::ranges::mismatch(functions, strange.recorded).in1 - functions.begin());
+        if (strange.text.empty() || like > longest) {
+            longest = like;
+            strange.text = first_difference(known, way)->text();
+            strange.model = std::move(functions);
+        }
+    }
+    row.differing.push_back(std::move(strange));
+}
+
+} // namespace
+
+/// How many packets met which end is a matter of the CPU's speed here; which ends there are is not, nor the ways to each (at one
+/// pace or another), nor that each packet has one and the counters know it.
 void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
 {
-    const auto of_model = ends_of(phase, true);
-    const auto of_recording = ends_of(phase, false);
+    using Way = std::vector<Segment>;
+    std::map<std::string, std::vector<Way>> ways; // which packet found what queue at what length is chance: any way to the end will do
+    const auto is_known = [&ways](const std::string& end, const Way& way) {
+        return std::ranges::any_of(ways[end], [&](const Way& known) { return !first_difference(known, way); });
+    };
+    const auto learn = [&](const Trace& model, const JourneyIndex& journeys) {
+        for (const auto& [end, packets] : ends_of(phase, model)) {
+            for (const PacketId id : packets) {
+                if (Way way = segments_of(model, journeys.journey(id), visible_); !is_known(end, way)) {
+                    ways[end].push_back(std::move(way));
+                }
+            }
+        }
+    };
+    learn(model_, *model_journeys_);
+    for (const auto& model : paces_) {
+        JourneyIndex journeys(*model);
+        journeys.update();
+        learn(*model, journeys);
+    }
+    const auto of_model = ends_of(phase, model_);
+    const auto of_recording = ends_of(phase, recorded_);
     for (const auto& [end, packets] : of_recording) {
-        const auto same = of_model.find(end);
-        if (same == of_model.end()) {
+        if (!of_model.contains(end)) {
             row.faults.push_back(fmt::format("no packet of the model is {}", end));
             continue;
         }
         row.same_verdict += packets.size();
         row.same_reason += packets.size();
-        // Any of the model's ways to this end will do: which packet found what queue at what length is chance.
-        std::vector<std::vector<Segment>> ways;
-        for (const PacketId id : same->second) {
-            auto way = segments_of(model_, model_journeys_->journey(id), visible_);
-            if (std::ranges::none_of(ways, [&](const auto& known) { return !first_difference(known, way); })) {
-                ways.push_back(std::move(way));
-            }
-        }
         for (const PacketId id : packets) {
-            const auto way = segments_of(recorded_, recorded_journeys_->journey(id), visible_);
-            if (std::ranges::any_of(ways, [&](const auto& known) { return !first_difference(known, way); })) {
+            const Way way = segments_of(recorded_, recorded_journeys_->journey(id), visible_);
+            if (is_known(end, way)) {
                 ++row.same_functions;
-            } else if (row.first_difference.empty() && !ways.empty()) {
-                row.first_difference = first_difference(ways.front(), way)->text();
+            } else {
+                note_strange_way(row, id, way, ways[end]);
             }
         }
     }
@@ -360,6 +408,8 @@ void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
     check_balance(row, phase);
     if (!row.faults.empty()) {
         row.first_difference = row.faults.front();
+    } else if (!row.differing.empty()) {
+        row.first_difference = row.differing.front().text;
     }
 }
 
@@ -379,7 +429,7 @@ void FidelityRun::check_balance(FidelityRow& row, std::size_t phase) const
         std::size_t here = 0;
         PacketEnds all; // the counters are of the whole recording
         for (std::size_t i = 0; i < manifest_.phases.size(); ++i) {
-            for (const auto& [end, packets] : ends_of(i, of_model)) {
+            for (const auto& [end, packets] : ends_of(i, of_model ? model_ : recorded_)) {
                 all[end] += static_cast<std::int64_t>(packets.size());
                 here += i == phase ? packets.size() : 0;
             }
@@ -610,7 +660,9 @@ FolderFidelity FidelityRun::result() const
     for (const auto& other : paces_) {
         paces.push_back(counter_moves_of(*other));
     }
-    explain_by_pace(counters, paces);
+    if (has_streams()) {
+        explain_by_pace(counters, paces);
+    }
     result.counters = std::move(counters.differing);
     result.counters_compared = counters.compared;
     return result;

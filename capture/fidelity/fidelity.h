@@ -22,7 +22,8 @@ struct FidelityRow {
     std::vector<std::string> faults; ///< of a comparison by outcomes: ends of one side only, counters that do not balance; of a connection: bytes that differ; none: it holds
     std::string first_difference; ///< empty: none
     std::string refused;          ///< why the model could not run it; empty: it ran
-    /// Of a connection: each segment that agrees with none of its kind, and the one of the model that comes nearest.
+    /// Of a connection: each segment that agrees with none of its kind, and the one of the model that comes nearest. Where the phase hangs
+    /// on speed: each packet whose way no packet of the model took, and the way that comes nearest.
     struct Differing {
         PacketPair pair; ///< without a packet of the model: one on slower CPUs took that leg
         std::string text;
@@ -59,8 +60,9 @@ private:
     FidelityRun() = default;
     [[nodiscard]] FidelityRow row(std::size_t phase) const;
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
-    [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, bool of_model) const;
+    [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, const Trace& trace) const;
     [[nodiscard]] bool has_the_ends() const;
+    [[nodiscard]] bool has_streams() const;
     void check_balance(FidelityRow& row, std::size_t phase) const;
     void compare_stream(FidelityRow& row, std::size_t phase) const;
     /// A fault for each direction of a connection in which the runs carry different numbers of bytes.
@@ -77,7 +79,7 @@ private:
     std::string refused_;
     Trace model_, recorded_;
     std::optional<JourneyIndex> model_journeys_, recorded_journeys_;
-    std::vector<std::unique_ptr<Trace>> paces_; ///< the model at other paces, where a connection is to be compared
+    std::vector<std::unique_ptr<Trace>> paces_; ///< the model at other paces, where a connection or a phase that hangs on speed is to be compared
     VisibleFunctions visible_; ///< to the recording's tracer
 };
 

@@ -52,6 +52,9 @@ bool is_inlined(std::string_view caller, std::string_view direct_caller, std::st
     if (direct_caller == "ip_build_and_send_pkt" && function == "ip_local_out") {
         return true;
     }
+    if (direct_caller == "invoke_softirq" && function == "__do_softirq") {
+        return true;
+    }
     if (version < KernelVersion::v6_1 && caller == "ip6_input" && function == "ip6_input_finish") {
         return true; // later kernels call it
     }

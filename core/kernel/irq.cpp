@@ -93,7 +93,9 @@ void irq_exit(Kernel& k, Context interrupted)
         k.close_all(calls);
         return;
     }
-    calls.push_back(k.open(fn::__do_softirq, PacketId::none));
+    if (k.profile() >= Profile::v6_1) {
+        calls.push_back(k.open(fn::__do_softirq, PacketId::none)); // before that it is the loop itself
+    }
     SoftirqRun run;
     run.from = SoftirqRun::From::irq_exit;
     run.outer = std::move(calls);

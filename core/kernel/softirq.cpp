@@ -20,6 +20,16 @@ bool need_resched(Kernel& k)
     return !cpu.run_queue.empty() && (cpu.task == nothing || cpu.now >= cpu.slice_end);
 }
 
+/// kernel/softirq.c: the loop moved from __do_softirq() to handle_softirqs() in 6.10 and in stable releases of 6.1.
+OpenHandle open_loop(Kernel& k)
+{
+    if (k.profile() >= Profile::v6_1) {
+        return k.open(fn::handle_softirqs, PacketId::none);
+    }
+    k.spend(k.w.costs.of(fn::handle_softirqs)); // the same work under its former name
+    return k.open(fn::__do_softirq, PacketId::none);
+}
+
 void begin_round(Kernel& k, SoftirqRun& run)
 {
     run.pending = k.cpu().softirq_pending;
@@ -31,7 +41,7 @@ void finish(Kernel& k, SoftirqRun& run)
 {
     Cpu& cpu = k.cpu();
     const SoftirqRun::From from = run.from;
-    // handle_softirqs itself is a softirq-level call; those around it belong to what it came from.
+    // The loop itself is a softirq-level call; those around it belong to what it came from.
     k.close(run.outer.back());
     run.outer.pop_back();
     cpu.in_softirq = false;
@@ -124,7 +134,10 @@ void local_bh_enable(Kernel& k)
     if (in_interrupt(cpu) || cpu.softirq_pending == 0) {
         return;
     }
-    OpenCalls calls{k.open(fn::do_softirq, PacketId::none), k.open(fn::__do_softirq, PacketId::none)};
+    OpenCalls calls{k.open(fn::do_softirq, PacketId::none)};
+    if (k.profile() >= Profile::v6_1) {
+        calls.push_back(k.open(fn::__do_softirq, PacketId::none));
+    }
     SoftirqRun run;
     run.from = SoftirqRun::From::local_bh_enable;
     run.outer = std::move(calls);
@@ -150,7 +163,7 @@ void step_softirq(Kernel& k)
         cpu.in_softirq = true;
         run.deadline = cpu.now + MAX_SOFTIRQ_TIME;
         run.rounds_left = MAX_SOFTIRQ_RESTART;
-        run.outer.push_back(k.open(fn::handle_softirqs, PacketId::none));
+        run.outer.push_back(open_loop(k));
         begin_round(k, run);
         break;
     case SoftirqRun::Phase::pick: pick_vector(k, run); break;

@@ -58,7 +58,7 @@ void show_sum(const FidelityRun& run, std::size_t phase, const Comparison& compa
     }
 }
 
-void show_stream(const FidelityRow& row, const Wishes& wishes)
+void show_differing(const FidelityRow& row, const Wishes& wishes)
 {
     std::map<std::string, int> texts;
     int number = 0;
@@ -166,8 +166,8 @@ int main(int argc, char** argv)
         }
         for (std::size_t phase = 0; phase < result.rows.size(); ++phase) {
             if ((wishes.phase.empty() || wishes.phase == result.rows[phase].phase) && result.rows[phase].refused.empty()) {
-                if ((*run)->manifest().phases[phase].stream) {
-                    show_stream(result.rows[phase], wishes);
+                if ((*run)->manifest().phases[phase].stream || result.rows[phase].hangs_on_speed) {
+                    show_differing(result.rows[phase], wishes);
                 } else {
                     show_phase(**run, phase, wishes);
                 }
