@@ -120,6 +120,7 @@ private:
     void assumes_order(const Frame& frame, Frame& list);
     void oldest_received(Lane& lane, Frame& frame);
     void release_by_answer(Lane& lane, const RawRecord& record, Frame& frame, std::uint64_t address);
+    Frame* completes_list(Lane& lane);
     static Frame* outermost_sublist(Lane& lane);
     static void received_ethertype(SlotRecord& known, const RawRecord& record, const Decoder& decoder);
     void list_step(Lane& lane, Frame& host, Frame& frame);

@@ -85,6 +85,22 @@ Frame* Correlator::outermost_sublist(Lane& lane)
     return owner;
 }
 
+/// The packet that makes the NAPI's list long enough (gro_normal_one(), net/core/gro.c) goes up with it, before the event that tells what GRO
+/// did to it. One that makes GRO let another go (napi_gro_complete()) is not in the list yet.
+Frame* Correlator::completes_list(Lane& lane)
+{
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        Frame& open = lane.stack[i];
+        if (open.kind == Kind::gro_receive) {
+            return open.packet != 0 ? &open : nullptr;
+        }
+        if (!is_one_of(functions_[open.symbol].name, {"gro_normal_one", "gro_normal_list", "napi_skb_finish", "gro_skb_finish"})) {
+            return nullptr;
+        }
+    }
+    return nullptr;
+}
+
 /// Packets of a list: the kernel serves them in order, and the calls come in that order.
 void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
 {
@@ -92,6 +108,10 @@ void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
     case Kind::list_internal:
         frame.batch().listed = std::move(lane.handed_up);
         lane.handed_up.clear();
+        if (Frame* receiving = completes_list(lane)) {
+            frame.batch().listed.push_back(book_.resolve(receiving->packet));
+            receiving->passed_on = true;
+        }
         frame.batch().to_stamp = frame.batch().listed;
         frame.batch().single = frame.batch().listed.size() == 1;
         return;

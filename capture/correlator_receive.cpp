@@ -71,7 +71,7 @@ void Correlator::on_graph_exit(const RawRecord& record, const Decoder& decoder)
         event.duration_ns =
             static_cast<std::uint32_t>(std::min<std::uint64_t>(to - from, Event::unknown_duration - 1));
         // Without GRO's own events, what it was given goes up (a merged one is never received and stays unbound).
-        if (frame.kind == Kind::gro_receive && !gro_results_seen_ && frame.packet != 0) {
+        if (frame.kind == Kind::gro_receive && !gro_results_seen_ && frame.packet != 0 && !frame.passed_on) {
             lane.handed_up.push_back(book_.resolve(frame.packet));
         }
         pop_to(lane, i);
@@ -292,7 +292,9 @@ void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
         lane.handed_up.push_back(slot);
         break;
     case 3:
-        lane.handed_up.push_back(slot);
+        if (!call->passed_on) {
+            lane.handed_up.push_back(slot);
+        }
         break;
     default:
         break;
