@@ -33,6 +33,7 @@ struct BatchLists {
     SlotQueue to_stamp;   ///< … of those: before skb_defer_rx_timestamp
     std::vector<std::uint32_t>
         dequeues;          ///< calls of a qdisc's dequeue that wait for the event naming the packet
+    std::vector<std::uint32_t> dequeued; ///< of a bulk: the calls that gave its packets, but the first, whom the event named
     SlotQueue bulk; ///< validated, waiting for the event that names them
     SlotQueue completed; ///< net_tx_action: left to it by interrupts, in the order in which it frees them
     Slot in_driver = 0;    ///< between net_dev_start_xmit and net_dev_xmit

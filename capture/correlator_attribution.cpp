@@ -538,6 +538,13 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         }
         frame.packet = frame.child = book_.open();
         bulk->batch().bulk.push_back(frame.packet);
+        // The bulk is in the order in which the qdisc gave it (try_bulk_dequeue_skb(), net/sched/sch_generic.c).
+        const std::size_t ordinal = bulk->batch().bulk.size() - 1;
+        if (const Frame* run = find_host(lane, {Kind::qdisc_run}); run != nullptr && run->lists && ordinal > 0 && ordinal <= run->lists->dequeued.size()) {
+            if (const std::uint32_t call = run->lists->dequeued[ordinal - 1]; call >= book_.written()) {
+                book_.item(call).packet = frame.packet;
+            }
+        }
         return;
     }
     case Kind::tap:

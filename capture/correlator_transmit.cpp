@@ -182,6 +182,8 @@ void Correlator::on_qdisc_dequeue(const RawRecord& record, const Decoder& decode
         Event& event = book_.item(anchor);
         event.packet = slot;
         event.flags = Event::make_flags(event.context(), Confidence::certain, event.via());
+        const auto last = lists.dequeues.begin() + static_cast<std::ptrdiff_t>(std::clamp<std::uint64_t>(packets, 1, lists.dequeues.size()));
+        lists.dequeued.assign(lists.dequeues.begin() + 1, last); // the one behind them looked and found nothing
         lists.dequeues.clear();
     }
     if (book_.at(slot).qdisc_side != 0) {
