@@ -33,12 +33,16 @@ struct FidelityRun::Pace {
     Duration delay{};             ///< of the wire, besides its own
     std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000; 0: the scenario's
     Duration burst{}, peer_burst{}; ///< what a virtio device was given in that time it sends at once; 0: the scenario's
+    Duration tx_irq_delay{};      ///< a virtio device's host is that late with the interrupt for what was sent
     std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
     bool generator_as_recorded = false; ///< pktgen sends as fast as it did in the recording, not as fast as it can
     std::uint64_t chunk = 0;      ///< bytes that an application writes at once; 0: the scenario's
 };
 
 namespace {
+/// It met the same end, but on another way: which one it takes can hang on the pace.
+bool differs_by_pace(const PacketComparison& packet) { return packet.same_reason && !packet.same_functions; }
+
 constexpr Duration us(std::int64_t count) { return Duration{count * 1'000}; }
 constexpr Duration ms(std::int64_t count) { return Duration{count * 1'000'000}; }
 } // namespace
@@ -71,6 +75,9 @@ const std::vector<FidelityRun::Pace>& FidelityRun::other_paces()
         {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 4000},
         // CPUs that take turns let a generator send so slowly that all is read in between.
         {.generator_as_recorded = true},
+        // The answer is there before the device has told that the question is gone.
+        {.tx_irq_delay = us(200)},
+        {.cost_scale = 100, .tx_irq_delay = ms(10)},
     };
     return paces;
 }
@@ -152,7 +159,9 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
             std::swap(run->model_, *other);
         }
     }
-    if (run->has_streams() || std::ranges::any_of(run->manifest_.phases, hangs_on_speed)) {
+    run->model_journeys_.emplace(run->model_);
+    run->model_journeys_->update();
+    if (run->needs_other_paces()) {
         const bool is_one_machine = std::ranges::any_of(run->rebuilt_->scenario.hosts, [](const ScenarioHost& host) { return !host.namespace_of.empty(); });
         for (const Pace& pace : other_paces()) {
             if ((pace.generator_as_recorded && run->has_streams()) || (pace.chunk != 0 && !is_one_machine)) {
@@ -165,14 +174,28 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
             run->paces_.push_back(std::make_unique<Trace>(std::move(*other)));
         }
     }
-    run->model_journeys_.emplace(run->model_);
-    run->model_journeys_->update();
     return run;
 }
 
 bool FidelityRun::has_streams() const
 {
     return std::ranges::any_of(manifest_.phases, [](const ManifestPhase& phase) { return phase.stream.has_value(); });
+}
+
+bool FidelityRun::needs_other_paces() const
+{
+    for (std::size_t phase = 0; phase < manifest_.phases.size(); ++phase) {
+        if (rebuilt_->refused.contains(phase)) {
+            continue;
+        }
+        if (manifest_.phases[phase].stream || hangs_on_speed(manifest_.phases[phase])) {
+            return true;
+        }
+        if (std::ranges::any_of(compare_phase(phase).packets, differs_by_pace)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 Result<Trace> FidelityRun::run_model(const Pace& pace) const
@@ -211,6 +234,7 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
             if (burst > Duration{} && device.driver == "virtio_net") {
                 device.tx_timer = burst;
             }
+            device.tx_irq_delay = device.driver == "virtio_net" ? pace.tx_irq_delay : Duration{};
         }
     }
     ModelSource model(scenario);
@@ -236,11 +260,32 @@ PacketChoice FidelityRun::choice(std::size_t phase, const Trace& trace) const
 
 Comparison FidelityRun::compare_phase(std::size_t phase) const
 {
+    return compare_phase(phase, model_, *model_journeys_);
+}
+
+Comparison FidelityRun::compare_phase(std::size_t phase, const Trace& model, const JourneyIndex& journeys) const
+{
     CompareOptions options;
     options.visible = visible_;
-    options.of_a = choice(phase, true);
-    options.of_b = choice(phase, false);
-    return compare_traces(model_, *model_journeys_, recorded_, *recorded_journeys_, options);
+    options.of_a = choice(phase, model);
+    options.of_b = choice(phase, recorded_);
+    return compare_traces(model, journeys, recorded_, *recorded_journeys_, options);
+}
+
+/// Of packets of the recording that met the model's end on another way: those that agree in everything at one of the other paces.
+std::set<PacketId> FidelityRun::agreeing_at_other_paces(std::size_t phase) const
+{
+    std::set<PacketId> agreeing;
+    for (const auto& model : paces_) {
+        JourneyIndex journeys(*model);
+        journeys.update();
+        for (const PacketComparison& packet : compare_phase(phase, *model, journeys).packets) {
+            if (packet.same()) {
+                agreeing.insert(packet.pair.b);
+            }
+        }
+    }
+    return agreeing;
 }
 
 std::string FidelityRun::side_by_side(PacketPair pair) const
@@ -282,7 +327,15 @@ FidelityRow FidelityRun::row(std::size_t phase) const
     row.same_verdict = comparison.same_verdict();
     row.same_reason = comparison.same_reason();
     row.same_functions = comparison.same_functions();
-    const auto first = std::ranges::find_if(comparison.packets, [](const PacketComparison& packet) { return !packet.same(); });
+    std::set<PacketId> elsewhere;
+    if (std::ranges::any_of(comparison.packets, differs_by_pace)) {
+        elsewhere = agreeing_at_other_paces(phase);
+        row.at_other_pace = static_cast<std::size_t>(
+            std::ranges::count_if(comparison.packets, [&](const PacketComparison& packet) { return differs_by_pace(packet) && elsewhere.contains(packet.pair.b); }));
+        row.same_functions += row.at_other_pace;
+    }
+    const auto first = std::ranges::find_if(
+        comparison.packets, [&](const PacketComparison& packet) { return !packet.same() && !(differs_by_pace(packet) && elsewhere.contains(packet.pair.b)); });
     if (first != comparison.packets.end()) {
         const PacketRecord& a = model_.packet(first->pair.a);
         const PacketRecord& b = recorded_.packet(first->pair.b);
@@ -696,6 +749,7 @@ std::string fidelity_to_json(const std::vector<FolderFidelity>& folders)
                             {"same_reason", row.same_reason},
                             {"same_functions", row.same_functions},
                             {"first_difference", row.first_difference.empty() ? nlohmann::json() : nlohmann::json(row.first_difference)},
+                            {"same_functions_at_other_pace", row.at_other_pace},
                             {"compared_by", row.hangs_on_speed ? "outcomes" : "packets"},
                             {"faults", row.faults},
                             {"refused", row.refused.empty() ? nlohmann::json() : nlohmann::json(row.refused)},

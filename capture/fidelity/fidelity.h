@@ -9,6 +9,7 @@
 #include "core/compare/compare.h"
 
 #include <memory>
+#include <set>
 
 namespace skbscope {
 
@@ -17,6 +18,7 @@ struct FidelityRow {
     std::string folder, kernel, scenario, phase;
     std::size_t packets = 0; ///< test packets of the phase in the recording
     std::size_t same_verdict = 0, same_reason = 0, same_functions = 0;
+    std::size_t at_other_pace = 0; ///< of `same_functions`: packets that agree with the model at another pace only
     std::size_t complete = 0; ///< of `packets`: those whose journey in the recording has the expected path and an end
     bool hangs_on_speed = false; ///< compared by outcomes, not packet by packet
     std::vector<std::string> faults; ///< of a comparison by outcomes: ends of one side only, counters that do not balance; of a connection: bytes that differ; none: it holds
@@ -58,6 +60,9 @@ public:
 
 private:
     FidelityRun() = default;
+    [[nodiscard]] Comparison compare_phase(std::size_t phase, const Trace& model, const JourneyIndex& journeys) const;
+    [[nodiscard]] std::set<PacketId> agreeing_at_other_paces(std::size_t phase) const;
+    [[nodiscard]] bool needs_other_paces() const;
     [[nodiscard]] FidelityRow row(std::size_t phase) const;
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
     [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, const Trace& trace) const;
@@ -79,7 +84,7 @@ private:
     std::string refused_;
     Trace model_, recorded_;
     std::optional<JourneyIndex> model_journeys_, recorded_journeys_;
-    std::vector<std::unique_ptr<Trace>> paces_; ///< the model at other paces, where a connection or a phase that hangs on speed is to be compared
+    std::vector<std::unique_ptr<Trace>> paces_; ///< the model at other paces, where one of them may tell what the first does not
     VisibleFunctions visible_; ///< to the recording's tracer
 };
 

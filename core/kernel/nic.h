@@ -119,6 +119,7 @@ struct VirtioPair {
 struct VirtioNet {
     std::vector<VirtioPair> pairs;
     Duration tx_timer;        ///< the device waits that long behind a notification before it sends (QEMU's tx=timer); 0: it does not
+    Duration tx_irq_delay;    ///< its transmit interrupt comes that long after the frames are given back (a busy host); 0: at once
     bool rx_checksum = false; ///< VIRTIO_NET_F_GUEST_CSUM: the device says which sums are good
 };
 

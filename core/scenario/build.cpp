@@ -392,6 +392,7 @@ private:
         virtnet_probe(device, from.queues, from.rx_ring, from.tx_ring);
         device.virtio.rx_checksum = from.rx_checksum;
         device.virtio.tx_timer = from.tx_timer;
+        device.virtio.tx_irq_delay = from.tx_irq_delay;
         for (std::uint32_t queue = 0; queue < from.queues; ++queue) {
             VirtioPair& pair = device.virtio.pairs[queue];
             const std::string which = from.queues == 1 ? "" : fmt::format(" {}", queue);

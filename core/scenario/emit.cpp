@@ -91,6 +91,9 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     if (device.tx_timer != usual.tx_timer) {
         put(out, "tx_timer", fmt::format("{}ns", device.tx_timer.ns));
     }
+    if (device.tx_irq_delay != usual.tx_irq_delay) {
+        put(out, "tx_irq_delay", fmt::format("{}ns", device.tx_irq_delay.ns));
+    }
     put_unless(out, "gro", device.gro, usual.gro);
     for (const auto& [name, value] : device.settings) {
         put(out, name.c_str(), value);

@@ -125,6 +125,13 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
                      complain(n, fmt::format("{} has no transmit timer", device.driver), "it is a way of QEMU's virtio_net");
                  }
              })
+        .key("tx_irq_delay",
+             [&](const YAML::Node& n) {
+                 device.tx_irq_delay = duration(n, "tx_irq_delay");
+                 if (device.driver != "virtio_net") {
+                     complain(n, fmt::format("{} has no late transmit interrupt", device.driver), "the host of a virtio_net can be late with it");
+                 }
+             })
         .key("gro", [&](const YAML::Node& n) { device.gro = boolean(n, "gro"); })
         .key("rps_cpus", [&](const YAML::Node& n) { device.rps_cpus = read_rps_cpus(n, device.queues, host.cpus); })
         .key("delay", [&](const YAML::Node& n) { device.delay = duration(n, "delay"); })

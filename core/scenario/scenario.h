@@ -53,6 +53,7 @@ struct ScenarioDevice {
     std::uint32_t queues = 1;  ///< 1 … 16 pairs of queues; more than one: virtio_net only
     std::uint32_t rx_usecs = 0; ///< 0 … 100000: least time between two interrupts (e1000, e1000e); 0: each frame asks for one
     Duration tx_timer;          ///< virtio_net: the device sends only that long after it was told, all at once (QEMU's tx=timer)
+    Duration tx_irq_delay;      ///< virtio_net: the transmit interrupt comes that long after what was sent is given back, as from a busy host
     bool gro = true;
     /// What core/scenario/device_settings.h names besides ("gro_flush_timeout", "rps_flow_cnt", …); only what is not the default.
     std::map<std::string, std::int64_t> settings;

@@ -8,7 +8,7 @@ const NetDeviceOps& netdev_ops(DeviceKind kind)
         {"loopback", loopback_xmit, nullptr, nullptr, nullptr, nullptr},
         {"e1000", e1000_xmit_frame, e1000_intr, e1000_frame_arrives, e1000_transmitted, e1000_throttle_over},
         {"e1000e", e1000e_xmit_frame, e1000e_intr_msix, e1000e_frame_arrives, e1000e_transmitted, e1000e_throttle_over},
-        {"virtio_net", start_xmit, vring_interrupt, virtio_frame_arrives, virtio_transmitted, nullptr},
+        {"virtio_net", start_xmit, vring_interrupt, virtio_frame_arrives, virtio_transmitted, virtio_throttle_over},
         {"veth", veth_xmit, nullptr, nullptr, nullptr, nullptr},
     };
     return table[static_cast<std::size_t>(kind)];

@@ -535,9 +535,26 @@ void virtio_transmitted(Kernel& k, DeviceIndex index, std::uint32_t queue, SimTi
             ++pair.tx.used_idx;
         }
     }
-    if (pair.tx.used_idx != before) {
-        interrupt_if_wanted(k, index, queue, pair.tx, before, 2 * queue + 1, at);
+    if (pair.tx.used_idx == before) {
+        return;
     }
+    const Duration delay = k.device(index).virtio.tx_irq_delay;
+    if (delay == Duration{}) {
+        interrupt_if_wanted(k, index, queue, pair.tx, before, 2 * queue + 1, at);
+    } else if (wants_interrupt(pair.tx, before)) { // what the driver wanted when the frame was given back holds
+        DeviceEvent later;
+        later.kind = DeviceEvent::Kind::throttle_over;
+        later.at = at + delay;
+        later.index = index;
+        later.argument = queue;
+        pair.tx.irq_pending = true;
+        k.schedule(std::move(later));
+    }
+}
+
+void virtio_throttle_over(Kernel& k, DeviceIndex index, std::uint32_t queue, SimTime at)
+{
+    deliver_interrupt(k, index, 2 * queue + 1, pair_of(k, index, queue).irq_cpu, at);
 }
 
 void virtnet_probe(NetDevice& device, std::uint32_t pairs, std::uint32_t rx_size, std::uint32_t tx_size)
