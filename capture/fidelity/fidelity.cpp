@@ -31,7 +31,7 @@ struct FidelityRun::Pace {
     double cost_scale = 1; ///< times the usual costs
     Duration work{}, peer_work{}; ///< of the application on the traced machine and on its peer, between two calls
     Duration delay{};             ///< of the wire, besides its own
-    std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000; 0: the scenario's
+    std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000 or e1000e; 0: the scenario's
     Duration burst{}, peer_burst{}; ///< what a virtio device was given in that time it sends at once; 0: the scenario's
     Duration tx_irq_delay{};      ///< a virtio device's host is that late with the interrupt for what was sent
     std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
@@ -188,10 +188,15 @@ bool FidelityRun::needs_other_paces() const
         if (rebuilt_->refused.contains(phase)) {
             continue;
         }
-        if (manifest_.phases[phase].stream || hangs_on_speed(manifest_.phases[phase])) {
+        if (manifest_.phases[phase].stream) {
             return true;
         }
-        if (std::ranges::any_of(compare_phase(phase).packets, differs_by_pace)) {
+        if (hangs_on_speed(manifest_.phases[phase])) {
+            const FidelityRow at_first = row(phase);
+            if (at_first.same_functions != at_first.packets) {
+                return true;
+            }
+        } else if (std::ranges::any_of(compare_phase(phase).packets, differs_by_pace)) {
             return true;
         }
     }
@@ -228,7 +233,7 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
         for (ScenarioDevice& device : host.devices) {
             device.delay = device.delay + pace.delay;
             device.rate = pace.rate != 0 ? pace.rate : device.rate;
-            if (rx_usecs != 0 && device.driver == "e1000") {
+            if (rx_usecs != 0 && device.driver.starts_with("e1000")) {
                 device.rx_usecs = rx_usecs;
             }
             if (burst > Duration{} && device.driver == "virtio_net") {

@@ -210,6 +210,58 @@ TEST(Correlator, SharedCallsStandOnceAndInEachJourney)
     }
 }
 
+TEST(Correlator, TracedSoftirqLoopIsOneStepOfTheSoftirqWhateverItsPollsCallerIs)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::hardirq).call("e1000_intr", "__handle_irq_event_percpu").number_event(29, 3);
+    trace.on(0, TraceDatBuilder::task).call("handle_softirqs", "__irq_exit_rcu"); // not a softirq yet, say its flags
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs");
+    trace.call("e1000_clean", "__napi_poll").call("e1000_clean_rx_irq", "e1000_clean"); // __napi_poll itself is not traced
+    frame_arrives(trace, skb_a);
+    list_begins(trace);
+    core(trace, skb_a);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    const auto calls = journey_calls(result, PacketId{1});
+    ASSERT_GE(calls.size(), 4U);
+    EXPECT_EQ(std::vector(calls.begin(), calls.begin() + 4), (std::vector<std::string>{"e1000_intr", "handle_softirqs", "net_rx_action", "e1000_clean"}));
+    std::size_t loops = 0;
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        if (result[i].is_call() && result.function_name(result[i].function_id()) == "handle_softirqs") {
+            ++loops;
+            EXPECT_EQ(result[i].context(), Context::softirq);
+            EXPECT_EQ(result[i].via(), via_function | via_tracepoint);
+        }
+    }
+    EXPECT_EQ(loops, 1U);
+}
+
+TEST(Correlator, PacketThatFillsTheListOfANapiIsSteeredWithIt)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    trace.call("__napi_alloc_skb", "e1000_clean_rx_irq").call("eth_type_trans", "e1000_clean_rx_irq");
+    trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb_b, 92);
+    trace.call("netif_receive_skb_list_internal", "napi_gro_receive"); // before GRO's event says what became of the second
+    for (int packet = 0; packet < 2; ++packet) {
+        trace.call("get_rps_cpu", "netif_receive_skb_list_internal").call("enqueue_to_backlog", "netif_receive_skb_list_internal");
+    }
+    trace.gro_exit(3);
+    frame_arrives(trace, skb_c);
+    trace.call("napi_complete_done", "e1000_clean").call("netif_receive_skb_list_internal", "napi_complete_done");
+    trace.call("get_rps_cpu", "netif_receive_skb_list_internal").call("enqueue_to_backlog", "netif_receive_skb_list_internal");
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 3U);
+    for (std::uint32_t id = 1; id <= 3; ++id) {
+        const auto calls = own_calls(result, PacketId{id});
+        EXPECT_EQ(std::ranges::count(calls, "get_rps_cpu"), 1) << id;
+        EXPECT_EQ(std::ranges::count(calls, "enqueue_to_backlog"), 1) << id;
+    }
+}
+
 TEST(Correlator, AddressThatTheSlabHandsOutAgainIsANewPacket)
 {
     TraceDatBuilder trace;
@@ -575,6 +627,7 @@ TEST(Correlator, BulkTakenFromAQdiscIsNamedPacketByPacket)
         const auto calls = own_calls(result, id);
         EXPECT_EQ(std::ranges::count(calls, "e1000_xmit_frame"), 1) << to_index(id);
         EXPECT_EQ(std::ranges::count(calls, "validate_xmit_skb"), 1) << to_index(id);
+        EXPECT_EQ(std::ranges::count(calls, "pfifo_fast_dequeue"), 1) << to_index(id);
         EXPECT_EQ(std::ranges::count(calls, "dev_hard_start_xmit"), 0) << "serves both";
         EXPECT_THAT(kinds_of(result, id),
                     ElementsAre(EventKind::birth, EventKind::enqueue, EventKind::dequeue, EventKind::enqueue,

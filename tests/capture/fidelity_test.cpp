@@ -233,15 +233,13 @@ TEST(Counters, OfPollsThatEndedEarlyBelongToTheClockOnlyBelowTheBudget)
 
 // ---- fidelity -------------------------------------------------------------------------------------------------------------
 
-/// Of a connection: what no segment of the model did, with the number of segments.
-std::string legs_without_like(const FidelityRow& row)
+/// What no packet of the model did, with the number of packets.
+std::string legs_without_like(const FidelityRow& row, std::string text)
 {
     std::map<std::string, int> legs;
     for (const FidelityRow::Differing& one : row.differing) {
         ++legs[one.text];
     }
-    std::string text = "What one poll finds together, and who holds the socket when a segment arrives, hangs on the pace of both machines. No segment "
-                       "of the model at any pace went on like these (model | recording, behind the longest beginning alike):";
     for (const auto& [leg, count] : legs) {
         text += fmt::format(" {} × `{}`,", count, leg);
     }
@@ -271,11 +269,13 @@ std::string cause_of(const FidelityRow& row)
         {"| net_rx_action", "Since 6.3 polls share a net_rx_action() when the interrupt comes before its loop ends; here the emulated CPU was slower than the loop may last, "
                             "and the freeing poll had one of its own."},
     };
-    if (!row.differing.empty()) {
-        return legs_without_like(row);
-    }
     if (row.hangs_on_speed && row.same_reason == row.packets) {
-        return "The ends agree. Which function sequence a packet meets hangs on the speed of the recorded CPU.";
+        return legs_without_like(row, "The ends agree. Which function sequence a packet meets hangs on the speed of the recorded CPU; no packet of the model at any pace "
+                                      "went like these (model | recording):");
+    }
+    if (!row.differing.empty()) {
+        return legs_without_like(row, "What one poll finds together, and who holds the socket when a segment arrives, hangs on the pace of both machines. No segment "
+                                      "of the model at any pace went on like these (model | recording, behind the longest beginning alike):");
     }
     for (const Cause& cause : causes) {
         if (row.first_difference.find(cause.sign) != std::string::npos) {
@@ -309,13 +309,15 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
   the packets of each end are as many as the kernel's counter of it says (delivered: Udp.InDatagrams, sent: Udp.OutDatagrams, CPU_BACKLOG:
   softnet_stat dropped, SOCKET_RCVBUFF: Udp.RcvbufErrors, QDISC_DROP: Udp.SndbufErrors, NO_SOCKET: Udp.NoPorts); the counters of drops that
   moved on one side moved on the other. A phase that breaks one of these has a line under "Faults", and the test fails. The column of functions
-  says how many packets took a way that some packet of the model took to the same end; nothing is asserted of it there.
+  says how many packets took a way that some packet of the model took to the same end, at one of its paces.
+- `+ n`: of the functions that are the same, n packets agree with the model at another of its paces (see TCP) only: which of two interrupts comes
+  first, and what one poll finds, hangs on how fast the emulated machine and its host were.
 - *TCP*: the segments of a connection's handshake and of its close are compared one by one. How many others there are, how long each is and what
   lets it go hangs on the speed of both machines, so of those each must meet an end that one of its kind (data or bare ACK, sent or received, original,
   clone or piece) meets in the model, too; and its functions agree if it took, leg by leg (a leg: a call that serves several packets and those below it
-  of this packet alone), ways that a segment of the same direction takes in the model at one of eighteen paces (CPUs up to 300 times slower, a longer, slower
+  of this packet alone), ways that a segment of the same direction takes in the model at one of twenty paces (CPUs up to 300 times slower, a longer, slower
   or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
-  bursts; where both ends are on one machine also two at which applications write by pieces). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
+  bursts or is late with the interrupt for what was sent; where both ends are on one machine also two at which applications write by pieces). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
   so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model; of a
   connection, whose segments are as many as its pace makes them, neither is what lies between the least and the most that the model counts at those paces.
@@ -357,7 +359,10 @@ std::string row_text(const FidelityRow& row, const FolderFidelity& folder)
     for (std::size_t at = 0; (at = difference.find('|', at)) != std::string::npos; at += 2) {
         difference.insert(at, "\\");
     }
-    const std::string functions = row.hangs_on_speed ? fmt::format("{}", row.same_functions) : cell(row.same_functions, row.packets);
+    std::string functions = row.hangs_on_speed ? fmt::format("{}", row.same_functions) : cell(row.same_functions - row.at_other_pace, row.packets - row.at_other_pace);
+    if (row.at_other_pace != 0) {
+        functions += fmt::format(" + {}", row.at_other_pace);
+    }
     return fmt::format("| {} | {} | {}{} | {} | {} | {} | {} | {} of {} | {}{} |\n", row.kernel, fs::path(row.folder).filename().string(), row.phase,
                        row.hangs_on_speed ? " *" : "", row.packets, cell(row.same_verdict, row.packets), cell(row.same_reason, row.packets), functions,
                        folder.counters_compared - std::min(held_against_the_model(folder), folder.counters_compared), folder.counters_compared,

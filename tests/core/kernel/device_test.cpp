@@ -58,6 +58,17 @@ TEST(Veth, Kernel510CallsNetifRxWhereLaterOnesCallItsShortForm)
     EXPECT_EQ(old.calls_anywhere(fn::__netif_rx), 0U);
 }
 
+TEST(Softirq, LoopHasItsFormerNameOnKernel510)
+{
+    const ModelRun old("kernel: \"5.10\"\n" + receive_scenario("count: 1"));
+    EXPECT_EQ(old.calls_anywhere(fn::handle_softirqs), 0U);
+    EXPECT_EQ(first_missing(old.path(1), {"irq_exit_rcu", "invoke_softirq", "__do_softirq", "net_rx_action"}), "");
+    for (std::size_t i = 0; i < old.trace().size(); ++i) {
+        const Event& event = old.trace()[i];
+        EXPECT_TRUE(!event.is_call() || event.function_id() != fn::__do_softirq || event.context() == Context::softirq) << i;
+    }
+}
+
 TEST(VirtioNet, EachQueueHasItsInterruptAndTransmitCompletesInItsOwnPoll)
 {
     const ModelRun run(send_scenario("count: 3, gap: 200us", true, true, "driver: virtio_net"));
@@ -66,6 +77,26 @@ TEST(VirtioNet, EachQueueHasItsInterruptAndTransmitCompletesInItsOwnPoll)
               "");
     EXPECT_EQ(run.count(Verdict::sent), 3U);
     EXPECT_EQ(run.calls_anywhere(fn::skb_recv_done), 0U);
+}
+
+TEST(VirtioNet, PollOfTheAnswerFreesWhatWasSentWhenItsOwnInterruptIsLate)
+{
+    const auto pings_with = [](const std::string& device) {
+        return ModelRun("skbscope: 1\nhosts:\n  - name: client\n    devices:\n"
+                        "      - {name: eth0, driver: virtio_net, address: 10.0.0.1/24, link: server, " + device + "}\n"
+                        "    neighbours: [{address: 10.0.0.2, mac: \"52:54:00:12:34:01\"}]\n"
+                        "    pings:\n      - {to: 10.0.0.2, count: 2, interval: 10ms}\n"
+                        "stations:\n  - name: server\n    mac: 52:54:00:12:34:01\n    address: 10.0.0.2\n");
+    };
+    const ModelRun usual = pings_with("irq_cpu: 0");
+    const ModelRun late = pings_with("tx_irq_delay: 1ms");
+    EXPECT_TRUE(usual.calls(1, "virtnet_poll_tx"));
+    EXPECT_EQ(first_missing(late.path(1), {"start_xmit", "virtqueue_notify", "vring_interrupt", "skb_recv_done", "virtnet_poll", "free_old_xmit_skbs",
+                                           "napi_consume_skb"}),
+              "");
+    EXPECT_FALSE(late.calls(1, "virtnet_poll_tx"));
+    EXPECT_EQ(usual.count(Verdict::sent), late.count(Verdict::sent));
+    EXPECT_EQ(accounted(late), late.trace().packet_count());
 }
 
 TEST(VirtioNet, EveryTwentyFirstReceiveBufferIsLargeEnoughToBuildAnSkbAround)
