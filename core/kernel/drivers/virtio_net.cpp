@@ -107,13 +107,13 @@ void try_fill_recv(Kernel& k, DeviceIndex device, std::uint32_t queue)
 }
 
 /// Small frames and those that do not fit the head are copied into a fresh skb, the latter only their Ethernet header; where
-/// the buffer has room behind the frame the skb is built around it.
+/// the buffer has room behind the frame the skb is built around it (since 5.13; before, it is copied like the others).
 SkbIndex page_to_skb(Kernel& k, DeviceIndex device, const RxSlot& slot, std::uint32_t truesize)
 {
     Call call(k, fn::page_to_skb, slot.packet);
     const auto length = static_cast<std::uint32_t>(slot.frame.size());
     const std::int64_t tailroom = std::int64_t{truesize} - hdr_len - length;
-    if (length > GOOD_COPY_LEN && tailroom >= sizeof_skb_shared_info) {
+    if (k.profile() >= Profile::v6_1 && length > GOOD_COPY_LEN && tailroom >= sizeof_skb_shared_info) {
         Call build(k, fn::build_skb, slot.packet);
         const SkbIndex skb = new_skb(k, slot.packet, truesize - sizeof_skb_shared_info, truesize + sizeof_sk_buff);
         k.skb(skb).head_frag = true;

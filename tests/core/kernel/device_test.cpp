@@ -84,7 +84,7 @@ TEST(VirtioNet, PollOfTheAnswerFreesWhatWasSentWhenItsOwnInterruptIsLate)
     const auto pings_with = [](const std::string& device) {
         return ModelRun("skbscope: 1\nhosts:\n  - name: client\n    devices:\n"
                         "      - {name: eth0, driver: virtio_net, address: 10.0.0.1/24, link: server, " + device + "}\n"
-                        "    neighbours: [{address: 10.0.0.2, mac: \"52:54:00:12:34:01\"}]\n"
+                        "    neighbours: [{address: 10.0.0.2, mac: \"52:54:00:12:34:01\", device: eth0}]\n"
                         "    pings:\n      - {to: 10.0.0.2, count: 2, interval: 10ms}\n"
                         "stations:\n  - name: server\n    mac: 52:54:00:12:34:01\n    address: 10.0.0.2\n");
     };
@@ -104,6 +104,14 @@ TEST(VirtioNet, EveryTwentyFirstReceiveBufferIsLargeEnoughToBuildAnSkbAround)
     const ModelRun run(receive_scenario("count: 63, size: 1400, gap: 20us", "", "", "driver: virtio_net"));
     EXPECT_EQ(run.calls_anywhere(fn::build_skb), 3U) << "a 32 KiB fragment gives 20 buffers of 1536 bytes and one of 2048";
     EXPECT_EQ(run.calls_anywhere(fn::__napi_alloc_skb), 60U);
+    EXPECT_EQ(run.count(Verdict::delivered), 63U);
+}
+
+TEST(VirtioNet, NoSkbIsBuiltAroundABufferOnKernel510)
+{
+    const ModelRun run("kernel: \"5.10\"\n" + receive_scenario("count: 63, size: 1400, gap: 20us", "", "", "driver: virtio_net"));
+    EXPECT_EQ(run.calls_anywhere(fn::build_skb), 0U);
+    EXPECT_EQ(run.calls_anywhere(fn::__napi_alloc_skb), 63U);
     EXPECT_EQ(run.count(Verdict::delivered), 63U);
 }
 
