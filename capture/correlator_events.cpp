@@ -23,6 +23,20 @@ bool holds_datagrams(std::uint64_t protocol)
     return protocol == protocol_udp || protocol == udplite;
 }
 
+/// A route is looked up for a packet before its sender's address is chosen; where it is received again (over veth) the
+/// lookups know both: ip_route_input_slow() asks as the packet says, __fib_validate_source() the other way round.
+void complete_source(PacketRecord& packet, const FlowKey& lookup)
+{
+    if (!packet.flow || !packet.flow->source.is_any()) {
+        return;
+    }
+    if (lookup.destination == packet.flow->destination) {
+        packet.flow->source = lookup.source;
+    } else if (lookup.source == packet.flow->destination) {
+        packet.flow->source = lookup.destination;
+    }
+}
+
 } // namespace
 
 /// What can still be open: the outermost call of an interrupt, a driver that has not answered, and the receive path of
@@ -60,10 +74,14 @@ void Correlator::route_looked_up(const RawRecord& record, const FlowKey& flow)
     const Slot slot = book_.resolve(lane.stack.back().packet);
     pop(lane); // it calls nothing that is traced
     const bool needs_ports = flow.protocol == protocol_udp || flow.protocol == protocol_tcp;
-    if (!is_send || slot == 0) {
+    if (slot == 0) {
         return;
     }
     SlotRecord& known = book_.at(slot);
+    if (!is_send) {
+        complete_source(known.packet, flow);
+        return;
+    }
     known.kind = SlotRecord::Kind::transmit;
     known.packet.sent_here = true;
     if (flow.protocol != 0 && (!needs_ports || flow.destination_port != 0)) {

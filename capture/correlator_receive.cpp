@@ -143,7 +143,7 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
     const EventField protocol = field("ipproto");
     const EventField header = field("ihl_tos");
     const EventField ports = field("ports");
-    if (known.packet.flow || !protocol || decoder.address_a.size != 4 || decoder.address_b.size != 4 ||
+    if ((known.packet.flow && !known.packet.flow->source.is_any()) || !protocol || decoder.address_a.size != 4 || decoder.address_b.size != 4 ||
         known.ethertype != ethertype_ipv4 || (header && (header.read(record.data) & 0xff) != 0x45)) {
         return;
     }

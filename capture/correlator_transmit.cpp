@@ -296,6 +296,12 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         index = lane.stack.size() - 1;
     }
     Slot slot = prove(lane, record, index, decoder.skb.read(record.data), Evidence::free);
+    // A record that was begun before a pause and got its time within it: what it told of has come to its end unseen since,
+    // and the address belongs to what is dropped now.
+    if (drops_only_ && is_drop && slot != 0 && book_.at(slot).packet.verdict != Verdict::in_flight && !book_.at(slot).dead) {
+        book_.end_unseen(slot, lane.stack[index].item);
+        slot = 0;
+    }
     // Sockets of other families free sk_buffs that have no protocol.
     if (slot == 0 && is_drop && options_.unseen_drops && decoder.protocol.read(record.data) != 0) {
         slot = book_.open(SlotRecord::Kind::known);

@@ -217,7 +217,7 @@ public:
     };
     Run(TraceSession* session, FrameSource* frames, host::HostSampler* sampler, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places,
         Waiting waiting, int nice, const DeviceCounts* device_counts, std::map<std::string, std::uint64_t> counts_at_start)
-        : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), nice_(nice), spool_(spool_bytes(facts), waiting.file, waiting.bytes),
+        : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), nice_(nice), spool_({.memory = spool_bytes(facts), .file = waiting.file, .file_bytes = waiting.bytes}),
           device_counts_(device_counts), counts_at_start_(std::move(counts_at_start))
     {
         items_.info.observed = true;
@@ -261,6 +261,10 @@ public:
             if (wishes_.yields > 0) {
                 be_ordinary(nice_);
             }
+            tender_ = std::jthread([this](const std::stop_token& token) {
+                KeepsOff keeps_off;
+                spool_.tend(token, [&] { keeps_off.cpu(reader_->busiest_cpu()); });
+            });
             began_ns_ = monotonic_ns();
             if (wishes_.budget > 0) {
                 throttle_ = std::jthread([this](const std::stop_token& token) { throttle(token); });
@@ -295,7 +299,9 @@ private:
     Result<void> record_until(const std::atomic<bool>& stop, std::uint64_t end_ns, RecordingWriter& writer)
     {
         bool more = false;
+        KeepsOff keeps_off;
         while (!stop && monotonic_ns() < end_ns && !enough()) {
+            keeps_off.cpu(reader_ ? reader_->busiest_cpu() : -1);
             if (!more) {
                 std::this_thread::sleep_for(round_pause);
             }
@@ -760,6 +766,7 @@ private:
     std::optional<RecordFilter> filter_;
     PageSpool spool_;
     std::optional<RingReader> reader_;
+    std::jthread tender_; ///< of the spool; asks the reader
     std::unordered_set<std::int32_t> named_tasks_;
     std::map<std::string, FrameMatch> matches_; ///< by device
     LiveSummary summary_;

@@ -31,7 +31,7 @@ std::uint64_t monotonic_ns()
 }
 
 RingReader::RingReader(std::vector<int> buffers, std::vector<std::uint16_t> cpus, std::size_t page_size, PageSpool& spool)
-    : buffers_(std::move(buffers)), cpus_(std::move(cpus)), page_(page_size), spool_(spool)
+    : buffers_(std::move(buffers)), cpus_(std::move(cpus)), page_size_(page_size), spool_(spool)
 {
     bytes_of_cpu_.resize(cpus_.empty() ? 0 : std::size_t{1} + *std::ranges::max_element(cpus_));
     // Signals are for the thread that can end the recording in order.
@@ -51,28 +51,37 @@ void RingReader::finish()
     }
 }
 
-void RingReader::keep_off_the_busiest()
+void KeepsOff::cpu(int wanted)
+{
+    cpu_set_t allowed;
+    if (wanted == cpu_ || wanted == refused_ || wanted >= CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+        return;
+    }
+    if (cpu_ >= 0) {
+        CPU_SET(static_cast<std::size_t>(cpu_), &allowed);
+    }
+    if (wanted >= 0) {
+        CPU_CLR(static_cast<std::size_t>(wanted), &allowed);
+    }
+    if (CPU_COUNT(&allowed) > 0 && sched_setaffinity(0, sizeof allowed, &allowed) == 0) {
+        cpu_ = wanted;
+        refused_ = -1;
+    } else {
+        refused_ = wanted;
+    }
+}
+
+void RingReader::find_busiest()
 {
     constexpr std::uint64_t enough = 4U << 20; // bytes: some 80 000 records
     const std::uint64_t all = std::accumulate(bytes_of_cpu_.begin(), bytes_of_cpu_.end(), std::uint64_t{0});
     if (all < enough) {
         return;
     }
-    const auto busiest = std::ranges::max_element(bytes_of_cpu_);
-    const int cpu = *busiest > all / 3 * 2 ? static_cast<int>(busiest - bytes_of_cpu_.begin()) : -1;
+    const auto most = std::ranges::max_element(bytes_of_cpu_);
+    busiest_ = *most > all / 3 * 2 ? static_cast<int>(most - bytes_of_cpu_.begin()) : -1;
     std::ranges::fill(bytes_of_cpu_, 0);
-    cpu_set_t allowed;
-    if (cpu == kept_off_ || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
-        return;
-    }
-    if (kept_off_ >= 0) {
-        CPU_SET(static_cast<std::size_t>(kept_off_), &allowed);
-    }
-    if (cpu >= 0) {
-        CPU_CLR(static_cast<std::size_t>(cpu), &allowed);
-    }
-    const bool could_keep_off = CPU_COUNT(&allowed) > 0 && sched_setaffinity(0, sizeof allowed, &allowed) == 0;
-    kept_off_ = could_keep_off ? cpu : kept_off_;
+    keeps_off_.cpu(busiest_);
 }
 
 void RingReader::run(const std::stop_token& stop)
@@ -83,10 +92,12 @@ void RingReader::run(const std::stop_token& stop)
             std::this_thread::sleep_for(pause);
             continue;
         }
-        const bool much = drain();
-        spool_.set_horizon(before - settling_ns);
-        keep_off_the_busiest();
-        if (!much) {
+        const auto pages = drain();
+        if (pages) {
+            spool_.set_horizon(before - settling_ns);
+        }
+        find_busiest();
+        if (pages.value_or(0) <= many_pages) {
             std::this_thread::sleep_for(pause);
         }
     }
@@ -94,27 +105,33 @@ void RingReader::run(const std::stop_token& stop)
     spool_.close();
 }
 
-bool RingReader::drain()
+std::optional<std::size_t> RingReader::drain()
 {
     std::size_t pages = 0;
     for (std::uint32_t source = 0; source < buffers_.size(); ++source) {
         if (buffers_[source] < 0) {
             continue;
         }
-        ssize_t got = 0;
-        while ((got = read(buffers_[source], page_.data(), page_.size())) > 0) {
-            const std::span<const std::uint8_t> page(page_.data(), static_cast<std::size_t>(got));
+        while (true) {
+            const std::span<std::uint8_t> place = spool_.place(page_size_);
+            if (place.empty()) {
+                return std::nullopt; // the kernel keeps what it can
+            }
+            const ssize_t got = read(buffers_[source], place.data(), place.size());
+            if (got <= 0) {
+                break;
+            }
+            const auto page = place.first(static_cast<std::size_t>(got));
             const auto header = RingPages::header_of(page);
             // The count of lost records may stand behind the last record.
-            const std::size_t used = header.is_damaged ? page.size() : RingPages::header_size + header.size + 8;
-            const auto kept = page.first(std::min(used, page.size()));
-            spool_.push(source, kept);
-            bytes_ += kept.size();
-            bytes_of_cpu_[cpus_[source]] += kept.size();
+            const std::size_t used = std::min(header.is_damaged ? page.size() : RingPages::header_size + header.size + 8, page.size());
+            spool_.keep(source, used);
+            bytes_ += used;
+            bytes_of_cpu_[cpus_[source]] += used;
             ++pages;
         }
     }
-    return pages > many_pages;
+    return pages;
 }
 
 } // namespace skbscope

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -12,6 +13,19 @@ namespace skbscope {
 
 /// Nanoseconds of the trace clock "mono".
 [[nodiscard]] std::uint64_t monotonic_ns();
+
+/// Where one CPU makes most of the records, it has the traffic to carry: the threads of a recorder keep off it, each with
+/// one of these.
+class KeepsOff {
+public:
+    /// The calling thread does not run on that CPU any more; -1: it may run anywhere. Where that is refused, or there is no
+    /// other CPU, nothing changes.
+    void cpu(int wanted);
+
+private:
+    int cpu_ = -1;
+    int refused_ = -1;
+};
 
 class RingReader {
 public:
@@ -22,19 +36,21 @@ public:
     void finish();
     /// Read so far.
     [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+    /// The CPU that makes most of the records, if there is one, else -1.
+    [[nodiscard]] int busiest_cpu() const { return busiest_; }
 
 private:
     void run(const std::stop_token& stop);
-    /// Reads until the buffers are empty; true if there was much.
-    bool drain();
-    /// Where one CPU makes most of the records, the thread keeps off it: that one has the traffic to carry.
-    void keep_off_the_busiest();
+    /// Reads until the buffers are empty; how many pages that were. None: there was no memory for all of it.
+    std::optional<std::size_t> drain();
+    void find_busiest();
 
     std::vector<int> buffers_;
     std::vector<std::uint16_t> cpus_;
     std::vector<std::uint64_t> bytes_of_cpu_; ///< since the place was chosen
-    int kept_off_ = -1;                       ///< a CPU, or none
-    std::vector<std::uint8_t> page_;
+    std::atomic<int> busiest_{-1};
+    KeepsOff keeps_off_;
+    std::size_t page_size_;
     PageSpool& spool_;
     std::atomic<std::uint64_t> bytes_{0};
     std::jthread thread_; ///< last: it uses the rest

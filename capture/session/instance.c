@@ -26,8 +26,3 @@ int session_instance_size(struct tracefs_instance* instance, unsigned long kb)
 {
     return tracefs_instance_set_buffer_size(instance, kb, -1);
 }
-
-int session_event_enable(struct tracefs_instance* instance, const char* system, const char* event)
-{
-    return tracefs_event_enable(instance, system, event);
-}

@@ -16,7 +16,6 @@ int session_instance_write(struct tracefs_instance* instance, const char* file, 
 /// KiB for each CPU. 0, or -1 (errno).
 int session_instance_size(struct tracefs_instance* instance, unsigned long kb);
 /// 0, or -1 (errno).
-int session_event_enable(struct tracefs_instance* instance, const char* system, const char* event);
 
 #ifdef __cplusplus
 }

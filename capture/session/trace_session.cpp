@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <future>
 #include <memory>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -129,10 +130,16 @@ Result<TraceSession> TraceSession::open(const HostFacts& facts, const ProbePlan&
     }
     session.kernel_.release = facts.kernel_release;
     session.kernel_.cpus = static_cast<std::uint16_t>(facts.cpus);
+    // The kernel makes that text anew for each reader, which takes as long as all the rest.
+    auto symbols = std::async(std::launch::async, [path = options.places.proc + "/kallsyms"] {
+        SymbolTable table;
+        table.parse(read_text(path).value_or(""));
+        return table;
+    });
     if (auto ready = session.set_up(plan, options); !ready) {
         return tl::unexpected(ready.error());
     }
-    session.kernel_.symbols.parse(read_text(options.places.proc + "/kallsyms").value_or(""));
+    session.kernel_.symbols = symbols.get();
     return session;
 }
 
@@ -231,7 +238,8 @@ bool TraceSession::enable(tracefs_instance* instance, const PlannedEvent& event)
     if (!event.filter.empty() && session_instance_write(instance, (folder + "/filter").c_str(), event.filter.c_str()) < 0) {
         refused_.push_back(fmt::format("the filter {} of {}:{}: {}", event.filter, event.system, event.name, why(errno)));
     }
-    if (session_event_enable(instance, event.system.c_str(), event.name.c_str()) != 0) {
+    // Not tracefs_event_enable(): that one looks through all events' folders each time, which takes longer than the rest.
+    if (session_instance_write(instance, (folder + "/enable").c_str(), "1") < 0) {
         refused_.push_back(fmt::format("event {}:{}: {}", event.system, event.name, why(errno)));
         return false;
     }

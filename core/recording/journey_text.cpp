@@ -13,6 +13,7 @@
 #include "core/catalog/catalog.h"
 #include "core/recording/report.h"
 #include "core/recording/verdict_text.h"
+#include "core/trace/flow_text.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -71,7 +72,7 @@ private:
     {
         std::string out = fmt::format("packet {}", to_index(record_.id));
         if (record_.flow) {
-            out += "   " + record_.flow->text();
+            out += "   " + flow_text(record_);
         }
         if (record_.length > 0) {
             out += fmt::format("   {} bytes", count_text(record_.length));

@@ -1,6 +1,7 @@
 #include "ui/player/format.h"
 
 #include "core/catalog/catalog.h"
+#include "core/trace/flow_text.h"
 
 #include <array>
 #include <cmath>
@@ -149,7 +150,7 @@ QString levelText(std::uint64_t level, std::uint64_t limit, QueueUnit unit)
 QString flowText(const PacketRecord& packet)
 {
     if (packet.flow) {
-        return text(packet.flow->text());
+        return text(flow_text(packet));
     }
     return packet.length == 0 ? QStringLiteral("packet of unknown content")
                               : QStringLiteral("packet of %1 bytes").arg(packet.length);

@@ -2,12 +2,9 @@
 
 #include "capture/live/ring_merge.h"
 
-#include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <memory>
 
 namespace skbscope {
 namespace {
@@ -93,89 +90,6 @@ TEST(RingMerge, TellsOfLossBeforeTheRecordThatFollowsIt)
     std::vector<std::uint64_t> lost;
     merge.take_until(1000, [&](const RawRecord& record) { lost.push_back(record.lost_before); });
     EXPECT_THAT(lost, ElementsAre(0, RawRecord::unknown_loss));
-}
-
-TEST(PageSpool, IsFullAtItsLimitAndEmptyWhenTaken)
-{
-    PageSpool spool(10);
-    EXPECT_TRUE(spool.has_room());
-    spool.push(0, std::vector<std::uint8_t>(10));
-    EXPECT_FALSE(spool.has_room());
-    spool.set_horizon(5);
-    const auto batch = spool.take(1000);
-    EXPECT_EQ(batch.pages.size(), 1U);
-    EXPECT_EQ(batch.horizon_ns, 5U);
-    EXPECT_FALSE(batch.more);
-    EXPECT_FALSE(batch.ended);
-    EXPECT_TRUE(spool.has_room());
-    spool.close();
-    EXPECT_TRUE(spool.take(1000).ended);
-}
-
-TEST(PageSpool, GivesAHorizonOnlyWithAllThatCameBeforeIt)
-{
-    PageSpool spool(1000);
-    spool.push(0, std::vector<std::uint8_t>(10, 1));
-    spool.set_horizon(5);
-    spool.push(1, std::vector<std::uint8_t>(10, 2));
-    spool.push(0, std::vector<std::uint8_t>(10, 3));
-    spool.set_horizon(9);
-    spool.close();
-    const auto first = spool.take(20);
-    EXPECT_EQ(first.pages.size(), 2U);
-    EXPECT_EQ(first.horizon_ns, 5U) << "the third page was recorded before 9, too";
-    EXPECT_TRUE(first.more);
-    EXPECT_FALSE(first.ended);
-    const auto second = spool.take(20);
-    EXPECT_EQ(second.pages.size(), 1U);
-    EXPECT_EQ(second.horizon_ns, 9U);
-    EXPECT_TRUE(second.ended);
-}
-
-TEST(PageSpool, PutsIntoItsFileWhatMemoryDoesNotHoldAndGivesAllOfItBackInOrder)
-{
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), &std::fclose);
-    ASSERT_TRUE(file);
-    PageSpool spool(20, fileno(file.get()), 1 << 20);
-    for (int round = 0; round < 3; ++round) {
-        std::vector<std::uint8_t> came;
-        for (std::uint8_t page = 0; page < 200; ++page) {
-            EXPECT_TRUE(spool.has_room());
-            spool.push(0, std::vector<std::uint8_t>(10, page));
-            EXPECT_LE(spool.waiting(), 2000U);
-        }
-        for (bool more = true; more;) {
-            auto batch = spool.take(70);
-            EXPECT_LE(batch.pages.size(), 7U);
-            for (const auto& page : batch.pages) {
-                ASSERT_EQ(page.bytes.size(), 10U);
-                came.push_back(page.bytes.back());
-            }
-            more = batch.more;
-        }
-        ASSERT_EQ(came.size(), 200U);
-        EXPECT_TRUE(std::ranges::is_sorted(came));
-        EXPECT_EQ(spool.waiting(), 0U);
-    }
-}
-
-TEST(PageSpool, OfWhichMemoryAndFileAreFullHasNoRoomAndLosesNothing)
-{
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), &std::fclose);
-    ASSERT_TRUE(file);
-    PageSpool spool(20, fileno(file.get()), 50);
-    std::size_t pushed = 0;
-    for (; spool.has_room(); ++pushed) {
-        ASSERT_LT(pushed, 100U);
-        spool.push(0, std::vector<std::uint8_t>(10, static_cast<std::uint8_t>(pushed)));
-    }
-    EXPECT_EQ(pushed, 7U);
-    const auto batch = spool.take(1000);
-    ASSERT_EQ(batch.pages.size(), 7U);
-    for (std::size_t page = 0; page < batch.pages.size(); ++page) {
-        EXPECT_EQ(batch.pages[page].bytes.front(), page);
-    }
-    EXPECT_TRUE(spool.has_room());
 }
 
 } // namespace
