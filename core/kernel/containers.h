@@ -49,7 +49,9 @@ public:
     }
     void pop_front()
     {
-        items_[first_] = T{}; // what it held is given back now
+        if constexpr (!std::is_trivially_copyable_v<T>) {
+            items_[first_] = T{}; // what it held is given back now
+        }
         ++first_;
         if (first_ == items_.size()) {
             clear();

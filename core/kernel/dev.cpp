@@ -140,7 +140,7 @@ void rps_trigger_softirq(Kernel& k, NapiIndex backlog)
 
 void begin_net_rx_action(Kernel& k, SoftirqRun& run)
 {
-    run.net_rx = NetRxRun{};
+    run.net_rx.reset();
     run.net_rx.calls.push_back(k.open(fn::net_rx_action, PacketId::none));
     run.net_rx.budget = static_cast<std::int32_t>(k.core_sysctl().netdev_budget);
     run.net_rx.time_limit = k.cpu().now + Duration{k.core_sysctl().netdev_budget_usecs * 1000};

@@ -96,10 +96,7 @@ void irq_exit(Kernel& k, Context interrupted)
     if (k.profile() >= Profile::v6_1) {
         calls.push_back(k.open(fn::__do_softirq, PacketId::none)); // before that it is the loop itself
     }
-    SoftirqRun run;
-    run.from = SoftirqRun::From::irq_exit;
-    run.outer = std::move(calls);
-    k.cpu().softirq.push_back(std::move(run));
+    k.cpu().softirq.begin(SoftirqRun::From::irq_exit).outer = calls;
 }
 
 } // namespace

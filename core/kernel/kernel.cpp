@@ -4,40 +4,79 @@
 #include "core/kernel/tasks.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
+#include <cstddef>
+#include <cstring>
 
 namespace skbscope::kernel {
 
 // ---- calls and events ----------------------------------------------------------------------------------------------------
 
-/// The next record of that CPU. Everything of it is written, once: a model writes three hundred a packet.
-inline Event& Kernel::fill(Cpu& on, EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
+namespace {
+
+/// A record of that CPU, now. All of it is written, once: a model writes three hundred a packet.
+[[gnu::always_inline]] inline void fill(Event& event, const Cpu& on, EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg,
+                                        std::uint8_t depth)
 {
-    Event& event = on.lane.push();
     event.time_ns = on.now.ns;
     event.duration_ns = Event::unknown_duration;
     event.packet = to_index(packet);
     event.task = on.task_id;
     event.arg = arg;
+    if constexpr (std::endian::native == std::endian::little) {
+        static_assert(static_cast<unsigned>(Confidence::certain) == 0 && via_model == 0); // the flags are the context alone
+        static_assert(offsetof(Event, function) == 24 && offsetof(Event, cpu) == 26 && offsetof(Event, kind) == 28 && offsetof(Event, flags) == 29 &&
+                      offsetof(Event, depth) == 30 && offsetof(Event, host) == 31);
+        const std::uint64_t rest = on.event_marks | static_cast<std::uint16_t>(function) | static_cast<std::uint64_t>(kind) << 32 |
+                                   static_cast<std::uint64_t>(on.context) << 40 | static_cast<std::uint64_t>(depth) << 48;
+        std::memcpy(reinterpret_cast<unsigned char*>(&event) + offsetof(Event, function), &rest, sizeof rest);
+        return;
+    }
     event.function = static_cast<std::uint16_t>(function);
     event.cpu = static_cast<std::uint16_t>(on.id);
     event.kind = static_cast<std::uint8_t>(kind);
     event.flags = Event::make_flags(on.context);
-    event.depth = 0;
+    event.depth = depth;
     event.host = static_cast<std::uint8_t>(on.host_id);
-    return event;
 }
+
+} // namespace
+
+// The lane grows out of the way, in functions of their own: so the others need no stack.
 
 Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
 {
-    return fill(*cpu_, kind, packet, function, arg);
+    Cpu& on = *cpu_;
+    if (on.lane.full()) [[unlikely]] {
+        return record_in_larger_lane(kind, packet, function, arg);
+    }
+    Event& event = on.lane.push();
+    fill(event, on, kind, packet, function, arg, 0);
+    return event;
+}
+
+[[gnu::noinline, gnu::cold]] Event& Kernel::record_in_larger_lane(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
+{
+    cpu_->lane.grow();
+    return record(kind, packet, function, arg);
 }
 
 std::uint64_t Kernel::open_recorded(FunctionId function, PacketId packet, std::uint32_t arg)
 {
     Cpu& on = *cpu_;
-    fill(on, EventKind::call, packet, function, arg).depth = on.depth[static_cast<std::size_t>(on.context)]++;
-    return on.lane.next_sequence() - 1;
+    if (on.lane.full()) [[unlikely]] {
+        return open_in_larger_lane(function, packet, arg);
+    }
+    const std::uint64_t sequence = on.lane.next_sequence();
+    fill(on.lane.push(), on, EventKind::call, packet, function, arg, on.depth[static_cast<std::size_t>(on.context)]++);
+    return sequence;
+}
+
+[[gnu::noinline, gnu::cold]] std::uint64_t Kernel::open_in_larger_lane(FunctionId function, PacketId packet, std::uint32_t arg)
+{
+    cpu_->lane.grow();
+    return open_recorded(function, packet, arg);
 }
 
 std::uint64_t Kernel::open_recorded(FunctionId function, SkbIndex skb, std::uint32_t arg)
@@ -123,6 +162,10 @@ void Kernel::complete_exit(Lane& lane, std::uint64_t sequence, Event& exit)
 
 void Kernel::close_all(OpenCalls& calls)
 {
+    if (!recording_) {
+        calls.clear();
+        return;
+    }
     while (!calls.empty()) {
         close(calls.back());
         calls.pop_back();
@@ -343,18 +386,16 @@ void Kernel::run_hardware(SimTime t)
 
 std::int32_t Kernel::next_cpu(SimTime* until)
 {
-    std::int32_t best = nothing;
+    const Cpu* best = nullptr;
     SimTime first = never, second = never;
-    const auto count = static_cast<std::int32_t>(w.cpus.size());
-    for (std::int32_t row = 0; row < count; ++row) {
-        const Cpu& candidate = w.cpus[static_cast<std::size_t>(row)];
-        if (candidate.on_cpp_stack || !has_work(candidate)) {
+    for (const Cpu& candidate : w.cpus) {
+        if (!has_work(candidate) || candidate.on_cpp_stack) {
             continue;
         }
-        if (best == nothing || candidate.now < first) {
+        if (best == nullptr || candidate.now < first) {
             second = first;
             first = candidate.now;
-            best = row;
+            best = &candidate;
         } else {
             second = std::min(second, candidate.now);
         }
@@ -362,7 +403,7 @@ std::int32_t Kernel::next_cpu(SimTime* until)
     if (until != nullptr) {
         *until = second;
     }
-    return best;
+    return best == nullptr ? nothing : static_cast<std::int32_t>(best - w.cpus.data());
 }
 
 void Kernel::take_interrupts()
@@ -512,19 +553,33 @@ void Kernel::merge(SimTime horizon)
     for (Part& part : parts) {
         auto& specials = part.lane->specials;
         specials.erase(specials.begin(), specials.begin() + static_cast<std::ptrdiff_t>(part.special));
-        part.lane->compact();
     }
 }
+
+namespace {
+
+/// How many of them, which are in order of time, lie before `limit`.
+std::size_t count_before(std::span<const Event> events, std::uint64_t limit)
+{
+    constexpr std::size_t stride = 8;
+    std::size_t count = 0;
+    while (count + stride <= events.size() && events[count + stride - 1].time_ns < limit) {
+        count += stride;
+    }
+    while (count < events.size() && events[count].time_ns < limit) {
+        ++count;
+    }
+    return count;
+}
+
+} // namespace
 
 /// Appends what the lane holds before `limit` to the trace: how much that was. Calls whose exits are still to come are
 /// remembered, and exits find their calls.
 std::size_t Kernel::put_out(Lane& lane, std::size_t& special, std::uint64_t limit)
 {
     const std::span<const Event> waiting = lane.waiting();
-    std::size_t count = 0;
-    while (count < waiting.size() && waiting[count].time_ns < limit) {
-        ++count;
-    }
+    const std::size_t count = count_before(waiting, limit);
     const std::uint64_t sequence = lane.first_sequence();
     const std::uint64_t ordinal = trace.size();
     trace.append_all(waiting.first(count));
@@ -560,7 +615,8 @@ void Kernel::run_until(SimTime t)
             w.now = std::max(w.now, std::min(t, next));
             return;
         }
-        if (++steps % steps_between_merges == 0) {
+        if (++steps >= steps_between_merges) {
+            steps = 0;
             merge(next);
         }
         if (hardware_time <= cpu_time) {
@@ -569,8 +625,24 @@ void Kernel::run_until(SimTime t)
             set_cpu(static_cast<std::uint32_t>(row));
             compute_ahead(*this, std::min({hardware_time, until, t == never ? never : t + 1_ns}));
             step_cpu(static_cast<std::uint32_t>(row));
+            steps += go_on_in_softirq(static_cast<std::uint32_t>(row), until, t, steps_between_merges - steps);
         }
     }
+}
+
+/// Most quanta are of a softirq and follow each other on one CPU: those, up to `most`, as long as that CPU has its turn by the rules of
+/// run_until(). How many there were.
+int Kernel::go_on_in_softirq(std::uint32_t row, SimTime until, SimTime t, int most)
+{
+    Cpu& on = w.cpus[row];
+    int quanta = 0;
+    while (quanta < most && !on.softirq.empty() && !woken_ && on.now < until && on.now <= t && on.now < w.next_event && !on.irq_waits &&
+           cpu_row == row) {
+        on.lane.quantum = on.lane.next_sequence();
+        step_softirq(*this);
+        ++quanta;
+    }
+    return quanta;
 }
 
 SimTime Kernel::next_time()

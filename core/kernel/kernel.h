@@ -159,7 +159,8 @@ private:
         cpu_ = &w.cpus[row];
     }
     Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
-    [[nodiscard]] Event& fill(Cpu& on, EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
+    Event& record_in_larger_lane(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
+    [[nodiscard]] std::uint64_t open_in_larger_lane(FunctionId function, PacketId packet, std::uint32_t arg);
     [[nodiscard]] std::uint32_t duration_since(SimTime start)
     {
         const auto elapsed = static_cast<std::uint64_t>((cpu_->now - start).ns);
@@ -169,6 +170,7 @@ private:
     /// The CPU whose clock is furthest behind, of those that have something to do; `until`: nobody else is due before.
     [[nodiscard]] std::int32_t next_cpu(SimTime* until = nullptr);
     void step_cpu(std::uint32_t row);
+    int go_on_in_softirq(std::uint32_t row, SimTime until, SimTime t, int most);
     void take_interrupts();
     void merge(SimTime horizon);
     [[nodiscard]] std::size_t put_out(Lane& lane, std::size_t& special, std::uint64_t limit);

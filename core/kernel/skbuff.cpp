@@ -334,10 +334,16 @@ void set_dst(Kernel& k, SkbIndex index, const Destination& dst)
                                       : std::string("input ") + input6_names[static_cast<std::size_t>(dst.input6)]));
         return;
     }
-    const std::string name = dst.input != Destination::Input::none
-                                 ? std::string("input ") + input_names[static_cast<std::size_t>(dst.input)]
-                                 : "output ip_output via " + (dst.device == nothing ? std::string("?") : k.device(dst.device).name);
-    k.field(index, SkbField::destination, 0, k.trace.intern_note(name));
+    std::uint32_t none = 0;
+    std::uint32_t& note = dst.input != Destination::Input::none ? k.w.input_notes[static_cast<std::size_t>(dst.input)]
+                          : dst.device != nothing               ? k.device(dst.device).output_note
+                                                                : none;
+    if (note == 0) {
+        note = k.trace.intern_note(dst.input != Destination::Input::none
+                                       ? std::string("input ") + input_names[static_cast<std::size_t>(dst.input)]
+                                       : "output ip_output via " + (dst.device == nothing ? std::string("?") : k.device(dst.device).name));
+    }
+    k.field(index, SkbField::destination, 0, note);
 }
 
 void skb_dst_drop(Kernel& k, SkbIndex index)

@@ -138,19 +138,14 @@ void local_bh_enable(Kernel& k)
     if (k.profile() >= Profile::v6_1) {
         calls.push_back(k.open(fn::__do_softirq, PacketId::none));
     }
-    SoftirqRun run;
-    run.from = SoftirqRun::From::local_bh_enable;
-    run.outer = std::move(calls);
-    cpu.softirq.push_back(std::move(run));
+    cpu.softirq.begin(SoftirqRun::From::local_bh_enable).outer = calls;
     k.finish_softirqs_here();
 }
 
 void run_ksoftirqd(Kernel& k)
 {
-    SoftirqRun run;
-    run.from = SoftirqRun::From::ksoftirqd;
-    run.outer = {k.open(fn::run_ksoftirqd, PacketId::none)};
-    k.cpu().softirq.push_back(std::move(run));
+    const OpenHandle call = k.open(fn::run_ksoftirqd, PacketId::none);
+    k.cpu().softirq.begin(SoftirqRun::From::ksoftirqd).outer.push_back(call);
 }
 
 void step_softirq(Kernel& k)

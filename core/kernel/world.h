@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <deque>
 #include <iterator>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -199,6 +200,7 @@ struct NetDevice {
     std::vector<std::int32_t> ptype_all; ///< taps of this device: rows of World::packet_socks, the newest first
     std::array<std::uint64_t, device_stat_count> stats{};
     std::array<CounterId, device_stat_count> stat_ids{}; ///< named in the trace at the first change
+    std::uint32_t output_note = 0; ///< row of the trace's notes: "output ip_output via …"; 0: not looked up yet
 };
 
 /// struct napi_struct. The backlog of a CPU is one of them.
@@ -361,6 +363,15 @@ struct NetRxRun {
     SimTime time_limit;
     Fifo<NapiIndex> list, repoll;
     OpenCalls calls;
+    /// As new, but for the lists' memory.
+    void reset()
+    {
+        budget = 0;
+        time_limit = {};
+        list.clear();
+        repoll.clear();
+        calls.clear();
+    }
 };
 
 /// One run of handle_softirqs (kernel/softirq.c).
@@ -373,39 +384,143 @@ struct SoftirqRun {
     OpenCalls outer;  ///< irq_exit_rcu … handle_softirqs
     NetRxRun net_rx;
     PollRun poll;
+    /// As new, but for the lists' memory.
+    void reset()
+    {
+        from = From::irq_exit;
+        phase = Phase::begin;
+        pending = 0;
+        rounds_left = 10;
+        deadline = {};
+        outer.clear();
+        net_rx.reset();
+        poll = PollRun{};
+    }
+};
+
+/// The softirqs that a CPU runs, the innermost last: one run, or two where another interrupt came before the first had begun. Those that
+/// ended keep their memory for the next, as every packet begins and ends one.
+class SoftirqRuns {
+public:
+    [[nodiscard]] bool empty() const { return count_ == 0; }
+    [[nodiscard]] SoftirqRun& back() { return runs_[count_ - 1]; }
+    SoftirqRun& begin(SoftirqRun::From from)
+    {
+        if (count_ == runs_.size()) {
+            runs_.emplace_back();
+        } else {
+            runs_[count_].reset();
+        }
+        SoftirqRun& run = runs_[count_++];
+        run.from = from;
+        return run;
+    }
+    void pop_back() { --count_; }
+
+private:
+    std::size_t count_ = 0;
+    std::vector<SoftirqRun> runs_;
+};
+
+/// Events by sequence, in a ring: what is taken from its front makes room for what comes, in memory that the cache holds.
+/// A copy is of what it holds.
+class EventRing {
+public:
+    EventRing() = default;
+    EventRing(const EventRing& other) : first_(other.first_), next_(other.first_), end_(other.first_)
+    {
+        while (next_ != other.next_) {
+            push() = other[next_];
+        }
+    }
+    EventRing(EventRing&& other) noexcept { swap(other); }
+    EventRing& operator=(EventRing other) noexcept
+    {
+        swap(other);
+        return *this;
+    }
+    ~EventRing() = default;
+    /// Sequences of the first that it holds, and of the next to come.
+    [[nodiscard]] std::uint64_t first() const { return first_; }
+    [[nodiscard]] std::uint64_t next() const { return next_; }
+    [[nodiscard]] Event& operator[](std::uint64_t sequence) { return slots_[sequence & mask_]; }
+    [[nodiscard]] const Event& operator[](std::uint64_t sequence) const { return slots_[sequence & mask_]; }
+    [[nodiscard]] bool full() const { return next_ == end_; }
+    /// One more, to be filled by the caller.
+    Event& push()
+    {
+        if (full()) [[unlikely]] {
+            grow();
+        }
+        return slots_[next_++ & mask_];
+    }
+    void take(std::size_t count)
+    {
+        first_ += count;
+        end_ += count;
+    }
+    /// From the first on, as far as they lie in one piece.
+    [[nodiscard]] std::span<const Event> front_piece() const
+    {
+        const std::uint64_t at = first_ & mask_;
+        return {slots_.get() + at, static_cast<std::size_t>(std::min<std::uint64_t>(next_ - first_, mask_ + 1 - at))};
+    }
+    void grow()
+    {
+        const std::uint64_t room = std::max<std::uint64_t>((end_ - first_) * 2, 64); // a power of two
+        auto larger = std::make_unique<Event[]>(room);
+        for (std::uint64_t at = first_; at != next_; ++at) {
+            larger[at & (room - 1)] = slots_[at & mask_];
+        }
+        slots_ = std::move(larger);
+        mask_ = room - 1;
+        end_ = first_ + room;
+    }
+
+private:
+    void swap(EventRing& other) noexcept
+    {
+        slots_.swap(other.slots_);
+        std::swap(mask_, other.mask_);
+        std::swap(first_, other.first_);
+        std::swap(next_, other.next_);
+        std::swap(end_, other.end_);
+    }
+
+    std::unique_ptr<Event[]> slots_;
+    std::uint64_t mask_ = 0; ///< slots less one; 0 also before there are any
+    std::uint64_t first_ = 0, next_ = 0;
+    std::uint64_t end_ = 0; ///< where it is full: first_ + slots
 };
 
 /// What one CPU (or the hardware) has recorded and what has not been merged into the trace yet, in order of time. Records
 /// count up from 0 by sequence.
 class Lane {
 public:
-    [[nodiscard]] bool empty() const { return first_ == events_.size(); }
-    [[nodiscard]] std::uint64_t next_sequence() const { return events_.size(); }
-    [[nodiscard]] std::uint64_t first_sequence() const { return first_; }
-    [[nodiscard]] bool holds(std::uint64_t sequence) const { return sequence >= first_; }
+    [[nodiscard]] bool empty() const { return events_.first() == events_.next(); }
+    [[nodiscard]] std::uint64_t next_sequence() const { return events_.next(); }
+    [[nodiscard]] std::uint64_t first_sequence() const { return events_.first(); }
+    [[nodiscard]] bool holds(std::uint64_t sequence) const { return sequence >= events_.first(); }
     [[nodiscard]] Event& at(std::uint64_t sequence) { return events_[sequence]; }
-    [[nodiscard]] const Event& front() const { return events_[first_]; }
+    [[nodiscard]] const Event& front() const { return events_[events_.first()]; }
+    /// The next push() must make room.
+    [[nodiscard]] bool full() const { return events_.full(); }
+    void grow() { events_.grow(); }
     /// One more, to be filled by the caller.
     Event& push() { return events_.push(); }
     /// Of the hardware, which may be told of a moment that lies a little behind.
     void insert_in_order(const Event& event)
     {
         events_.push();
-        std::uint64_t at = events_.size() - 1;
-        for (; at > first_ && events_[at - 1].time_ns > event.time_ns; --at) {
+        std::uint64_t at = events_.next() - 1;
+        for (; at > events_.first() && events_[at - 1].time_ns > event.time_ns; --at) {
             events_[at] = events_[at - 1];
         }
         events_[at] = event;
     }
-    [[nodiscard]] std::span<const Event> waiting() const { return events_.held().subspan(first_ - events_.first()); }
-    void take(std::size_t count) { first_ += count; }
-    /// What was taken makes room: the next records come to lie where the last did, which the cache still holds.
-    void compact()
-    {
-        if (events_.size() - first_ <= first_ - events_.first()) {
-            events_.forget(first_);
-        }
-    }
+    /// From the first on; not all of it where the ring begins again.
+    [[nodiscard]] std::span<const Event> waiting() const { return events_.front_piece(); }
+    void take(std::size_t count) { events_.take(count); }
 
     std::uint64_t quantum = 0; ///< sequence of the first record of the current quantum
     /// A record that the merge must look at: a call that may outlive its quantum, or an exit.
@@ -429,8 +544,7 @@ public:
     }
 
 private:
-    Table<Event> events_;     ///< row: sequence
-    std::uint64_t first_ = 0; ///< those before have been merged
+    EventRing events_; ///< those before its first have been merged
 };
 
 /// What waits for this CPU to take an interrupt.
@@ -471,24 +585,33 @@ struct InterruptCount {
 };
 
 struct Cpu {
+    // What every call and every search for the CPU whose turn it is reads comes first: it lies together.
     SimTime now;
     std::uint32_t task_id = 0; ///< TaskId of the running task, as events bear it
-    CpuId id{};
+    CpuId id{};                ///< this and host_id: by set_place() alone
     HostId host_id{};
     Context context = Context::process;
-    bool irq_waits = false; ///< pending_irqs is not empty
+    std::uint64_t event_marks = 0; ///< id and host_id as the last eight bytes of an event bear them, read as a little-endian number
+    std::int32_t task = nothing;   ///< running; nothing: idle
+    std::uint8_t depth[4] = {};
+    bool irq_waits = false;    ///< pending_irqs is not empty
+    bool on_cpp_stack = false; ///< a system call of this CPU is being interrupted: it cannot be stepped now
+    SoftirqRuns softirq;
+    Fifo<std::int32_t> run_queue;
+    Lane lane;
+    void set_place(CpuId cpu, HostId on)
+    {
+        id = cpu;
+        host_id = on;
+        event_marks = static_cast<std::uint64_t>(cpu) << 16 | static_cast<std::uint64_t>(on) << 56;
+    }
     std::uint32_t host = 0;
     std::uint32_t index = 0; ///< within its host
     std::uint32_t preempted_by_hardirq = 0; ///< nesting
-    std::uint8_t depth[4] = {};
     std::uint8_t softirq_pending = 0;
     std::uint32_t bh_disabled = 0;
     bool xmit_more = false; ///< softnet_data.xmit.more: the driver will get another packet right behind this one
     bool in_softirq = false;
-    bool on_cpp_stack = false; ///< a system call of this CPU is being interrupted: it cannot be stepped now
-    std::vector<SoftirqRun> softirq; ///< at most one
-    std::int32_t task = nothing;     ///< running; nothing: idle
-    Fifo<std::int32_t> run_queue;
     SimTime slice_end;
     std::int32_t ksoftirqd = nothing;
     Fifo<NapiIndex> poll_list;
@@ -519,7 +642,6 @@ struct Cpu {
         return irq;
     }
     Fifo<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
-    Lane lane;
     std::array<std::uint64_t, softnet_stat_count> softnet{};
     std::int64_t udp_fw_alloc = 0; ///< pages of UDP memory that this CPU has taken or given back, not yet in the sum
     std::vector<InterruptCount> interrupts; ///< of devices, in order of their first
@@ -798,6 +920,7 @@ struct World {
     std::vector<DeviceEvent> events; ///< to come; rows that event_queue does not name are free
     std::vector<EventTurn> event_queue; ///< a heap, earliest on top
     std::vector<std::uint32_t> free_events;
+    std::array<std::uint32_t, 4> input_notes{}; ///< by Destination::Input: row of the trace's notes; 0: not looked up yet
     std::uint64_t next_order = 1;
     std::uint64_t frames_fed = 0; ///< of a capture: those that have been put on their way
     SimTime next_event = never; ///< time of the earliest

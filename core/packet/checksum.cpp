@@ -30,20 +30,20 @@ std::uint32_t csum_partial(std::span<const std::uint8_t> bytes, std::uint32_t su
     // A one's complement sum does not depend on byte order: add native words, the carry at the other end, and swap once.
     const std::uint8_t* p = bytes.data();
     std::size_t left = bytes.size();
-    std::uint64_t even = 0, odd = 0;
+    // Halves of words in sums of their own, whose carries stay in them: the compiler adds them by vectors.
+    std::uint64_t low[2] = {}, high[2] = {};
     for (; left >= 32; p += 32, left -= 32) {
         std::uint64_t words[4];
         std::memcpy(words, p, 32);
-        even += words[0];
-        even += even < words[0] ? 1 : 0;
-        odd += words[1];
-        odd += odd < words[1] ? 1 : 0;
-        even += words[2];
-        even += even < words[2] ? 1 : 0;
-        odd += words[3];
-        odd += odd < words[3] ? 1 : 0;
+        for (std::size_t at = 0; at < 4; ++at) {
+            low[at % 2] += words[at] & 0xffffffff;
+            high[at % 2] += words[at] >> 32;
+        }
     }
-    std::uint64_t native = (even & 0xffffffff) + (even >> 32) + (odd & 0xffffffff) + (odd >> 32);
+    std::uint64_t native = 0;
+    for (const std::uint64_t part : {low[0], low[1], high[0], high[1]}) {
+        native += (part & 0xffffffff) + (part >> 32);
+    }
     for (; left >= 4; p += 4, left -= 4) {
         std::uint32_t word;
         std::memcpy(&word, p, 4);

@@ -219,9 +219,8 @@ private:
     {
         Cpu cpu;
         cpu.host = host_row_;
-        cpu.host_id = current().id;
+        cpu.set_place(static_cast<CpuId>(world_.cpus.size()), current().id);
         cpu.index = index;
-        cpu.id = static_cast<CpuId>(world_.cpus.size());
         cpu.backlog = static_cast<NapiIndex>(world_.napis.size());
         cpu.backlog_queue = add_queue(fmt::format("backlog CPU {}", index), QueueKind::backlog, room(stage::backlog),
                                       static_cast<std::uint64_t>(net().sysctl.netdev_max_backlog), "net.core.netdev_max_backlog");
