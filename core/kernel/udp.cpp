@@ -565,6 +565,9 @@ bool copy_to_user(Kernel& k, SkbIndex skb)
     const bool linear = buff.data_len == 0;
     if (buff.ip_summed != IpSummed::none || buff.checksum_verified) {
         Call copy(k, linear ? fn::copy_linear_skb : fn::skb_copy_datagram_msg, skb);
+        if (!linear) {
+            Call iter(k, fn::skb_copy_datagram_iter, skb);
+        }
         k.spend(k.w.costs.copy(buff.len));
         return true;
     }

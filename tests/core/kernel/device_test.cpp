@@ -107,6 +107,16 @@ TEST(VirtioNet, EveryTwentyFirstReceiveBufferIsLargeEnoughToBuildAnSkbAround)
     EXPECT_EQ(run.count(Verdict::delivered), 63U);
 }
 
+TEST(VirtioNet, DatagramInPagesIsReadPageByPage)
+{
+    const ModelRun run(receive_scenario("count: 1, size: 1400", "", "", "driver: virtio_net"));
+    EXPECT_EQ(first_missing(run.path(1), {"__napi_alloc_skb", "udp_recvmsg", "skb_copy_datagram_msg", "skb_copy_datagram_iter", "skb_consume_udp"}), "");
+    EXPECT_FALSE(run.calls(1, "copy_linear_skb"));
+    const ModelRun small(receive_scenario("count: 1, size: 100", "", "", "driver: virtio_net"));
+    EXPECT_TRUE(small.calls(1, "copy_linear_skb"));
+    EXPECT_FALSE(small.calls(1, "skb_copy_datagram_iter"));
+}
+
 TEST(VirtioNet, NoSkbIsBuiltAroundABufferOnKernel510)
 {
     const ModelRun run("kernel: \"5.10\"\n" + receive_scenario("count: 63, size: 1400, gap: 20us", "", "", "driver: virtio_net"));
