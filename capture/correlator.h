@@ -187,6 +187,7 @@ private:
     static bool is_served_by(PacketBook& book, const Lane& lane, Slot slot);
 
     void free_event(const RawRecord& record, const Decoder& decoder, bool is_drop);
+    bool is_reassembled(const Lane& lane, Slot slot, std::uint32_t item);
     DropReasonId reason_without_field(Slot slot, std::string_view where, std::uint32_t item);
     bool was_called_for(Slot slot, std::string_view name, std::uint32_t before);
     std::size_t frame_for(Lane& lane, const RawRecord& record, std::initializer_list<std::string_view> names,

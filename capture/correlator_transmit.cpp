@@ -388,6 +388,8 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         // its end is still to come
     } else if (!no_drop) {
         book_.dropped(slot, reason, where, item);
+    } else if (verdict == Verdict::in_flight && is_reassembled(lane, slot, item)) {
+        // its bytes live on in the whole datagram
     } else if (verdict == Verdict::in_flight) {
         // The last to take a packet gets the packet itself: a tap, if no protocol wanted it.
         const bool is_taken_by_tap = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
@@ -401,6 +403,22 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
                      item);
     }
     book_.freed(slot, item);
+}
+
+/// inet_frag_reasm_prepare() (net/ipv4/inet_fragment.c) lets the fragment that came last take over the first one's bytes, and frees that one.
+bool Correlator::is_reassembled(const Lane& lane, Slot slot, std::uint32_t item)
+{
+    const auto named = [this](const char* name) { return [this, name](const Frame& frame) { return functions_[frame.symbol].name == name; }; };
+    const auto defrag = std::ranges::find_if(lane.stack, named("ip_defrag"));
+    if (defrag == lane.stack.end() || std::ranges::none_of(lane.stack, named("inet_frag_reasm_prepare"))) {
+        return false;
+    }
+    book_.decide(slot, Verdict::merged, item);
+    if (const Slot whole = book_.resolve(defrag->packet); whole != 0 && whole != slot) {
+        book_.at(slot).packet.merged_into = static_cast<PacketId>(whole);
+        (void)book_.add_side(item, EventKind::merge, slot, whole);
+    }
+    return true;
 }
 
 // ---- what events tell besides

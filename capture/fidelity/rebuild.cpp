@@ -549,6 +549,14 @@ private:
                 open_port(*to, flow->destination_port);
             }
         }
+        if (found == 0) {
+            // The NIC's own filter keeps frames for others away: then there is nothing to send, and no packet to compare.
+            out_.notes.push_back(fmt::format("phase '{}': none of its {} hand-made frames reached {}", phase.name, phase.frames, to->name));
+            if (injector.frames.empty()) {
+                injectors_.erase(from->name);
+            }
+            return;
+        }
         if (found < phase.frames) {
             refuse(fmt::format("{} hand-made frames, of which the capture holds {}", phase.frames, found));
         }

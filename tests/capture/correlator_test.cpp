@@ -210,6 +210,36 @@ TEST(Correlator, SharedCallsStandOnceAndInEachJourney)
     }
 }
 
+TEST(Correlator, FirstFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        frame_arrives(trace, skb);
+    }
+    list_begins(trace);
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        core(trace, skb);
+    }
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_sublist_rcv", "ip_list_rcv");
+    for (int fragment = 0; fragment < 2; ++fragment) {
+        trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    }
+    for (int fragment = 0; fragment < 2; ++fragment) {
+        trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("ip_defrag", "ip_local_deliver").call("inet_frag_find", "ip_defrag");
+    }
+    trace.call("skb_clone", "inet_frag_reasm_prepare").call("consume_skb", "inet_frag_reasm_prepare").consumed(skb_a);
+    trace.call("skb_release_data", "consume_skb").call("kfree_skbmem", "inet_frag_reasm_prepare");
+    trace.call("ip_local_deliver_finish", "ip_local_deliver").call("udp_rcv", "ip_protocol_deliver_rcu");
+    trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb").softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_GE(result.packet_count(), 2U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::merged);
+    EXPECT_EQ(result.packet(PacketId{1}).merged_into, PacketId{2});
+    EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
+}
+
 TEST(Correlator, TracedSoftirqLoopIsOneStepOfTheSoftirqWhateverItsPollsCallerIs)
 {
     TraceDatBuilder trace;
