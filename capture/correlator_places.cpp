@@ -159,17 +159,17 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
 std::uint32_t Correlator::add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function,
                                    Slot packet, Confidence confidence, std::uint8_t via, std::uint32_t arg)
 {
-    Event event;
+    const TaskId task = task_of(record.pid);
+    Event& event = book_.add_for(packet);
     event.time_ns = record.time_ns;
-    event.packet = packet;
-    event.task = to_index(task_of(record.pid));
+    event.task = to_index(task);
     event.arg = arg;
     event.function = static_cast<std::uint16_t>(function);
     event.cpu = record.cpu;
     event.kind = static_cast<std::uint8_t>(kind);
     event.flags = Event::make_flags(context_of(record), confidence, via);
     event.depth = lane.depth();
-    return book_.add(event);
+    return book_.last_item();
 }
 
 Frame& Correlator::push_call(Lane& lane, const RawRecord& record, Symbol function, std::uint8_t via)

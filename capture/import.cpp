@@ -4,11 +4,15 @@
 #include "capture/pcap_match.h"
 #include "capture/trace_dat.h"
 #include "core/catalog/catalog.h"
+#include "core/trace/ready_memory.h"
 
 #include <algorithm>
 #include <deque>
 #include <filesystem>
 #include <fmt/format.h>
+#include <functional>
+#include <span>
+#include <thread>
 
 namespace skbscope {
 
@@ -199,6 +203,21 @@ private:
     std::deque<std::uint32_t> last_items_; ///< at the ends of the last steps
 };
 
+/// A long recording is read by a thread of its own, which also has memory for events made ready ahead of need.
+std::vector<std::string> read_all(const TraceDat& file, const std::function<void(std::span<const RawRecord>)>& take,
+                                  const ImportOptions& options)
+{
+    WalkOptions walking;
+    walking.progress = options.progress;
+    walking.ahead = file.record_bytes() >= options.reads_ahead_from && std::thread::hardware_concurrency() > 1;
+    if (walking.ahead) {
+        walking.when_idle = [] { ready_memory::make_ready(1); };
+    }
+    std::vector<std::string> damage = file.for_each(take, walking);
+    ready_memory::let_go();
+    return damage;
+}
+
 } // namespace
 
 bool times_look_emulated(std::vector<std::uint32_t> gaps)
@@ -239,14 +258,23 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
     waiting.info.observed = true;
     Correlator correlator(kernel, trace, {options.use_kprobes, false, is_at_once ? nullptr : &waiting});
     HandingOn handing_on(correlator, options.settled_after);
-    for (std::string& line : file->for_each([&](const RawRecord& record) {
-             ++imported.records;
-             correlator.take(record);
-             if (!is_at_once) {
-                 handing_on.took_a_record();
-             }
-         })) {
+    const auto take = [&](std::span<const RawRecord> records) {
+        imported.records += records.size();
+        for (const RawRecord& record : records) {
+            correlator.take(record);
+            if (!is_at_once) {
+                handing_on.took_a_record();
+            }
+        }
+    };
+    if (options.progress != nullptr) {
+        options.progress->begin("importing", file->packed_bytes());
+    }
+    for (std::string& line : read_all(*file, take, options)) {
         imported.warnings.push_back(std::move(line));
+    }
+    if (options.progress != nullptr && options.progress->is_cancelled()) {
+        return stopped(path);
     }
     correlator.finish();
     trace.info.times_trustworthy =

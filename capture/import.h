@@ -1,6 +1,7 @@
 #pragma once
 // A trace-cmd recording (and the captures made beside it) becomes a Trace.
 
+#include "core/progress.h"
 #include "core/result.h"
 #include "core/trace/trace.h"
 
@@ -27,6 +28,11 @@ struct ImportOptions {
     std::uint64_t longest_at_once = std::uint64_t{64} << 20;
     /// … what so many records later is not known of a call then never is.
     std::size_t settled_after = 65536;
+    /// A recording with at least so many bytes of records is read on a thread of its own, ahead of the one that makes sense
+    /// of it.
+    std::uint64_t reads_ahead_from = std::uint64_t{4} << 20;
+    /// Told how far it has come: bytes of records, and records. Cancelled, the import ends with stopped(). May be null.
+    Progress* progress = nullptr;
     /// Whether durations mean anything. Empty: concluded from the recording, see times_look_emulated().
     std::optional<bool> times_trustworthy;
 };
@@ -58,7 +64,7 @@ struct Imported {
     ProbeCheck probes;                 ///< filled with use_kprobes = false only
 };
 
-/// Reads the recording at `path`. Errors are those of TraceDat::open and read_pcap; a recording without any
+/// Reads the recording at `path`. Errors are those of TraceDat::open and read_pcap, and stopped(); a recording without any
 /// record of a packet imports as a trace without packets.
 [[nodiscard]] Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& options = {});
 

@@ -81,23 +81,37 @@ std::uint32_t PacketBook::add(const Event& event)
     return last_item_;
 }
 
+Event& PacketBook::add_for(Slot packet)
+{
+    Event& event = items_.append({});
+    fetch_ahead(event);
+    last_item_ = static_cast<std::uint32_t>(items_.size() - 1);
+    event.packet = packet;
+    if (packet != 0) {
+        at(packet).last_item = last_item_;
+    }
+    return event;
+}
+
 std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before)
 {
-    Event event = item(anchor);
-    event.kind = static_cast<std::uint8_t>(kind);
-    event.packet = slot;
-    event.arg = arg;
-    event.duration_ns = Event::unknown_duration;
-    event.host = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
+    const auto make = [&](Event& event) { // in its place: add_for() says why
+        event.kind = static_cast<std::uint8_t>(kind);
+        event.packet = slot;
+        event.arg = arg;
+        event.duration_ns = Event::unknown_duration;
+        event.host = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
+    };
     // Behind what is written there is no room any more; calls that were not traced have no moment at all.
     const std::uint32_t place = anchor == 0 ? 0 : std::max(anchor, written_);
     std::uint32_t& last_side = at(slot).last_side;
     last_side = std::max(last_side, place);
     if (anchor == last_item_ && anchor != 0) {
-        items_.append(event);
+        make(items_.append(item(anchor)));
         return static_cast<std::uint32_t>(items_.size() - 1);
     }
-    late_.push_back({place, event});
+    late_.push_back({place, item(anchor)});
+    make(late_.back().event);
     return (late_begin_ + static_cast<std::uint32_t>(late_.size() - 1)) | late_handle;
 }
 
@@ -429,15 +443,27 @@ PacketId PacketBook::written_id(Slot slot)
     return last_written_.second;
 }
 
+/// False: the side falls away.
+bool PacketBook::is_written(const Event& side)
+{
+    const bool is_of_packet = side.event_kind() != EventKind::irq_raise;
+    return (side.host & mark_cancelled) == 0 && (!is_of_packet || written_id(side.packet) != PacketId::none);
+}
+
 /// Slots, queue names and rows of changes become what they are in the trace. False: the side falls away.
 bool PacketBook::finish_side(Event& event)
 {
+    const bool stays = is_written(event);
+    if (stays) {
+        finish_kept_side(event);
+    }
+    return stays;
+}
+
+void PacketBook::finish_kept_side(Event& event)
+{
     const Slot slot = event.packet;
     const PacketId id = written_id(slot);
-    const bool is_of_packet = event.event_kind() != EventKind::irq_raise;
-    if ((event.host & mark_cancelled) != 0 || (is_of_packet && id == PacketId::none)) {
-        return false;
-    }
     event.host = 0;
     event.packet = to_index(id);
     switch (event.event_kind()) {
@@ -464,7 +490,6 @@ bool PacketBook::finish_side(Event& event)
     default:
         break;
     }
-    return true;
 }
 
 /// By anchor, those before it first, else as they were added: anchor, that, and the row, in one number each.
@@ -601,7 +626,9 @@ void PacketBook::list_touched(std::uint32_t until, bool everything, std::vector<
             list(event.arg, touched);
         }
     };
+    constexpr std::size_t soon = 24;
     for (std::size_t item = std::max<std::size_t>(written_, 1); item < until; ++item) {
+        slots_.fetch(items_[std::min<std::size_t>(item + soon, until - 1)].packet);
         take(items_[item]);
     }
     for (const Late& late : late_) {
@@ -631,12 +658,15 @@ void PacketBook::add_packets(const std::vector<Slot>& touched)
     }
 }
 
-void PacketBook::append_side(Event side)
+void PacketBook::append_side(const Event& side)
 {
-    if (finish_side(side)) {
-        side.time_ns = written_ns_ = std::max(side.time_ns, written_ns_);
-        fetch_ahead(trace_.append(side));
+    if (!is_written(side)) {
+        return;
     }
+    Event& event = trace_.append(side); // finished in its place: add_for() says why
+    fetch_ahead(event);
+    event.time_ns = written_ns_ = std::max(side.time_ns, written_ns_);
+    finish_kept_side(event);
 }
 
 void PacketBook::write_items(std::uint32_t until, bool everything)
@@ -662,11 +692,13 @@ void PacketBook::write_items(std::uint32_t until, bool everything)
             }
         };
         write_sides(true);
-        Event event = items_[item];
-        event.packet = event.packet == 0 ? 0 : to_index(written_id(event.packet));
-        unattributed_ += event.is_call() && event.packet == 0 && items_[item].packet != 0 ? 1 : 0;
-        event.time_ns = written_ns_ = std::max(event.time_ns, written_ns_);
-        fetch_ahead(trace_.append(event));
+        const Event& known = items_[item];
+        const std::uint32_t packet = known.packet == 0 ? 0 : to_index(written_id(known.packet));
+        unattributed_ += known.is_call() && packet == 0 && known.packet != 0 ? 1 : 0;
+        Event& event = trace_.append(known);
+        fetch_ahead(event);
+        event.packet = packet;
+        event.time_ns = written_ns_ = std::max(known.time_ns, written_ns_);
         write_sides(false);
         item = behind;
     }

@@ -95,6 +95,9 @@ public:
     // -----------------------------------------------------------------------------------------------------
     /// A call; its place in the trace is kept. Returns its item (never 0).
     std::uint32_t add(const Event& event);
+    /// The same, to be filled in by the caller before anything else is added: it is last_item(). An event built elsewhere
+    /// and copied would cost the wait for its small parts to reach the cache.
+    Event& add_for(Slot packet);
     /// Not after write(). Of an item that write_until() has written: one that may be changed without effect.
     [[nodiscard]] Event& item(std::uint32_t index) { return index < written_ ? gone() : items_.mutable_event(index); }
     [[nodiscard]] std::uint32_t last_item() const { return last_item_; }
@@ -199,7 +202,7 @@ private:
     void list_touched(std::uint32_t until, bool everything, std::vector<Slot>& touched);
     void add_packets(const std::vector<Slot>& touched);
     void write_items(std::uint32_t until, bool everything);
-    void append_side(Event side);
+    void append_side(const Event& side);
     void update_rows(const std::vector<Slot>& touched);
     PacketRecord row_of(Slot slot);
     void compact_changes();
@@ -207,6 +210,8 @@ private:
     std::uint32_t queue_name(const QueueName& name);
     std::uint32_t field_row(const FieldChange& change);
     QueueId queue_id(const QueueName& name, Slot slot);
+    bool is_written(const Event& side);
+    void finish_kept_side(Event& side);
     bool finish_side(Event& side);
     std::vector<std::uint64_t> order_of_late() const;
     std::size_t settle(std::vector<std::uint32_t>& places);

@@ -31,6 +31,14 @@ public:
         return chunk == nullptr ? nullptr : chunk + row % chunk_rows;
     }
 
+    /// Asks for the row's memory, which will soon be looked at.
+    void fetch(std::size_t row) const
+    {
+        if (const T* chunk = chunks_[row / chunk_rows].get(); chunk != nullptr) {
+            __builtin_prefetch(chunk + row % chunk_rows);
+        }
+    }
+
     /// A new row, as T() makes it.
     T& push()
     {

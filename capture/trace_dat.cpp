@@ -92,8 +92,42 @@ Result<void> TraceDat::State::load()
     return {};
 }
 
+/// Each byte of the file belongs to one CPU, and records do not pack without end: an index that says otherwise would make
+/// a small file unfold into endless memory.
+void TraceDat::State::leave_out_the_impossible()
+{
+    constexpr std::uint64_t usual_ratio = 64; // trace-cmd's batches pack to a fifth to a tenth; pages with one record to less
+    std::uint64_t beyond_usual = std::uint64_t{64} << 20; // of pages that pack better, for there are such
+    std::uint64_t there = file_size();
+    std::size_t unfolding = 0;
+    std::erase_if(records.cpus, [&](CpuPages& cpu) {
+        std::uint64_t bytes = 0;
+        for (const Piece& piece : cpu.pieces) {
+            bytes += piece.size; // each at most the file's size, and a few million at most
+        }
+        if (cpu.cpu >= most_cpus || bytes > there) {
+            damage.push_back(fmt::format("the records of CPU {} are left out: {}", cpu.cpu,
+                                         cpu.cpu >= most_cpus ? "there is no such CPU" : "they lie where those of others do"));
+            return true;
+        }
+        there -= bytes;
+        unfolding += std::erase_if(cpu.pieces, [&](const Piece& piece) {
+            const std::uint64_t usual = piece.size * usual_ratio;
+            const std::uint64_t beyond = piece.unpacked > usual ? piece.unpacked - usual : 0;
+            const bool is_too_much = beyond > beyond_usual;
+            beyond_usual -= is_too_much ? 0 : beyond;
+            return is_too_much;
+        });
+        return false;
+    });
+    if (unfolding != 0) {
+        damage.push_back(fmt::format("{} batches of records are left out: they would unfold beyond all measure", unfolding));
+    }
+}
+
 void TraceDat::State::finish()
 {
+    leave_out_the_impossible();
     std::uint16_t highest = 0;
     for (const CpuPages& cpu : records.cpus) {
         highest = std::max<std::uint16_t>(highest, cpu.cpu);
@@ -152,9 +186,26 @@ std::uint64_t TraceDat::record_bytes() const
     return bytes;
 }
 
+std::uint64_t TraceDat::packed_bytes() const
+{
+    std::uint64_t bytes = 0;
+    for (const CpuPages& cpu : state_->records.cpus) {
+        for (const Piece& piece : cpu.pieces) {
+            bytes += piece.size;
+        }
+    }
+    return bytes;
+}
+
+std::vector<std::string> TraceDat::for_each(const std::function<void(std::span<const RawRecord>)>& take,
+                                            const WalkOptions& options) const
+{
+    return walk(state_->records, take, options);
+}
+
 std::vector<std::string> TraceDat::for_each(const std::function<void(const RawRecord&)>& take) const
 {
-    return walk(state_->records, take);
+    return walk(state_->records, [&](std::span<const RawRecord> records) { std::ranges::for_each(records, take); }, {});
 }
 
 } // namespace skbscope

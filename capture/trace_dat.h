@@ -10,6 +10,7 @@
 
 #include "capture/ring_pages.h"
 #include "capture/traced_kernel.h"
+#include "capture/walk_options.h"
 #include "core/result.h"
 
 #include <functional>
@@ -36,8 +37,13 @@ public:
     /// Bytes of all pages of records, unpacked: how long the recording is. A damaged file may promise more than it has.
     [[nodiscard]] std::uint64_t record_bytes() const;
 
-    /// Calls `take` for each record of all CPUs in time order; its data is good during the call. May be called again.
-    /// Returns what was found damaged on the way, a line each; what is whole was given all the same.
+    /// Bytes of the file that hold records: what Progress counts while they are read.
+    [[nodiscard]] std::uint64_t packed_bytes() const;
+
+    /// Calls `take` for the records of all CPUs in time order, some at a time; their data is good during the call. May be
+    /// called again. Returns what was found damaged on the way, a line each; what is whole was given all the same.
+    std::vector<std::string> for_each(const std::function<void(std::span<const RawRecord>)>& take, const WalkOptions& options) const;
+    /// … one at a time.
     std::vector<std::string> for_each(const std::function<void(const RawRecord&)>& take) const;
 
 private:

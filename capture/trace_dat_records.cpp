@@ -1,17 +1,38 @@
 #include "capture/trace_dat_records.h"
 
 #include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
 #include <fmt/format.h>
+#include <memory>
+#include <mutex>
+#include <thread>
 
 namespace skbscope::trace_dat {
 
 namespace {
 
+using Window = std::vector<std::uint8_t>;
+
+/// Records that are handed over together.
+struct Batch {
+    std::vector<RawRecord> records;
+    std::vector<Window> left; ///< windows that were read to their end meanwhile: this batch or earlier ones point into them
+};
+
+/// What the readers of all CPUs share.
+struct Reading {
+    Batch* filling = nullptr;    ///< takes windows that are left
+    std::vector<Window> windows; ///< nobody points into them any more
+    std::uint64_t bytes = 0;     ///< of the file, read so far
+};
+
 /// One CPU's records, page by page.
 class CpuReader {
 public:
-    CpuReader(const RecordSource& source, const CpuPages& data)
-        : source_(&source), data_(&data), pages_(data.cpu, source.time_offset)
+    CpuReader(const RecordSource& source, const CpuPages& data, Reading& shared)
+        : source_(&source), data_(&data), shared_(&shared), pages_(data.cpu, source.time_offset)
     {
     }
 
@@ -63,10 +84,12 @@ private:
         }
         const Piece& piece = data_->pieces[piece_];
         at_ = 0;
+        leave_window();
         if (piece.unpacked != 0) {
             ++piece_;
             packed_.resize(static_cast<std::size_t>(piece.size));
             packed_.resize(source_->file->read(piece.offset, packed_));
+            shared_->bytes += piece.size;
             window_ = unpack(source_->packing, packed_, piece.unpacked);
             broken_pieces_ += window_.empty() ? 1 : 0;
             return true;
@@ -77,6 +100,7 @@ private:
         window_.resize(wanted);
         window_.resize(source_->file->read(piece.offset + done_, window_));
         missing_bytes_ += wanted - window_.size();
+        shared_->bytes += wanted;
         done_ += wanted;
         if (done_ == piece.size) {
             ++piece_;
@@ -85,10 +109,25 @@ private:
         return true;
     }
 
+    /// Records that were handed over still point into it.
+    void leave_window()
+    {
+        if (window_.capacity() != 0) {
+            shared_->filling->left.push_back(std::move(window_));
+        }
+        window_ = {};
+        if (source_->packing == Packing::none && !shared_->windows.empty()) { // unpacking brings its own
+            window_ = std::move(shared_->windows.back());
+            shared_->windows.pop_back();
+        }
+    }
+
     const RecordSource* source_;
     const CpuPages* data_;
+    Reading* shared_;
     RingPages pages_;
-    std::vector<std::uint8_t> window_, packed_;
+    Window window_;
+    std::vector<std::uint8_t> packed_;
     std::size_t at_ = 0;     ///< of the next page in the window
     std::size_t piece_ = 0;
     std::uint64_t done_ = 0; ///< bytes of the piece
@@ -97,48 +136,232 @@ private:
     RawRecord record_;
 };
 
-} // namespace
+/// All CPUs' records in time order, a batch at a time.
+class Merge {
+public:
+    explicit Merge(const RecordSource& source) : source_(&source) { readers_.reserve(source.cpus.size()); }
 
-std::vector<std::string> walk(const RecordSource& source, const std::function<void(const RawRecord&)>& take)
-{
-    std::vector<std::string> damage;
-    std::vector<CpuReader> readers;
-    readers.reserve(source.cpus.size());
-    std::vector<CpuReader*> heads;
-    for (const CpuPages& cpu : source.cpus) {
-        readers.emplace_back(source, cpu);
-        if (readers.back().next()) {
-            heads.push_back(&readers.back());
-        }
-    }
-    // Few CPUs have records: taking the smallest by looking at each beats a heap.
-    while (!heads.empty()) {
-        auto first = heads.begin();
-        std::uint64_t until = ~std::uint64_t{0}; // time of the second
-        for (auto head = std::next(first); head != heads.end(); ++head) {
-            if ((*head)->record().time_ns < (*first)->record().time_ns) {
-                until = (*first)->record().time_ns;
-                first = head;
-            } else {
-                until = std::min(until, (*head)->record().time_ns);
+    /// Empties the batch, whose windows serve again, and fills it. False: nothing follows behind it.
+    bool fill(Batch& batch)
+    {
+        batch.records.clear();
+        for (Window& window : batch.left) {
+            if (source_->packing == Packing::none) {
+                shared_.windows.push_back(std::move(window));
             }
         }
-        // Of equal times the CPU that stands first goes first.
-        const bool stands_first = first == heads.begin();
-        CpuReader& reader = **first;
-        bool more = true;
-        do {
-            take(reader.record());
-            more = reader.next();
-        } while (more && (reader.record().time_ns < until || (stands_first && reader.record().time_ns == until)));
-        if (!more) {
-            heads.erase(first);
+        batch.left.clear();
+        shared_.filling = &batch;
+        if (readers_.empty()) {
+            begin();
+        }
+        // Few CPUs have records: taking the smallest by looking at each beats a heap.
+        while (!heads_.empty()) {
+            auto first = heads_.begin();
+            std::uint64_t until = ~std::uint64_t{0}; // time of the second
+            for (auto head = std::next(first); head != heads_.end(); ++head) {
+                if ((*head)->record().time_ns < (*first)->record().time_ns) {
+                    until = (*first)->record().time_ns;
+                    first = head;
+                } else {
+                    until = std::min(until, (*head)->record().time_ns);
+                }
+            }
+            // Of equal times the CPU that stands first goes first.
+            const bool stands_first = first == heads_.begin();
+            CpuReader& reader = **first;
+            bool more = true;
+            do {
+                if (batch.records.size() == records_a_batch) {
+                    return true;
+                }
+                batch.records.push_back(reader.record());
+                more = reader.next();
+            } while (more && (reader.record().time_ns < until || (stands_first && reader.record().time_ns == until)));
+            if (!more) {
+                heads_.erase(first);
+            }
+        }
+        return false;
+    }
+    [[nodiscard]] std::uint64_t bytes() const { return shared_.bytes; }
+    [[nodiscard]] std::vector<std::string> damage() const
+    {
+        std::vector<std::string> damage;
+        for (const CpuReader& reader : readers_) {
+            reader.tell_damage(damage);
+        }
+        return damage;
+    }
+
+private:
+    /// A batch stays in the cache of the core that takes it.
+    static constexpr std::size_t records_a_batch = 2048;
+
+    void begin()
+    {
+        for (const CpuPages& cpu : source_->cpus) {
+            readers_.emplace_back(*source_, cpu, shared_);
+            if (readers_.back().next()) {
+                heads_.push_back(&readers_.back());
+            }
         }
     }
-    for (const CpuReader& reader : readers) {
-        reader.tell_damage(damage);
+
+    const RecordSource* source_;
+    Reading shared_;
+    std::vector<CpuReader> readers_;
+    std::vector<CpuReader*> heads_;
+};
+
+bool is_cancelled(const WalkOptions& options)
+{
+    return options.progress != nullptr && options.progress->is_cancelled();
+}
+
+void walk_here(Merge& merge, const TakeRecords& take, const WalkOptions& options)
+{
+    Batch batch;
+    for (bool more = true; more && !is_cancelled(options);) {
+        more = merge.fill(batch);
+        take(batch.records);
+        if (options.progress != nullptr) {
+            options.progress->reach(merge.bytes());
+            options.progress->count(batch.records.size());
+        }
     }
-    return damage;
+}
+
+/// Batches go round between the thread that fills them and the one that takes them. They go back several at a time, so
+/// that neither thread is woken for each.
+class ReaderAhead {
+public:
+    ReaderAhead(Merge& merge, const WalkOptions& options) : merge_(merge), options_(options), batches_(batch_count)
+    {
+        for (Batch& batch : batches_) {
+            empty_.push_back(&batch);
+        }
+        thread_ = std::thread([this] { run(); });
+    }
+    ReaderAhead(const ReaderAhead&) = delete;
+    ReaderAhead& operator=(const ReaderAhead&) = delete;
+    ~ReaderAhead()
+    {
+        {
+            const std::lock_guard guard(lock_);
+            stop_ = true;
+        }
+        has_empty_.notify_one();
+        thread_.join();
+    }
+
+    /// The next batch that is not empty, good until the call after; null: there is none. Throws what the reading threw.
+    const Batch* next()
+    {
+        if (taken_ != nullptr) {
+            back_.push_back(taken_);
+            taken_ = nullptr;
+        }
+        std::unique_lock guard(lock_);
+        if (back_.size() >= batch_count / 2 || full_.empty()) {
+            const bool was_short = !back_.empty();
+            empty_.insert(empty_.end(), back_.begin(), back_.end());
+            back_.clear();
+            if (was_short) {
+                has_empty_.notify_one();
+            }
+        }
+        has_full_.wait(guard, [this] { return !full_.empty() || ended_; });
+        if (full_.empty()) {
+            if (failure_) {
+                std::rethrow_exception(failure_);
+            }
+            return nullptr;
+        }
+        taken_ = full_.front();
+        full_.pop_front();
+        return taken_;
+    }
+
+private:
+    static constexpr std::size_t batch_count = 8;
+
+    void run()
+    {
+        try {
+            fill_all();
+        } catch (...) { // no memory: for the thread that waits
+            failure_ = std::current_exception();
+        }
+        const std::lock_guard guard(lock_);
+        ended_ = true;
+        has_full_.notify_one();
+    }
+
+    void fill_all()
+    {
+        for (bool more = true; more;) {
+            Batch* batch = nullptr;
+            {
+                std::unique_lock guard(lock_);
+                if (empty_.empty() && !stop_ && options_.when_idle) {
+                    guard.unlock();
+                    options_.when_idle();
+                    guard.lock();
+                }
+                has_empty_.wait(guard, [this] { return !empty_.empty() || stop_; });
+                if (stop_) {
+                    return;
+                }
+                batch = empty_.back(); // the one whose memory was touched last
+                empty_.pop_back();
+            }
+            more = merge_.fill(*batch);
+            if (options_.progress != nullptr) {
+                options_.progress->reach(merge_.bytes());
+                options_.progress->count(batch->records.size());
+            }
+            const std::lock_guard guard(lock_);
+            const bool was_empty = full_.empty();
+            full_.push_back(batch);
+            if (was_empty) {
+                has_full_.notify_one();
+            }
+        }
+    }
+
+    Merge& merge_;
+    const WalkOptions& options_;
+    std::vector<Batch> batches_;
+    std::mutex lock_;
+    std::condition_variable has_full_, has_empty_;
+    std::deque<Batch*> full_;    ///< oldest first
+    std::vector<Batch*> empty_;
+    bool stop_ = false;  ///< nobody takes any more
+    bool ended_ = false; ///< nothing is filled any more
+    std::exception_ptr failure_;
+    // of the taking thread
+    std::vector<Batch*> back_; ///< taken, not given back yet
+    Batch* taken_ = nullptr;
+    std::thread thread_;
+};
+
+} // namespace
+
+std::vector<std::string> walk(const RecordSource& source, const TakeRecords& take, const WalkOptions& options)
+{
+    Merge merge(source);
+    if (!options.ahead) {
+        walk_here(merge, take, options);
+        return merge.damage();
+    }
+    {
+        ReaderAhead ahead(merge, options);
+        for (const Batch* batch = ahead.next(); batch != nullptr && !is_cancelled(options); batch = ahead.next()) {
+            take(batch->records);
+        }
+    }
+    return merge.damage();
 }
 
 } // namespace skbscope::trace_dat

@@ -1,9 +1,10 @@
 #pragma once
 // The records in a trace.dat: where each CPU's pages lie in the file, and walking them in time order with a small
-// window of each CPU in memory.
+// window of each CPU in memory, on the thread of the one who takes them or ahead of it on another.
 
 #include "capture/ring_pages.h"
 #include "capture/trace_dat_bytes.h"
+#include "capture/walk_options.h"
 
 #include <functional>
 #include <string>
@@ -32,7 +33,11 @@ struct RecordSource {
     std::vector<CpuPages> cpus;
 };
 
-/// Calls `take` for each record in time order. Returns what was found damaged on the way, a line each.
-std::vector<std::string> walk(const RecordSource& source, const std::function<void(const RawRecord&)>& take);
+/// Takes the next records in time order; their data is good during the call.
+using TakeRecords = std::function<void(std::span<const RawRecord>)>;
+
+/// Calls `take` for all records in time order, some at a time. Returns what was found damaged on the way, a line each.
+/// What `take` throws comes through.
+std::vector<std::string> walk(const RecordSource& source, const TakeRecords& take, const WalkOptions& options = {});
 
 } // namespace skbscope::trace_dat

@@ -75,6 +75,7 @@ struct TraceDat::State {
     void load_ftrace_events(Cursor at);
     void load_event_formats(Cursor& at);
     void add_format(std::string_view system, Bytes text);
+    void leave_out_the_impossible();
     void finish();
 };
 

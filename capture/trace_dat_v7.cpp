@@ -137,7 +137,7 @@ bool TraceDat::State::load_buffer_option(Bytes data)
     }
     for (std::uint32_t i = 0; i < count; ++i) {
         CpuPages cpu;
-        cpu.cpu = static_cast<std::uint16_t>(at.number<std::uint32_t>());
+        cpu.cpu = static_cast<std::uint16_t>(std::min<std::uint32_t>(at.number<std::uint32_t>(), most_cpus)); // left out later
         const auto from = at.number<std::uint64_t>();
         const auto size = at.number<std::uint64_t>();
         if (!at.ok()) {

@@ -1,13 +1,12 @@
 #include "core/trace/trace.h"
 
 #include "core/catalog/catalog.h"
+#include "core/trace/ready_memory.h"
 
 #include <algorithm>
 #include <cassert>
 #include <cstdlib>
 #include <fmt/format.h>
-#include <new>
-#include <sys/mman.h>
 
 namespace skbscope {
 
@@ -80,15 +79,8 @@ void Trace::grow()
         spare_chunks_.pop_back();
     }
     if (chunks_in_use_ == chunks_.size()) {
-        // A chunk is one huge page, aligned to one: fresh memory then costs one page fault instead of 512. The advice
-        // may be refused; the memory is good all the same.
-        constexpr std::size_t bytes = chunk_events * sizeof(Event);
-        void* memory = std::aligned_alloc(bytes, bytes);
-        if (memory == nullptr) {
-            throw std::bad_alloc();
-        }
-        (void)madvise(memory, bytes, MADV_HUGEPAGE);
-        chunks_.emplace_back(static_cast<Event*>(memory));
+        static_assert(chunk_events * sizeof(Event) == ready_memory::chunk_bytes);
+        chunks_.emplace_back(static_cast<Event*>(ready_memory::take()));
     }
     cursor_ = chunks_[chunks_in_use_].get();
     chunk_end_ = cursor_ + chunk_events;

@@ -2,7 +2,8 @@
 // walk, KernelShark's library merely loading it, `trace-cmd report`. Each runs in a process of its own, so that
 // memory can be told apart, in turns (A B C D, A B C D, …), because only ratios taken in one go mean anything.
 //
-//   import_bench TRACE.dat [ROUNDS]      ROUNDS 0: one import in this very process, for a profiler
+//   import_bench TRACE.dat [ROUNDS [NAME]…]      only the import and those with a NAME in theirs, "libkshark"
+//                                                ROUNDS 0: one import in this very process, for a profiler
 
 #include "capture/import.h"
 #include "capture/trace_dat.h"
@@ -18,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <ctime>
 #include <unistd.h>
 #include <vector>
 
@@ -47,7 +49,8 @@ namespace {
 using namespace skbscope;
 
 struct Outcome {
-    double seconds = 0; ///< of CPU time, kernel's included: all of them have one thread, and the machine may have others
+    double cpu_seconds = 0; ///< the kernel's included, of all threads
+    double seconds = 0;     ///< on the clock
     std::uint64_t records = 0;
     std::uint64_t held_bytes = 0; ///< memory of its own (not the file's pages) when done
     std::uint64_t peak_bytes = 0; ///< the most that was resident at any time, shared pages and all
@@ -89,9 +92,11 @@ Outcome in_a_child(const std::function<std::uint64_t()>& work)
     warm_memory();
     auto* shared = static_cast<Outcome*>(
         mmap(nullptr, sizeof(Outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    const auto start = std::chrono::steady_clock::now();
     const pid_t child = fork();
     if (child == 0) {
         shared->records = work();
+        shared->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         shared->held_bytes = status_bytes("RssAnon:");
         std::_Exit(0);
     }
@@ -100,7 +105,7 @@ Outcome in_a_child(const std::function<std::uint64_t()>& work)
     (void)wait4(child, &status, 0, &usage);
     Outcome outcome = *shared;
     const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6; };
-    outcome.seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+    outcome.cpu_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime);
     outcome.peak_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
     munmap(shared, sizeof(Outcome));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
@@ -188,7 +193,7 @@ std::uint64_t report(const std::string& path)
 struct Contender {
     std::string name;
     std::function<std::uint64_t()> work;
-    std::vector<double> seconds;
+    std::vector<double> seconds, cpu_seconds;
     Outcome last;
 };
 
@@ -198,33 +203,51 @@ double median(std::vector<double> values)
     return values[values.size() / 2];
 }
 
+/// Of those of one round: what makes one slow makes the others slow.
+double median_ratio(const std::vector<double>& theirs, const std::vector<double>& ours)
+{
+    std::vector<double> ratios;
+    for (std::size_t round = 0; round < std::min(theirs.size(), ours.size()); ++round) {
+        ratios.push_back(theirs[round] / ours[round]);
+    }
+    return median(std::move(ratios));
+}
+
 } // namespace
 
 int main(int argc, char** argv)
 {
     if (argc < 2) {
-        fmt::print(stderr, "usage: import_bench TRACE.dat [ROUNDS]\n");
+        fmt::print(stderr, "usage: import_bench TRACE.dat [ROUNDS [NAME]...]\n");
         return 2;
     }
     const std::string path = argv[1];
     const int rounds = argc > 2 ? std::atoi(argv[2]) : 5;
     if (rounds <= 0) {
+        warm_memory();
         const auto start = std::chrono::steady_clock::now();
         const std::uint64_t records = import(path);
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        fmt::print("{} records in {:.3f} s, {:.2f} M/s\n", records, seconds,
-                   static_cast<double>(records) / seconds / 1e6);
+        timespec own{};
+        (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
+        fmt::print("{} records in {:.3f} s, {:.2f} M/s; this thread worked {:.3f} s of it\n", records, seconds,
+                   static_cast<double>(records) / seconds / 1e6, static_cast<double>(own.tv_sec) + static_cast<double>(own.tv_nsec) / 1e9);
         return 0;
     }
     std::vector<Contender> all = {
-        {"skbscope import", [&] { return import(path); }, {}, {}},
+        {"skbscope import", [&] { return import(path); }, {}, {}, {}},
 #ifdef SKBSCOPE_HAS_KSHARK
-        {"libkshark load", [&] { return load_with_kshark(path); }, {}, {}},
+        {"libkshark load", [&] { return load_with_kshark(path); }, {}, {}, {}},
 #endif
-        {"libtracecmd walk", [&] { return walk_with_libtracecmd(path); }, {}, {}},
-        {"trace-cmd report", [&] { return report(path); }, {}, {}},
-        {"skbscope pages only", [&] { return only_read(path); }, {}, {}},
+        {"libtracecmd walk", [&] { return walk_with_libtracecmd(path); }, {}, {}, {}},
+        {"trace-cmd report", [&] { return report(path); }, {}, {}, {}},
+        {"skbscope pages only", [&] { return only_read(path); }, {}, {}, {}},
     };
+    const std::vector<std::string> wanted(argv + std::min(argc, 3), argv + argc);
+    std::erase_if(all, [&](const Contender& one) {
+        return !wanted.empty() && one.name != "skbscope import" &&
+               std::ranges::none_of(wanted, [&](const std::string& name) { return one.name.find(name) != std::string::npos; });
+    });
     for (int round = 0; round < rounds; ++round) {
         for (Contender& one : all) {
             one.last = in_a_child(one.work);
@@ -233,19 +256,24 @@ int main(int argc, char** argv)
                 continue;
             }
             one.seconds.push_back(one.last.seconds);
+            one.cpu_seconds.push_back(one.last.cpu_seconds);
         }
     }
     const std::uint64_t records = all.front().last.records;
-    const double ours = all.front().seconds.empty() ? 0 : median(all.front().seconds);
-    fmt::print("{} records, {} rounds\n", records, rounds);
-    fmt::print("{:<20} {:>12} {:>14} {:>12} {:>14} {:>8}\n", "", "median CPU s", "M records/s", "import is", "B/record: held", "peak");
+    const Contender& ours = all.front();
+    if (ours.seconds.empty()) {
+        return 1;
+    }
+    fmt::print("{} records, {} rounds: median of each, and of the ratios within each round\n", records, rounds);
+    fmt::print("{:<20} {:>8} {:>10} {:>10} {:>8} {:>10} {:>14} {:>8}\n", "", "seconds", "M rec/s", "import is", "CPU s", "import is",
+               "B/record: held", "peak");
     for (const Contender& one : all) {
         if (one.seconds.empty()) {
             continue;
         }
-        const double seconds = median(one.seconds);
-        fmt::print("{:<20} {:>12.3f} {:>14.2f} {:>11.2f}x {:>14.1f} {:>8.1f}\n", one.name, seconds,
-                   static_cast<double>(records) / seconds / 1e6, seconds / ours,
+        fmt::print("{:<20} {:>8.3f} {:>10.2f} {:>9.2f}x {:>8.3f} {:>9.2f}x {:>14.1f} {:>8.1f}\n", one.name, median(one.seconds),
+                   static_cast<double>(records) / median(one.seconds) / 1e6, median_ratio(one.seconds, ours.seconds),
+                   median(one.cpu_seconds), median_ratio(one.cpu_seconds, ours.cpu_seconds),
                    static_cast<double>(one.last.held_bytes) / static_cast<double>(records),
                    static_cast<double>(one.last.peak_bytes) / static_cast<double>(records));
     }
