@@ -25,6 +25,7 @@ struct Options {
     std::string format = "text";
     bool host_settings = false;
     bool on_veth = false;
+    std::uint32_t slower = 1;
     bool compare = false;
 };
 
@@ -104,8 +105,12 @@ Result<int> run(const Options& options)
     if (!scenario) {
         return tl::unexpected(scenario.error());
     }
+    lab::LabWishes wishes;
+    wishes.host_settings = options.host_settings;
+    wishes.on_veth = options.on_veth;
+    wishes.slower = options.slower;
     // It must come to its end by itself: what it made has to be taken back.
-    const auto run = lab::run_lab(*scenario, {options.host_settings, options.on_veth}, stop_on_signals());
+    const auto run = lab::run_lab(*scenario, wishes, stop_on_signals());
     if (!run) {
         return tl::unexpected(run.error());
     }
@@ -143,6 +148,9 @@ void add_lab_command(CLI::App& program, Invocation& chosen)
         run);
     add_scenario_options(*command, options->scenario, "With --compare: model this kernel; otherwise the one nearest to this machine's");
     command->add_flag("--on-veth", options->on_veth, "Run devices of other drivers (e1000 …) and stations on veths");
+    command->add_option("--slower", options->slower, "The traffic's pauses take N times as long, for a machine that cannot keep up; the model runs at the same pace")
+        ->option_text("N")
+        ->check(CLI::Range(1U, 1000U));
     command->add_flag("--host-settings", options->host_settings,
                       "Allow settings that the whole host shares (net.core.netdev_max_backlog …) to change for the time of the run");
     command->add_flag("--compare", options->compare,

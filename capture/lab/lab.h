@@ -7,6 +7,7 @@
 #include "core/trace/trace.h"
 
 #include <atomic>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ struct LabWishes {
     bool host_settings = false; ///< settings of the whole host may be changed for the time of the run
     bool on_veth = false;       ///< devices of other drivers may be veths
     double seconds = 60;        ///< the most that the traffic may take
+    std::uint32_t slower = 1;   ///< 1 …: the traffic's pauses take so many times as long, see slowed_down()
 };
 
 struct LabRun {

@@ -68,6 +68,8 @@ bool is_inlined(std::string_view caller, std::string_view direct_caller, std::st
         {"__skb_recv_udp", "udp_skb_destructor"},
         {"tcp_v4_send_check", "__tcp_v4_send_check"},
         {"tcp_release_cb", "tcp_send_ack"},
+        {"neigh_event_ns", "__neigh_create"},
+        {"neigh_event_ns", "neigh_update"},
     };
     // Inline in a header; the copy with a symbol serves only those who take its address.
     static const std::set<std::string_view> always_inlined = {"dst_output", "neigh_hh_output"};
@@ -88,9 +90,10 @@ bool is_of_the_cpu(std::string_view function)
     return calls.contains(function);
 }
 
+/// What asks for softirqs and what runs them.
 bool runs_softirqs(std::string_view function)
 {
-    static const std::set<std::string_view> calls = {"do_softirq", "__do_softirq", "handle_softirqs"};
+    static const std::set<std::string_view> calls = {"do_softirq", "__do_softirq", "handle_softirqs", "__raise_softirq_irqoff", "raise_softirq_irqoff"};
     return calls.contains(function);
 }
 
@@ -215,7 +218,7 @@ using CounterMoves = std::map<std::string, std::int64_t>;
 /// Figures of one machine and one run: sockets by their inodes, other devices' interrupts, the recorder itself.
 bool is_of_one_run(std::string_view name)
 {
-    return std::ranges::any_of(std::array<std::string_view, 4>{"recorder.", "socket ", "interrupt ", "softirq "},
+    return std::ranges::any_of(std::array<std::string_view, 5>{"recorder.", "socket ", "interrupt ", "softirq ", "ethtool "},
                                [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
@@ -439,7 +442,8 @@ std::vector<Segment> segments_of(const Trace& trace, const Journey& journey, con
         const bool is_called = !trace.info.observed || visible.own_only || (event.via() & ~via_tracepoint) != 0;
         if (counted[i] && is_whose && is_called && below_root && !hidden && visible.functions.contains(name)) {
             Segment& segment = segment_for(segments, event);
-            if (may_be_same_loop(trace, segment, event, name)) {
+            const bool looks_again = visible.looks_once && name == "__skb_try_recv_from_queue" && !segment.steps.empty() && segment.steps.back().function == name;
+            if (looks_again || may_be_same_loop(trace, segment, event, name)) {
                 continue;
             }
             segment.steps.push_back({journey.steps[i].ordinal, name});
@@ -506,6 +510,7 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
         visible.functions = places_a.empty() ? visible_functions(a) : places_a;
         FunctionNames of_b = places_b.empty() ? visible_functions(b) : places_b;
         visible.with_inlining = a.info.observed != b.info.observed;
+        visible.looks_once = visible.with_inlining; // __skb_recv_udp() looks once into the reader's queue, and again when it was empty and the socket's not
         // Two runs of the model show all they call; a recording only what its tracer was asked for.
         if (a.info.observed && b.info.observed) {
             std::erase_if(visible.functions, [&](const std::string& name) { return !of_b.contains(name); });
@@ -521,7 +526,7 @@ Comparison compare_traces(const Trace& a, const JourneyIndex& journeys_a, const 
         }
     }
     visible.own_only = visible.own_only || comparison.by_tracepoints;
-    comparison.functions = visible.functions;
+    comparison.visible = visible;
     CompareOptions chosen = options;
     if (comparison.by_tracepoints) {
         chosen.of_a = only_shown(a, journeys_a, visible, options.of_a);

@@ -21,6 +21,7 @@ struct VisibleFunctions {
     FunctionNames functions;
     FunctionNames roots;        ///< function_graph: only these and what they call; empty: all
     bool with_inlining = false; ///< calls that compilers inline do not count in a model
+    bool looks_once = false;    ///< how often a reader looks into its queues for one datagram does not count: it hangs on whether others waited with it
     bool own_only = false;      ///< only a packet's own calls: tracepoints show no returns, so that what encloses a call is not known
 };
 
@@ -81,7 +82,7 @@ struct ArrivalDifference {
 };
 
 struct Comparison {
-    FunctionNames functions;     ///< that counted
+    VisibleFunctions visible;    ///< what counted
     bool by_tracepoints = false; ///< only functions in which tracepoints stand, as one side shows no others
     std::vector<PacketComparison> packets; ///< both sides have them
     std::vector<PacketId> only_in_a, only_in_b;

@@ -92,7 +92,7 @@ std::string comparison_to_text(const Comparison& comparison, const Trace& a, con
                         comparison.same_reason(), comparison.same_functions());
     if (comparison.by_tracepoints) {
         text += fmt::format("functions compared are only those in which the recording's tracepoints stand: {}\n",
-                            comparison.functions.empty() ? "none" : fmt::format("{}", fmt::join(comparison.functions, ", ")));
+                            comparison.visible.functions.empty() ? "none" : fmt::format("{}", fmt::join(comparison.visible.functions, ", ")));
     }
     std::size_t named = 0;
     std::size_t fates = 0;

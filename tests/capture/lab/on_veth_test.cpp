@@ -1,6 +1,7 @@
 // Scenarios with NICs and stations as namespaces and veths.
 
 #include "capture/lab/on_veth.h"
+#include "capture/lab/slow_down.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -84,6 +85,21 @@ hosts:
     const auto converted = on_veth(*scenario, false);
     ASSERT_FALSE(converted);
     EXPECT_THAT(converted.error().describe(), HasSubstr("v0"));
+}
+
+TEST(SlowDown, PausesOfTheTrafficGrowAndNothingElse)
+{
+    const Scenario before = lesson("01-a-datagram-arrives");
+    const Scenario after = slowed_down(before, 20);
+    ASSERT_THAT(after.stations, SizeIs(before.stations.size()));
+    const ScenarioFlow& flow = before.stations.front().flows.front();
+    EXPECT_EQ(after.stations.front().flows.front().start.ns, flow.start.ns * 20);
+    EXPECT_EQ(after.stations.front().flows.front().gap.ns, flow.gap.ns * 20);
+    EXPECT_EQ(after.hosts.front().devices, before.hosts.front().devices);
+    EXPECT_EQ(slowed_down(before, 1), before);
+    Scenario endless = before;
+    endless.stations.front().flows.front().gap.ns = 4'000'000'000'000'000'000;
+    EXPECT_EQ(slowed_down(endless, 1000).stations.front().flows.front().gap.ns, 4'000'000'000'000'000'000);
 }
 
 } // namespace
