@@ -221,6 +221,16 @@ void tcp_reset_keepalive_timer(Kernel& k, SocketIndex sk, std::uint32_t in_jiffi
 /// A TCP segment that answers `skb`, on nobody's account.
 void ip_send_unicast_reply(Kernel& k, NetIndex net, SkbIndex skb, std::uint32_t daddr, std::uint32_t saddr, std::span<const std::uint8_t> segment);
 
+// net/ipv4/syncookies.c
+/// The SYN-ACK's sequence number bears the MSS (which becomes one of four) and proves that it was ours.
+void cookie_init_sequence(Kernel& k, SocketIndex listener, TcpRequest& req, PacketId syn);
+/// The request that a cookie stands for is not remembered, so no timer runs for it.
+[[nodiscard]] inline bool is_cookie(const TcpRequest& req) { return req.timeout == 0; }
+/// The latest timestamp up to `ts_now` whose lowest bits are the options that a SYN brought.
+[[nodiscard]] std::uint32_t cookie_init_timestamp(const TcpRequest& req, std::uint32_t ts_now);
+/// An ACK for a listener. A child in its accept queue; the listener itself: this is no cookie; nothing: one, but there is no room.
+[[nodiscard]] SocketIndex cookie_v4_check(Kernel& k, SocketIndex listener, SkbIndex skb);
+
 // net/ipv4/tcp_minisocks.c
 void tcp_time_wait(Kernel& k, SocketIndex sk, TcpState state, std::uint32_t timeo);
 enum class TcpTwStatus : std::uint8_t { success, rst, ack, syn };

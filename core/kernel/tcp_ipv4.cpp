@@ -458,6 +458,20 @@ void tcp_v4_do_rcv(Kernel& k, SocketIndex index, SkbIndex skb)
         kfree_skb_reason(k, skb, drop::TCP_CSUM, fn::tcp_v4_do_rcv);
         return;
     }
+    if (tp.state == TcpState::listen && !tcp_hdr(k, skb).syn()) { // tcp_v4_cookie_check()
+        const SocketIndex child = cookie_v4_check(k, index, skb);
+        if (child == nothing) {
+            kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::tcp_v4_do_rcv);
+            return;
+        }
+        if (child != index) {
+            if (tcp_child_process(k, index, child, skb)) {
+                tcp_v4_send_reset(k, skb);
+                kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::tcp_v4_do_rcv);
+            }
+            return;
+        }
+    }
     if (tcp_rcv_state_process(k, index, skb)) {
         tcp_v4_send_reset(k, skb);
         kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::tcp_v4_do_rcv);
@@ -523,6 +537,7 @@ int tcp_v4_connect(Kernel& k, SocketIndex index, std::uint32_t address, std::uin
     tp.tsoffset = static_cast<std::uint32_t>(k.random(0));  // secure_tcp_ts_off()
     tp.rx_opt.mss_clamp = 65495;
     tcp_connect(k, index);
+    k.interleave(); // the socket is still locked: an answer that comes now waits in its backlog
     return 0;
 }
 

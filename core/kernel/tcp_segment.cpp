@@ -237,7 +237,8 @@ SkbIndex tcp_make_synack(Kernel& k, std::int32_t row)
     opt.sack = req.sack_ok;
     opt.wscale = req.wscale_ok;
     opt.shift = req.rcv_wscale;
-    opt.tsval = static_cast<std::uint32_t>(k.cpu().now.ns / 1'000'000) + 1000 + req.ts_off;
+    const std::uint32_t ts_now = tcp_skb_timestamp(k.cpu().now);
+    opt.tsval = (is_cookie(req) ? cookie_init_timestamp(req, ts_now) : ts_now) + req.ts_off;
     opt.tsecr = req.ts_recent;
     const auto options = syn_options(opt);
     write_header(k, skb, req.flow, req.rcv_nxt, static_cast<std::uint16_t>(std::min(req.rsk_rcv_wnd, 65535U)), cb.flags, options);

@@ -327,10 +327,14 @@ int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
         tcp_listendrop(k, index, packet);
         return 0;
     };
-    if (tp.qlen > tp.max_ack_backlog && isn == 0) { // inet_csk_reqsk_queue_is_full()
-        // SYN cookies are not modelled: with them the kernel answers without remembering; here the SYN is dropped, and counted.
-        k.count(net, Mib::TcpExt_TCPReqQFullDrop, packet);
-        return drop_syn();
+    const bool queue_is_full = tp.qlen > tp.max_ack_backlog; // inet_csk_reqsk_queue_is_full()
+    bool want_cookie = false;
+    if ((sysctl.tcp_syncookies == 2 || queue_is_full) && isn == 0) { // tcp_syn_flood_action()
+        want_cookie = sysctl.tcp_syncookies != 0;
+        k.count(net, want_cookie ? Mib::TcpExt_TCPReqQFullDoCookies : Mib::TcpExt_TCPReqQFullDrop, packet);
+        if (!want_cookie) {
+            return drop_syn();
+        }
     }
     if (tp.accept_queue.size() > tp.max_ack_backlog) { // sk_acceptq_is_full(): one more than the backlog fits
         k.count(net, Mib::TcpExt_ListenOverflows, packet);
@@ -341,7 +345,11 @@ int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
     TcpOptions opt;
     opt.mss_clamp = 536;
     tcp_parse_options(k, net, th, opt, false, nullptr);
-    if (sysctl.tcp_syncookies == 0 && sysctl.tcp_max_syn_backlog - static_cast<std::int64_t>(tp.qlen) < (sysctl.tcp_max_syn_backlog >> 2)) {
+    if (want_cookie && !opt.saw_tstamp) { // tcp_clear_options(): there is no place for them
+        opt.sack_ok = opt.wscale_ok = false;
+        opt.snd_wscale = 0;
+    }
+    if (!want_cookie && isn == 0 && sysctl.tcp_syncookies == 0 && sysctl.tcp_max_syn_backlog - static_cast<std::int64_t>(tp.qlen) < (sysctl.tcp_max_syn_backlog >> 2)) {
         return drop_syn(); // the last quarter is for peers that are known
     }
     const Destination route = ip_route_output_flow(k, net, flow.daddr, flow.saddr, packet);
@@ -360,8 +368,12 @@ int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
     req.sack_ok = opt.sack_ok;
     req.wscale_ok = opt.wscale_ok;
     req.snd_wscale = opt.snd_wscale;
-    req.ts_off = req.tstamp_ok ? static_cast<std::uint32_t>(k.random(0)) : 0;
-    req.snt_isn = isn != 0 ? isn : static_cast<std::uint32_t>(k.random(0));
+    if (want_cookie) {
+        cookie_init_sequence(k, index, req, packet);
+    } else {
+        req.ts_off = req.tstamp_ok ? static_cast<std::uint32_t>(k.random(0)) : 0;
+        req.snt_isn = isn != 0 ? isn : static_cast<std::uint32_t>(k.random(0));
+    }
     // tcp_openreq_init_rwin()
     k.socket(index).cached_route = route;
     tp.advmss = (route.device == nothing ? 1500 : std::min(k.device(route.device).mtu, 65535U)) - 40;
@@ -370,8 +382,13 @@ int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
     tcp_select_initial_window(k, net, full_space, tp.advmss - (req.tstamp_ok ? TCPOLEN_TSTAMP_ALIGNED : 0), req.rsk_rcv_wnd, req.window_clamp,
                               req.wscale_ok, req.rcv_wscale);
     req.snt_synack = k.cpu().now;
-    inet_csk_reqsk_queue_hash_add(k, row);
+    if (!want_cookie) {
+        inet_csk_reqsk_queue_hash_add(k, row);
+    }
     tcp_v4_send_synack(k, row, skb);
+    if (want_cookie) {
+        free_request(k, row); // the ACK will bring it back
+    }
     return 0;
 }
 

@@ -136,7 +136,7 @@ constexpr SysctlRow rows[] = {
      "The most that listen() gets; the test comes before adding, so one more fits."},
     {"net.ipv4.tcp_max_syn_backlog", &Sysctls::tcp_max_syn_backlog, 0, int_max, "requests", "SYN backlog",
      "Half-open connections, where SYN cookies are off."},
-    {"net.ipv4.tcp_syncookies", &Sysctls::tcp_syncookies, 0, 2, "", "SYN cookies", "Cookies themselves are not modelled: only what the setting changes in the limits."},
+    {"net.ipv4.tcp_syncookies", &Sysctls::tcp_syncookies, 0, 2, "", "SYN cookies", "Answer without remembering: 1 when the queue of half-open connections is full, 2 always, 0 never (then a SYN is dropped)."},
     {"net.ipv4.tcp_abort_on_overflow", &Sysctls::tcp_abort_on_overflow, 0, 1, "", "RST on overflow",
      "Answer with a RST when the accept queue is full, instead of waiting."},
     {"net.ipv4.tcp_syn_retries", &Sysctls::tcp_syn_retries, 1, 127, "times", "SYN retries", "How often a SYN goes again."},
