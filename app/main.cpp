@@ -1,7 +1,8 @@
 // skbscope's command line: reads it, runs the one command it names, and turns the outcome into an exit
-// status: 0 done, 1 the answer is no, 2 usage, 3 bad input, 4 not permitted or not supported here.
+// status: 0 done, 1 the answer is no, 2 usage, 3 bad input, 4 not permitted or not supported here, 130 stopped.
 
 #include "app/command.h"
+#include "app/progress_line.h"
 
 #include <cstdio>
 #include <fmt/format.h>
@@ -14,9 +15,12 @@ using namespace skbscope::app;
 constexpr auto purpose = "skbscope shows how Linux receives and sends packets, function by function.\n"
                          "Without a command it opens its window.";
 
+/// As shells have it: 128 and the signal's number.
+constexpr int first_signal_status = 128;
+
 constexpr auto exit_statuses =
     "Exit status: 0 done, 1 the answer is no, 2 usage, 3 bad input, 4 not permitted or "
-    "not supported here.\n\n"
+    "not supported here, 130 stopped with Ctrl-C.\n\n"
     "Examples:\n"
     "  skbscope                            the window, on the first lesson\n"
     "  skbscope capture.pcap               a capture, replayed through the model\n"
@@ -57,6 +61,11 @@ int report_error(const Error& error)
 int run(const Invocation& chosen)
 {
     const auto status = chosen.action();
+    if (!status && interrupted_by() != 0) {
+        std::fflush(stdout);
+        fmt::print(stderr, "skbscope: stopped; nothing half done is left\n");
+        return first_signal_status + interrupted_by();
+    }
     if (!status) {
         return report_error(status.error());
     }

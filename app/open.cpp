@@ -3,6 +3,7 @@
 #include "app/file_kind.h"
 #include "app/lessons_folder.h"
 #include "app/output.h"
+#include "app/progress_line.h"
 #include "app/replay.h"
 #include "capture/import.h"
 #include "core/recording/recording.h"
@@ -10,6 +11,7 @@
 #include "lessons/reader/lesson.h"
 
 #include <cstdio>
+#include <optional>
 #include <vector>
 
 namespace skbscope::app {
@@ -40,9 +42,9 @@ Opened opened_recording(std::string title, LoadedRecording recording)
     return opened_trace(std::move(title), std::move(recording.trace), std::move(losses));
 }
 
-Result<Opened> open_standard_input()
+Result<Opened> open_standard_input(Progress* progress)
 {
-    auto recording = read_recording(stdin, "standard input");
+    auto recording = read_recording(stdin, "standard input", progress);
     if (!recording) {
         return tl::unexpected(recording.error());
     }
@@ -59,9 +61,9 @@ Result<Opened> open_capture(const fs::path& path)
 }
 
 /// A recording of ours and a capture are both pcapng.
-Result<Opened> open_pcapng(const fs::path& path)
+Result<Opened> open_pcapng(const fs::path& path, Progress* progress)
 {
-    auto recording = read_recording(path);
+    auto recording = read_recording(path, progress);
     if (recording) {
         return opened_recording(path.filename().string(), std::move(*recording));
     }
@@ -71,9 +73,11 @@ Result<Opened> open_pcapng(const fs::path& path)
     return tl::unexpected(recording.error());
 }
 
-Result<Opened> open_trace_dat(const fs::path& path)
+Result<Opened> open_trace_dat(const fs::path& path, Progress* progress)
 {
-    auto imported = import_trace_dat(path.string());
+    ImportOptions options;
+    options.progress = progress;
+    auto imported = import_trace_dat(path.string(), options);
     if (!imported) {
         return tl::unexpected(imported.error());
     }
@@ -89,10 +93,11 @@ Result<Opened> open_scenario(const fs::path& path)
     return Opened{std::make_unique<ModelSource>(std::move(*scenario)), {}};
 }
 
-Result<Opened> open_any(const fs::path& path)
+/// `progress` may be null.
+Result<Opened> open_any(const fs::path& path, Progress* progress)
 {
     if (path == "-") {
-        return open_standard_input();
+        return open_standard_input(progress);
     }
     const auto kind = file_kind(path.string());
     if (!kind) {
@@ -100,11 +105,11 @@ Result<Opened> open_any(const fs::path& path)
     }
     switch (*kind) {
     case FileKind::pcapng:
-        return open_pcapng(path);
+        return open_pcapng(path, progress);
     case FileKind::pcap:
         return open_capture(path);
     case FileKind::trace_dat:
-        return open_trace_dat(path);
+        return open_trace_dat(path, progress);
     case FileKind::scenario:
         return open_scenario(path);
     case FileKind::lesson:
@@ -118,7 +123,16 @@ Result<Opened> open_any(const fs::path& path)
 
 Result<std::unique_ptr<Source>> open_driver(const fs::path& path)
 {
-    auto opened = open_any(path);
+    auto opened = open_any(path, nullptr);
+    if (!opened) {
+        return tl::unexpected(opened.error());
+    }
+    return std::move(opened->source);
+}
+
+Result<std::unique_ptr<Source>> open_watched(const fs::path& path, Progress& progress)
+{
+    auto opened = open_any(path, &progress);
     if (!opened) {
         return tl::unexpected(opened.error());
     }
@@ -136,7 +150,9 @@ Result<std::unique_ptr<Source>> open_whole(const std::string& path)
         }
         driver = lesson->driver();
     }
-    auto opened = open_any(driver);
+    std::optional<ProgressLine> line(std::in_place, path == "-" ? "standard input" : fs::path(path).filename().string());
+    auto opened = open_any(driver, &line->progress());
+    line.reset(); // a scenario's run goes on without it
     if (!opened) {
         return tl::unexpected(opened.error());
     }

@@ -1,9 +1,11 @@
 #include "app/output.h"
 
+#include "app/progress_line.h"
 #include "core/recording/recording.h"
 #include "core/recording/report.h"
 
 #include <array>
+#include <filesystem>
 #include <fmt/format.h>
 #include <optional>
 
@@ -62,7 +64,7 @@ Result<int> write_run(ModelSource& source, SimTime end, const std::string& path)
         return written.has_value();
     });
     if (written) {
-        written = file ? file->finish() : write_recording(source.trace(), path);
+        written = file ? file->finish() : write_watched(source.trace(), path);
     }
     if (!written) {
         return tl::unexpected(written.error());
@@ -92,6 +94,14 @@ Result<int> run_and_hand_over(ModelSource& source, SimTime end, const RunOutput&
     }
     print_text(output.format == "json" ? to_json(report, trace) : to_text(report, trace));
     return 0;
+}
+
+Result<void> write_watched(const Trace& trace, const std::string& path)
+{
+    ProgressLine line(std::filesystem::path(path).filename().string());
+    RecordingOptions options;
+    options.progress = &line.progress();
+    return write_recording(trace, path, options);
 }
 
 void say_written(const std::string& path, const Trace& trace)

@@ -33,6 +33,8 @@ void add_run_output_options(CLI::App& command, RunOutput& output);
 /// memory does not grow with the run.
 [[nodiscard]] Result<int> run_and_hand_over(ModelSource& source, SimTime end, const RunOutput& output);
 
+/// write_recording() with a ProgressLine.
+[[nodiscard]] Result<void> write_watched(const Trace& trace, const std::string& path);
 /// One line on stderr: the file, how many packets and what became of them.
 void say_written(const std::string& path, const Trace& trace);
 /// One line on stderr for each thing of a file that could not be read.

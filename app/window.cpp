@@ -16,6 +16,7 @@
 #include <QApplication>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -72,6 +73,7 @@ ui::WindowServices services(bool remember)
 {
     return {
         .open = open_driver,
+        .openWatched = open_watched,
         .save = [](const Source& source,
                    const std::filesystem::path& path) { return write_recording(source.trace(), path); },
         .model = model_to_play_with,
@@ -117,6 +119,15 @@ Result<void> open_standard_input_in(ui::MainWindow& window, bool whole)
     return {};
 }
 
+/// Long enough that a person should see it come: a window without answers says nothing.
+bool is_long(const std::string& file)
+{
+    constexpr std::uintmax_t opens_at_once = std::uintmax_t{8} << 20;
+    std::error_code error;
+    const std::uintmax_t size = std::filesystem::is_regular_file(file, error) ? std::filesystem::file_size(file, error) : 0;
+    return !error && size > opens_at_once;
+}
+
 Result<void> open_file_in(ui::MainWindow& window, const std::string& file)
 {
     QString why;
@@ -131,6 +142,10 @@ Result<void> open_file_in(ui::MainWindow& window, const std::string& file)
 /// shows.
 Result<void> open_in(ui::MainWindow& window, const std::string& file, const WindowRequest& request)
 {
+    if (request.shot.empty() && !request.at && request.step == 0 && is_long(file)) {
+        window.openFile(QString::fromStdString(file));
+        return {};
+    }
     if (auto opened = file == "-" ? open_standard_input_in(window, !request.shot.empty()) : open_file_in(window, file); !opened) {
         return opened;
     }

@@ -65,7 +65,20 @@ void Banner::showError(const QString& words)
 
 void Banner::showProgress(const QString& words)
 {
+    m_work = words;
+    m_bar->setRange(0, 0);
     display(Kind::progress, words);
+}
+
+void Banner::setProgress(int percent, const QString& remark)
+{
+    if (m_kind != Kind::progress || isHidden()) {
+        return;
+    }
+    constexpr int whole = 100;
+    m_bar->setRange(0, percent < 0 ? 0 : whole);
+    m_bar->setValue(std::max(percent, 0));
+    m_words->setText(remark.isEmpty() ? m_work : tr("%1 %2").arg(m_work, remark));
 }
 
 void Banner::endProgress()

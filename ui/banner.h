@@ -19,7 +19,10 @@ class Banner : public QWidget {
 public:
     explicit Banner(QWidget* parent = nullptr);
     void showError(const QString& words);
+    /// With a bar that only moves; setProgress() then says how far it is.
     void showProgress(const QString& words);
+    /// 0 to 100, below 0: not known. `remark` stands behind the words, and may be empty. Nothing while no progress is shown.
+    void setProgress(int percent, const QString& remark);
     /// Ends progress; an error stays.
     void endProgress();
     [[nodiscard]] QString words() const;
@@ -35,6 +38,7 @@ private:
     void display(Kind kind, const QString& words);
 
     Kind m_kind = Kind::error;
+    QString m_work; ///< what is in progress
     Label* m_words;
     QProgressBar* m_bar;
     QPushButton* m_cancel;

@@ -20,12 +20,14 @@
 #include <QAction>
 #include <QApplication>
 #include <QDropEvent>
+#include <QElapsedTimer>
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QMenu>
 #include <QMimeData>
 #include <QSplitter>
 #include <QStackedWidget>
+#include <QTimer>
 #include <QUndoStack>
 #include <algorithm>
 #include <cmath>
@@ -82,11 +84,17 @@ std::optional<std::filesystem::path> lessonFolder(const QString& path)
 struct MainWindow::Job {
     std::mutex lock;
     MainWindow* window = nullptr;
+    Progress progress;
+    QElapsedTimer since;
 };
 
 MainWindow::MainWindow(WindowServices services, QWidget* parent)
     : QMainWindow(parent), m_services(std::move(services)), m_undo(new QUndoStack(this))
 {
+    m_jobTimer = new QTimer(this);
+    constexpr int often_ms = 150;
+    m_jobTimer->setInterval(often_ms);
+    connect(m_jobTimer, &QTimer::timeout, this, &MainWindow::showJob);
     setWindowIcon(programIcon());
     setAcceptDrops(true);
     setMinimumSize(960, 600);
@@ -101,10 +109,7 @@ MainWindow::MainWindow(WindowServices services, QWidget* parent)
 
 MainWindow::~MainWindow()
 {
-    if (m_job != nullptr) {
-        const std::lock_guard guard(m_job->lock);
-        m_job->window = nullptr;
-    }
+    dropJob();
     m_pool.clear();
     qApp->removeEventFilter(this);
     // Panels point at the session: they go first.
@@ -204,6 +209,32 @@ void MainWindow::closeSource()
     setWindowTitle(QStringLiteral("skbscope"));
 }
 
+/// What is being opened is not wanted any more: it ends as soon as it can, and its result is dropped.
+void MainWindow::dropJob()
+{
+    m_jobTimer->stop();
+    if (m_job != nullptr) {
+        m_job->progress.cancel();
+        const std::lock_guard guard(m_job->lock);
+        m_job->window = nullptr;
+    }
+    m_job.reset();
+}
+
+void MainWindow::showJob()
+{
+    if (m_job == nullptr) {
+        return;
+    }
+    const Progress& progress = m_job->progress;
+    const std::uint64_t things = progress.things();
+    const auto took = static_cast<std::uint64_t>(std::max<qint64>(1, m_job->since.elapsed()));
+    constexpr std::uint64_t ms_a_second = 1000;
+    m_banner->setProgress(progress.percent(), things == 0 ? QString()
+                                                          : tr("%1 records, %2 a second")
+                                                                .arg(countText(things), countText(things * ms_a_second / took)));
+}
+
 void MainWindow::openFile(const QString& path)
 {
     if (const auto folder = lessonFolder(path)) {
@@ -214,19 +245,19 @@ void MainWindow::openFile(const QString& path)
         showError(tr("This window cannot open files"));
         return;
     }
-    if (m_job != nullptr) { // a newer wish: the older result will be dropped
-        const std::lock_guard guard(m_job->lock);
-        m_job->window = nullptr;
-    }
+    dropJob(); // a newer wish
     auto job = std::make_shared<Job>();
     job->window = this;
+    job->since.start();
     m_job = job;
     m_opening = true;
+    m_jobTimer->start();
     const qint64 bytes = QFileInfo(path).size();
     m_banner->showProgress(tr("Opening %1 (%2)…").arg(QFileInfo(path).fileName(), bytesText(static_cast<std::uint64_t>(std::max<qint64>(0, bytes)))));
-    m_pool.start([job, path, open = m_services.open] {
+    m_pool.start([job, path, open = m_services.open, openWatched = m_services.openWatched] {
+        const std::filesystem::path file(path.toStdString());
         // Held in a shared place: a queued call must be copyable.
-        auto result = std::make_shared<Result<std::unique_ptr<Source>>>(open(std::filesystem::path(path.toStdString())));
+        auto result = std::make_shared<Result<std::unique_ptr<Source>>>(openWatched ? openWatched(file, job->progress) : open(file));
         const std::lock_guard guard(job->lock);
         if (job->window == nullptr) {
             return;
@@ -244,6 +275,7 @@ void MainWindow::openFile(const QString& path)
                 }
                 window->whenIdle([window, job, path, result] {
                     if (window->m_job == job) {
+                        window->m_jobTimer->stop();
                         window->m_job.reset();
                         window->m_opening = false;
                         window->m_banner->endProgress();
@@ -257,11 +289,7 @@ void MainWindow::openFile(const QString& path)
 
 void MainWindow::cancelOpening()
 {
-    if (m_job != nullptr) {
-        const std::lock_guard guard(m_job->lock);
-        m_job->window = nullptr;
-    }
-    m_job.reset();
+    dropJob();
     m_opening = false;
 }
 

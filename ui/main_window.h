@@ -1,6 +1,7 @@
 #pragma once
 // The window: joins the panels around one Session, and holds what is above a session: opening, menus, keys, settings.
 
+#include "core/progress.h"
 #include "core/trace/source.h"
 #include "lessons/reader/lesson.h"
 #include "ui/controls/top_bar.h"
@@ -18,6 +19,7 @@
 class QMenu;
 class QSplitter;
 class QStackedWidget;
+class QTimer;
 class QUndoStack;
 
 namespace skbscope::ui {
@@ -41,6 +43,9 @@ struct Work;
 struct WindowServices {
     /// Opens a recording, trace.dat, pcap or scenario. Called on another thread; must not touch the window.
     OpenSource open;
+    /// The same for files that a person waits for: tells how far it has come and ends early when it is cancelled. May be
+    /// empty: then `open` is used, whose result is dropped if it is no longer wanted.
+    std::function<Result<std::unique_ptr<Source>>(const std::filesystem::path&, Progress&)> openWatched{};
     /// Writes what a source holds as a recording; may be empty (then it cannot be saved).
     std::function<Result<void>(const Source&, const std::filesystem::path&)> save;
     /// The model to play with, if no lesson's; may be empty.
@@ -124,6 +129,8 @@ private:
     void setMode(Mode mode);
     void chooseMode(Mode mode);
     void adopt(std::unique_ptr<Source> source, Mode mode);
+    void dropJob();
+    void showJob();
     void arriveAt(const QString& path, Result<std::unique_ptr<Source>> result);
     /// Whatever is being opened on the other thread is no longer waited for.
     void cancelOpening();
@@ -149,6 +156,7 @@ private:
     QUndoStack* m_undo;
     QThreadPool m_pool;
     std::shared_ptr<Job> m_job;
+    QTimer* m_jobTimer; ///< while m_job is under way: how far it is
     bool m_opening = false;
     Work* m_work = nullptr; ///< under way
     std::vector<std::function<void()>> m_afterWork;

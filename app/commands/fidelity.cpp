@@ -3,8 +3,10 @@
 #include "capture/fidelity/fidelity.h"
 #include "app/command.h"
 #include "app/output.h"
+#include "app/progress_line.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace skbscope::app {
 namespace {
@@ -24,13 +26,20 @@ bool agrees(const FolderFidelity& folder)
 Result<int> run(const Options& options)
 {
     std::vector<FolderFidelity> results;
+    std::optional<ProgressLine> line(std::in_place, "fidelity");
+    line->progress().begin("comparing", options.folders.size());
     for (const std::string& folder : options.folders) {
+        if (line->progress().is_cancelled()) {
+            return stopped(folder);
+        }
+        line->progress().reach(results.size());
         auto result = fidelity_of(folder);
         if (!result) {
             return tl::unexpected(result.error());
         }
         results.push_back(std::move(*result));
     }
+    line.reset();
     print_text(options.format == "json" ? fidelity_to_json(results) : fidelity_to_text(results));
     return std::ranges::all_of(results, agrees) ? 0 : answer_is_no;
 }

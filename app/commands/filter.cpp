@@ -27,7 +27,7 @@ Result<int> run(const Options& options)
         return tl::unexpected(selection.error());
     }
     const auto part = filtered(trace, selection->journeys, selection->packets);
-    if (const auto written = write_recording(part, options.output); !written) {
+    if (const auto written = write_watched(part, options.output); !written) {
         return tl::unexpected(written.error());
     }
     say_written(options.output, part);

@@ -5,7 +5,11 @@
 #include "app/command.h"
 #include "app/file_kind.h"
 #include "app/output.h"
+#include "app/progress_line.h"
 #include "core/recording/recording.h"
+
+#include <filesystem>
+#include <optional>
 
 namespace skbscope::app {
 namespace {
@@ -32,7 +36,7 @@ Result<ImportOptions> import_options(const Options& options)
 
 Result<int> run(const Options& options)
 {
-    const auto import = import_options(options);
+    auto import = import_options(options);
     if (!import) {
         return tl::unexpected(import.error());
     }
@@ -44,12 +48,18 @@ Result<int> run(const Options& options)
         return fail(ErrorKind::foreign, options.trace, "is no trace.dat of trace-cmd",
                     "skbscope report and skbscope replay read other files");
     }
+    std::optional<ProgressLine> line(std::in_place, std::filesystem::path(options.trace).filename().string());
+    import->progress = &line->progress();
     const auto imported = import_trace_dat(options.trace, *import);
     if (!imported) {
         return tl::unexpected(imported.error());
     }
+    RecordingOptions writing;
+    writing.progress = &line->progress();
+    const auto written = write_recording(imported->trace, options.output, writing);
+    line.reset();
     say_losses(options.trace, imported->warnings);
-    if (const auto written = write_recording(imported->trace, options.output); !written) {
+    if (!written) {
         return tl::unexpected(written.error());
     }
     say_written(options.output, imported->trace);

@@ -119,7 +119,7 @@ Result<int> run(const Options& options)
         fmt::print(stderr, "lab: stopped before all was sent\n");
     }
     if (!options.output.empty()) {
-        if (const auto written = write_recording(run->trace, options.output); !written) {
+        if (const auto written = write_watched(run->trace, options.output); !written) {
             return tl::unexpected(written.error());
         }
         say_written(options.output, run->trace);

@@ -30,7 +30,7 @@ std::string branch_file(const std::string& output, std::size_t number)
 
 Result<void> write(const Trace& trace, const std::string& path)
 {
-    auto written = write_recording(trace, path);
+    auto written = write_watched(trace, path);
     if (written) {
         say_written(path, trace);
     }

@@ -977,13 +977,24 @@ Result<std::string> RecordingReader::finish()
     return impl_->finish();
 }
 
-Result<LoadedRecording> read_recording(std::FILE* file, const std::string& name)
+Result<LoadedRecording> read_recording(std::FILE* file, const std::string& name, Progress* progress)
 {
     LoadedRecording loaded;
     RecordingReader reader(loaded.trace, name);
     std::vector<std::uint8_t> piece(1U << 20);
+    if (struct stat status = {}; progress != nullptr) {
+        const bool has_size = fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode);
+        progress->begin("reading", has_size ? static_cast<std::uint64_t>(status.st_size) : 0);
+    }
+    std::uint64_t read = 0;
     while (true) {
         const std::size_t got = std::fread(piece.data(), 1, piece.size(), file);
+        if (progress != nullptr) {
+            if (progress->is_cancelled()) {
+                return stopped(name);
+            }
+            progress->reach(read += got);
+        }
         if (got == 0) {
             break;
         }
@@ -1002,7 +1013,7 @@ Result<LoadedRecording> read_recording(std::FILE* file, const std::string& name)
     return loaded;
 }
 
-Result<LoadedRecording> read_recording(const std::filesystem::path& path)
+Result<LoadedRecording> read_recording(const std::filesystem::path& path, Progress* progress)
 {
     const std::string name = path.string();
     std::FILE* file = std::fopen(path.c_str(), "rb");
@@ -1015,7 +1026,7 @@ Result<LoadedRecording> read_recording(const std::filesystem::path& path)
     struct stat status = {};
     Result<LoadedRecording> loaded = fstat(fileno(file), &status) == 0 && S_ISDIR(status.st_mode)
                                          ? fail(ErrorKind::unreadable, name, "is a folder")
-                                         : read_recording(file, name);
+                                         : read_recording(file, name, progress);
     std::fclose(file);
     return loaded;
 }

@@ -2,6 +2,7 @@
 // Recordings: a Trace as a pcapng file. Its frames are ordinary packet blocks that Wireshark and tshark show, each with
 // its verdict as comment; everything else rides in blocks of a local-use type. docs/recording-format.md has the format.
 
+#include "core/progress.h"
 #include "core/result.h"
 #include "core/trace/trace.h"
 
@@ -20,6 +21,8 @@ using RecordingSink = std::function<bool(std::span<const std::uint8_t>)>;
 
 struct RecordingOptions {
     bool compress = true;
+    /// Told of the events that were written; cancelled, writing ends with stopped(). May be null; outlives the writer.
+    Progress* progress = nullptr;
 };
 
 /// Writes a trace while it grows. Whoever grows it calls update() now and then, and finish() at the end; what was
@@ -105,10 +108,11 @@ private:
 };
 
 /// Errors: not_found, unreadable; foreign for anything else than our recordings (a capture that is pcapng, too); cut if
-/// not even its first block is whole; corrupt; unsupported for another major version.
-[[nodiscard]] Result<LoadedRecording> read_recording(const std::filesystem::path& path);
+/// not even its first block is whole; corrupt; unsupported for another major version. `progress`, if given, is told of the
+/// bytes that were read; cancelled, reading ends with stopped().
+[[nodiscard]] Result<LoadedRecording> read_recording(const std::filesystem::path& path, Progress* progress = nullptr);
 /// From an open file or pipe until its end. `name` is for errors: "standard input".
-[[nodiscard]] Result<LoadedRecording> read_recording(std::FILE* file, const std::string& name);
+[[nodiscard]] Result<LoadedRecording> read_recording(std::FILE* file, const std::string& name, Progress* progress = nullptr);
 
 /// The bytes begin as a pcapng file does (12 bytes are enough to tell).
 [[nodiscard]] bool looks_like_pcapng(std::span<const std::uint8_t> bytes);

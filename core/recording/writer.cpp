@@ -142,6 +142,12 @@ public:
         start();
         patch_durations(false);
         while (events_ < trace_.size()) {
+            if (options_.progress != nullptr) {
+                if (options_.progress->is_cancelled()) {
+                    return stopped(name_);
+                }
+                options_.progress->reach(events_);
+            }
             batch(std::min(trace_.size(), events_ + format::events_a_batch));
         }
         patch_open_durations();
@@ -166,6 +172,9 @@ public:
 
     Result<void> finish()
     {
+        if (options_.progress != nullptr) {
+            options_.progress->begin("writing", trace_.size());
+        }
         if (auto updated = update(); !updated) {
             return updated;
         }

@@ -104,6 +104,73 @@ TEST_P(EachLayout, LostRecordsAreCountedAndMarkTheLivingPackets)
     EXPECT_EQ(imported->trace.packet(PacketId{1}).length, 106U);
 }
 
+TEST_P(EachLayout, ReadAheadOnAThreadOfItsOwnItGivesTheSameTrace)
+{
+    TraceDatBuilder trace;
+    for (std::uint64_t i = 0; i < 3000; ++i) { // more than the batches that are under way at a time
+        const std::uint64_t skb = 0xffff0000aaaa0000 + (i % 7) * 0x100;
+        trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs");
+        trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb, 92).gro_exit(3).received(skb, 92);
+        trace.dropped(skb, "__udp4_lib_rcv", 3).softirq_exit();
+        trace.on(1, TraceDatBuilder::task, 171).call("__x64_sys_recvfrom", "do_syscall_64");
+    }
+    Scratch scratch;
+    const std::string path = scratch.write(trace.file(GetParam()));
+    ImportOptions here;
+    here.reads_ahead_from = ~std::uint64_t{0};
+    Progress progress;
+    ImportOptions ahead;
+    ahead.reads_ahead_from = 0;
+    ahead.progress = &progress;
+    const auto one = import_trace_dat(path, here);
+    const auto two = import_trace_dat(path, ahead);
+    ASSERT_TRUE(one && two);
+    EXPECT_GT(one->trace.packet_count(), 2000U);
+    EXPECT_EQ(one->trace.packet_count(), two->trace.packet_count());
+    EXPECT_EQ(one->records, two->records);
+    EXPECT_EQ(progress.things(), two->records);
+    EXPECT_EQ(progress.percent(), 100);
+    ASSERT_EQ(one->trace.size(), two->trace.size());
+    for (std::size_t i = 0; i < one->trace.size(); ++i) {
+        ASSERT_EQ(std::memcmp(&one->trace[i], &two->trace[i], sizeof(Event)), 0) << "event " << i;
+    }
+}
+
+TEST_P(EachLayout, AnImportThatIsCancelledEndsAndSaysSo)
+{
+    Scratch scratch;
+    const std::string path = scratch.write(small_trace().file(GetParam()));
+    for (const std::uint64_t reads_ahead_from : {std::uint64_t{0}, ~std::uint64_t{0}}) {
+        Progress progress;
+        progress.cancel();
+        ImportOptions options;
+        options.progress = &progress;
+        options.reads_ahead_from = reads_ahead_from;
+        const auto imported = import_trace_dat(path, options);
+        ASSERT_FALSE(imported);
+        EXPECT_EQ(imported.error().kind, ErrorKind::cut);
+        EXPECT_NE(imported.error().what.find("stopped"), std::string::npos);
+    }
+}
+
+TEST(TraceDat, RecordsThatTheIndexGivesToTwoCpusAreReadOnce)
+{
+    std::string bytes = small_trace().file(Layout::version_6);
+    // Behind "flyrecord\0": where each CPU's records lie, and how many bytes.
+    const std::size_t index = bytes.find("flyrecord") + 10;
+    ASSERT_LT(index + 32, bytes.size());
+    const std::uint64_t from = 0;
+    const std::uint64_t size = bytes.size();
+    for (const std::size_t cpu : {0, 1}) {
+        std::memcpy(bytes.data() + index + cpu * 16, &from, sizeof from);
+        std::memcpy(bytes.data() + index + cpu * 16 + 8, &size, sizeof size);
+    }
+    Scratch scratch;
+    const auto imported = import_trace_dat(scratch.write(bytes));
+    ASSERT_TRUE(imported) << imported.error().describe();
+    EXPECT_THAT(imported->warnings, ::testing::Contains(::testing::HasSubstr("CPU 1 are left out")));
+}
+
 TEST_P(EachLayout, CutAtAnyByteItOpensWithWhatIsWholeOrSaysWhere)
 {
     const std::string whole = small_trace().file(GetParam());

@@ -26,6 +26,7 @@
 #include <QKeyEvent>
 #include <QComboBox>
 #include <QLineEdit>
+#include <QProgressBar>
 #include <QPushButton>
 #include <QRegularExpression>
 #include <QSignalSpy>
@@ -33,9 +34,11 @@
 #include <QThread>
 #include <QTimer>
 #include <QUndoStack>
+#include <atomic>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <random>
+#include <thread>
 
 namespace skbscope::ui {
 namespace {
@@ -324,6 +327,39 @@ TEST(Window, ACancelledOpeningChangesNothing)
     opened.wait(300);
     EXPECT_EQ(opened.size(), 0);
     EXPECT_EQ(window.session(), before);
+}
+
+TEST(Window, AnOpeningSaysHowFarItIsAndEndsWhenItIsCancelled)
+{
+    auto services = test::services();
+    std::atomic<bool> ended = false;
+    services.openWatched = [&](const std::filesystem::path& path, Progress& progress) -> Result<std::unique_ptr<Source>> {
+        progress.begin("importing", 200);
+        progress.reach(86);
+        progress.count(1'234'000);
+        while (!progress.is_cancelled()) {
+            std::this_thread::yield();
+        }
+        ended = true;
+        return stopped(path.string());
+    };
+    MainWindow window(services);
+    window.setSource(handSource(), Mode::recording);
+    Session* before = window.session();
+    window.show();
+    window.openFile("/recordings/trace.dat");
+    auto* bar = window.banner()->findChild<QProgressBar*>();
+    ASSERT_NE(bar, nullptr);
+    EXPECT_TRUE(QTest::qWaitFor([&] { return bar->value() == 43; }, 20'000));
+    EXPECT_EQ(bar->maximum(), 100);
+    EXPECT_TRUE(window.banner()->words().contains("1,234,000 records")) << window.banner()->words().toStdString();
+    ASSERT_NE(window.banner()->findChild<QPushButton*>(), nullptr);
+    window.banner()->findChild<QPushButton*>()->click();
+    EXPECT_FALSE(window.isOpening());
+    EXPECT_TRUE(QTest::qWaitFor([&] { return ended.load(); }, 20'000)) << "the work itself ends, not only the wish for it";
+    settle();
+    EXPECT_EQ(window.session(), before);
+    EXPECT_TRUE(window.banner()->words().isEmpty()) << "who cancels need not be told";
 }
 
 TEST(Window, AWindowThatGoesWhileAFileOpensIsNotMissed)
