@@ -20,12 +20,13 @@ public:
     void begin(const char* what, std::uint64_t total)
     {
         done_ = 0;
+        things_ = 0;
         total_ = total;
         what_ = what;
     }
     /// So much of it is done.
     void reach(std::uint64_t done) { done_.store(done, std::memory_order_relaxed); }
-    /// So many records or events were taken, for those who want a rate; counts on from part to part.
+    /// So many records or events were taken, for those who want a rate.
     void count(std::uint64_t things) { things_.fetch_add(things, std::memory_order_relaxed); }
     /// To be asked often. What was begun should then end as if it had never been: with stopped().
     [[nodiscard]] bool is_cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
