@@ -352,7 +352,7 @@ TEST(Window, AnOpeningSaysHowFarItIsAndEndsWhenItIsCancelled)
     ASSERT_NE(bar, nullptr);
     EXPECT_TRUE(QTest::qWaitFor([&] { return bar->value() == 43; }, 20'000));
     EXPECT_EQ(bar->maximum(), 100);
-    EXPECT_TRUE(window.banner()->words().contains("1,234,000 records")) << window.banner()->words().toStdString();
+    EXPECT_TRUE(window.banner()->words().contains(countText(1'234'000) + " records")) << window.banner()->words().toStdString();
     ASSERT_NE(window.banner()->findChild<QPushButton*>(), nullptr);
     window.banner()->findChild<QPushButton*>()->click();
     EXPECT_FALSE(window.isOpening());
