@@ -96,7 +96,7 @@ void add_report_command(CLI::App& program, Invocation& chosen)
     command
         ->add_option("--proc", options->file_of_host,
                      "Instead, what /proc/net/snmp, netstat, snmp6, softnet_stat, udp, dev, /proc/interrupts, tc -s qdisc, ip -s link "
-                     "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel; of a recorded host its devices, "
+                     "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel; of a recorded host ethtool, its devices, "
                      "irqs, sockets, sysctl, recorder, nft, iptables-save, ip6tables-save, and what was missing")
         ->check(CLI::IsMember(known_files))
         ->option_text("NAME");

@@ -3,6 +3,7 @@
 #include "capture/host/text_file.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <fmt/format.h>
@@ -37,13 +38,19 @@ public:
     {
         T answer{};
         answer.cmd = command;
+        return fill(device, &answer) ? std::optional(answer) : std::nullopt;
+    }
+
+    /// `structure`: one of ethtool's, with room behind it for what the kernel writes there.
+    [[nodiscard]] bool fill(const std::string& device, void* structure) const
+    {
         ifreq request{};
         if (socket_ < 0 || device.empty() || device.size() >= sizeof request.ifr_name) {
-            return std::nullopt;
+            return false;
         }
         std::memcpy(request.ifr_name, device.c_str(), device.size());
-        request.ifr_data = reinterpret_cast<char*>(&answer); // NOLINT: the kernel's interface
-        return ioctl(socket_, SIOCETHTOOL, &request) == 0 ? std::optional(answer) : std::nullopt;
+        request.ifr_data = static_cast<char*>(structure); // NOLINT: the kernel's interface
+        return ioctl(socket_, SIOCETHTOOL, &request) == 0;
     }
 
 private:
@@ -75,6 +82,62 @@ DeviceDetails read_device_details(const std::string& device)
                               coalesce->tx_max_coalesced_frames, coalesce->use_adaptive_rx_coalesce != 0, coalesce->use_adaptive_tx_coalesce != 0};
     }
     return details;
+}
+
+DriverStatistics read_driver_statistics(const std::string& device)
+{
+    constexpr std::uint32_t most = 4096;
+    const Ioctl kernel;
+    // Not ETHTOOL_GDRVINFO's n_stats, which some drivers leave at 0. The answer's data is one number a set that was asked for.
+    ethtool_sset_info asked{};
+    asked.cmd = ETHTOOL_GSSET_INFO;
+    asked.sset_mask = std::uint64_t{1} << ETH_SS_STATS;
+    std::array<std::uint64_t, sizeof asked / sizeof(std::uint64_t) + 1> count{};
+    std::memcpy(count.data(), &asked, sizeof asked);
+    if (!kernel.fill(device, count.data())) {
+        return {};
+    }
+    std::uint32_t length = 0;
+    std::memcpy(&asked, count.data(), sizeof asked);
+    std::memcpy(&length, reinterpret_cast<const char*>(count.data()) + sizeof asked, sizeof length);
+    if (asked.sset_mask == 0 || length == 0 || length > most) {
+        return {};
+    }
+    // The kernel writes as many as the driver has now, which may have become more (channels were added): it gets room for all.
+    std::vector<std::uint64_t> names((sizeof(ethtool_gstrings) + std::size_t{most} * ETH_GSTRING_LEN) / sizeof(std::uint64_t) + 1);
+    std::vector<std::uint64_t> values(sizeof(ethtool_stats) / sizeof(std::uint64_t) + most + 1);
+    ethtool_gstrings strings{};
+    strings.cmd = ETHTOOL_GSTRINGS;
+    strings.string_set = ETH_SS_STATS;
+    strings.len = length;
+    std::memcpy(names.data(), &strings, sizeof strings);
+    ethtool_stats figures{};
+    figures.cmd = ETHTOOL_GSTATS;
+    figures.n_stats = length;
+    std::memcpy(values.data(), &figures, sizeof figures);
+    if (!kernel.fill(device, names.data()) || !kernel.fill(device, values.data())) {
+        return {};
+    }
+    std::memcpy(&strings, names.data(), sizeof strings);
+    std::memcpy(&figures, values.data(), sizeof figures);
+    DriverStatistics statistics;
+    const char* name = reinterpret_cast<const char*>(names.data()) + sizeof strings;
+    const char* value = reinterpret_cast<const char*>(values.data()) + sizeof figures;
+    for (std::uint32_t row = 0; row < std::min({strings.len, figures.n_stats, most}); ++row) {
+        std::uint64_t number = 0;
+        std::memcpy(&number, value + row * sizeof number, sizeof number);
+        statistics.emplace_back(text_in(name + std::size_t{row} * ETH_GSTRING_LEN, ETH_GSTRING_LEN), number);
+    }
+    return statistics;
+}
+
+std::string driver_statistics_text(const std::string& device, const DriverStatistics& statistics)
+{
+    std::string text = fmt::format("{}:\nNIC statistics:\n", device);
+    for (const auto& [name, value] : statistics) {
+        text += fmt::format("     {}: {}\n", name, value);
+    }
+    return text;
 }
 
 std::vector<Interrupt> parse_interrupt_names(std::string_view text)

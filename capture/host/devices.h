@@ -1,6 +1,6 @@
 #pragma once
-// What a host says of its devices beside their counters: driver, rings, channels, coalescing (ethtool's ioctl, which needs no
-// rights to look), and where their interrupts go. Nothing here changes anything.
+// What a host says of its devices beside rtnetlink's counters: driver, rings, channels, coalescing, the driver's own statistics (ethtool's
+// ioctl, which needs no rights to look), and where their interrupts go. Nothing here changes anything.
 
 #include "capture/host/netlink.h"
 
@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace skbscope::host {
@@ -32,6 +33,12 @@ struct DeviceDetails {
 
 /// An empty one for a device that is not there.
 [[nodiscard]] DeviceDetails read_device_details(const std::string& device);
+
+/// The driver's own counters under its own names, as `ethtool -S` prints them (ETHTOOL_GSTATS); empty where it has none. At most 4096.
+using DriverStatistics = std::vector<std::pair<std::string, std::uint64_t>>;
+[[nodiscard]] DriverStatistics read_driver_statistics(const std::string& device);
+/// "eth0:", then what `ethtool -S eth0` prints.
+[[nodiscard]] std::string driver_statistics_text(const std::string& device, const DriverStatistics& statistics);
 
 /// An interrupt of a device, of /proc/interrupts.
 struct Interrupt {

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <filesystem>
 #include <fmt/format.h>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <system_error>
@@ -20,7 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint8_t time_wait = 6, syn_recv = 3, new_syn_recv = 12;
-constexpr std::uint8_t tcp = 6, udp = 17;
+constexpr std::uint8_t tcp = 6, udp = 17, raw = 255;
+constexpr std::uint16_t all_protocols = 3; // ETH_P_ALL
 
 std::string endpoint(const IpAddress& address, std::uint16_t port)
 {
@@ -153,13 +155,47 @@ void add_qdiscs(Counters& counters, const std::vector<QdiscStatistics>& qdiscs, 
     }
 }
 
-std::string socket_name(const SocketState& socket)
+void add_driver_statistics(Counters& counters, const std::string& device, const DriverStatistics& statistics)
 {
+    for (const auto& [name, value] : statistics) {
+        counters[fmt::format("ethtool {}.{}", device, name)] = value;
+    }
+}
+
+void add_interrupt_rates(Counters& now, const Counters& before, Duration between)
+{
+    constexpr std::string_view prefix = "interrupt ";
+    if (between.ns <= 0) {
+        return;
+    }
+    std::map<std::string, std::uint64_t> came;
+    for (auto one = now.lower_bound(std::string(prefix)); one != now.end() && one->first.starts_with(prefix); ++one) {
+        const auto cpu = one->first.rfind(" CPU ");
+        const auto earlier = before.find(one->first);
+        if (cpu != std::string::npos && earlier != before.end()) {
+            came[one->first.substr(0, cpu)] += one->second - std::min(one->second, earlier->second);
+        }
+    }
+    for (const auto& [name, count] : came) {
+        now[name + ".per_second"] = static_cast<std::uint64_t>(static_cast<double>(count) * 1e9 / static_cast<double>(between.ns) + 0.5);
+    }
+}
+
+std::string socket_name(const SocketState& socket, const std::vector<Link>& links)
+{
+    if (socket.is_packet) {
+        const auto link = socket.space.empty() ? std::ranges::find(links, socket.device, &Link::index) : links.end();
+        const std::string device = socket.device == 0 ? "*" : link != links.end() ? link->name : fmt::format("device {}", socket.device);
+        return fmt::format("socket packet {} {} #{}", socket.local_port == all_protocols ? "all" : fmt::format("{:#06x}", socket.local_port), device, socket.inode);
+    }
+    if (socket.protocol == raw) {
+        return fmt::format("socket raw {} #{}", endpoint(socket.local, socket.local_port), socket.inode);
+    }
     const std::string remote = socket.remote_port == 0 ? "" : " " + endpoint(socket.remote, socket.remote_port);
     return fmt::format("socket {} {}{} #{}", socket.protocol == tcp ? "tcp" : "udp", endpoint(socket.local, socket.local_port), remote, socket.inode);
 }
 
-std::size_t add_sockets(Counters& counters, const std::vector<SocketState>& sockets)
+std::size_t add_sockets(Counters& counters, const std::vector<SocketState>& sockets, const std::vector<Link>& links)
 {
     std::size_t told = 0;
     std::size_t left_out = 0;
@@ -173,7 +209,7 @@ std::size_t add_sockets(Counters& counters, const std::vector<SocketState>& sock
                 continue;
             }
             ++told;
-            const std::string name = socket_name(socket);
+            const std::string name = socket_name(socket, links);
             counters[name + ".receive_queue"] = socket.receive_queue;
             counters[name + ".send_queue"] = socket.send_queue;
             if (socket.has_memory) {
@@ -224,29 +260,77 @@ Counters HostSampler::look_at_figures()
     } else {
         missed(qdiscs.error().describe());
     }
-    sockets_.clear();
-    for (const std::uint8_t protocol : {udp, tcp}) {
-        for (const std::uint8_t family : {std::uint8_t{2}, std::uint8_t{10}}) {
-            const auto answer = ask_sockets(family, protocol);
-            if (!answer) {
-                missed(answer.error().describe());
-                continue;
-            }
-            for (const SocketState& socket : parse_sockets(*answer, protocol)) {
-                // Those have no buffers: the kernel keeps only a note of them.
-                if (protocol != tcp || (socket.state != time_wait && socket.state != syn_recv && socket.state != new_syn_recv)) {
-                    sockets_.push_back(socket);
-                }
-            }
+    for (const Link& link : links_) {
+        auto statistics = read_driver_statistics(link.name);
+        if (!statistics.empty()) {
+            add_driver_statistics(counters, link.name, statistics);
+            driver_statistics_[link.name] = std::move(statistics);
         }
     }
-    if (const std::size_t left_out = add_sockets(counters, sockets_); left_out != 0) {
+    look_at_sockets();
+    if (const std::size_t left_out = add_sockets(counters, sockets_, links_); left_out != 0) {
         missed(fmt::format("sockets: more than {} of them; the others are left out", most_sockets));
     }
     for (const auto& [name, value] : own_) {
         counters[name] = value;
     }
     return std::move(sample.counters);
+}
+
+void HostSampler::look_at_sockets()
+{
+    sockets_.clear();
+    if (!questions_) {
+        auto opened = SocketQuestions::open();
+        if (!opened) {
+            missed(opened.error().describe());
+            return;
+        }
+        questions_ = std::move(*opened);
+        if (places_.other_spaces) {
+            std::vector<std::string> problems;
+            spaces_ = open_other_spaces("/proc", problems);
+            for (const std::string& problem : problems) {
+                missed(problem);
+            }
+        }
+    }
+    look_at_sockets_of(*questions_, "");
+    for (const OtherSpace& space : spaces_) {
+        look_at_sockets_of(space.questions, space.name);
+    }
+}
+
+void HostSampler::look_at_sockets_of(const SocketQuestions& questions, const std::string& space)
+{
+    const auto take_in = [&](const Result<Answer>& answer, auto parse) {
+        if (!answer) {
+            missed(answer.error().describe());
+            return;
+        }
+        for (SocketState& socket : parse(*answer)) {
+            // Those have no buffers: the kernel keeps only a note of them.
+            if (socket.protocol != tcp || (socket.state != time_wait && socket.state != syn_recv && socket.state != new_syn_recv)) {
+                socket.space = space;
+                sockets_.push_back(std::move(socket));
+            }
+        }
+    };
+    for (const std::uint8_t protocol : {udp, tcp}) {
+        for (const std::uint8_t family : {std::uint8_t{2}, std::uint8_t{10}}) {
+            take_in(questions.ask(family, protocol), [&](const Answer& answer) { return parse_sockets(answer, protocol); });
+        }
+    }
+    for (const auto& [family, table] : {std::pair{std::uint8_t{2}, "raw"}, std::pair{std::uint8_t{10}, "raw6"}}) {
+        const auto answer = questions.ask(family, raw);
+        const auto text = answer || !space.empty() ? std::nullopt : read_file(fmt::format("{}/net/{}", places_.proc, table));
+        if (text) { // a kernel without raw_diag
+            std::ranges::move(parse_raw_table(*text), std::back_inserter(sockets_));
+        } else {
+            take_in(answer, [](const Answer& bytes) { return parse_sockets(bytes, raw); });
+        }
+    }
+    take_in(questions.ask_packet_sockets(), [](const Answer& answer) { return parse_packet_sockets(answer); });
 }
 
 /// Those that are there, and those that were: their counters are in the trace.
@@ -256,17 +340,19 @@ std::string HostSampler::sockets_table()
         row.state = "gone";
     }
     for (const SocketState& socket : sockets_) {
-        const auto known = known_sockets_.find(socket_name(socket));
+        const std::string name = socket_name(socket, links_);
+        const auto known = known_sockets_.find(name);
         if (known == known_sockets_.end() && known_sockets_.size() >= 2 * most_sockets) {
             continue;
         }
         const auto owner = owners_.find(socket.inode);
-        known_sockets_[socket_name(socket)] = {owner == owners_.end() ? "-" : owner->second, std::string(tcp_state_name(socket.state)),
-                                               socket.has_memory ? std::to_string(socket.rcvbuf) : "-", socket.has_memory ? std::to_string(socket.sndbuf) : "-"};
+        known_sockets_[name] = {owner == owners_.end() ? "-" : owner->second, std::string(socket.is_packet ? "" : tcp_state_name(socket.state)),
+                                               socket.rcvbuf != 0 ? std::to_string(socket.rcvbuf) : "-", socket.sndbuf != 0 ? std::to_string(socket.sndbuf) : "-",
+                                socket.space.empty() ? "-" : socket.space};
     }
-    std::string table = "socket\towner\tstate\treceive buffer\tsend buffer\n";
+    std::string table = "socket\towner\tstate\treceive buffer\tsend buffer\tnetwork namespace\n";
     for (const auto& [name, row] : known_sockets_) {
-        table += fmt::format("{}\t{}\t{}\t{}\t{}\n", name, row.owner, row.state, row.receive_buffer, row.send_buffer);
+        table += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\n", name, row.owner, row.state, row.receive_buffer, row.send_buffer, row.space);
     }
     return table;
 }
@@ -282,6 +368,13 @@ std::vector<HostFile> HostSampler::look_at_what_stands(bool with_rules)
         names.push_back(link.name);
     }
     add("devices", devices_table(links_, details));
+    std::string statistics;
+    for (const auto& [device, figures] : driver_statistics_) {
+        statistics += (statistics.empty() ? "" : "\n") + driver_statistics_text(device, figures);
+    }
+    if (!statistics.empty()) {
+        add("ethtool", std::move(statistics));
+    }
     add("irqs", interrupts_table(read_interrupts(places_.proc)));
     for (const auto& [inode, owner] : socket_owners(places_.proc)) {
         owners_[inode] = owner; // those that cannot be seen any more keep their name
@@ -314,7 +407,11 @@ std::vector<HostFile> HostSampler::look_at_what_stands(bool with_rules)
 void HostSampler::take(SimTime at, bool whole)
 {
     Look look{at, {}, {}};
-    const Counters now = look_at_figures();
+    Counters now = look_at_figures();
+    if (last_look_ != never) {
+        add_interrupt_rates(now, last_, at - last_look_);
+    }
+    last_look_ = at;
     for (const auto& [name, value] : now) {
         const auto before = last_.find(name);
         if (before == last_.end()) {

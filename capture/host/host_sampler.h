@@ -4,16 +4,21 @@
 //
 // Names of counters: those of proc_tables.h; "eth0.rx_missed_errors", "eth0.carrier"; "qdisc eth0 fq_codel root 8001:.drops" with
 // .bytes .packets .backlog_bytes .backlog_packets .requeues .overlimits; "socket udp 10.0.0.1:5001 #4242.drops" (the number is the
-// socket's inode) with .receive_queue .send_queue .rmem .wmem .backlog.
-// Names of files: "devices", "irqs", "sockets" (tables whose fields are parted by tabs, with a line of titles), "sysctl" ("name =
+// socket's inode) with .receive_queue .send_queue .rmem .wmem .backlog; so "socket raw 0.0.0.0:1 #7" (IP protocol 1) and "socket packet
+// 0x0800 eth0 #8" (of what Ethernet protocol, "all"; of what device, "*"); "ethtool eth0.rx_queue_0_drops" as the driver names it;
+// "interrupt 24 eth0.per_second", a rate since the look before.
+// Names of files: "ethtool" (as `ethtool -S` prints it), "devices", "irqs", "sockets" (tables whose fields are parted by tabs, with a line of titles), "sysctl" ("name =
 // value" a line), "recorder" (how it records), "nft", "iptables-save", "ip6tables-save" (as those tools print them) and "missing" (what could not be read, a
 // line each, and why).
 
+#include "capture/host/devices.h"
 #include "capture/host/netlink.h"
+#include "capture/host/other_spaces.h"
 #include "capture/host/proc_tables.h"
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,16 +33,20 @@ namespace skbscope::host {
 /// Figures of devices, qdiscs and sockets under the names above.
 void add_links(Counters& counters, const std::vector<Link>& links);
 void add_qdiscs(Counters& counters, const std::vector<QdiscStatistics>& qdiscs, const std::vector<Link>& links);
+void add_driver_statistics(Counters& counters, const std::string& device, const DriverStatistics& statistics);
+/// How often each interrupt of `now` has come a second since `before`; whole numbers. An interrupt that is new is left out.
+void add_interrupt_rates(Counters& now, const Counters& before, Duration between);
 /// At most `most_sockets`; those with something in a queue or a drop first. Returns how many were left out.
-std::size_t add_sockets(Counters& counters, const std::vector<SocketState>& sockets);
+std::size_t add_sockets(Counters& counters, const std::vector<SocketState>& sockets, const std::vector<Link>& links = {});
 inline constexpr std::size_t most_sockets = 400;
-[[nodiscard]] std::string socket_name(const SocketState& socket);
+[[nodiscard]] std::string socket_name(const SocketState& socket, const std::vector<Link>& links = {});
 
 class HostSampler {
 public:
     struct Places {
         std::string proc = "/proc";
         bool rules = true; ///< ask nft and iptables-save as well
+        bool other_spaces = true; ///< sockets of the network namespaces that there are at the first look, as far as they may be entered
     };
     explicit HostSampler(Places places);
 
@@ -66,6 +75,8 @@ private:
         std::vector<HostFile> files; ///< empty: as before
     };
     [[nodiscard]] Counters look_at_figures();
+    void look_at_sockets();
+    void look_at_sockets_of(const SocketQuestions& questions, const std::string& space);
     [[nodiscard]] std::vector<HostFile> look_at_what_stands(bool with_rules);
     [[nodiscard]] std::string sockets_table();
     void take(SimTime at, bool whole);
@@ -79,9 +90,13 @@ private:
     std::vector<std::string> missing_;
     std::vector<Link> links_;
     std::vector<SocketState> sockets_;
+    std::optional<SocketQuestions> questions_;
+    std::vector<OtherSpace> spaces_;
+    std::map<std::string, DriverStatistics> driver_statistics_; ///< by device
+    SimTime last_look_ = never;
     std::map<std::uint32_t, std::string> owners_;
     struct SocketRow {
-        std::string owner, state, receive_buffer, send_buffer;
+        std::string owner, state, receive_buffer, send_buffer, space;
     };
     std::map<std::string, SocketRow> known_sockets_; ///< by name: all that have been there
     std::map<std::string, std::string> told_;

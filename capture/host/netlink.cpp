@@ -11,6 +11,7 @@
 #include <linux/if_link.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/packet_diag.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
@@ -114,6 +115,18 @@ void read_qdisc_statistics(QdiscStatistics& qdisc, std::span<const std::uint8_t>
     });
 }
 
+void read_memory(SocketState& socket, std::span<const std::uint8_t> bytes)
+{
+    const auto memory = read_as<std::array<std::uint32_t, SK_MEMINFO_VARS>>(bytes.data(), bytes.size());
+    socket.has_memory = bytes.size() > SK_MEMINFO_SNDBUF * sizeof(std::uint32_t);
+    socket.rmem = memory[SK_MEMINFO_RMEM_ALLOC];
+    socket.rcvbuf = memory[SK_MEMINFO_RCVBUF];
+    socket.wmem = memory[SK_MEMINFO_WMEM_ALLOC];
+    socket.sndbuf = memory[SK_MEMINFO_SNDBUF];
+    socket.backlog = memory[SK_MEMINFO_BACKLOG];
+    socket.drops = memory[SK_MEMINFO_DROPS];
+}
+
 IpAddress address_of(std::uint8_t family, const void* from)
 {
     IpAddress address;
@@ -133,29 +146,43 @@ Error refused(const char* what, int error)
     return {kind, what, word, {}};
 }
 
-/// Sends the request and takes the whole answer in.
-Result<Answer> ask(const char* what, int bus, nlmsghdr* request)
+using NetlinkSocket = std::unique_ptr<mnl_socket, CloseSocket>;
+
+Result<NetlinkSocket> open_netlink(const char* what, int bus)
 {
-    const std::unique_ptr<mnl_socket, CloseSocket> socket(mnl_socket_open2(bus, SOCK_CLOEXEC));
+    NetlinkSocket socket(mnl_socket_open2(bus, SOCK_CLOEXEC));
     if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) {
         return tl::unexpected(refused(what, errno));
     }
     const timeval patience{2, 0};
     (void)setsockopt(mnl_socket_get_fd(socket.get()), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    constexpr std::uint32_t sequence = 1;
+    return socket;
+}
+
+/// The kernel's last word may be an error: NLMSG_DONE carries it where a part of the kernel is missing (raw_diag). 0: none.
+int error_at_end(std::span<const std::uint8_t> answer)
+{
+    int error = 0;
+    for_messages(answer, NLMSG_DONE, [&](std::span<const std::uint8_t> payload) { error = payload.size() >= sizeof error ? read_as<int>(payload.data(), payload.size()) : 0; });
+    return error < 0 ? -error : 0;
+}
+
+/// Sends the request and takes the whole answer in.
+Result<Answer> ask(const char* what, mnl_socket* socket, std::uint32_t sequence, nlmsghdr* request)
+{
     request->nlmsg_seq = sequence;
-    if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) < 0) {
+    if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0) {
         return tl::unexpected(refused(what, errno));
     }
     Answer answer;
     std::vector<char> piece(32768);
     while (answer.size() < most_bytes) {
-        const ssize_t got = mnl_socket_recvfrom(socket.get(), piece.data(), piece.size());
+        const ssize_t got = mnl_socket_recvfrom(socket, piece.data(), piece.size());
         if (got < 0) {
             return tl::unexpected(refused(what, errno));
         }
         // Without a callback for data it only looks for the end, or an error.
-        const int goes_on = mnl_cb_run(piece.data(), static_cast<std::size_t>(got), sequence, mnl_socket_get_portid(socket.get()), nullptr, nullptr);
+        const int goes_on = mnl_cb_run(piece.data(), static_cast<std::size_t>(got), sequence, mnl_socket_get_portid(socket), nullptr, nullptr);
         if (goes_on < 0 && errno != EINTR) { // EINTR: something changed while it was listed; what came stands
             return tl::unexpected(refused(what, errno));
         }
@@ -163,6 +190,9 @@ Result<Answer> ask(const char* what, int bus, nlmsghdr* request)
         if (goes_on <= 0) {
             break;
         }
+    }
+    if (const int error = error_at_end(answer); error != 0) {
+        return tl::unexpected(refused(what, error));
     }
     return answer;
 }
@@ -174,7 +204,8 @@ Result<Answer> ask_routing(const char* what, std::uint16_t type, std::size_t hea
     request->nlmsg_type = type;
     request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     (void)mnl_nlmsg_put_extra_header(request, header_bytes);
-    return ask(what, NETLINK_ROUTE, request);
+    const auto socket = open_netlink(what, NETLINK_ROUTE);
+    return socket ? ask(what, socket->get(), 1, request) : tl::unexpected(socket.error());
 }
 
 } // namespace
@@ -255,17 +286,34 @@ std::vector<SocketState> parse_sockets(std::span<const std::uint8_t> answer, std
         socket.receive_queue = head.idiag_rqueue;
         socket.send_queue = head.idiag_wqueue;
         for_attributes(payload.subspan(NLMSG_ALIGN(sizeof(inet_diag_msg))), [&](std::uint16_t type, std::span<const std::uint8_t> value) {
-            if (type != INET_DIAG_SKMEMINFO) {
-                return;
+            if (type == INET_DIAG_SKMEMINFO) {
+                read_memory(socket, value);
             }
-            const auto memory = read_as<std::array<std::uint32_t, SK_MEMINFO_VARS>>(value.data(), value.size());
-            socket.has_memory = value.size() > SK_MEMINFO_SNDBUF * sizeof(std::uint32_t);
-            socket.rmem = memory[SK_MEMINFO_RMEM_ALLOC];
-            socket.rcvbuf = memory[SK_MEMINFO_RCVBUF];
-            socket.wmem = memory[SK_MEMINFO_WMEM_ALLOC];
-            socket.sndbuf = memory[SK_MEMINFO_SNDBUF];
-            socket.backlog = memory[SK_MEMINFO_BACKLOG];
-            socket.drops = memory[SK_MEMINFO_DROPS];
+        });
+        sockets.push_back(socket);
+    });
+    return sockets;
+}
+
+std::vector<SocketState> parse_packet_sockets(std::span<const std::uint8_t> answer)
+{
+    std::vector<SocketState> sockets;
+    for_messages(answer, SOCK_DIAG_BY_FAMILY, [&](std::span<const std::uint8_t> payload) {
+        if (payload.size() < sizeof(packet_diag_msg)) {
+            return;
+        }
+        const auto head = read_as<packet_diag_msg>(payload.data(), payload.size());
+        SocketState socket;
+        socket.is_packet = true;
+        socket.local_port = head.pdiag_num;
+        socket.inode = head.pdiag_ino;
+        for_attributes(payload.subspan(NLMSG_ALIGN(sizeof(packet_diag_msg))), [&](std::uint16_t type, std::span<const std::uint8_t> value) {
+            if (type == PACKET_DIAG_INFO) {
+                socket.device = static_cast<int>(read_as<packet_diag_info>(value.data(), value.size()).pdi_index);
+            } else if (type == PACKET_DIAG_MEMINFO) {
+                read_memory(socket, value);
+                socket.receive_queue = socket.rmem;
+            }
         });
         sockets.push_back(socket);
     });
@@ -298,7 +346,26 @@ Result<Answer> ask_links() { return ask_routing("devices through netlink", RTM_G
 
 Result<Answer> ask_qdiscs() { return ask_routing("qdiscs through netlink", RTM_GETQDISC, sizeof(tcmsg)); }
 
-Result<Answer> ask_sockets(std::uint8_t family, std::uint8_t protocol)
+struct SocketQuestions::Socket {
+    NetlinkSocket netlink;
+    std::uint32_t sequence = 0; ///< what is left of an answer that took too long is told from the next by it
+};
+
+SocketQuestions::SocketQuestions(std::unique_ptr<Socket> socket) : socket_(std::move(socket)) {}
+SocketQuestions::SocketQuestions(SocketQuestions&& other) noexcept = default;
+SocketQuestions& SocketQuestions::operator=(SocketQuestions&& other) noexcept = default;
+SocketQuestions::~SocketQuestions() = default;
+
+Result<SocketQuestions> SocketQuestions::open()
+{
+    auto netlink = open_netlink("sockets through sock_diag", NETLINK_SOCK_DIAG);
+    if (!netlink) {
+        return tl::unexpected(netlink.error());
+    }
+    return SocketQuestions(std::make_unique<Socket>(Socket{std::move(*netlink), 0}));
+}
+
+Result<Answer> SocketQuestions::ask(std::uint8_t family, std::uint8_t protocol) const
 {
     std::array<char, MNL_NLMSG_HDRLEN + MNL_ALIGN(sizeof(inet_diag_req_v2))> buffer{};
     nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
@@ -309,7 +376,20 @@ Result<Answer> ask_sockets(std::uint8_t family, std::uint8_t protocol)
     which->sdiag_protocol = protocol;
     which->idiag_ext = 1U << (INET_DIAG_SKMEMINFO - 1);
     which->idiag_states = ~0U;
-    return ask("sockets through sock_diag", NETLINK_SOCK_DIAG, request);
+    const char* what = protocol == IPPROTO_RAW ? "raw sockets through sock_diag" : "sockets through sock_diag";
+    return host::ask(what, socket_->netlink.get(), ++socket_->sequence, request);
+}
+
+Result<Answer> SocketQuestions::ask_packet_sockets() const
+{
+    std::array<char, MNL_NLMSG_HDRLEN + MNL_ALIGN(sizeof(packet_diag_req))> buffer{};
+    nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
+    request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    auto* which = static_cast<packet_diag_req*>(mnl_nlmsg_put_extra_header(request, sizeof(packet_diag_req)));
+    which->sdiag_family = AF_PACKET;
+    which->pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MEMINFO;
+    return host::ask("packet sockets through sock_diag", socket_->netlink.get(), ++socket_->sequence, request);
 }
 
 } // namespace skbscope::host

@@ -6,6 +6,7 @@
 #include "core/result.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,20 +39,25 @@ struct QdiscStatistics {
 };
 
 struct SocketState {
-    std::uint8_t protocol = 0; ///< 6 or 17
+    std::uint8_t protocol = 0; ///< 6, 17 or 255: raw, whose local_port is the IP protocol it takes; of a packet socket nothing
+    bool is_packet = false;    ///< AF_PACKET: local_port is the Ethernet protocol it takes (3: all), device where
+    int device = 0;            ///< of a packet socket; 0: all
     std::uint8_t state = 0;    ///< include/net/tcp_states.h; 7 is "unconnected" for UDP
+    std::string space;         ///< the network namespace it is in; empty: the asker's own
     IpAddress local, remote;
     std::uint16_t local_port = 0, remote_port = 0;
     std::uint32_t inode = 0;
     std::uint32_t receive_queue = 0, send_queue = 0; ///< as ss shows them: of a listening socket, connections
     bool has_memory = false;                         ///< the rest is known
-    std::uint32_t rmem = 0, rcvbuf = 0, wmem = 0, sndbuf = 0, backlog = 0, drops = 0; ///< bytes; drops: packets
+    std::uint32_t rmem = 0, rcvbuf = 0 /* 0: not told */, wmem = 0, sndbuf = 0, backlog = 0, drops = 0; ///< bytes; drops: packets
 };
 
 // Readers of answers. What is cut or makes no sense ends the reading; what came before it counts.
 [[nodiscard]] std::vector<Link> parse_links(std::span<const std::uint8_t> answer);
 [[nodiscard]] std::vector<QdiscStatistics> parse_qdiscs(std::span<const std::uint8_t> answer);
 [[nodiscard]] std::vector<SocketState> parse_sockets(std::span<const std::uint8_t> answer, std::uint8_t protocol);
+/// Their receive_queue is the memory of what waits (a mapped ring's frames are not part of it); drops only of those without a mapped ring.
+[[nodiscard]] std::vector<SocketState> parse_packet_sockets(std::span<const std::uint8_t> answer);
 
 /// "root", "8001:", "parent 1:2"
 [[nodiscard]] std::string qdisc_place(const QdiscStatistics& qdisc);
@@ -60,7 +66,23 @@ struct SocketState {
 // Questions. Errors: not_permitted, unsupported, with the kernel's word. An answer is at most 16 MiB.
 [[nodiscard]] Result<Answer> ask_links();
 [[nodiscard]] Result<Answer> ask_qdiscs();
-/// Of IPv4 (2) or IPv6 (10), of TCP (6) or UDP (17).
-[[nodiscard]] Result<Answer> ask_sockets(std::uint8_t family, std::uint8_t protocol);
+/// A way to ask for the sockets of one network namespace, also after the rights to enter it are gone.
+class SocketQuestions {
+public:
+    /// Of the calling thread's namespace. Errors: as the questions'.
+    [[nodiscard]] static Result<SocketQuestions> open();
+    SocketQuestions(SocketQuestions&& other) noexcept;
+    SocketQuestions& operator=(SocketQuestions&& other) noexcept;
+    ~SocketQuestions();
+
+    /// Of IPv4 (2) or IPv6 (10), of TCP (6), UDP (17) or raw ones (255).
+    [[nodiscard]] Result<Answer> ask(std::uint8_t family, std::uint8_t protocol) const;
+    [[nodiscard]] Result<Answer> ask_packet_sockets() const;
+
+private:
+    struct Socket;
+    explicit SocketQuestions(std::unique_ptr<Socket> socket);
+    std::unique_ptr<Socket> socket_;
+};
 
 } // namespace skbscope::host

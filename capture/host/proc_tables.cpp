@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <fmt/format.h>
 #include <optional>
 #include <set>
@@ -124,6 +125,43 @@ Counters parse_dev(std::string_view text)
         }
     }
     return counters;
+}
+
+std::vector<SocketState> parse_raw_table(std::string_view text)
+{
+    std::vector<SocketState> sockets;
+    for (const std::string_view line : lines_of(text)) {
+        const auto words = words_of(line); // "193: 00000000:0001 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 4763114 2 … 0"
+        if (words.size() < 13) {
+            continue;
+        }
+        const auto colon = words[1].find(':');
+        const bool is_v6 = colon == 32;
+        const auto protocol = colon == std::string_view::npos ? std::nullopt : number(words[1].substr(colon + 1), 16);
+        const auto halves = words[4].find(':');
+        const auto sent = halves == std::string_view::npos ? std::nullopt : number(words[4].substr(0, halves), 16);
+        const auto received = halves == std::string_view::npos ? std::nullopt : number(words[4].substr(halves + 1), 16);
+        const auto inode = number(words[9]);
+        const auto drops = number(words.back());
+        if ((colon != 8 && !is_v6) || !protocol || !sent || !received || !inode || !drops) {
+            continue;
+        }
+        SocketState socket;
+        socket.protocol = 255;
+        socket.local_port = static_cast<std::uint16_t>(*protocol);
+        socket.local.v6 = is_v6;
+        for (std::size_t word = 0; word < (is_v6 ? 4U : 1U); ++word) { // each as the machine's own order has it
+            const auto value = static_cast<std::uint32_t>(number(words[1].substr(word * 8, 8), 16).value_or(0));
+            std::memcpy(socket.local.bytes.data() + word * sizeof value, &value, sizeof value);
+        }
+        socket.inode = static_cast<std::uint32_t>(*inode);
+        socket.has_memory = true;
+        socket.rmem = socket.receive_queue = static_cast<std::uint32_t>(*received);
+        socket.wmem = socket.send_queue = static_cast<std::uint32_t>(*sent);
+        socket.drops = static_cast<std::uint32_t>(*drops);
+        sockets.push_back(std::move(socket));
+    }
+    return sockets;
 }
 
 Counters parse_interrupts(std::string_view text)

@@ -2,6 +2,7 @@
 // Tables of /proc as counters: snmp, netstat, snmp6, softnet_stat, dev, interrupts, softirqs. Texts in, names and values out; a
 // table that a kernel does not have, or that is cut, gives what there is of it.
 
+#include "capture/host/netlink.h"
 #include "core/trace/trace.h"
 
 #include <cstdint>
@@ -25,6 +26,8 @@ using Counters = std::map<std::string, std::uint64_t>;
 [[nodiscard]] Counters parse_softnet_stat(std::string_view text);
 /// /proc/net/dev (net/core/net-procfs.c: dev_seq_printf_stats).
 [[nodiscard]] Counters parse_dev(std::string_view text);
+/// /proc/net/raw and raw6: raw sockets, where the kernel has no raw_diag. The sizes of their buffers are not told.
+[[nodiscard]] std::vector<SocketState> parse_raw_table(std::string_view text);
 /// /proc/interrupts: those of devices; "interrupt 24 virtio0-input.0 CPU 0".
 [[nodiscard]] Counters parse_interrupts(std::string_view text);
 /// /proc/softirqs: NET_RX and NET_TX; "softirq NET_RX CPU 0".

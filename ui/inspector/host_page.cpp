@@ -31,6 +31,8 @@ using Figures = std::map<QString, Figure>; ///< by what they count
 struct Sorted {
     std::map<QString, Figures> softnet;    ///< by CPU; "all" where the trace has the sum alone
     std::map<QString, Figures> interrupts; ///< by "38 virtio2-input.0", then CPU
+    std::map<QString, Figure> interruptRates; ///< by "38 virtio2-input.0": a second, between the recorder's last two looks
+    std::map<QString, Figures> driverStatistics; ///< by device
     std::map<QString, Figures> qdiscs, sockets, devices, protocols;
     Figures recorder;
 };
@@ -59,7 +61,7 @@ QString fileText(const Trace& trace, const std::string& name)
 
 bool isGauge(const QString& what)
 {
-    static const QStringList gauges{"rmem", "wmem", "receive_queue", "send_queue", "backlog", "backlog_bytes", "backlog_packets", "carrier"};
+    static const QStringList gauges{"rmem", "wmem", "receive_queue", "send_queue", "backlog", "backlog_bytes", "backlog_packets", "carrier", "per_second"};
     return gauges.contains(what);
 }
 
@@ -89,6 +91,10 @@ void put(Sorted& sorted, const QString& name, const Figure& figure, const QStrin
     const QString what = name.section('.', -1);
     if (thing == "softnet_stat") {
         sorted.softnet[what.contains(" CPU ") ? what.section(" CPU ", 1) : QStringLiteral("all")][what.section(" CPU ", 0, 0)] = figure;
+    } else if (name.startsWith("interrupt ") && what == "per_second") {
+        sorted.interruptRates[thing.section(' ', 1)] = figure;
+    } else if (name.startsWith("ethtool ")) {
+        sorted.driverStatistics[thing.section(' ', 1)][what] = figure;
     } else if (name.startsWith("interrupt ") || name.startsWith("softirq ")) {
         const QString of = name.startsWith("interrupt ") ? name.section(' ', 1).section(" CPU ", 0, 0) : name.section(" CPU ", 0, 0);
         sorted.interrupts[of][name.section(" CPU ", 1)] = figure;
@@ -177,6 +183,28 @@ QString table(const QString& rows) { return "<table cellspacing='0' width='100%'
 /// "and 12 that did not move"
 QString quietText(int quiet) { return quiet == 0 ? QString() : faint(QObject::tr("and %1 on which nothing moved").arg(quiet)); }
 
+/// The driver's own statistics that moved; a driver may have hundreds.
+QString driverHtml(const Sorted& all, const QString& device)
+{
+    const auto figures = all.driverStatistics.find(device);
+    if (figures == all.driverStatistics.end()) {
+        return {};
+    }
+    QString rows;
+    int told = 0;
+    for (const auto& [what, figure] : figures->second) {
+        if (figure.moved() && ++told <= most_rows) {
+            rows += "<tr>" + cell(QStringLiteral("<span class='%1'>%2</span>").arg(isBad(what) ? "d" : "m", what.toHtmlEscaped())) +
+                    cell(countText(figure.now), "align='right'") + cell(change(figure, isBad(what)), "align='right'") + "</tr>";
+        }
+    }
+    if (rows.isEmpty()) {
+        return {};
+    }
+    const QString more = told > most_rows ? faint(QObject::tr("and %1 more: skbscope report --proc ethtool").arg(told - most_rows)) : QString();
+    return faint(QObject::tr("of its driver (ethtool -S)")) + table(rows) + more;
+}
+
 QString devicesHtml(const Session& session, const Sorted& all)
 {
     const Table listed = tableOf(session.trace(), "devices");
@@ -240,6 +268,7 @@ QString devicesHtml(const Session& session, const Sorted& all)
                 settings = settings.isEmpty() ? QObject::tr("no packets yet") : QObject::tr("no packets yet · %1").arg(settings);
             }
         }
+        html += driverHtml(all, name);
         if (!settings.isEmpty()) {
             html += faint(settings.toHtmlEscaped());
         }
@@ -254,7 +283,6 @@ QString interruptsHtml(const Session& session, const Sorted& all)
     for (std::size_t row = 1; row < listed.size(); ++row) {
         affinity[listed[row].front()] = listed[row];
     }
-    const double seconds = session.now() > session.origin() ? static_cast<double>((session.now() - session.origin()).ns) / 1e9 : 0;
     QString rows;
     int quiet = 0;
     for (const auto& [name, cpus] : all.interrupts) {
@@ -272,7 +300,9 @@ QString interruptsHtml(const Session& session, const Sorted& all)
         }
         const auto row = affinity.find(name.section(' ', 0, 0));
         const QString goes = row != affinity.end() && row->second.size() >= 4 ? QObject::tr("may go to CPUs %1, goes to %2").arg(row->second[2], row->second[3]) : QString();
-        const QString rate = session.trace().info.times_trustworthy && seconds > 0.1 && static_cast<double>(moved) >= seconds ? QObject::tr("%1/s").arg(rateText(static_cast<double>(moved) / seconds)) : QString();
+        const auto lately = all.interruptRates.find(name);
+        const bool isKnown = session.trace().info.times_trustworthy && lately != all.interruptRates.end();
+        const QString rate = isKnown ? QObject::tr("%1/s").arg(rateText(static_cast<double>(lately->second.now))) : QString();
         rows += "<tr>" + cell(kernelName(name.toStdString()) + (goes.isEmpty() ? QString() : "<br><span class='f'>" + goes + "</span>")) +
                 cell(where.join(QStringLiteral("<br>")), "align='right'") + cell(rate, "align='right'") + "</tr>";
     }
@@ -327,7 +357,8 @@ QString socketsHtml(const Session& session, const Sorted& all)
             const auto row = about.find(name);
             const QStringList r = row != about.end() && row->second.size() >= 5 ? row->second : QStringList{name, "-", "-", "-", "-"};
             QStringList words;
-            words << (r[1] == "-" ? QString() : r[1]) << (r[2] == "-" || r[2] == "unconnected" ? QString() : r[2]);
+            const QString space = r.size() >= 6 && r[5] != "-" ? QObject::tr("in the network namespace %1").arg(r[5]) : QString();
+            words << space << (r[1] == "-" ? QString() : r[1]) << (r[2] == "-" || r[2] == "unconnected" ? QString() : r[2]);
             words.removeAll(QString());
             const Figure drops = of(figures, "drops");
             QString state = QObject::tr("in %1").arg(memoryText(of(figures, "rmem"), r[3])) + "<br>" + QObject::tr("out %1").arg(memoryText(of(figures, "wmem"), r[4]));

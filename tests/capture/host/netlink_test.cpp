@@ -8,13 +8,17 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <set>
+#include <sstream>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
@@ -91,14 +95,44 @@ TEST(Netlink, SocketsAreReadWithTheirBuffersQueuesAndDrops)
     EXPECT_EQ(tcp_state_name(listener->state), "listen");
 }
 
+TEST(Netlink, PacketSocketsAreReadWithWhatTheyTakeAndWhatTheyDropped)
+{
+    const auto sockets = parse_packet_sockets(recorded("6.18-packet"));
+    ASSERT_EQ(sockets.size(), 2U);
+    const auto& ip_only = sockets[0];
+    EXPECT_TRUE(ip_only.is_packet);
+    EXPECT_EQ(ip_only.device, 1);
+    EXPECT_EQ(ip_only.rcvbuf, 4608U);
+    EXPECT_EQ(ip_only.drops, 54U); // of 60: 30 datagrams over lo, and 30 ICMP answers
+    EXPECT_EQ(ip_only.receive_queue, ip_only.rmem);
+    Link lo;
+    lo.index = 1;
+    lo.name = "lo";
+    EXPECT_EQ(socket_name(ip_only, {lo}), fmt::format("socket packet 0x0800 lo #{}", ip_only.inode));
+    EXPECT_EQ(socket_name(sockets[1], {lo}), fmt::format("socket packet all * #{}", sockets[1].inode));
+}
+
+TEST(Netlink, RawSocketsAreReadFromTheTableOfAKernelWithoutTheirDiagnosis)
+{
+    const auto sockets = parse_raw_table("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
+                                         " 193: 0100007F:0001 00000000:0000 07 00000000:00000300 00:00000000 00000000     0        0 4763114 2 00000000805a6a17 5\n"
+                                         "   3: 00000000000000000000000001000000:003A 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 77 2 0 0\n"
+                                         " 194: 0100007F:zz\n");
+    ASSERT_EQ(sockets.size(), 2U);
+    EXPECT_EQ(socket_name(sockets[0]), "socket raw 127.0.0.1:1 #4763114");
+    EXPECT_EQ(sockets[0].rmem, 0x300U);
+    EXPECT_EQ(sockets[0].drops, 5U);
+    EXPECT_EQ(socket_name(sockets[1]), "socket raw [::1]:58 #77");
+}
+
 TEST(Netlink, AnAnswerCutAnywhereGivesWhatCameBefore)
 {
-    for (const char* name : {"6.18-links", "6.18-qdiscs", "6.18-udp4"}) {
+    for (const char* name : {"6.18-links", "6.18-qdiscs", "6.18-udp4", "6.18-packet"}) {
         const Answer whole = recorded(name);
         std::size_t most = 0;
         for (std::size_t length = 0; length <= whole.size(); ++length) {
             const std::vector<std::uint8_t> cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)); // of its own: reading past it is seen
-            const std::size_t found = parse_links(cut).size() + parse_qdiscs(cut).size() + parse_sockets(cut, 17).size();
+            const std::size_t found = parse_links(cut).size() + parse_qdiscs(cut).size() + parse_sockets(cut, 17).size() + parse_packet_sockets(cut).size();
             EXPECT_GE(found, most);
             most = found;
         }
@@ -146,6 +180,52 @@ TEST(Devices, ADriverThatSaysNothingHasDashes)
     const DeviceDetails gone = read_device_details("no-such-device");
     EXPECT_TRUE(gone.driver.empty());
     EXPECT_FALSE(gone.ring);
+}
+
+TEST(Devices, AnInterruptsRateIsWhatCameBetweenTwoLooks)
+{
+    const Counters before{{"interrupt 24 eth0 CPU 0", 100}, {"interrupt 24 eth0 CPU 1", 7}, {"interrupt 25 eth1 CPU 0", 9}};
+    Counters now{{"interrupt 24 eth0 CPU 0", 350}, {"interrupt 24 eth0 CPU 1", 7}, {"interrupt 25 eth1 CPU 0", 9}, {"interrupt 26 new CPU 0", 3}};
+    add_interrupt_rates(now, before, Duration{500'000'000});
+    EXPECT_EQ(now.at("interrupt 24 eth0.per_second"), 500U);
+    EXPECT_EQ(now.at("interrupt 25 eth1.per_second"), 0U);
+    EXPECT_FALSE(now.contains("interrupt 26 new.per_second"));
+    Counters same = before;
+    add_interrupt_rates(same, before, Duration{0});
+    EXPECT_EQ(same, before);
+}
+
+/// What `ethtool -S` prints of a device, and what we do.
+void both_statistics(std::string& trouble, std::string& theirs, std::string& ours)
+{
+    if (unshare(CLONE_NEWNET) != 0 || std::system("ip link add h0 type veth peer name h1") != 0) { // NOLINT: a fixed command
+        trouble = "no veth can be made in a network namespace here";
+        return;
+    }
+    FILE* pipe = ::popen("ethtool -S h0 2>/dev/null", "r"); // NOLINT: a fixed command
+    char line[256];
+    while (pipe != nullptr && std::fgets(line, sizeof line, pipe) != nullptr) {
+        theirs += line;
+    }
+    if (pipe == nullptr || ::pclose(pipe) != 0) {
+        trouble = "no ethtool here";
+    }
+    ours = driver_statistics_text("h0", read_driver_statistics("h0"));
+}
+
+TEST(Devices, ADriversOwnStatisticsAreWhatEthtoolPrints)
+{
+    if (geteuid() != 0) {
+        GTEST_SKIP() << "a network namespace needs root";
+    }
+    std::string trouble, theirs, ours;
+    std::thread(both_statistics, std::ref(trouble), std::ref(theirs), std::ref(ours)).join();
+    if (!trouble.empty()) {
+        GTEST_SKIP() << trouble;
+    }
+    EXPECT_THAT(theirs, HasSubstr("peer_ifindex: "));
+    EXPECT_EQ(ours, "h0:\n" + theirs);
+    EXPECT_TRUE(read_driver_statistics("no-such-device").empty());
 }
 
 TEST(Settings, ThoseOfTheCatalogAreReadWithTheirDevices)
@@ -276,6 +356,65 @@ TEST(HostSampler, ASocketThatNobodyReadsIsSeenWithItsQueueAndItsDrops)
     EXPECT_THAT(files("devices"), HasSubstr("lo\t"));
     EXPECT_THAT(files("sockets"), HasSubstr("socket udp 127.0.0.1:5001 #"));
     EXPECT_THAT(files("sockets"), HasSubstr("\tgone\t4608\t")); // it is told of after it was closed, too
+}
+
+/// Seen from a second namespace: a packet and a raw socket in the first, which has a name of its own.
+void sockets_of_another_namespace(const std::string& name, std::string& trouble, std::vector<HostFile>& files)
+{
+    const std::string make = "ip netns add " + name;
+    const std::string remove = "ip netns del " + name;
+    if (std::system(make.c_str()) != 0) { // NOLINT: fixed words and our own pid
+        trouble = "no network namespace can be made here";
+        return;
+    }
+    int raw = -1;
+    int packet = -1;
+    std::thread([&] {
+        const int space = ::open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+        if (space >= 0 && ::setns(space, CLONE_NEWNET) == 0) {
+            raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP);
+            packet = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x0806));
+        }
+        (void)::close(space);
+    }).join();
+    HostSampler sampler({"/proc", false, true});
+    sampler.begin({1});
+    sampler.end({2});
+    (void)::close(raw);
+    (void)::close(packet);
+    (void)std::system(remove.c_str()); // NOLINT
+    Trace trace;
+    (void)trace.add_host({"host", 2});
+    sampler.write(trace, never);
+    files = std::move(trace.files);
+}
+
+TEST(HostSampler, SocketsOfOtherNamespacesAreToldWithTheNamespace)
+{
+    if (geteuid() != 0) {
+        GTEST_SKIP() << "a network namespace needs root";
+    }
+    const std::string name = fmt::format("skbscope-test-{}", ::getpid());
+    std::string trouble;
+    std::vector<HostFile> files;
+    sockets_of_another_namespace(name, trouble, files);
+    if (!trouble.empty()) {
+        GTEST_SKIP() << trouble;
+    }
+    const auto sockets = std::ranges::find(files, "sockets", &HostFile::name);
+    ASSERT_NE(sockets, files.end());
+    std::vector<std::string> of_that_space;
+    std::istringstream lines(sockets->text);
+    for (std::string line; std::getline(lines, line);) {
+        if (line.ends_with("\t" + name)) {
+            of_that_space.push_back(line);
+        }
+    }
+    EXPECT_THAT(of_that_space, Contains(HasSubstr("socket packet 0x0806 * #")));
+    // A kernel without raw_diag tells of raw sockets only in the table of the caller's own namespace.
+    const auto missing = std::ranges::find(files, "missing", &HostFile::name);
+    const bool is_said = missing != files.end() && missing->text.find("raw sockets") != std::string::npos;
+    EXPECT_TRUE(is_said || std::ranges::any_of(of_that_space, [](const std::string& line) { return line.starts_with("socket raw 0.0.0.0:17 #"); }));
 }
 
 } // namespace
