@@ -230,10 +230,7 @@ SkbIndex born_here(Kernel& k, std::uint32_t size, FunctionId by)
     record.birth_function = by;
     const PacketId packet = k.trace.add_packet(record);
     k.emit(EventKind::birth, packet, by);
-    // Not understood: with 6.12's slab of small heads (960 bytes instead of 1280) the model meets fewer of the mergers that were recorded
-    // on 6.12, so its TCP keeps to kmalloc's.
-    constexpr std::uint32_t above_small_heads = 448;
-    const SkbIndex skb = __alloc_skb(k, packet, k.profile() == Profile::v6_12 ? std::max(size, above_small_heads) : size);
+    const SkbIndex skb = __alloc_skb(k, packet, size);
     k.skb(skb).mine = true;
     return skb;
 }
@@ -637,6 +634,7 @@ void __tcp_close(Kernel& k, SocketIndex index)
             tcp_send_fin(k, index);
         }
     }
+    k.interleave(); // what the other CPUs receive for this socket still waits in its backlog
     // adjudge_to_death
     const TcpState state = tp.state;
     tp.dead = true;

@@ -216,9 +216,9 @@ bool tcp_try_rmem_schedule(Kernel& k, SocketIndex index)
     return sk.sk_rmem_alloc <= sk.sk_rcvbuf || tcp_prune_queue(k, index);
 }
 
-void tcp_fin(Kernel& k, SocketIndex index)
+void tcp_fin(Kernel& k, SocketIndex index, PacketId packet)
 {
-    Call call(k, fn::tcp_fin);
+    Call call(k, fn::tcp_fin, packet);
     TcpSock& tp = tcp_sk(k, index);
     inet_csk_schedule_ack(tp);
     tp.shutdown |= RCV_SHUTDOWN;
@@ -295,7 +295,7 @@ void tcp_ofo_queue(Kernel& k, SocketIndex index)
             k.enqueue(sk.queue, packet, fn::tcp_data_queue);
         }
         if (has_fin) {
-            tcp_fin(k, index);
+            tcp_fin(k, index, packet);
             return;
         }
     }
@@ -471,7 +471,7 @@ void tcp_data_queue(Kernel& k, SocketIndex index, SkbIndex skb)
         tcp_event_data_recv(k, index, skb);
     }
     if ((cb.flags & tcphdr::fin) != 0) {
-        tcp_fin(k, index);
+        tcp_fin(k, index, packet);
     }
     if (!tp.ofo_queue.empty()) {
         tcp_ofo_queue(k, index);
