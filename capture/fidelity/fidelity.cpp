@@ -1,6 +1,8 @@
 #include "capture/fidelity/fidelity.h"
 
+#include "capture/fidelity/paces.h"
 #include "capture/fidelity/refine.h"
+#include "capture/fidelity/stream.h"
 #include "capture/fidelity/test_packets.h"
 #include "core/catalog/catalog.h"
 #include "core/scenario/model_source.h"
@@ -17,72 +19,15 @@ namespace {
 
 constexpr const char* traced_net = "root";
 
-/// Verdict and reason in one word, to compare outcomes where single packets cannot be.
-std::string outcome(const PacketRecord& packet)
-{
-    return packet.verdict == Verdict::dropped ? std::string("dropped ") + std::string(Catalog::drop_reason(packet.reason).name)
-                                              : std::string(to_string(packet.verdict));
-}
+/// Drawn where the other paces leave a segment of a connection unexplained.
+constexpr std::size_t most_drawn_paces = 12;
 
 } // namespace
 
-/// The recorded CPUs were emulated ones, the applications interpreted, the wire another program; and each machine had its own pace.
-struct FidelityRun::Pace {
-    double cost_scale = 1; ///< times the usual costs
-    Duration work{}, peer_work{}; ///< of the application on the traced machine and on its peer, between two calls
-    Duration delay{};             ///< of the wire, besides its own
-    std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000 or e1000e; 0: the scenario's
-    Duration burst{}, peer_burst{}; ///< what a virtio device was given in that time it sends at once; 0: the scenario's
-    Duration tx_irq_delay{};      ///< a virtio device's host is that late with the interrupt for what was sent
-    std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
-    bool generator_as_recorded = false; ///< pktgen sends as fast as it did in the recording, not as fast as it can
-    std::uint64_t chunk = 0;      ///< bytes that an application writes at once; 0: the scenario's
-};
-
 namespace {
+
 /// It met the same end, but on another way: which one it takes can hang on the pace.
 bool differs_by_pace(const PacketComparison& packet) { return packet.same_reason && !packet.same_functions; }
-
-constexpr Duration us(std::int64_t count) { return Duration{count * 1'000}; }
-constexpr Duration ms(std::int64_t count) { return Duration{count * 1'000'000}; }
-} // namespace
-
-const std::vector<FidelityRun::Pace>& FidelityRun::other_paces()
-{
-    constexpr std::uint64_t slow_wire = 100'000'000;
-    constexpr std::uint64_t fast_wire = 100'000'000'000;
-    static const std::vector<Pace> paces = {
-        {.cost_scale = 10},
-        {.cost_scale = 100},
-        {.cost_scale = 100, .work = us(300), .peer_work = us(300), .delay = ms(1)},
-        {.cost_scale = 300, .work = ms(2), .peer_work = ms(2)},
-        {.cost_scale = 30, .work = ms(5), .peer_work = ms(5), .delay = ms(3)},
-        {.cost_scale = 30, .delay = ms(8)},
-        {.cost_scale = 100, .delay = ms(4), .rx_usecs = 1000, .peer_rx_usecs = 1000},
-        {.cost_scale = 100, .work = ms(1), .peer_work = ms(1), .delay = ms(1), .rx_usecs = 5000, .peer_rx_usecs = 5000},
-        {.cost_scale = 300, .delay = ms(8), .rx_usecs = 2000, .peer_rx_usecs = 2000},
-        {.work = ms(3), .peer_work = ms(3)},
-        {.cost_scale = 30, .work = ms(20), .peer_work = ms(20)},
-        // A peer that answers each segment, one that lets much come together, and wires that do.
-        {.delay = us(50), .rx_usecs = 1000, .peer_rx_usecs = 1},
-        {.work = ms(3), .delay = ms(1), .rx_usecs = 200, .peer_rx_usecs = 5000, .rate = slow_wire},
-        {.cost_scale = 100, .peer_work = ms(1), .delay = us(50), .peer_rx_usecs = 1, .burst = us(150), .peer_burst = us(150), .rate = fast_wire},
-        {.peer_work = us(300), .delay = us(500), .peer_burst = ms(1), .rate = fast_wire},
-        {.cost_scale = 10, .work = us(300), .peer_burst = ms(1), .rate = fast_wire},
-        {.cost_scale = 10, .work = ms(3), .peer_work = ms(3), .delay = ms(1), .peer_burst = us(150)},
-        // Both ends on one machine, and applications that write by pieces: the reader keeps up, nobody holds the socket in between.
-        {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 1000},
-        {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 4000},
-        // CPUs that take turns let a generator send so slowly that all is read in between.
-        {.generator_as_recorded = true},
-        // The answer is there before the device has told that the question is gone.
-        {.tx_irq_delay = us(200)},
-        {.cost_scale = 100, .tx_irq_delay = ms(10)},
-    };
-    return paces;
-}
-
-namespace {
 
 /// Whether the first FIN of the phase's connection is the client's: then its server reads to the end before it closes. Who
 /// closes first is the applications' affair, and no manifest says it.
@@ -174,7 +119,26 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
             run->paces_.push_back(std::make_unique<Trace>(std::move(*other)));
         }
     }
+    if (run->leaves_segments_unexplained()) {
+        for (const Pace& pace : drawn_paces(most_drawn_paces)) {
+            auto other = run->run_model(pace);
+            if (!other) {
+                return tl::unexpected(other.error());
+            }
+            run->paces_.push_back(std::make_unique<Trace>(std::move(*other)));
+        }
+    }
     return run;
+}
+
+bool FidelityRun::leaves_segments_unexplained() const
+{
+    for (std::size_t phase = 0; phase < manifest_.phases.size(); ++phase) {
+        if (manifest_.phases[phase].stream && !rebuilt_->refused.contains(phase) && !row(phase).differing.empty()) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool FidelityRun::has_streams() const
@@ -505,108 +469,6 @@ void FidelityRun::check_balance(FidelityRow& row, std::size_t phase) const
     }
 }
 
-namespace {
-
-/// Segments whose way may be compared with each other's.
-struct SegmentClass {
-    TcpKind kind = TcpKind::ack;
-    bool sent = false;
-    bool has_data = false;
-    Relation relation = Relation::none;
-    std::string end;
-    auto operator<=>(const SegmentClass&) const = default;
-};
-
-std::optional<SegmentClass> class_of(const Trace& trace, const PacketRecord& packet)
-{
-    const auto frame = trace.frame(packet.id);
-    const auto kind = tcp_kind_of(frame);
-    if (!kind) {
-        return std::nullopt;
-    }
-    SegmentClass found;
-    found.kind = *kind;
-    found.sent = packet.sent_here;
-    found.has_data = tcp_payload_of(frame) != 0;
-    found.relation = packet.relation;
-    found.end = outcome(packet);
-    return found;
-}
-
-bool is_of_speed(const SegmentClass& segment)
-{
-    return segment.kind == TcpKind::data || segment.kind == TcpKind::ack || segment.has_data;
-}
-
-/// A leg of a packet's way: calls that serve several packets, then those of the packet alone, up to the next that serves
-/// several. What it meets on one leg does not hang on what it met on another.
-struct Leg {
-    Context context = Context::process;
-    std::vector<std::string_view> functions;
-    auto operator<=>(const Leg& other) const { return std::tie(context, functions) <=> std::tie(other.context, other.functions); }
-    bool operator==(const Leg& other) const { return context == other.context && functions == other.functions; }
-};
-
-/// The model's applications wait in poll(), so their calls give the socket free at their end, in tcp_sendmsg() and tcp_recvmsg();
-/// one that blocks gives it free while it waits (sk_stream_wait_memory(), sk_wait_data()): the same below, one call deeper.
-bool is_waiting_call(std::string_view function)
-{
-    return function == "tcp_sendmsg_locked" || function == "tcp_recvmsg_locked";
-}
-
-std::vector<Leg> legs_of(const Trace& trace, PacketId packet, const std::vector<Segment>& segments)
-{
-    std::vector<Leg> legs;
-    for (const Segment& segment : segments) {
-        bool own = true;
-        for (const ComparedStep& step : segment.steps) {
-            const bool is_own = trace[step.ordinal].packet_id() == packet;
-            if (&step == segment.steps.data() || (own && !is_own)) {
-                legs.push_back({segment.context, {}});
-            }
-            own = is_own;
-            auto& functions = legs.back().functions;
-            if (step.function == "release_sock" && !functions.empty() && is_waiting_call(functions.back())) {
-                functions.pop_back();
-            }
-            functions.push_back(step.function);
-        }
-    }
-    return legs;
-}
-
-/// The legs that the model's segments of one class took, each with one that took it.
-using Ways = std::map<Leg, PacketId>;
-
-/// The first leg that no segment of the model took, beside the one that is like it for the longest.
-std::optional<FidelityRow::Differing> difference_to(const Ways& ways, PacketId packet, const std::vector<Leg>& legs)
-{
-    const auto strange = std::ranges::find_if(legs, [&](const Leg& leg) { return !ways.contains(leg); });
-    if (strange == legs.end()) {
-        return std::nullopt;
-    }
-    FidelityRow::Differing nearest{{PacketId::none, packet}, fmt::format("{}: (no such leg) | {}", to_string(strange->context), strange->functions.front()),
-                                      {}, {strange->functions.begin(), strange->functions.end()}};
-    std::size_t longest = 0;
-    for (const auto& [leg, of] : ways) {
-        const auto [in_a, in_b] = std::ranges::mismatch(leg.functions, strange->functions);
-        const auto like = static_cast<std::size_t>(in_b - strange->functions.begin());
-        if (leg.context == strange->context && like > longest) {
-            longest = like;
-            StepDifference difference;
-            difference.context = leg.context;
-            difference.in_a = in_a == leg.functions.end() ? std::string() : std::string(*in_a);
-            difference.in_b = in_b == strange->functions.end() ? std::string() : std::string(*in_b);
-            nearest.pair.a = of;
-            nearest.text = difference.text();
-            nearest.model.assign(leg.functions.begin(), leg.functions.end());
-        }
-    }
-    return nearest;
-}
-
-} // namespace
-
 void FidelityRun::compare_bytes(FidelityRow& row, std::size_t phase) const
 {
     struct Bytes {
@@ -626,10 +488,10 @@ void FidelityRun::compare_bytes(FidelityRow& row, std::size_t phase) const
     }
 }
 
-/// A connection: the segments of its handshake and its close are compared one by one. How many others there are, how long
-/// each is and what lets it go hangs on the speed of both machines (what the window holds when the application writes, what
-/// GRO finds in one poll, who holds the socket when a segment arrives): of those each must end as one of its kind does in
-/// the model, by a way that the model takes, too; and both runs must carry the same number of bytes.
+/// A connection: each segment of its handshake and its close must have its like at one pace of the model or another. How many
+/// others there are, how long each is and what lets it go hangs on the speed of both machines (what the window holds when the
+/// application writes, what GRO finds in one poll, who holds the socket when a segment arrives): of those each must end as one of
+/// its kind does in the model, by a way that the model takes, too; and both runs must carry the same number of bytes.
 void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
 {
     const Comparison comparison = compare_phase(phase);
@@ -638,27 +500,20 @@ void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
         pair_of[packet.pair.b] = &packet;
     }
     const auto in_recording = choice(phase, false);
-    std::set<SegmentClass> ends;
-    std::map<std::pair<bool, Relation>, Ways> ways; // by direction: which leg a segment takes hangs on more than its kind
-    const auto learn = [&](const Trace& model, const JourneyIndex& journeys) {
-        const auto is_test_packet = choice(phase, model);
-        for (const PacketRecord& packet : model.packets()) {
-            const auto kind = is_test_packet(packet) ? class_of(model, packet) : std::nullopt;
-            if (!kind) {
-                continue;
-            }
-            ends.insert(*kind);
-            for (Leg& leg : legs_of(model, packet.id, segments_of(model, journeys.journey(packet.id), visible_))) {
-                ways[{kind->sent, kind->relation}].emplace(std::move(leg), &model == &model_ ? packet.id : PacketId::none);
-            }
-        }
-    };
-    learn(model_, *model_journeys_);
+    StreamWays ways;
+    ways.learn(model_, *model_journeys_, visible_, choice(phase, model_), true);
     for (const auto& model : paces_) {
         JourneyIndex journeys(*model);
         journeys.update();
-        learn(*model, journeys);
+        ways.learn(*model, journeys, visible_, choice(phase, *model), false);
     }
+    std::optional<std::set<PacketId>> agreeing; // looked at only where one is needed
+    const auto agrees_at_another_pace = [&](PacketId id) {
+        if (!agreeing) {
+            agreeing = agreeing_at_other_paces(phase);
+        }
+        return agreeing->contains(id);
+    };
     for (const PacketRecord& packet : recorded_.packets()) {
         if (!in_recording(packet)) {
             continue;
@@ -674,23 +529,24 @@ void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
         }
         if (!is_of_speed(*kind)) {
             const PacketComparison& pair = *paired->second;
+            const bool same = pair.same() || (differs_by_pace(pair) && agrees_at_another_pace(packet.id));
             row.same_verdict += pair.same_verdict ? 1 : 0;
             row.same_reason += pair.same_reason ? 1 : 0;
-            row.same_functions += pair.same_functions ? 1 : 0;
-            if (!pair.same()) {
+            row.same_functions += same || pair.same_functions ? 1 : 0;
+            if (!same) {
                 complain(pair.same_reason ? pair.first->text() : fmt::format("{} | {}", outcome(model_.packet(pair.pair.a)), outcome(packet)), pair.pair.a);
             }
             continue;
         }
-        if (!ends.contains(*kind)) {
+        if (!ways.has_end(*kind)) {
             complain(fmt::format("no such segment of the model is {}", kind->end));
             continue;
         }
         ++row.same_verdict;
         ++row.same_reason;
-        const auto way = legs_of(recorded_, packet.id, segments_of(recorded_, recorded_journeys_->journey(packet.id), visible_));
-        if (auto difference = difference_to(ways[{kind->sent, kind->relation}], packet.id, way)) {
-            row.differing.push_back(std::move(*difference));
+        const auto legs = legs_of(recorded_, packet.id, segments_of(recorded_, recorded_journeys_->journey(packet.id), visible_));
+        if (auto difference = ways.difference(*kind, legs)) {
+            row.differing.push_back({{difference->like, packet.id}, difference->text, std::move(difference->model), std::move(difference->recorded)});
         } else {
             ++row.same_functions;
         }

@@ -13,6 +13,8 @@
 
 namespace skbscope {
 
+struct Pace;
+
 /// One phase of a recorded folder. A is the model, B the recording.
 struct FidelityRow {
     std::string folder, kernel, scenario, phase;
@@ -63,6 +65,7 @@ private:
     [[nodiscard]] Comparison compare_phase(std::size_t phase, const Trace& model, const JourneyIndex& journeys) const;
     [[nodiscard]] std::set<PacketId> agreeing_at_other_paces(std::size_t phase) const;
     [[nodiscard]] bool needs_other_paces() const;
+    [[nodiscard]] bool leaves_segments_unexplained() const;
     [[nodiscard]] FidelityRow row(std::size_t phase) const;
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
     [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, const Trace& trace) const;
@@ -75,8 +78,6 @@ private:
     /// The test packets of a phase in one of the traces.
     [[nodiscard]] PacketChoice choice(std::size_t phase, bool of_model) const { return choice(phase, of_model ? model_ : recorded_); }
     [[nodiscard]] PacketChoice choice(std::size_t phase, const Trace& trace) const;
-    struct Pace;
-    [[nodiscard]] static const std::vector<Pace>& other_paces();
     [[nodiscard]] Result<Trace> run_model(const Pace& pace) const;
 
     Manifest manifest_;
