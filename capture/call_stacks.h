@@ -96,6 +96,7 @@ struct Lane {
     std::string neighbour;            ///< that __neigh_update is about
     std::optional<FlowKey> icmp_flow; ///< of the last route lookup for an ICMP message
     Slot new_original = 0;            ///< made by TCP just now; the next call tells where it goes
+    SlotQueue fragments;              ///< that __ip_append_data made behind its first packet, not yet sent by ip_do_fragment
     SlotQueue pieces;                 ///< that skb_segment made, not yet handed to a driver
 
     [[nodiscard]] Frame* top() { return stack.empty() ? nullptr : &stack.back(); }

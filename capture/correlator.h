@@ -139,6 +139,8 @@ private:
     bool silent_free(Lane& lane, Frame* host, Frame& frame);
     void note_freed(Lane& lane, Slot slot);
     void end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog);
+    void next_fragment(Lane& lane, Frame& frame);
+    void send_fragment(Lane& lane, Frame& host, Frame& frame, const RawRecord& record);
     Slot piece_of(Lane& lane, Slot whole, std::uint32_t item);
     Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);
     /// The record names the sk_buff of this call.

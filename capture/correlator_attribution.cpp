@@ -101,6 +101,37 @@ Frame* Correlator::completes_list(Lane& lane)
     return nullptr;
 }
 
+/// Of a message longer than the device's packets __ip_append_data() (net/ipv4/ip_output.c) makes one packet by sock_alloc_send_skb(), and
+/// allocates each further one itself.
+void Correlator::next_fragment(Lane& lane, Frame& frame)
+{
+    const auto append = std::find_if(lane.stack.rbegin(), lane.stack.rend(), [this](const Frame& open) {
+        return is_one_of(functions_[open.symbol].name, {"__ip_append_data", "__ip6_append_data"});
+    });
+    if (append == lane.stack.rend()) {
+        return;
+    }
+    const Slot piece = book_.open(SlotRecord::Kind::transmit);
+    SlotRecord& made = book_.at(piece);
+    made.packet.sent_here = true;
+    made.packet.parent = static_cast<PacketId>(book_.resolve(frame.packet));
+    made.packet.relation = Relation::split;
+    book_.born(piece, frame.item);
+    lane.fragments.push_back(piece);
+    append->child = frame.packet = frame.child = piece;
+}
+
+/// They wait behind the first in its frag_list, and go out in that order behind it.
+void Correlator::send_fragment(Lane& lane, Frame& host, Frame& frame, const RawRecord& record)
+{
+    if (host.rank == 0 || lane.fragments.empty()) {
+        tail_step(lane, &host, frame, record);
+    } else {
+        frame.packet = frame.child = next_living(lane.fragments);
+    }
+    host.rank = 1;
+}
+
 /// Packets of a list: the kernel serves them in order, and the calls come in that order.
 void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
 {
@@ -327,6 +358,12 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         return;
     }
     case Kind::transmit_tail:
+        if (host != nullptr && is_one_of(functions_[host->symbol].name, {"ip_do_fragment", "ip6_fragment"})) {
+            send_fragment(lane, *host, frame, record);
+            return;
+        }
+        tail_step(lane, host, frame, record);
+        return;
     case Kind::receive_tail:
     case Kind::device_queue:
         tail_step(lane, host, frame, record);
@@ -363,6 +400,10 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         }
         frame.packet = frame.child = host != nullptr ? host->child : 0;
         if (frame.packet == 0 || !is_traced) {
+            return;
+        }
+        if (functions_[frame.symbol].name == "__alloc_skb" && is_one_of(functions_[host->symbol].name, {"__ip_append_data", "__ip6_append_data"})) {
+            next_fragment(lane, frame);
             return;
         }
         if (functions_[host->symbol].name == "skb_segment") {

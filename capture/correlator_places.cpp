@@ -84,6 +84,7 @@ void Correlator::pop_to(Lane& lane, std::size_t count)
     }
     if (count == 0) {
         lane.clones.clear();
+        lane.fragments.clear();
         lane.pieces.clear();
     }
 }

@@ -240,6 +240,29 @@ TEST(Correlator, FirstFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
     EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
 }
 
+TEST(Correlator, FragmentsOfALongDatagramArePacketsOfTheirOwnFromTheirAllocation)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("udp_sendmsg", "inet_sendmsg").call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
+    trace.call("ip_generic_getfrag", "__ip_append_data").call("__alloc_skb", "__ip_append_data").call("ip_generic_getfrag", "__ip_append_data");
+    trace.call("__ip_make_skb", "ip_make_skb").call("ip_send_skb", "udp_send_skb").call("ip_output", "ip_send_skb").call("ip_do_fragment", "ip_output");
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        trace.call("ip_finish_output2", "ip_do_fragment").call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 1514);
+        trace.call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb, 1514).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb, 1514);
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    for (const PacketId id : {PacketId{1}, PacketId{2}}) {
+        const auto calls = own_calls(result, id);
+        for (const char* once : {"__alloc_skb", "ip_generic_getfrag", "ip_finish_output2", "__dev_queue_xmit", "e1000_xmit_frame"}) {
+            EXPECT_EQ(std::ranges::count(calls, once), 1) << to_index(id) << " " << once;
+        }
+        EXPECT_EQ(result.packet(id).verdict, Verdict::sent);
+    }
+    EXPECT_EQ(result.packet(PacketId{2}).parent, PacketId{1});
+}
+
 TEST(Correlator, TracedSoftirqLoopIsOneStepOfTheSoftirqWhateverItsPollsCallerIs)
 {
     TraceDatBuilder trace;
