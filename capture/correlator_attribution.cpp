@@ -101,8 +101,8 @@ Frame* Correlator::completes_list(Lane& lane)
     return nullptr;
 }
 
-/// Of a message longer than the device's packets __ip_append_data() (net/ipv4/ip_output.c) makes one packet by sock_alloc_send_skb(), and
-/// allocates each further one itself.
+/// Of a message longer than the device's packets __ip_append_data() (net/ipv4/ip_output.c) makes one packet, by
+/// sock_alloc_send_skb() or (raw sockets) itself, then allocates each further one.
 void Correlator::next_fragment(Lane& lane, Frame& frame)
 {
     const auto append = std::find_if(lane.stack.rbegin(), lane.stack.rend(), [this](const Frame& open) {
@@ -402,7 +402,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (frame.packet == 0 || !is_traced) {
             return;
         }
-        if (functions_[frame.symbol].name == "__alloc_skb" && is_one_of(functions_[host->symbol].name, {"__ip_append_data", "__ip6_append_data"})) {
+        if (is_one_of(functions_[host->symbol].name, {"__ip_append_data", "__ip6_append_data"}) && std::exchange(host->rank, std::uint8_t{1}) != 0) {
             next_fragment(lane, frame);
             return;
         }
