@@ -280,12 +280,20 @@ std::vector<std::string> recorder_command(const std::string& program, const std:
     if (!asking.empty()) {
         words.push_back(asking);
     }
-    words.insert(words.end(), {program, "record"});
+    const bool model = request.of == ui::LiveKernel::model;
+    words.insert(words.end(), {program, model ? "replay" : "record"});
     if (!request.device.empty()) {
         words.insert(words.end(), {"-i", request.device});
     }
     if (!request.filter.empty()) {
         words.insert(words.end(), {"-f", request.filter});
+    }
+    if (model) {
+        if (!request.kernel.empty()) {
+            words.insert(words.end(), {"--kernel", request.kernel});
+        }
+        words.insert(words.end(), {"-w", "-"});
+        return words;
     }
     if (!request.detail.empty()) {
         words.insert(words.end(), {"--detail", request.detail});
@@ -323,12 +331,17 @@ Result<std::unique_ptr<Source>> start_stream(const std::vector<std::string>& com
 
 Result<std::unique_ptr<Source>> start_recorder(const ui::LiveRequest& request)
 {
+    const bool model = request.of == ui::LiveKernel::model;
+    if (model && request.device.empty()) {
+        return fail(ErrorKind::usage, "the model", "takes the frames of one device", "choose one");
+    }
     const std::string asking = request.needs_prompt ? way_to_ask() : std::string();
     if (request.needs_prompt && asking.empty() && geteuid() != 0) {
         return fail(ErrorKind::not_permitted, "recording", "needs rights that this user does not have, and neither pkexec nor sudo is installed",
-                    "as root: skbscope record -w - | … , or skbscope record -w FILE and open the file");
+                    model ? "as root: skbscope replay -i DEV -w FILE, and open the file"
+                          : "as root: skbscope record -w - | … , or skbscope record -w FILE and open the file");
     }
-    return start_stream(recorder_command(own_program(), asking, request), request.device.empty() ? "this host" : "this host, " + request.device);
+    return start_stream(recorder_command(own_program(), asking, request), model ? request.device + ", through the model" : request.device.empty() ? "this host" : "this host, " + request.device);
 }
 
 Result<std::string> ask_doctor()

@@ -1,5 +1,5 @@
 #pragma once
-// The privileged half as a child of the window's program: `skbscope record … -w -`, started as it is or through pkexec or
+// The privileged half as a child of the window's program: `skbscope record … -w -` or `skbscope replay -i DEV … -w -`, started as it is or through pkexec or
 // sudo, its stream read as a live source, its last words kept, its CPU time looked at.
 
 #include "core/result.h"

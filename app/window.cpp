@@ -8,6 +8,7 @@
 #include "capture/why_drop.h"
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
+#include "core/scenario/scenario.h"
 #include "ui/lesson/lesson_panel.h"
 #include "ui/main_window.h"
 #include "ui/player/session.h"
@@ -19,6 +20,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <iterator>
 #include <unistd.h>
 
 namespace skbscope::app {
@@ -82,6 +84,7 @@ ui::WindowServices services(bool remember)
             return drops.empty() ? std::nullopt : std::optional(std::move(drops.front()));
         },
         .live = {.devices = network_devices,
+                 .kernels = {std::begin(kernel_profiles), std::end(kernel_profiles)},
                  .start = start_recorder,
                  .command =
                      [](const ui::LiveRequest& request) {
@@ -186,6 +189,9 @@ Result<int> show_window(const WindowRequest& request)
         return tl::unexpected(chosen.error());
     }
 
+    if (request.scale > 0) {
+        qputenv("QT_SCALE_FACTOR", QByteArray::number(request.scale));
+    }
     qInstallMessageHandler(say_for_qt);
     int argument_count = 1;
     std::string name = "skbscope";
@@ -203,7 +209,8 @@ Result<int> show_window(const WindowRequest& request)
         return tl::unexpected(opened.error());
     }
     if (!request.shot.empty()) {
-        const QSize size(request.size.first, request.size.second);
+        const double scale = request.scale > 0 ? request.scale : 1;
+        const QSize size(qRound(request.size.first / scale), qRound(request.size.second / scale));
         const auto mode = request.theme.empty() ? ui::Theme::Mode::light : theme_named(request.theme);
         const auto written = renderWindow(window, request.shot, size, mode);
         return written ? Result<int>(0) : tl::unexpected(written.error());

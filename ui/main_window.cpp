@@ -501,7 +501,8 @@ void MainWindow::refreshBadges()
         const bool live = m_session->source().kind() == Source::Kind::live;
         const bool model = m_session->source().kind() == Source::Kind::model || (!info.observed && !live);
         const QString release = info.kernel_release.empty() ? tr("kernel unknown") : text(info.kernel_release);
-        origin = model ? tr("model of %1").arg(text(to_string(info.kernel))) : live ? tr("live, %1").arg(release) : tr("recorded, %1").arg(release);
+        origin = model ? tr("model of %1").arg(text(to_string(info.kernel))) : live && !info.observed && !m_session->trace().empty() ? tr("live, model of %1").arg(text(to_string(info.kernel)))
+               : live ? tr("live, %1").arg(release) : tr("recorded, %1").arg(release);
         warning = info.times_trustworthy ? QString() : tr("order real, times not");
     }
     m_headline->setBadges(origin, warning);

@@ -16,6 +16,7 @@ struct Options {
     std::string at;
     int step = 0;
     std::string theme;
+    double scale = 0;
     std::string shot;
     std::string size;
     std::string platform;
@@ -38,6 +39,7 @@ Result<int> run(const Options& options)
     request.file = options.file;
     request.step = options.step;
     request.theme = options.theme;
+    request.scale = options.scale;
     request.shot = options.shot;
     request.platform = options.platform;
     if (!options.at.empty()) {
@@ -73,6 +75,9 @@ void add_window(CLI::App& program, Invocation& chosen)
     program.add_option("--theme", options->theme, "The colours; by default those of the desktop")
         ->check(CLI::IsMember({"light", "dark"}))
         ->option_text("light|dark");
+    program.add_option("--scale", options->scale, "Everything in the window larger or smaller by that factor, 0.5 to 4")
+        ->check(CLI::Range(0.5, 4.0))
+        ->option_text("FACTOR");
     auto* shot = program.add_option("--shot", options->shot,
                                     "Write a picture of the window and exit; needs no display");
     shot->option_text("FILE.png");

@@ -133,6 +133,7 @@ void ControlPanel::rebuild()
     m_knobs.clear();
     m_groups.clear();
     m_search = nullptr;
+    m_noneFound = nullptr;
     m_branches = nullptr;
     m_summary = nullptr;
     m_column->insertWidget(0, m_content);
@@ -149,6 +150,9 @@ void ControlPanel::rebuild()
     title->setWordWrap(true);
     column->addWidget(title);
     auto* what = new Label(model ? tr("A kernel in a box, %1. Do something to it, turn its knobs, and watch.").arg(text(to_string(info.kernel)))
+                 : source.kind() == Source::Kind::live && !info.observed && !m_session->trace().empty()
+                     ? tr("Frames of a live device through the model of %1, as they come. What this host's own kernel does with them is not seen here.")
+                           .arg(text(to_string(info.kernel)))
                  : source.kind() == Source::Kind::live
                      ? tr("Live from a real kernel, %1. Everything comes in, whatever you look at.")
                            .arg(info.kernel_release.empty() ? tr("release not known yet") : text(info.kernel_release))
@@ -191,7 +195,7 @@ void ControlPanel::rebuild()
     column->addWidget(m_branches);
 
     const std::vector<Knob> knobs = source.knobs();
-    m_told = {m_session->trace().info.kernel_release, m_session->trace().faults.size()};
+    m_told = told();
     m_keys.clear();
     std::ranges::transform(knobs, std::back_inserter(m_keys), &Knob::key);
     if (!knobs.empty()) {
@@ -200,7 +204,7 @@ void ControlPanel::rebuild()
         addKnobs(column, knobs);
         auto* hint = new Label(tr("A turned knob counts from the moment shown. Turned in the past it makes a branch: the run as it was stays "
                                   "and can be compared. Ctrl+Z turns it back."),
-                               Tone::faint, Theme::sans(11), m_content);
+                               Tone::muted, Theme::sans(11), m_content);
         hint->setWordWrap(true);
         column->addWidget(hint);
     }
@@ -301,6 +305,10 @@ void ControlPanel::addKnobs(QVBoxLayout* column, const std::vector<Knob>& all)
     m_search->setClearButtonEnabled(true);
     column->addWidget(m_search);
     connect(m_search, &QLineEdit::textChanged, this, &ControlPanel::findKnobs);
+    m_noneFound = new Label({}, Tone::muted, Theme::sans(12), m_content);
+    m_noneFound->setWordWrap(true);
+    m_noneFound->hide();
+    column->addWidget(m_noneFound);
     for (const Knob& knob : knobs) {
         if (knob.group.empty()) {
             addEditor(knob, column);
@@ -373,9 +381,14 @@ void ControlPanel::findKnobs(const QString& words)
         unfold(group, any);
         group.heading->setVisible(wanted.isEmpty() || any);
     }
+    bool found = false;
     for (KnobEditor* editor : m_knobs) {
-        editor->setVisible(wanted.isEmpty() || editor->matches(wanted));
+        const bool fits = wanted.isEmpty() || editor->matches(wanted);
+        editor->setVisible(fits);
+        found |= fits;
     }
+    m_noneFound->setText(tr("No setting here has “%1” in its name.").arg(wanted));
+    m_noneFound->setVisible(!found);
 }
 
 void ControlPanel::refresh()
@@ -395,14 +408,18 @@ void ControlPanel::refresh()
     m_summary->setText(lines.join(QStringLiteral("\n\n")));
 }
 
+std::tuple<std::string, bool, std::size_t> ControlPanel::told() const
+{
+    const Trace& trace = m_session->trace();
+    return {trace.info.kernel_release, trace.empty(), trace.faults.size()};
+}
+
 void ControlPanel::followSettings()
 {
     if (m_session == nullptr || m_session->isWorking()) {
         return;
     }
-    const Trace& trace = m_session->trace();
-    const std::pair told{trace.info.kernel_release, trace.faults.size()};
-    if (told == m_told && std::ranges::equal(m_session->source().knobs(), m_keys, {}, &Knob::key)) {
+    if (told() == m_told && std::ranges::equal(m_session->source().knobs(), m_keys, {}, &Knob::key)) {
         return;
     }
     // A socket has come or gone, and its settings with it. Whoever is typing or dragging is not disturbed.

@@ -8,6 +8,7 @@
 #include <QWidget>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,7 @@ private:
     void refresh();
     void refreshKnobs();
     void followSettings(); ///< other settings exist than the panel was built for
+    [[nodiscard]] std::tuple<std::string, bool, std::size_t> told() const;
     void addKnobs(QVBoxLayout* column, const std::vector<Knob>& all);
     void addHostChoice(QVBoxLayout* column, const std::vector<Knob>& knobs); ///< where there are several
     [[nodiscard]] bool isShown(const Knob& knob) const;                      ///< it is of the chosen host
@@ -61,11 +63,12 @@ private:
     std::vector<KnobEditor*> m_knobs;
     std::map<std::string, Group> m_groups;
     QLineEdit* m_search = nullptr;
+    Label* m_noneFound = nullptr; ///< says that the search found nothing
     QString m_host; ///< whose knobs are shown; empty: those of all
     BranchList* m_branches = nullptr;
     Label* m_summary = nullptr;
     std::vector<std::string> m_keys; ///< of the knobs that the panel was built for
-    std::pair<std::string, std::size_t> m_told; ///< kernel and number of faults that the panel speaks of
+    std::tuple<std::string, bool, std::size_t> m_told; ///< kernel, nothing come yet, number of faults: what the panel speaks of
     QTimer m_grown;                  ///< looks for new settings a moment after the trace has grown
 };
 

@@ -14,6 +14,7 @@
 #include <QLineEdit>
 #include <QPushButton>
 #include <QScopeGuard>
+#include <QSignalBlocker>
 #include <QSpinBox>
 #include <QThreadPool>
 #include <QVBoxLayout>
@@ -56,11 +57,9 @@ LivePage::LivePage(QWidget* parent) : CentrePage(760, parent)
     column->setContentsMargins(12, 36, 12, 24);
     column->setSpacing(8);
     column->addWidget(new Label(tr("Watch a live kernel"), Tone::normal, Theme::sans(22, QFont::DemiBold), content));
-    auto* about = new Label(tr("A small recorder with the rights it needs writes what the kernel does with its packets; this window, which has no "
-                               "such rights, reads along. Nothing of the host is changed, and nobody else's tracing is disturbed."),
-                            Tone::muted, Theme::sans(13), content);
-    about->setWordWrap(true);
-    column->addWidget(about);
+    m_about = new Label({}, Tone::muted, Theme::sans(13), content);
+    m_about->setWordWrap(true);
+    column->addWidget(m_about);
     column->addSpacing(10);
 
     auto* form = new QGridLayout;
@@ -77,6 +76,11 @@ LivePage::LivePage(QWidget* parent) : CentrePage(760, parent)
         form->addWidget(widget, line, 1);
         ++line;
     };
+    m_of = new Choice(content);
+    m_of->addItem(tr("this host's own kernel, with all its packets"));
+    field(tr("Watch"), m_of, tr("Whose functions the packets pass"));
+    m_kernel = new Choice(content);
+    field(tr("Kernel"), m_kernel, tr("Which kernel is modelled"));
     m_device = new Choice(content);
     m_device->setFont(Theme::mono(13));
     field(tr("Device"), m_device, tr("Frames of this device, and journeys of the packets that pass it"));
@@ -127,11 +131,14 @@ LivePage::LivePage(QWidget* parent) : CentrePage(760, parent)
     column->addStretch(1);
 
     connect(m_start, &QPushButton::clicked, this, [this] { emit startWanted(request()); });
+    connect(m_of, &QComboBox::currentIndexChanged, this, &LivePage::chooseKernel);
+    connect(m_kernel, &QComboBox::currentIndexChanged, this, &LivePage::refreshCommand);
     connect(m_device, &QComboBox::currentTextChanged, this, &LivePage::refreshCommand);
     connect(m_filter, &QLineEdit::textChanged, this, &LivePage::refreshCommand);
     connect(m_filter, &QLineEdit::returnPressed, m_start, &QPushButton::click);
     connect(m_detail, &QComboBox::currentIndexChanged, this, &LivePage::refreshCommand);
     connect(m_budget, &QSpinBox::valueChanged, this, &LivePage::refreshCommand);
+    chooseKernel();
 }
 
 LivePage::~LivePage()
@@ -146,7 +153,63 @@ void LivePage::setServices(LiveServices services)
 {
     m_services = std::move(services);
     m_start->setEnabled(m_services.start != nullptr);
+    m_kernel->clear();
+    for (const std::string& kernel : m_services.kernels) {
+        m_kernel->addItem(tr("model of %1").arg(text(kernel)), text(kernel));
+    }
+    if (const int usual = m_kernel->findData(QStringLiteral("6.1")); usual >= 0) {
+        m_kernel->setCurrentIndex(usual);
+    }
+    if (m_services.kernels.empty()) {
+        m_of->removeItem(1);
+    } else if (m_of->count() == 1) {
+        m_of->addItem(tr("the modelled kernel, with the frames of a device of this host"));
+    }
+    chooseKernel();
+}
+
+bool LivePage::throughModel() const
+{
+    return m_of->currentIndex() == 1;
+}
+
+void LivePage::chooseKernel()
+{
+    const bool model = throughModel();
+    m_about->setText(model ? tr("A device's frames, as they come, go through the NIC, interrupts and functions of the modelled kernel. A small program with "
+                                "the right to capture hands them on; this window has no such right. This host's own kernel is not watched, nothing of the "
+                                "host is changed, and what the model sends goes nowhere.")
+                           : tr("A small recorder with the rights it needs writes what the kernel does with its packets; this window, which has no "
+                                "such rights, reads along. Nothing of the host is changed, and nobody else's tracing is disturbed."));
+    for (auto* label : content()->findChildren<Label*>()) {
+        if (label->buddy() == m_kernel) {
+            label->setVisible(model);
+        } else if (label->buddy() == m_detail || label->buddy() == m_budget) {
+            label->setVisible(!model);
+        }
+    }
+    m_kernel->setVisible(model);
+    m_detail->setVisible(!model);
+    m_budget->setVisible(!model);
+    m_device->setToolTip(model ? tr("What this device sees goes through the model") : tr("Frames of this device, and journeys of the packets that pass it"));
+    m_start->setText(model ? tr("Start the model") : tr("Start recording"));
+    fillDevices();
     refreshCommand();
+}
+
+void LivePage::fillDevices()
+{
+    const QString chosen = m_device->currentData().toString();
+    const QSignalBlocker quiet(m_device);
+    m_device->clear();
+    if (!throughModel()) {
+        m_device->addItem(tr("all devices"), QString());
+    }
+    for (const std::string& name : m_devices) {
+        m_device->addItem(text(name), text(name));
+    }
+    m_device->setCurrentIndex(std::max(0, m_device->findData(chosen)));
+    m_start->setEnabled(m_services.start != nullptr && m_device->count() > 0);
 }
 
 QString LivePage::stateText() const
@@ -157,8 +220,15 @@ QString LivePage::stateText() const
 LiveRequest LivePage::request() const
 {
     LiveRequest request;
+    request.of = throughModel() ? LiveKernel::model : LiveKernel::host;
     request.device = m_device->currentData().toString().toStdString();
     request.filter = m_filter->text().trimmed().toStdString();
+    if (throughModel()) {
+        request.kernel = m_kernel->currentData().toString().toStdString();
+        request.budget_percent = 0;
+        request.needs_prompt = !(m_asked && m_report.frames); // frames are all it needs
+        return request;
+    }
     request.detail = m_detail->currentData().toString().toStdString();
     request.budget_percent = m_budget->value();
     // Whoever may already do all of it is not asked for more.
@@ -169,15 +239,8 @@ LiveRequest LivePage::request() const
 
 void LivePage::refresh()
 {
-    const QString chosen = m_device->currentData().toString();
-    m_device->clear();
-    m_device->addItem(tr("all devices"), QString());
-    if (m_services.devices) {
-        for (const std::string& name : m_services.devices()) {
-            m_device->addItem(text(name), text(name));
-        }
-    }
-    m_device->setCurrentIndex(std::max(0, m_device->findData(chosen)));
+    m_devices = m_services.devices ? m_services.devices() : std::vector<std::string>{};
+    fillDevices();
     refreshCommand();
     if (!m_services.doctor) {
         setReport(fail(ErrorKind::unsupported, "this window", "cannot ask what the host allows"));
@@ -250,8 +313,12 @@ void LivePage::refreshCommand()
         m_commandColumn->addWidget(m_command);
     }
     const bool prompt = request().needs_prompt;
+    const bool model = throughModel();
     const bool nothing = m_asked && m_report.detail == "nothing" && !m_report.frames;
     m_why->setText(!m_services.start ? tr("This window cannot start a recorder.")
+                   : model && m_device->count() == 0 ? tr("This host has no network device.")
+                   : model && !prompt ? tr("This user may capture frames: nobody is asked for anything. What is started:")
+                   : model            ? tr("The system asks for a password once, for the right to capture frames; it is given up as soon as the device is open. What is started:")
                    : !prompt         ? tr("This user may record: nobody is asked for anything. What is started:")
                    : nothing         ? tr("This user may not record. The system asks for a password once; what is started with those rights:")
                                      : tr("The system asks for a password once. What is started with those rights:"));

@@ -1,5 +1,6 @@
 #pragma once
-// Where a live source is chosen: device, filter, detail, budget, one button that may ask for a password; beside it what
+// Where a live source is chosen: whose kernel (this host's, or the modelled one behind a device of this host), device, filter, detail,
+// budget, one button that may ask for a password; beside it what
 // doctor says this host allows, with commands ready to copy for what it does not.
 
 #include "ui/controls/centre_page.h"
@@ -45,6 +46,9 @@ public:
 
     // For tests.
     [[nodiscard]] QPushButton* startButton() const { return m_start; }
+    [[nodiscard]] QComboBox* kernelOfBox() const { return m_of; }
+    [[nodiscard]] QComboBox* modelBox() const { return m_kernel; }
+    [[nodiscard]] QComboBox* detailBox() const { return m_detail; }
     [[nodiscard]] QComboBox* deviceBox() const { return m_device; }
     [[nodiscard]] QLineEdit* filterField() const { return m_filter; }
     [[nodiscard]] const std::vector<QPushButton*>& copyButtons() const { return m_copies; }
@@ -56,6 +60,9 @@ signals:
 
 private:
     struct Visit;
+    [[nodiscard]] bool throughModel() const;
+    void chooseKernel();
+    void fillDevices();
     void showFindings();
     void refreshCommand();
     QWidget* commandRow(const QString& command, QWidget* parent);
@@ -65,6 +72,10 @@ private:
     bool m_asked = false; ///< doctor has answered
     DoctorReport m_report;
     QString m_trouble;
+    QComboBox* m_of;
+    QComboBox* m_kernel;
+    Label* m_about;
+    std::vector<std::string> m_devices;
     QComboBox* m_device;
     QLineEdit* m_filter;
     QComboBox* m_detail;

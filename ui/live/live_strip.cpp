@@ -87,7 +87,10 @@ void LiveStrip::refresh()
     m_lost->setText(tr("%1 lost").arg(countText(status->lost_events)));
     m_lost->setTone(status->lost_events == 0 ? Tone::normal : Tone::drop);
     m_cost->setVisible(!status->ended);
-    m_cost->setText(status->cost ? tr("recording costs %1 % of the CPUs").arg(*status->cost * 100, 0, 'f', 1) : tr("cost not known"));
+    const bool model = !m_session->trace().info.observed && !m_session->trace().empty();
+    m_cost->setText(!status->cost ? tr("cost not known")
+                                  : (model ? tr("the model takes %1 % of the CPUs") : tr("recording costs %1 % of the CPUs")).arg(*status->cost * 100, 0, 'f', 1));
+    m_stop->setText(model ? tr("Stop the model") : tr("Stop recording"));
     m_cost->setTone(status->cost ? Tone::normal : Tone::muted);
     QStringList rest;
     if (!status->detail.empty()) {

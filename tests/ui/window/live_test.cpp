@@ -212,6 +212,54 @@ TEST(LivePage, DoctorsFindingsStandThereWithCommandsToCopy)
     EXPECT_FALSE(page.startButton()->isEnabled()); // this window has nobody to start
 }
 
+TEST(LivePage, ADevicesFramesThroughTheModelNeedADeviceAndTheRightToCaptureOnly)
+{
+    LivePage page;
+    EXPECT_EQ(page.kernelOfBox()->count(), 1); // nobody offers the model
+    LiveServices services;
+    services.kernels = {"5.10", "6.1"};
+    services.devices = [] { return std::vector<std::string>{"eth0", "lo"}; };
+    services.start = [](const LiveRequest&) -> Result<std::unique_ptr<Source>> { return fail(ErrorKind::unsupported, "test", "starts nothing"); };
+    page.setServices(services);
+    page.refresh();
+    page.show();
+    EXPECT_EQ(page.deviceBox()->count(), 3); // all of them, too
+    page.kernelOfBox()->setCurrentIndex(1);
+    EXPECT_EQ(page.deviceBox()->count(), 2); // the model has one NIC
+    EXPECT_TRUE(page.modelBox()->isVisible());
+    EXPECT_FALSE(page.detailBox()->isVisible()); // nothing is traced
+    page.deviceBox()->setCurrentIndex(1);
+    page.filterField()->setText("udp");
+    page.setReport(DoctorReport::parse(R"({"detail":"nothing","frames":true,"findings":[]})"));
+    LiveRequest request = page.request();
+    EXPECT_EQ(request.of, LiveKernel::model);
+    EXPECT_EQ(request.device, "lo");
+    EXPECT_EQ(request.filter, "udp");
+    EXPECT_EQ(request.kernel, "6.1");
+    EXPECT_FALSE(request.needs_prompt);
+    page.setReport(DoctorReport::parse(R"({"detail":"functions","frames":false,"findings":[]})"));
+    EXPECT_TRUE(page.request().needs_prompt);
+    page.kernelOfBox()->setCurrentIndex(0); // back: the device stays chosen
+    request = page.request();
+    EXPECT_EQ(request.of, LiveKernel::host);
+    EXPECT_EQ(request.device, "lo");
+    EXPECT_EQ(request.kernel, "");
+    EXPECT_TRUE(page.detailBox()->isVisible());
+}
+
+TEST(LivePage, WithoutAnyDeviceTheModelCannotBeStarted)
+{
+    LivePage page;
+    LiveServices services;
+    services.kernels = {"6.1"};
+    services.start = [](const LiveRequest&) -> Result<std::unique_ptr<Source>> { return fail(ErrorKind::unsupported, "test", "starts nothing"); };
+    page.setServices(services);
+    page.refresh();
+    EXPECT_TRUE(page.startButton()->isEnabled());
+    page.kernelOfBox()->setCurrentIndex(1);
+    EXPECT_FALSE(page.startButton()->isEnabled());
+}
+
 TEST(LivePage, WhoMayRecordIsNotAskedForAPassword)
 {
     LivePage page;
