@@ -83,6 +83,8 @@ public:
     void showLivePage();
     /// Copies of standard input have no name; what is written in the title instead.
     void setTitle(const QString& title);
+    /// Full screen, only lesson and map, larger words: for a room full of people.
+    void present(bool on);
 
     [[nodiscard]] Session* session() const { return m_session.get(); }
     [[nodiscard]] LessonPanel* lessonPanel() const { return m_lesson; }
@@ -140,7 +142,6 @@ private:
     void saveDialog();
     void showKeys();
     void showAbout();
-    void present(bool on);
     /// Work of the session on another thread, behind a curtain.
     void work(const QString& what, const std::function<void(Work&)>& what_to_do);
     /// Now, or as soon as no work is under way.
@@ -193,6 +194,7 @@ private:
     bool m_presenting = false;
     bool m_panelsChosen = false; ///< the user has folded or unfolded by hand: a lesson no longer does
     bool m_wasRight = true, m_wasBottom = true;
+    QList<int> m_wasColumns;
 };
 
 } // namespace skbscope::ui

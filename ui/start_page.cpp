@@ -1,13 +1,16 @@
 #include "ui/start_page.h"
 
+#include "ui/controls/elide.h"
 #include "ui/controls/label.h"
 #include "ui/player/format.h"
 #include "ui/theme/theme.h"
 
 #include <QFileInfo>
+#include <QGridLayout>
 #include <QPainter>
 #include <QPushButton>
 #include <QVBoxLayout>
+#include <algorithm>
 
 namespace skbscope::ui {
 
@@ -22,17 +25,19 @@ public:
         setAccessibleDescription(m_about);
         setToolTip(m_about);
         setCursor(Qt::PointingHandCursor);
-        setFixedHeight(m_about.isEmpty() ? 40 : 54);
+        setMinimumHeight(m_about.isEmpty() ? 40 : 54);
+        setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Preferred);
     }
 
 protected:
-    /// What it is about takes two lines where one is too short.
+    /// What it is about takes as many lines as it needs, up to three.
     void resizeEvent(QResizeEvent* event) override
     {
         QPushButton::resizeEvent(event);
         if (!m_about.isEmpty()) {
-            const QFontMetrics metrics(Theme::sans(12));
-            setFixedHeight(metrics.horizontalAdvance(m_about) > width() - 2 * side ? 54 + metrics.lineSpacing() : 54);
+            const auto lines = elidedLines(QFontMetrics(Theme::sans(12)), m_about, width() - 2 * side, most_lines).size();
+            // A minimum, not a height: cards that stand side by side are of one height.
+            setMinimumHeight(39 + line_height * std::max(1, static_cast<int>(lines)));
         }
     }
     void paintEvent(QPaintEvent*) override
@@ -51,20 +56,21 @@ protected:
                          metrics.elidedText(m_title, Qt::ElideRight, box.width()));
         painter.setPen(c.textMuted);
         painter.setFont(Theme::sans(12));
-        const int lines = height() > 54 ? 2 : 1; // the first breaks earlier than the last letter that fits
-        const QString shown = lines == 1 ? painter.fontMetrics().elidedText(m_about, Qt::ElideRight, box.width())
-                                         : painter.fontMetrics().elidedText(m_about, Qt::ElideRight, 2 * box.width() - 60);
-        painter.drawText(box, Qt::AlignBottom | Qt::AlignLeft | Qt::TextWordWrap, shown);
+        int y = 30;
+        for (const QString& line : elidedLines(painter.fontMetrics(), m_about, static_cast<int>(box.width()), most_lines)) {
+            painter.drawText(QRectF(box.left(), y, box.width(), line_height), Qt::AlignVCenter | Qt::AlignLeft, line);
+            y += line_height;
+        }
     }
 
 private:
-    static constexpr int side = 16;
+    static constexpr int side = 16, line_height = 15, most_lines = 3;
     QString m_title, m_about;
 };
 
 } // namespace
 
-StartPage::StartPage(QWidget* parent) : CentrePage(680, parent), m_column(new QVBoxLayout(content()))
+StartPage::StartPage(QWidget* parent) : CentrePage(920, parent), m_column(new QVBoxLayout(content()))
 {
     m_column->addStretch(2);
     m_column->addStretch(3);
@@ -88,35 +94,47 @@ void StartPage::setContent(const std::vector<LessonEntry>& lessons, const QStrin
     if (!lessons.empty()) {
         column->addWidget(new Label(tr("Lessons"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
     }
+    auto* shelf = new QGridLayout; // two beside each other, so that a small screen shows what else there is
+    shelf->setSpacing(8);
+    column->addLayout(shelf);
     int number = 0;
     for (const LessonEntry& lesson : lessons) {
         ++number;
         auto* card = new Card(lesson.error ? text(lesson.id) : QStringLiteral("%1 · %2").arg(number).arg(text(lesson.title)),
                               lesson.error ? text(lesson.error->describe()) : text(lesson.summary), m_content);
         card->setEnabled(!lesson.error);
-        column->addWidget(card);
+        shelf->addWidget(card, (number - 1) / 2, (number - 1) % 2);
         connect(card, &QPushButton::clicked, this, [this, id = text(lesson.id)] { emit lessonChosen(id); });
     }
     column->addSpacing(14);
     column->addWidget(new Label(tr("Or"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+    auto* others = new QHBoxLayout;
+    others->setSpacing(8);
+    column->addLayout(others);
     if (hasModel) {
         auto* model = new Card(tr("Play with the model"), tr("A host with one network card: send packets, turn its knobs"), m_content);
-        column->addWidget(model);
+        others->addWidget(model);
         connect(model, &QPushButton::clicked, this, &StartPage::modelWanted);
     }
-    auto* live = new Card(tr("Watch a live kernel"), tr("This machine's own, or another's through ssh"), m_content);
-    column->addWidget(live);
+    auto* live = new Card(tr("Watch a live kernel"), tr("This machine's own, another's through ssh, or the model fed by a device"), m_content);
+    others->addWidget(live);
     connect(live, &QPushButton::clicked, this, &StartPage::liveWanted);
-    auto* open = new Card(tr("Open a file…"), {}, m_content);
-    column->addWidget(open);
+    auto* open = new Card(tr("Open a file…"), tr("A recording, trace.dat, pcap or scenario"), m_content);
+    others->addWidget(open);
     connect(open, &QPushButton::clicked, this, &StartPage::openWanted);
     if (!recent.isEmpty()) {
         column->addSpacing(14);
         column->addWidget(new Label(tr("Recent"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
     }
+    auto* recents = new QGridLayout;
+    recents->setSpacing(8);
+    column->addLayout(recents);
     for (const QString& path : recent) {
-        auto* card = new Card(QFileInfo(path).fileName(), QFileInfo(path).absolutePath(), m_content);
-        column->addWidget(card);
+        const bool there = QFileInfo::exists(path);
+        auto* card = new Card(QFileInfo(path).fileName(), there ? QFileInfo(path).absolutePath() : tr("no longer there: %1").arg(QFileInfo(path).absolutePath()),
+                              m_content);
+        card->setEnabled(there);
+        recents->addWidget(card, recents->count() / 2, recents->count() % 2);
         connect(card, &QPushButton::clicked, this, [this, path] { emit fileChosen(path); });
     }
 }

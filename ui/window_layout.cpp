@@ -13,6 +13,7 @@
 #include "ui/player/session.h"
 #include "ui/search/search_box.h"
 #include "ui/start_page.h"
+#include "ui/theme/reading.h"
 #include "ui/theme/theme.h"
 #include "ui/user_settings.h"
 
@@ -25,6 +26,12 @@
 #include <algorithm>
 
 namespace skbscope::ui {
+
+namespace {
+
+constexpr qreal presentation_scale = 1.3; ///< of lesson text and headline: a projector, and people at the back
+
+} // namespace
 
 void MainWindow::buildLayout()
 {
@@ -49,7 +56,7 @@ void MainWindow::buildLayout()
     m_rows->addWidget(m_columns);
 
     m_left = new QStackedWidget(m_columns);
-    m_left->setMinimumWidth(230);
+    m_left->setMinimumWidth(220);
     m_controls = new ControlPanel(m_undo, m_left);
     m_lesson = new LessonPanel(m_left);
     m_left->addWidget(m_controls);
@@ -76,7 +83,7 @@ void MainWindow::buildLayout()
 
     m_inspector = new Inspector(m_columns);
     m_inspector->setExplainer(m_services.explain);
-    m_inspector->setMinimumWidth(300);
+    m_inspector->setMinimumWidth(316); // all its tabs
     m_columns->addWidget(m_inspector);
     m_columns->setStretchFactor(0, 0);
     m_columns->setStretchFactor(1, 1);
@@ -190,12 +197,20 @@ void MainWindow::present(bool on)
     if (on) {
         m_wasRight = m_rightAction->isChecked();
         m_wasBottom = m_bottomAction->isChecked();
+        m_wasColumns = m_columns->sizes();
         m_rightAction->setChecked(false);
         m_bottomAction->setChecked(false);
         showFullScreen();
+        setReadingScale(presentation_scale);
+        if (m_wasColumns.size() == 3) {
+            const int left = qRound(m_wasColumns[0] * 1.2); // larger words need the room
+            m_columns->setSizes({left, std::max(400, m_columns->width() - left), m_wasColumns[2]});
+        }
     } else {
         m_rightAction->setChecked(m_wasRight);
         m_bottomAction->setChecked(m_wasBottom);
+        setReadingScale(1);
+        m_columns->setSizes(m_wasColumns);
         showNormal();
     }
 }

@@ -1,6 +1,7 @@
 #include "ui/controls/accounting_block.h"
 
 #include "core/catalog/catalog.h"
+#include "ui/controls/elide.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
@@ -135,7 +136,7 @@ void AccountingBlock::paintEvent(QPaintEvent*)
     for (const Line& line : m_lines) {
         QColor color = c.text;
         if (line.count == 0) {
-            color = c.textFaint;
+            color = c.textMuted;
         } else if (line.verdict == Verdict::dropped) {
             color = c.drop;
         } else if (line.verdict == Verdict::lost) {
@@ -154,7 +155,7 @@ void AccountingBlock::paintEvent(QPaintEvent*)
     int dropY = top_margin + line_height + 2;
     if (m_drops.empty()) {
         painter.setFont(Theme::sans(12));
-        painter.setPen(c.textFaint);
+        painter.setPen(c.textMuted);
         painter.drawText(QRect(half + 8, dropY, width() - half - 16, line_height), Qt::AlignVCenter, tr("none"));
     }
     const int right = width() - half - 16;
@@ -177,10 +178,11 @@ void AccountingBlock::paintEvent(QPaintEvent*)
         if (!drop.counters.isEmpty() && drop.counters != "none" && drop.counters != "-") {
             painter.setFont(Theme::sans(11));
             painter.setPen(c.textMuted);
-            const QRect box(half + 8, dropY, right, 30);
-            const QString shown = painter.fontMetrics().elidedText(drop.counters, Qt::ElideRight, right * 2 - 24);
-            painter.drawText(box, Qt::TextWordWrap | Qt::AlignTop, shown);
-            dropY += std::min(30, painter.fontMetrics().boundingRect(box, Qt::TextWordWrap, shown).height()) + 4;
+            for (const QString& line : elidedLines(painter.fontMetrics(), drop.counters, right, 2)) {
+                painter.drawText(QRect(half + 8, dropY, right, 15), Qt::AlignVCenter, line);
+                dropY += 15;
+            }
+            dropY += 4;
         }
     }
 
@@ -188,10 +190,12 @@ void AccountingBlock::paintEvent(QPaintEvent*)
         painter.setFont(Theme::sans(11));
         painter.setPen(c.textMuted);
         const int top = std::max(y, std::min(dropY, y + 24)) + 6;
-        const QRect box(left_margin, top, width() - left_margin - 10, std::max(16, height() - top));
-        const int lines = std::max(1, box.height() / painter.fontMetrics().lineSpacing());
-        painter.drawText(box, Qt::TextWordWrap | Qt::AlignTop,
-                         painter.fontMetrics().elidedText(m_inFlight, Qt::ElideRight, box.width() * lines - 30 * (lines - 1)));
+        const int lines = std::max(1, (height() - top) / 15);
+        int lineY = top;
+        for (const QString& line : elidedLines(painter.fontMetrics(), m_inFlight, width() - left_margin - 10, lines)) {
+            painter.drawText(QRect(left_margin, lineY, width() - left_margin - 10, 15), Qt::AlignVCenter, line);
+            lineY += 15;
+        }
     }
 }
 

@@ -205,7 +205,7 @@ void BranchList::rebuild()
     m_sentence->setWordWrap(true);
     m_sentence->setTextInteractionFlags(Qt::TextSelectableByMouse);
     column->addWidget(m_sentence);
-    m_until = new Label({}, Tone::faint, Theme::sans(11), m_content);
+    m_until = new Label({}, Tone::muted, Theme::sans(11), m_content);
     m_until->setWordWrap(true);
     column->addWidget(m_until);
     m_whole = new QPushButton(tr("Run both to the end"), m_content);

@@ -1,5 +1,6 @@
 #include "ui/controls/label.h"
 
+#include "ui/theme/reading.h"
 #include "ui/theme/theme.h"
 
 #include <QPainter>
@@ -56,12 +57,15 @@ void Label::recolor()
 Headline::Headline(QWidget* parent) : QWidget(parent)
 {
     setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
-    connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
+    connect(&Theme::instance(), &Theme::changed, this, [this] {
+        updateGeometry();
+        update();
+    });
 }
 
 QSize Headline::sizeHint() const
 {
-    return {200, 30};
+    return {200, qRound(30 * readingScale())};
 }
 
 void Headline::setText(const QString& text)
@@ -110,17 +114,17 @@ void Headline::paintEvent(QPaintEvent*)
     // Centred in the window's middle as long as the badges leave room for that.
     const int margin = std::max(left, right) + 12;
     const QRect even = rect().adjusted(margin, 0, -margin, 0);
-    const bool fits = QFontMetrics(Theme::sans(13, QFont::DemiBold)).horizontalAdvance(m_text) <= even.width();
+    const bool fits = QFontMetrics(readingFont(13, QFont::DemiBold)).horizontalAdvance(m_text) <= even.width();
     const QRect area = fits ? even : rect().adjusted(left + 12, 0, -right - 12, 0);
     for (const qreal size : {13.0, 12.0}) {
-        const QFont font = Theme::sans(size, QFont::DemiBold);
+        const QFont font = readingFont(size, QFont::DemiBold);
         if (QFontMetrics(font).horizontalAdvance(m_text) <= area.width()) {
             painter.setFont(font);
             painter.drawText(area, Qt::AlignCenter, m_text);
             return;
         }
     }
-    const QFont font = Theme::sans(11, QFont::DemiBold);
+    const QFont font = Theme::sans(11, QFont::DemiBold); // two lines of the height there is
     const QFontMetrics metrics(font);
     painter.setFont(font);
     // Two lines; what does not fit even then ends in dots, and the tool tip has it.

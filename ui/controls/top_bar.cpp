@@ -236,6 +236,8 @@ void TopBar::resizeEvent(QResizeEvent* event)
     m_speed->setFixedWidth(width < 1400 ? 80 : 120);
     m_speed->setVisible(width >= 1120);
     m_speedText->setVisible(width >= 1120);
+    m_begin->setVisible(width >= 1060); // Home and End are keys, too
+    m_end->setVisible(width >= 1060);
     m_logo->setVisible(width >= 1380);
     layout()->setSpacing(width < 1400 ? 4 : 6);
     // In line with the inspector below at the sizes that the panels begin with.

@@ -222,6 +222,9 @@ void Inspector::refreshHead()
                 words << (where.where == PacketState::Where::running ? tr("in %1") : isHeldInBatch(trace, where) ? tr("held after %1") : tr("last seen in %1"))
                              .arg(text(trace.function_name(where.function)));
             }
+            if (where.function == FunctionId::none && where.where != PacketState::Where::running) {
+                words << tr("on the wire or in the card");
+            }
             if (where.where == PacketState::Where::running) {
                 words << tr("CPU %1 %2").arg(static_cast<int>(where.cpu)).arg(contextText(where.context));
             }
@@ -229,9 +232,10 @@ void Inspector::refreshHead()
         if (where.verdict != Verdict::in_flight) {
             words << verdictText(where.verdict, record.reason);
         }
-    } else if (m_session->lastEventOf(packet).has_value()) {
+    } else if (m_session->now() >= record.birth && m_session->lastEventOf(packet).has_value()) {
         words << tr("gone: %1").arg(verdictText(record.verdict, record.reason));
     } else {
+        // Calls of its journey may run before there is a packet: the system call that will make it.
         words << tr("not born yet");
     }
     const JourneySums sums = journeySums(trace, m_session->journeys(), packet, m_session->now());
@@ -240,7 +244,7 @@ void Inspector::refreshHead()
                                      : tr("%1 old").arg(durationText(sums.age)));
     }
     m_place->setText(words.join(QStringLiteral(" · ")));
-    const bool ended = live == state.packets().end() && m_session->lastEventOf(packet).has_value();
+    const bool ended = live == state.packets().end() && m_session->now() >= record.birth && m_session->lastEventOf(packet).has_value();
     m_why->setVisible(record.verdict == Verdict::dropped && (ended || (live != state.packets().end() && live->second.verdict == Verdict::dropped)));
     if (tab() == journey_tab) {
         if (!trace.info.times_trustworthy) {

@@ -23,11 +23,11 @@ QString pageStyle()
                           "p { margin: 3px 0 5px 0; line-height: 135%; }"
                           "a { color: %3; text-decoration: none; }"
                           ".k { font-family: '%5'; font-size: 12px; }"
-                          ".m { color: %2; } .f { color: %7; } .d { color: %4; }"
+                          ".m { color: %2; } .f { color: %2; } .d { color: %4; }"
                           "td { padding: 1px 12px 1px 0; vertical-align: top; }"
                           "</style>")
         .arg(c.text.name(), c.textMuted.name(), c.accent.name(), c.drop.name(), Theme::mono(12).family(),
-             Theme::sans(13).family(), c.textFaint.name());
+             Theme::sans(13).family());
 }
 
 QString heading(const QString& words)

@@ -488,7 +488,7 @@ SkbView::SkbView(QWidget* parent) : QWidget(parent)
     head->setContentsMargins(0, 0, 0, 0);
     head->addWidget(new Label(tr("Journey so far"), Tone::normal, Theme::sans(13, QFont::DemiBold), m_journeyHead));
     head->addStretch();
-    head->addWidget(new Label(tr("run ■  wait ▨"), Tone::faint, Theme::sans(11), m_journeyHead));
+    head->addWidget(new Label(tr("run ■  wait ▨"), Tone::muted, Theme::sans(11), m_journeyHead));
     column->addWidget(m_journeyHead);
     m_journey = new JourneyView(JourneyView::Extent::until_now, page);
     column->addWidget(m_journey);
@@ -556,7 +556,7 @@ void SkbView::refresh()
                            ? tr("The packet has no sk_buff here: none is allocated yet, or it is already freed.")
                            : tr("The packet has no sk_buff here: it is still in the card's hands, or already freed."));
     const QString changes = changesText(m_session->trace(), m_image.changed_here);
-    m_changed->setTone(changes.isEmpty() ? Tone::faint : Tone::good);
+    m_changed->setTone(changes.isEmpty() ? Tone::muted : Tone::good);
     m_changed->setText(changes.isEmpty() ? tr("nothing changed here") : tr("changed here: %1").arg(changes));
     m_changed->setVisible(drawn || !changes.isEmpty());
     m_fields->setRows(fields);

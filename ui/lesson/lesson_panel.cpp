@@ -7,6 +7,7 @@
 #include "ui/lesson/markdown_view.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
+#include "ui/theme/reading.h"
 #include "ui/theme/theme.h"
 
 #include <QHBoxLayout>
@@ -19,6 +20,7 @@
 #include <QVBoxLayout>
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace skbscope::ui {
 
@@ -36,6 +38,7 @@ public:
         QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Fixed);
         policy.setHeightForWidth(true);
         setSizePolicy(policy);
+        connect(&Theme::instance(), &Theme::changed, this, [this] { setFixedHeight(heightForWidth(width())); });
     }
     enum class Outcome { open, right, wrong, also_right };
     void setOutcome(Outcome outcome)
@@ -47,7 +50,7 @@ public:
     [[nodiscard]] int heightForWidth(int width) const override
     {
         const QRect box(0, 0, width - 44, 1000);
-        return QFontMetrics(Theme::sans(13)).boundingRect(box, Qt::TextWordWrap, m_words).height() + 14;
+        return QFontMetrics(readingFont(13)).boundingRect(box, Qt::TextWordWrap, m_words).height() + 14;
     }
     [[nodiscard]] QSize sizeHint() const override { return {200, heightForWidth(std::max(200, width()))}; }
     [[nodiscard]] QSize minimumSizeHint() const override { return {120, 30}; }
@@ -81,7 +84,7 @@ protected:
             painter.drawEllipse(dot.adjusted(3, 3, -3, -3));
         }
         painter.setPen(c.text);
-        painter.setFont(Theme::sans(13));
+        painter.setFont(readingFont(13));
         painter.drawText(rect().adjusted(32, 0, -12, 0), Qt::AlignVCenter | Qt::TextWordWrap, m_words);
     }
 
@@ -97,11 +100,12 @@ LessonPanel::LessonPanel(QWidget* parent) : QWidget(parent)
     auto* column = new QVBoxLayout(this);
     column->setContentsMargins(16, 14, 0, 12);
     column->setSpacing(6);
-    m_title = new Label({}, Tone::normal, Theme::sans(15, QFont::DemiBold), this);
+    m_title = new Label({}, Tone::normal, readingFont(15, QFont::DemiBold), this);
     m_title->setWordWrap(true);
+    connect(&Theme::instance(), &Theme::changed, this, &LessonPanel::resizeWords);
     m_title->setContentsMargins(0, 0, 14, 0);
     column->addWidget(m_title);
-    m_count = new Label({}, Tone::muted, Theme::sans(12), this);
+    m_count = new Label({}, Tone::muted, readingFont(12), this);
     column->addWidget(m_count);
     auto* barRow = new QHBoxLayout;
     barRow->setContentsMargins(0, 0, 14, 0);
@@ -134,6 +138,23 @@ LessonPanel::LessonPanel(QWidget* parent) : QWidget(parent)
     column->addLayout(buttons);
     connect(m_back, &QPushButton::clicked, this, [this] { goTo(m_step - 1); });
     connect(m_next, &QPushButton::clicked, this, [this] { m_step + 1 < stepCount() ? goTo(m_step + 1) : emit finished(); });
+}
+
+void LessonPanel::resizeWords()
+{
+    const qreal scale = readingScale();
+    if (qFuzzyCompare(scale, m_wordsScale)) {
+        return;
+    }
+    // Our own labels: those of the page's parts (knobs, branches) are not read at length.
+    for (const QWidget* parent : {static_cast<const QWidget*>(this), static_cast<const QWidget*>(m_page)}) {
+        for (Label* label : parent == nullptr ? QList<Label*>() : parent->findChildren<Label*>(QString(), Qt::FindDirectChildrenOnly)) {
+            QFont font = label->font();
+            font.setPixelSize(std::max(1, qRound(font.pixelSize() * scale / m_wordsScale)));
+            label->setFont(font);
+        }
+    }
+    m_wordsScale = scale;
 }
 
 void LessonPanel::setLesson(std::optional<Lesson> lesson, Session* session)
@@ -177,8 +198,9 @@ void LessonPanel::goTo(int step)
     movePlayhead();
     const LessonStep& at = m_lesson->steps[static_cast<std::size_t>(step)];
     std::vector<RoomId> rooms = at.rooms;
-    for (const FunctionId function : at.functions) {
-        rooms.push_back(Catalog::room_of(function));
+    // Who names rooms means those: a function that serves both ways (fib_lookup) would point at the other way's room, too.
+    if (rooms.empty()) {
+        std::ranges::transform(at.functions, std::back_inserter(rooms), [](FunctionId function) { return Catalog::room_of(function); });
     }
     emit pointsAt(rooms);
     emit unfolds(at.panels);
@@ -225,7 +247,7 @@ void LessonPanel::build()
     column->setContentsMargins(0, 4, 14, 4);
     column->setSpacing(6);
     if (!step.title.empty()) {
-        auto* title = new Label(text(step.title), Tone::normal, Theme::sans(13, QFont::DemiBold), m_page);
+        auto* title = new Label(text(step.title), Tone::normal, readingFont(13, QFont::DemiBold), m_page);
         title->setWordWrap(true);
         column->addWidget(title);
         column->addSpacing(2);
@@ -248,7 +270,7 @@ void LessonPanel::build()
 void LessonPanel::buildQuestion(const Question& question, QVBoxLayout* column)
 {
     column->addSpacing(4);
-    column->addWidget(new Label(tr("Predict"), Tone::accent, Theme::sans(13, QFont::DemiBold), m_page));
+    column->addWidget(new Label(tr("Predict"), Tone::accent, readingFont(13, QFont::DemiBold), m_page));
     auto* prompt = new MarkdownView(m_page);
     prompt->setMarkdownText(text(question.prompt));
     column->addWidget(prompt);
@@ -294,7 +316,7 @@ void LessonPanel::choose(int choice)
 void LessonPanel::buildExperiment(const Experiment& experiment, QVBoxLayout* column)
 {
     column->addSpacing(6);
-    column->addWidget(new Label(tr("Experiment"), Tone::accent, Theme::sans(13, QFont::DemiBold), m_page));
+    column->addWidget(new Label(tr("Experiment"), Tone::accent, readingFont(13, QFont::DemiBold), m_page));
     auto* prompt = new MarkdownView(m_page);
     prompt->setMarkdownText(text(experiment.prompt));
     column->addWidget(prompt);
@@ -313,11 +335,11 @@ void LessonPanel::buildExperiment(const Experiment& experiment, QVBoxLayout* col
         for (const auto& [written, shown] : {std::pair{"==", "="}, {">=", "≥"}, {"<=", "≤"}, {"!=", "≠"}}) {
             goal.replace(QString::fromUtf8(written), QString::fromUtf8(shown));
         }
-        m_goalText = new Label(tr("Goal: %1").arg(goal), Tone::normal, Theme::sans(12), m_page);
+        m_goalText = new Label(tr("Goal: %1").arg(goal), Tone::normal, readingFont(12), m_page);
         m_goalText->setWordWrap(true);
         column->addWidget(m_goalText);
     }
-    m_progress = new Label({}, Tone::muted, Theme::sans(13, QFont::DemiBold), m_page);
+    m_progress = new Label({}, Tone::muted, readingFont(13, QFont::DemiBold), m_page);
     m_progress->setWordWrap(true);
     column->addWidget(m_progress);
     // The button says what it does, in the words of the source's own actions.

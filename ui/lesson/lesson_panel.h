@@ -57,6 +57,7 @@ private:
     void buildQuestion(const Question& question, QVBoxLayout* column);
     void buildExperiment(const Experiment& experiment, QVBoxLayout* column);
     void movePlayhead();
+    void resizeWords(); ///< to the theme's reading scale
     void refreshProgress();
 
     std::optional<Lesson> m_lesson;
@@ -68,6 +69,7 @@ private:
     double m_speedBefore = 0; ///< of play, before an experiment chose its own; 0: it did not
     std::optional<GoalResult> m_goal;
 
+    qreal m_wordsScale = 1; ///< of the labels as they are
     Label* m_title;
     Label* m_count;
     QProgressBar* m_bar;

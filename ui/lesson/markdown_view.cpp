@@ -1,5 +1,6 @@
 #include "ui/lesson/markdown_view.h"
 
+#include "ui/theme/reading.h"
 #include "ui/theme/theme.h"
 
 #include <QScrollBar>
@@ -38,7 +39,7 @@ void MarkdownView::setMarkdownText(const QString& markdown)
 void MarkdownView::rebuild()
 {
     const Colors& c = Theme::instance().colors();
-    document()->setDefaultFont(Theme::sans(13));
+    document()->setDefaultFont(readingFont(13));
     document()->setMarkdown(m_markdown, QTextDocument::MarkdownDialectGitHub);
     // Air between lines, and code in our own fixed face.
     for (QTextBlock block = document()->begin(); block.isValid(); block = block.next()) {
@@ -55,7 +56,7 @@ void MarkdownView::rebuild()
             part.setPosition(fragment.position());
             part.setPosition(fragment.position() + fragment.length(), QTextCursor::KeepAnchor);
             if (was.fontFixedPitch() || block.blockFormat().hasProperty(QTextFormat::BlockCodeFence)) {
-                was.setFont(Theme::mono(12));
+                was.setFont(Theme::mono(12 * readingScale()));
                 was.setForeground(c.text);
             } else {
                 was.setForeground(c.text);

@@ -142,8 +142,20 @@ void MapView::paintFixed()
 void MapView::paintBands(QPainter& p) const
 {
     const qreal s = m_layout->scale();
-    QFont font = Theme::sans(std::max(8.0, 9.2 * s), QFont::DemiBold);
-    font.setLetterSpacing(QFont::AbsoluteSpacing, 0.6 * s);
+    // The names end before the first column of rooms; on a small map they are set smaller for that.
+    const qreal place = m_layout->room(Catalog::find_room("ip_rcv")).left() - m_layout->band(0).left() - 12 * s;
+    QFont font;
+    for (qreal size = std::max(9.0, 9.2 * s); size >= 6; size -= 1) {
+        font = Theme::sans(size, QFont::DemiBold);
+        font.setLetterSpacing(QFont::AbsoluteSpacing, size < 9 ? 0 : 0.6 * s);
+        qreal widest = 0;
+        for (int row = 0; row < MapLayout::rows; ++row) {
+            widest = std::max(widest, QFontMetricsF(font).horizontalAdvance(MapLayout::bandTitle(row)));
+        }
+        if (widest <= place) {
+            break;
+        }
+    }
     p.setFont(font);
     for (int row = 0; row < MapLayout::rows; ++row) {
         const QRectF band = m_layout->band(row);
@@ -213,7 +225,7 @@ void MapView::paintLinks(QPainter& p) const
     if (irq != RoomId::none) {
         const QRectF ring = m_layout->room(Catalog::find_room("rx_ring"));
         const bool used = lit(irq);
-        p.setFont(Theme::sans(9.5 * s));
+        p.setFont(Theme::sans(std::max(least_small, 9.5 * s)));
         p.setPen(used ? colors().hardirqText : colors().textFaint);
         p.drawText(QRectF(ring.right() + 6 * s, ring.center().y() - 14 * s, 80 * s, 12 * s), Qt::AlignLeft | Qt::AlignBottom, tr("signal"));
     }
@@ -280,7 +292,7 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
         p.setPen(Qt::NoPen);
         p.setBrush(used ? c.hardware : c.lineFaint);
         p.drawRoundedRect(bar, 1.5 * s, 1.5 * s);
-        p.setFont(Theme::sans(9.5 * s));
+        p.setFont(Theme::sans(std::max(least_small, 9.5 * s)));
         p.setPen(c.textMuted);
         p.drawText(QRectF(rect.right() + 8 * s, rect.top(), 60 * s, rect.height()), Qt::AlignVCenter | Qt::AlignLeft, tr("wire"));
         return;
@@ -306,19 +318,21 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     paintCard(p, rect, room, used, contexts);
     const qreal left = rect.left() + 11 * s;
     const qreal right = textRight(room.id);
-    const QFont title = Theme::sans(12 * s, QFont::DemiBold);
-    const QFont mono = Theme::mono(10.6 * s);
+    const QString name = titleOf(room);
+    const QFont title = fittedSans(name, right - left, 12 * s, least_title, QFont::DemiBold);
     const bool twoLines = rect.height() >= 27 * s;
     p.setPen(used ? c.text : faintText());
     p.setFont(title);
     const QRectF top = twoLines ? QRectF(left, rect.top() + 3 * s, right - left, rect.height() / 2 - 2 * s)
                                 : QRectF(left, rect.top(), right - left, rect.height());
-    p.drawText(top, Qt::AlignLeft | Qt::AlignVCenter, elided(title, titleOf(room), right - left));
+    p.drawText(top, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elided(title, name, right - left));
     if (twoLines && !isRoom(room, "softirq")) { // its second line moves: ksoftirqd
+        const QString function = functionOf(room);
+        const QFont mono = fittedMono(function, right - left, 10.6 * s, least_mono);
         p.setPen(used ? c.textMuted : faintText());
         p.setFont(mono);
-        p.drawText(QRectF(left, rect.center().y() + 0.5 * s, right - left, rect.height() / 2 - 4 * s), Qt::AlignLeft | Qt::AlignVCenter,
-                   elided(mono, functionOf(room), right - left));
+        p.drawText(QRectF(left, rect.center().y() + 0.5 * s, right - left, rect.height() / 2 - 4 * s), Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip,
+                   elided(mono, function, right - left));
     }
 }
 
@@ -335,28 +349,53 @@ bool MapView::isFaint(const MapTray& tray) const
 QString MapView::trayName(const MapTray& tray, qreal width) const
 {
     const Trace& trace = m_session->trace();
-    const QFontMetricsF metrics(Theme::sans(11.2 * m_layout->scale(), QFont::DemiBold));
+    const QFontMetricsF metrics(trayFont());
+    const QueueRecord& queue = trace.queue(tray.queue);
     const Room& room = Catalog::room(tray.room);
-    QString name = text(trace.queue(tray.queue).name);
-    if (room.kind == RoomKind::function || trace.queue(tray.queue).kind == QueueKind::gro_list) {
+    if (room.kind == RoomKind::function || queue.kind == QueueKind::gro_list) {
         return metrics.elidedText(titleOf(room), Qt::ElideRight, width); // a function that keeps a list: its own name
     }
-    if (trace.queue(tray.queue).kind == QueueKind::arp_queue) {
-        name = QStringLiteral("%1 %2").arg(titleOf(room), name.section(' ', 1));
+    // "router: backlog CPU 1" where a trace has several hosts.
+    QString name = text(queue.name);
+    QString host;
+    if (const auto colon = name.indexOf(QStringLiteral(": ")); colon > 0) {
+        host = name.left(colon);
+        name = name.mid(colon + 2);
     }
     const QString first = name.section(' ', 0, 0);
     const QString rest = name.section(' ', 1);
     const bool device = trace.find_device(first.toStdString()) != DeviceId::none;
+    if (queue.kind == QueueKind::arp_queue) {
+        name = QStringLiteral("%1 %2").arg(titleOf(room), rest);
+    }
     if (!name.isEmpty() && !device) {
         name[0] = name[0].toUpper();
     }
-    if (metrics.horizontalAdvance(name) <= width) {
-        return name;
-    }
+    const auto neighbours = std::count_if(m_scene->trays().begin(), m_scene->trays().end(), [&](const MapTray& t) { return t.room == tray.room; });
+    const bool placeSaysIt = (device && neighbours == 1) || queue.kind == QueueKind::backlog || queue.kind == QueueKind::arp_queue;
     // Too long: what sets it apart from its neighbours in the room; alone there, what it is.
-    const bool alone = std::count_if(m_scene->trays().begin(), m_scene->trays().end(), [&](const MapTray& t) { return t.room == tray.room; }) == 1;
-    const bool placeSaysIt = (device && alone) || trace.queue(tray.queue).kind == QueueKind::backlog || trace.queue(tray.queue).kind == QueueKind::arp_queue;
-    return metrics.elidedText(placeSaysIt ? rest : device ? first : name, Qt::ElideRight, width);
+    const QString brief = placeSaysIt ? rest : device ? first : name;
+    const QString longest = host.isEmpty() ? name : QStringLiteral("%1: %2").arg(host, name);
+    const QString hosted = host.isEmpty() ? name : QStringLiteral("%1 %2").arg(host, brief);
+    for (const QString& words : {longest, hosted, name}) {
+        // Without its host only where nobody else's queue of that kind stands beside it.
+        if (metrics.horizontalAdvance(words) <= width && (words != name || host.isEmpty() || neighbours == 1)) {
+            return words;
+        }
+    }
+    return metrics.elidedText(brief, Qt::ElideRight, width);
+}
+
+QFont MapView::trayFont() const
+{
+    return Theme::sans(std::max(10.0, 11.2 * m_layout->scale()), QFont::DemiBold);
+}
+
+qreal MapView::trayNameWidth(const MapTray& tray) const
+{
+    const qreal s = m_layout->scale();
+    const qreal count = isFaint(tray) ? 0 : QFontMetricsF(Theme::mono(std::max(least_mono, 10.6 * s))).horizontalAdvance(trayCount(tray)) + 6 * s;
+    return tray.card.width() - 18 * s - count;
 }
 
 QString MapView::trayCount(const MapTray& tray) const
@@ -376,13 +415,11 @@ void MapView::paintTrayFixed(QPainter& p, const MapTray& tray) const
     const Colors& c = colors();
     const bool faint = isFaint(tray);
     // The name; the count on the right is drawn with what moves.
-    const QFont font = Theme::sans(11.2 * s, QFont::DemiBold);
-    p.setFont(font);
+    p.setFont(trayFont());
     p.setPen(faint ? faintText() : c.text);
     const qreal left = tray.card.left() + 11 * s;
-    const qreal count = faint ? 0 : QFontMetricsF(Theme::mono(10.6 * s)).horizontalAdvance(trayCount(tray)) + 6 * s;
-    const qreal room = tray.card.width() - 18 * s - count;
-    p.drawText(QRectF(left, tray.card.top() + 2.5 * s, room, 15 * s), Qt::AlignLeft | Qt::AlignVCenter, trayName(tray, room));
+    const qreal room = trayNameWidth(tray);
+    p.drawText(QRectF(left, tray.card.top() + 2.5 * s, room, 15 * s), Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, trayName(tray, room));
     p.setPen(QPen(faint ? mixed(c.slot, c.band, 0.5) : c.slot, 1));
     p.setBrush(Qt::NoBrush);
     for (int i = 0; i < tray.slotCount; ++i) {

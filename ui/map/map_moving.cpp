@@ -81,7 +81,7 @@ void MapView::paintActivity(QPainter& p)
         const qreal width = 42 * s;
         const QRectF content = m_layout->content(activity.room);
         qreal right = napi ? content.right() - 6 * s : content.right() - (standing == 0 ? 6 : standing * 34 + 8) * s;
-        const QFont bold = Theme::sans(9.5 * s, QFont::DemiBold);
+        const QFont bold = Theme::sans(std::max(least_small, 9.5 * s), QFont::DemiBold);
         const QFont mono = Theme::mono(10.6 * s);
         const QColor ink = Theme::instance().contextText(activity.context);
         // The function that runs right now takes the place of the room's usual one.
@@ -140,7 +140,7 @@ void MapView::paintActivity(QPainter& p)
     }
     if (!cpus.isEmpty() && !here) {
         const QRectF content = m_layout->content(poll);
-        p.setFont(Theme::sans(9.5 * s, QFont::DemiBold));
+        p.setFont(Theme::sans(std::max(least_small, 9.5 * s), QFont::DemiBold));
         p.setPen(c.softirqText);
         const QRectF words(content.right() - 70 * s, content.top() + 3 * s, 62 * s, content.height() - 6 * s);
         p.drawText(QRectF(words.left(), words.top(), words.width(), words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, tr("CPU %1").arg(cpus.join(QStringLiteral(", "))));
@@ -149,7 +149,7 @@ void MapView::paintActivity(QPainter& p)
 
     if (m_scene->irqMasked()) {
         const QRectF irq = m_layout->room(Catalog::find_room("irq"));
-        p.setFont(Theme::sans(9.5 * s));
+        p.setFont(Theme::sans(std::max(least_small, 9.5 * s)));
         p.setPen(c.hardirqText);
         p.drawText(QRectF(irq.right() + 8 * s, irq.top(), 100 * s, irq.height()), Qt::AlignLeft | Qt::AlignVCenter,
                    tr("masked until\nthe poll is done"));
@@ -160,8 +160,8 @@ void MapView::paintTrays(QPainter& p)
 {
     const qreal s = m_layout->scale();
     const Colors& c = colors();
-    const QFont figures = Theme::mono(10.6 * s);
-    const QFont strong = Theme::mono(10 * s, QFont::Bold);
+    const QFont figures = Theme::mono(std::max(least_mono, 10.6 * s));
+    const QFont strong = Theme::mono(std::max(least_mono, 10 * s), QFont::Bold);
     for (const MapTray& tray : m_scene->trays()) {
         const QueueUnit unit = m_session->trace().queue(tray.queue).unit;
         const bool alarm = tray.full && tray.level > 0;
@@ -172,7 +172,7 @@ void MapView::paintTrays(QPainter& p)
         const QString count = trayCount(tray);
         p.setFont(font);
         p.setPen(alarm ? c.drop : c.textMuted);
-        p.drawText(QRectF(tray.card.left(), tray.card.top() + 2.5 * s, tray.card.width() - 8 * s, 15 * s), Qt::AlignRight | Qt::AlignVCenter, count);
+        p.drawText(QRectF(tray.card.left(), tray.card.top() + 2.5 * s, tray.card.width() - 8 * s, 15 * s), Qt::AlignRight | Qt::AlignVCenter | Qt::TextDontClip, count);
         // The limit, where it lies among the slots drawn.
         if (unit == QueueUnit::packets && tray.limit > 0 && tray.limit <= static_cast<std::uint64_t>(tray.slotCount) && tray.full) {
             const qreal x = tray.slotRow.left() + static_cast<qreal>(tray.limit) * tray.slotWidth;
@@ -238,10 +238,10 @@ void MapView::paintKsoftirqd(QPainter& p)
     }
     const qreal left = rect.left() + 11 * s;
     const QRectF line(left, rect.center().y() + 0.5 * s, rect.width() - 14 * s, rect.height() / 2 - 4 * s);
-    const QFont font = Theme::sans(10 * s, running ? QFont::DemiBold : QFont::Normal);
+    const QFont font = fittedSans(words, line.width(), 10 * s, least_small, running ? QFont::DemiBold : QFont::Normal);
     p.setFont(font);
-    p.setPen(running ? c.softirqText : c.textFaint);
-    p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter, elided(font, words, line.width()));
+    p.setPen(running ? c.softirqText : lit(softirq) ? c.textMuted : faintText());
+    p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elided(font, words, line.width()));
     if (running) {
         p.setPen(QPen(c.softirq, 1.6 * s, Qt::DashLine));
         p.setBrush(Qt::NoBrush);
@@ -258,7 +258,7 @@ void MapView::paintDrops(QPainter& p)
         if (area.isEmpty()) {
             continue;
         }
-        const QFont bold = Theme::sans(10.5 * s, QFont::Bold);
+        const QFont bold = Theme::sans(std::max(least_small, 10.5 * s), QFont::Bold);
         const QString count = QStringLiteral("× %1").arg(countText(drops.count));
         const qreal width = std::max(34 * s, QFontMetricsF(bold).horizontalAdvance(count) + 16 * s);
         const qreal height = std::min(15 * s, area.height() * 0.52);
@@ -266,7 +266,7 @@ void MapView::paintDrops(QPainter& p)
         if (drops.reasons > 1) {
             reason += QStringLiteral(" +%1").arg(drops.reasons - 1);
         }
-        const QFont mono = Theme::mono(8.4 * s, QFont::Bold);
+        const QFont mono = Theme::mono(std::max(8.0, 8.4 * s), QFont::Bold);
         const QFontMetricsF metrics(mono);
         QStringList lines{reason};
         if (metrics.horizontalAdvance(reason) > area.width() + 6 * s) {

@@ -37,6 +37,27 @@ inline QString elided(const QFont& font, const QString& text, qreal width)
     return QFontMetricsF(font).elidedText(text, Qt::ElideRight, std::max<qreal>(0, width));
 }
 
+/// Sizes of text follow the map's scale, but not below what can be read from a few steps away; where the words do not fit then, the scale
+/// alone counts.
+inline constexpr qreal least_title = 11, least_mono = 9, least_small = 9;
+
+inline QFont fittedSans(const QString& words, qreal width, qreal wanted, qreal least, QFont::Weight weight)
+{
+    for (qreal size = std::max(wanted, least); size > wanted; size -= 1) {
+        QFont font = Theme::sans(size, weight);
+        if (QFontMetricsF(font).horizontalAdvance(words) <= width) {
+            return font;
+        }
+    }
+    return Theme::sans(wanted, weight);
+}
+
+inline QFont fittedMono(const QString& words, qreal width, qreal wanted, qreal least, QFont::Weight weight = QFont::Normal)
+{
+    QFont font = Theme::mono(std::max(wanted, least), weight);
+    return wanted >= least || QFontMetricsF(font).horizontalAdvance(words) <= width ? font : Theme::mono(wanted, weight);
+}
+
 inline bool isRoom(const Room& room, const char* key)
 {
     return room.key == key;

@@ -128,6 +128,13 @@ QRectF MapView::roomRect(RoomId room)
     return layoutNow().room(room);
 }
 
+QString MapView::trayLabel(QueueId queue)
+{
+    const auto& trays = scene().trays();
+    const auto found = std::find_if(trays.begin(), trays.end(), [&](const MapTray& tray) { return tray.queue == queue; });
+    return found == trays.end() ? QString() : trayName(*found, trayNameWidth(*found));
+}
+
 QRectF MapView::tokenRect(PacketId packet)
 {
     const MapToken* token = scene().token(packet);

@@ -39,6 +39,8 @@ public:
     [[nodiscard]] QRectF roomRect(RoomId room);
     /// Where the packet's token is drawn; empty if it is not on the map or hidden behind a "+ n".
     [[nodiscard]] QRectF tokenRect(PacketId packet);
+    /// What a queue is called on its tray, as wide as that is; empty: it has none.
+    [[nodiscard]] QString trayLabel(QueueId queue);
     /// Rooms that somebody wants looked at (a lesson's step): drawn with a glow.
     void setPointedAt(const std::vector<RoomId>& rooms);
 
@@ -84,6 +86,8 @@ private:
     [[nodiscard]] bool lit(const MapLink& link) const;
     [[nodiscard]] bool isFaint(const MapTray& tray) const;
     [[nodiscard]] QString trayName(const MapTray& tray, qreal width) const;
+    [[nodiscard]] QFont trayFont() const;
+    [[nodiscard]] qreal trayNameWidth(const MapTray& tray) const;
     [[nodiscard]] QString trayCount(const MapTray& tray) const;
     [[nodiscard]] QString titleOf(const Room& room) const;
     [[nodiscard]] QString functionOf(const Room& room) const;

@@ -463,7 +463,7 @@ void QueuePlot::paintEvent(QPaintEvent*)
     }
     if (m_lines.empty()) {
         p.setFont(font);
-        p.setPen(c.textFaint);
+        p.setPen(c.textMuted);
         p.drawText(frame.adjusted(12, 4, 0, 0), Qt::AlignLeft | Qt::AlignTop, tr("no queue has held anything yet"));
     }
     if (hasFocus()) {

@@ -30,7 +30,7 @@ public:
         }
         const QRect box = option.rect.adjusted(10, 0, -10, 0);
         painter->setFont(Theme::sans(11));
-        painter->setPen(c.textFaint);
+        painter->setPen(c.textMuted);
         painter->drawText(box, Qt::AlignRight | Qt::AlignVCenter, index.data(Qt::UserRole + 1).toString());
         const int right = box.right() - 64;
         painter->setFont(Theme::mono(12));

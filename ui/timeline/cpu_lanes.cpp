@@ -16,6 +16,8 @@ namespace skbscope::ui {
 
 namespace {
 
+constexpr qreal words_size = 10;
+
 constexpr int lane_height = 24;
 constexpr int lane_gap = 12;
 constexpr int top_margin = 14;
@@ -315,13 +317,11 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
             const Trace& trace = m_session->trace();
             const QString name = context == Context::process && only->task != 0 ? text(trace.task(static_cast<TaskId>(only->task)).name)
                                                                                : text(trace.function_name(trace[only->first].function_id()));
-            const QFont font = Theme::mono(9.5);
+            const QFont font = Theme::mono(words_size);
             const QRectF words = box.intersected(rect).adjusted(5, 0, -4, 0);
             const QString shown = QFontMetricsF(font).elidedText(name, Qt::ElideRight, words.width());
             if (shown.size() > 3) {
-                p.setFont(font);
-                p.setPen(theme.colors().onFlow);
-                p.drawText(words, Qt::AlignVCenter | Qt::AlignLeft, shown);
+                m_words.push_back({words, shown, context});
             }
         }
         only = nullptr;
@@ -347,6 +347,7 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
 void CpuLanes::paintLanes()
 {
     m_boxesDrawn = 0;
+    m_words.clear();
     const qreal dpr = devicePixelRatioF();
     m_picture = QPixmap((QSizeF(size()) * dpr).toSize());
     m_picture.setDevicePixelRatio(dpr);
@@ -357,7 +358,7 @@ void CpuLanes::paintLanes()
     const QRectF area = TimeAxis::area(*this);
     const QFont font = Theme::sans(12, QFont::DemiBold);
     if (lanes.empty()) {
-        p.setPen(c.textFaint);
+        p.setPen(c.textMuted);
         p.setFont(Theme::sans(11));
         p.drawText(area.adjusted(10, top_margin, 0, 0), Qt::AlignLeft | Qt::AlignTop, tr("no CPU has done anything yet"));
     }
@@ -401,6 +402,29 @@ void CpuLanes::paintLanes()
     m_dirty = false;
 }
 
+void CpuLanes::paintWords(QPainter& p, const QRectF& area) const
+{
+    const Colors& c = Theme::instance().colors();
+    const bool dark = Theme::instance().isDark();
+    const double now = std::clamp(m_axis->xOf(static_cast<double>(m_session->now().ns), area), area.left(), area.right());
+    p.setFont(Theme::mono(words_size));
+    for (const Words& words : m_words) {
+        // White is lost on the light theme's amber, and everything but plain text on what the veil has paled.
+        const QColor solid = words.context == Context::softirq && !dark ? c.text : c.onFlow;
+        for (const bool past : {true, false}) {
+            const QRectF side = past ? QRectF(area.left(), 0, now - area.left(), height()) : QRectF(now, 0, area.right() - now, height());
+            if (!side.intersects(words.place)) {
+                continue;
+            }
+            p.save();
+            p.setClipRect(side);
+            p.setPen(past ? solid : c.text);
+            p.drawText(words.place, Qt::AlignVCenter | Qt::AlignLeft, words.shown);
+            p.restore();
+        }
+    }
+}
+
 void CpuLanes::paintEvent(QPaintEvent*)
 {
     const QSize pixels = (QSizeF(size()) * devicePixelRatioF()).toSize();
@@ -411,6 +435,7 @@ void CpuLanes::paintEvent(QPaintEvent*)
     p.drawPixmap(0, 0, m_picture);
     const QRectF area = TimeAxis::area(*this);
     m_axis->paintFuture(p, area.adjusted(0, top_margin - 5, 0, 0), false);
+    paintWords(p, area);
     m_axis->paintPlayhead(p, area, 2, height(), true);
     if (hasFocus()) {
         p.setPen(QPen(Theme::instance().colors().accent, 1, Qt::DashLine));

@@ -104,6 +104,8 @@ protected:
 private:
     void grown();
     void paintLanes();
+    /// Names in the boxes: above the veil over what is still to come, each part in a colour that can be read there.
+    void paintWords(QPainter& p, const QRectF& area) const;
     void paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context context, const QRectF& rect) const;
 
     Session* m_session;
@@ -113,6 +115,12 @@ private:
     bool m_dirty = true;
     std::size_t m_rows = 0;
     mutable std::size_t m_boxesDrawn = 0;
+    struct Words {
+        QRectF place;
+        QString shown;
+        Context context;
+    };
+    mutable std::vector<Words> m_words; ///< of the picture
 };
 
 } // namespace skbscope::ui

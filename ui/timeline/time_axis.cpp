@@ -277,10 +277,14 @@ void TimeAxis::paintFuture(QPainter& p, const QRectF& area, bool words) const
     const QString text = QCoreApplication::translate("TimeAxis", "not run yet: the model runs ahead only as far as you look");
     const QFont font = Theme::sans(11);
     const QRectF place(from, area.top(), area.right() - from - 8, area.height());
-    if (place.width() > 90) {
-        p.setFont(font);
-        p.setPen(c.textFaint);
-        p.drawText(place, Qt::AlignVCenter | Qt::AlignLeft, QFontMetricsF(font).elidedText(text, Qt::ElideRight, place.width()));
+    const QString brief = QCoreApplication::translate("TimeAxis", "not run yet");
+    for (const QString& shown : {text, brief}) { // whole, or in short, or not at all
+        if (QFontMetricsF(font).horizontalAdvance(shown) <= place.width()) {
+            p.setFont(font);
+            p.setPen(c.textMuted);
+            p.drawText(place, Qt::AlignVCenter | Qt::AlignLeft, shown);
+            return;
+        }
     }
 }
 

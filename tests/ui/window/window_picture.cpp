@@ -1,15 +1,17 @@
 // Paints the window into a picture, to be looked at:
-//   window_picture OUT.png WIDTH HEIGHT light|dark lesson:ID:STEP|model|burst:N|whatif|file:PATH|hand|start [t=SHARE] [packet=N] [tab=N] [search=WORDS]
+//   window_picture OUT.png WIDTH HEIGHT light|dark lesson:ID:STEP|model|burst:N|whatif|file:PATH|hand|start|live|livemodel [t=SHARE] [packet=N] [tab=N] [search=WORDS]
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
 #include "ui/controls/control_panel.h"
 #include "ui/inspector/inspector.h"
 #include "ui/lesson/lesson_panel.h"
+#include "ui/live/live_page.h"
 #include "ui/player/session.h"
 #include "ui/search/search_box.h"
 #include "ui/shot.h"
 
 #include <QApplication>
+#include <QComboBox>
 #include <QLineEdit>
 #include <cstdio>
 
@@ -22,7 +24,12 @@ int main(int argc, char** argv)
     const QStringList args = app.arguments();
     const auto mode = args[4] == "dark" ? Theme::Mode::dark : Theme::Mode::light;
     Theme::instance().setMode(mode);
-    MainWindow window(test::services());
+    WindowServices services = test::services();
+    services.live.devices = [] { return std::vector<std::string>{"eth0", "lo"}; };
+    services.live.kernels = {"6.1", "6.12"};
+    services.live.start = [](const LiveRequest&) -> Result<std::unique_ptr<Source>> { return fail(ErrorKind::unsupported, "a picture", "records nothing"); };
+    services.live.command = [](const LiveRequest& request) { return "pkexec skbscope " + std::string(request.of == LiveKernel::model ? "replay" : "record") + " -w -"; };
+    MainWindow window(services);
     window.resize(args[2].toInt(), args[3].toInt());
     const QString what = args[5];
     if (what.startsWith("lesson:")) {
@@ -50,6 +57,9 @@ int main(int argc, char** argv)
         session.seek({session.lastMoment().ns / 2});
     } else if (what.startsWith("file:")) {
         (void)window.openNow(what.section(':', 1));
+    } else if (what.startsWith("live")) {
+        window.showLivePage();
+        window.livePage()->kernelOfBox()->setCurrentIndex(what == "livemodel" ? 1 : 0);
     } else if (what == "hand") {
         window.setSource(std::make_unique<TraceSource>("Written by hand", test::backlogTrace()), Mode::recording);
     }
@@ -75,6 +85,8 @@ int main(int argc, char** argv)
             window.session()->select(selection);
         } else if (word.startsWith("setting=")) {
             window.controls()->search()->setText(value);
+        } else if (word == "present") {
+            window.present(true);
         } else if (word == "why") {
             window.inspector()->showDrop();
         } else if (word == "whatif") {

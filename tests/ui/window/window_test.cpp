@@ -8,11 +8,13 @@
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/branch_list.h"
 #include "ui/controls/control_panel.h"
+#include "ui/controls/elide.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/inspector/inspector.h"
 #include "ui/inspector/journey_view.h"
 #include "ui/inspector/skb_view.h"
 #include "ui/lesson/lesson_panel.h"
+#include "ui/lesson/markdown_view.h"
 #include "ui/map/map_view.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
@@ -26,9 +28,11 @@
 #include <QKeyEvent>
 #include <QComboBox>
 #include <QLineEdit>
+#include <QLabel>
 #include <QProgressBar>
 #include <QPushButton>
 #include <QRegularExpression>
+#include <QSet>
 #include <QSignalSpy>
 #include <QTest>
 #include <QThread>
@@ -554,6 +558,41 @@ TEST(Settings, EveryKnobIsFoundByAPartOfItsName)
     }
 }
 
+TEST(Settings, ASearchThatFindsNothingSaysSo)
+{
+    MainWindow window(test::services());
+    window.setSource(std::move(*test::services().model()), Mode::model);
+    window.show();
+    settle();
+    const auto says = [&] {
+        const auto labels = window.controls()->findChildren<QLabel*>();
+        return std::ranges::any_of(labels, [&](const QLabel* label) { return label->isVisible() && label->text().contains("no_such_thing"); });
+    };
+    window.controls()->search()->setText("no_such_thing");
+    EXPECT_TRUE(says());
+    window.controls()->search()->setText("rmem");
+    EXPECT_FALSE(says());
+}
+
+TEST(Map, QueuesOfSeveralHostsCanBeToldApart)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openNow(QString::fromStdString((std::filesystem::path(SKBSCOPE_SOURCE_DIR) / "tests/data/lab/nft-drop.yaml").string())));
+    window.resize(1280, 720);
+    window.show();
+    settle();
+    window.session()->toEnd();
+    settle();
+    QSet<QString> names;
+    for (const MapTray& tray : window.map()->scene().trays()) {
+        const QString name = window.map()->trayLabel(tray.queue);
+        EXPECT_FALSE(names.contains(name)) << name.toStdString();
+        EXPECT_FALSE(name.startsWith("backlog") || name.startsWith("arp_queue")) << name.toStdString();
+        names.insert(name);
+    }
+    EXPECT_GT(names.size(), 1);
+}
+
 TEST(Settings, WhereThereAreSeveralHostsTheirKnobsAreChosenByName)
 {
     MainWindow window(test::services());
@@ -756,6 +795,96 @@ TEST(Inspector, TheJourneysCurrentLineIsInView)
     const JourneyView& journey = *window.inspector()->journey();
     ASSERT_FALSE(journey.currentRect().isEmpty());
     EXPECT_TRUE(journey.visibleRegion().boundingRect().contains(journey.currentRect().center()));
+}
+
+TEST(Inspector, APacketIsNotGoneBeforeItIsBorn)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("02"));
+    window.show();
+    window.lessonPanel()->goTo(2); // the route is looked up before there is a packet
+    window.session()->selectPacket(static_cast<PacketId>(1));
+    window.inspector()->showTab(Inspector::journey_tab);
+    settle();
+    ASSERT_LT(window.session()->now(), window.session()->trace().packet(static_cast<PacketId>(1)).birth);
+    EXPECT_TRUE(window.inspector()->placeText().startsWith("not born yet")) << window.inspector()->placeText().toStdString();
+    window.session()->toEnd();
+    settle();
+    EXPECT_TRUE(window.inspector()->placeText().startsWith("gone")) << window.inspector()->placeText().toStdString();
+}
+
+TEST(LessonPanel, PointsAtTheRoomsThatAStepNamesAndAtNoOthers)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openLesson("02"));
+    std::vector<RoomId> pointed;
+    QObject::connect(window.lessonPanel(), &LessonPanel::pointsAt, &window, [&](const std::vector<RoomId>& rooms) { pointed = rooms; });
+    window.lessonPanel()->goTo(2); // fib_lookup is one function for both ways; the step is about the way out
+    EXPECT_EQ(pointed, window.lessonPanel()->lesson()->steps[2].rooms);
+    EXPECT_EQ(std::ranges::find(pointed, Catalog::find_room("route_in")), pointed.end());
+}
+
+TEST(Window, APresentationEnlargesWhatIsReadAndLeavesNoTrace)
+{
+    MainWindow window(test::services());
+    window.resize(1280, 720);
+    ASSERT_TRUE(window.openLesson("01"));
+    window.show();
+    settle();
+    const auto size = [&] { return window.lessonPanel()->findChild<MarkdownView*>()->document()->defaultFont().pixelSize(); };
+    const auto title = [&] { return window.lessonPanel()->findChild<QLabel*>()->font().pixelSize(); };
+    const int words = size();
+    const int heading = title();
+    const int headline = window.headline()->height();
+    const bool inspector = window.inspector()->isVisible();
+    window.present(true);
+    settle();
+    EXPECT_GT(size(), words);
+    EXPECT_GT(title(), heading);
+    EXPECT_GT(window.headline()->height(), headline);
+    EXPECT_FALSE(window.inspector()->isVisible());
+    window.lessonPanel()->goTo(3); // a step that is built meanwhile
+    settle();
+    EXPECT_GT(size(), words);
+    window.present(false);
+    settle();
+    EXPECT_EQ(size(), words);
+    EXPECT_EQ(title(), heading);
+    EXPECT_EQ(window.headline()->height(), headline);
+    EXPECT_EQ(window.inspector()->isVisible(), inspector);
+}
+
+TEST(StartPage, OnASmallScreenAllThatCanBeDoneIsInSight)
+{
+    MainWindow window(test::services());
+    window.resize(1280, 720);
+    window.show();
+    settle();
+    int found = 0;
+    for (const QPushButton* button : window.findChildren<QPushButton*>()) {
+        if (button->isVisible() && !button->accessibleDescription().isEmpty()) {
+            ++found;
+            EXPECT_LE(button->mapTo(&window, QPoint(0, button->height())).y(), 720) << button->accessibleName().toStdString();
+        }
+    }
+    EXPECT_GE(found, 9); // six lessons, the model, a live kernel, a file
+}
+
+TEST(Words, ThatAreTooManyEndInDotsAndLoseNothingElse)
+{
+    const QFontMetrics metrics(Theme::sans(11));
+    const QString words = "/proc/net/softnet_stat column 2 (dropped) of the CPU whose backlog it is";
+    EXPECT_EQ(elidedLines(metrics, words, 10'000, 2), QStringList{words});
+    const QStringList all = elidedLines(metrics, words, 140, 20);
+    EXPECT_EQ(all.join(' '), words);
+    const QStringList two = elidedLines(metrics, words, 140, 2);
+    ASSERT_EQ(two.size(), 2);
+    EXPECT_EQ(two[0], all[0]);
+    EXPECT_TRUE(two[1].endsWith(QChar(0x2026)));
+    for (const QString& line : all + two) {
+        EXPECT_LE(metrics.horizontalAdvance(line), 140) << line.toStdString();
+    }
+    EXPECT_TRUE(elidedLines(metrics, "", 140, 2).isEmpty());
 }
 
 TEST(Shot, WritesAPictureOfTheAskedSizeInBothThemes)
