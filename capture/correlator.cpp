@@ -338,8 +338,10 @@ void Correlator::let_go(SimTime oldest)
         in_use.insert(in_use.end(), slots.begin(), slots.end());
     }
     for (auto at = socket_queues_.begin(); at != socket_queues_.end();) {
-        std::erase_if(at->second, [this](Slot slot) { return !book_.at(slot).in_socket; });
-        at = at->second.empty() ? socket_queues_.erase(at) : std::next(at);
+        SocketQueue& queue = at->second;
+        std::erase_if(queue.waiting, [this](Slot slot) { return !book_.at(slot).in_socket; });
+        std::erase_if(queue.early, [oldest](const RawRecord& read) { return read.time_ns < oldest.ns; });
+        at = queue.waiting.empty() && queue.early.empty() ? socket_queues_.erase(at) : std::next(at);
     }
     std::erase_if(unresolved_, [this](const Waiting& waiting) { return book_.resolve(waiting.slot) == 0; });
     book_.retire(oldest, in_use);

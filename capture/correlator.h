@@ -224,7 +224,13 @@ private:
     Symbol net_tx_action_ = 0;
     bool functions_seen_ = false;      ///< the function or graph tracer ran: calls are known, not only events
     bool reads_end_with_event_ = false; ///< a datagram's reader was seen to free it; since 6.18 no event tells
-    std::unordered_map<std::uint64_t, std::deque<Slot>> socket_queues_; ///< by struct sock, as their events tell
+    struct SocketQueue {
+        std::deque<Slot> waiting;
+        std::deque<RawRecord> early; ///< reads that found nothing told to wait (without their data): a reader on another CPU may be faster than the event
+    };
+    [[nodiscard]] Slot next_of(SocketQueue& queue);
+    void end_read(const RawRecord& record, Slot slot);
+    std::unordered_map<std::uint64_t, SocketQueue> socket_queues_; ///< of datagrams, by struct sock, as their events tell
     bool next_by_jump_ = false;        ///< of the call that place() made room for
     bool xmit_result_is_seen_ = false; ///< net_dev_xmit was recorded
     std::unordered_map<std::uint16_t, SlotQueue> completed_; ///< by CPU: softnet_data's completion_queue

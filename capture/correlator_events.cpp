@@ -133,8 +133,13 @@ void Correlator::on_data_ready(const RawRecord& record, const Decoder& decoder)
         return;
     }
     Slot slot = 0;
-    for (std::size_t i = lane.stack.size(); i-- > 0 && slot == 0;) {
-        slot = book_.resolve(lane.stack[i].packet);
+    std::uint64_t begun = 0; // its way up this lane
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        const Slot here = book_.resolve(lane.stack[i].packet);
+        slot = slot == 0 ? here : slot;
+        if (here != 0 && here == slot) {
+            begun = book_.item(lane.stack[i].item).time_ns;
+        }
     }
     if (slot == 0 || !book_.at(slot).core_seen || book_.at(slot).dead || book_.at(slot).packet.verdict != Verdict::in_flight) {
         return;
@@ -146,7 +151,21 @@ void Correlator::on_data_ready(const RawRecord& record, const Decoder& decoder)
     pop(lane);
     book_.delivered(slot, item);
     if (holds_datagrams(decoder.protocol.read(record.data))) {
-        socket_queues_[decoder.socket.read(record.data)].push_back(slot);
+        book_.at(slot).is_datagram = true;
+        SocketQueue& queue = socket_queues_[decoder.socket.read(record.data)];
+        queue.waiting.push_back(slot);
+        // Whoever was already reading has it. A read from before it came took another one, which nobody saw coming.
+        while (!queue.early.empty() && queue.early.front().time_ns < begun) {
+            queue.early.pop_front();
+        }
+        if (!queue.early.empty() && begun != 0 && !reads_end_with_event_) {
+            RawRecord read = queue.early.front();
+            queue.early.pop_front();
+            read.time_ns = record.time_ns;
+            if (const Slot first = next_of(queue); first != 0) {
+                end_read(read, first);
+            }
+        }
     }
 }
 
@@ -173,22 +192,39 @@ void Correlator::on_received(const RawRecord& record, const Decoder& decoder)
     pop_to(lane, 0);
     const auto result = static_cast<std::int64_t>(decoder.number.read(record.data));
     const bool is_read = result >= 0 && (decoder.call_flags.read(record.data) & msg_peek) == 0;
-    const auto queue = socket_queues_.find(decoder.socket.read(record.data));
-    if (!is_read || queue == socket_queues_.end()) {
+    if (!is_read || !holds_datagrams(decoder.protocol.read(record.data)) || reads_end_with_event_) {
         return;
     }
-    std::deque<Slot>& waiting = queue->second;
-    while (!waiting.empty() && !book_.at(waiting.front()).in_socket) {
-        waiting.pop_front(); // its end was seen
+    SocketQueue& queue = socket_queues_[decoder.socket.read(record.data)];
+    if (const Slot slot = next_of(queue); slot != 0) {
+        end_read(record, slot);
+        return;
     }
-    if (reads_end_with_event_ || waiting.empty()) {
-        if (waiting.empty()) {
-            socket_queues_.erase(queue);
+    constexpr std::size_t most_early = 64; // as many as CPUs may read at once, and more
+    queue.early.push_back(record);
+    queue.early.back().data = {};
+    if (queue.early.size() > most_early) {
+        queue.early.pop_front();
+    }
+}
+
+/// Takes the first datagram that waits there; 0: none is known.
+Slot Correlator::next_of(SocketQueue& queue)
+{
+    while (!queue.waiting.empty()) {
+        const Slot slot = book_.resolve(queue.waiting.front());
+        queue.waiting.pop_front();
+        if (slot != 0 && book_.at(slot).in_socket) { // else its end was seen
+            return slot;
         }
-        return;
     }
-    const Slot slot = book_.resolve(waiting.front());
-    waiting.pop_front();
+    return 0;
+}
+
+/// The datagram's reader has it, and its sk_buff is gone.
+void Correlator::end_read(const RawRecord& record, Slot slot)
+{
+    Lane& lane = lane_of(record);
     push_call(lane, record, symbol_named("sock_recvmsg"), via_tracepoint);
     const std::uint32_t item = lane.stack.back().item;
     book_.item(item).packet = slot;

@@ -327,7 +327,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     if (known.dead) {
         return;
     }
-    reads_end_with_event_ = reads_end_with_event_ || (!is_drop && lane.is_task && known.in_socket);
+    reads_end_with_event_ = reads_end_with_event_ || (!is_drop && lane.is_task && known.in_socket && known.is_datagram);
     // A driver that frees what it sent before the sender has returned from it: the transmission is a fact
     // now.
     if (known.driver_call != 0 && !known.transmitted && known.packet.verdict == Verdict::in_flight &&

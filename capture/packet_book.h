@@ -37,6 +37,7 @@ struct SlotRecord {
     bool dead = false;
     bool tapped = false;      ///< a clone that a packet socket took
     bool in_socket = false;   ///< accepted into a socket's queue, not taken out
+    bool is_datagram = false; ///< that socket is UDP's
     bool in_ring = false;     ///< handed to the driver, not completed
     bool looped = false;      ///< its "wire" is this host: the driver gave it back as received
     bool transmitted = false; ///< a verdict for leaving was written

@@ -410,6 +410,77 @@ TEST(Correlator, ReadersTakeTheDatagramThatTheirFreeEventNames)
     }
 }
 
+// ---- tracepoints alone, of a kernel that tells nothing of the end of a read datagram (6.18)
+
+constexpr std::uint64_t socket_a = 0xffff888000a00000;
+constexpr std::uint64_t socket_b = 0xffff888000b00000;
+constexpr std::uint16_t udp = 17, icmp = 1;
+
+/// How many datagrams wait in sockets at most, and at the end.
+std::pair<int, int> waiting_in_sockets(const Trace& trace)
+{
+    int level = 0;
+    int peak = 0;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        const EventKind kind = trace[i].event_kind();
+        if ((kind == EventKind::enqueue || kind == EventKind::dequeue) && trace.queue(QueueId{trace[i].arg}).kind == QueueKind::socket) {
+            level += kind == EventKind::enqueue ? 1 : -1;
+            peak = std::max(peak, level);
+        }
+    }
+    return {peak, level};
+}
+
+void datagram_comes(TraceDatBuilder& trace, std::uint64_t skb, std::uint64_t socket, std::uint16_t protocol = udp)
+{
+    trace.on(0, TraceDatBuilder::softirq).received(skb, 92).data_ready(socket, protocol);
+}
+
+TEST(Correlator, ReaderOnAnotherCpuMayBeFasterThanTheEventThatSaysThatThereIsData)
+{
+    TraceDatBuilder trace;
+    const auto read = [&] { trace.on(1, TraceDatBuilder::task, 171).read_returns(socket_a, udp, 50); };
+    datagram_comes(trace, skb_a, socket_a);
+    read();
+    trace.on(0, TraceDatBuilder::softirq).received(skb_b, 92);
+    read();
+    trace.on(0, TraceDatBuilder::softirq).data_ready(socket_a, udp);
+    datagram_comes(trace, skb_c, socket_a);
+    read();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 3U);
+    EXPECT_EQ(waiting_in_sockets(result), std::pair(1, 0));
+    for (const PacketRecord& packet : result.packets()) {
+        EXPECT_EQ(packet.verdict, Verdict::delivered);
+        EXPECT_NE(packet.death, never);
+        EXPECT_EQ(own_calls(result, packet.id).back(), "sock_recvmsg");
+    }
+}
+
+TEST(Correlator, AReadFromBeforeADatagramCameTookAnotherOne)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 171).read_returns(socket_a, udp, 50); // it waited since before the recording began
+    datagram_comes(trace, skb_a, socket_a);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_EQ(waiting_in_sockets(result), std::pair(1, 1));
+}
+
+TEST(Correlator, ThatAPingsReaderFreesItsPacketSaysNothingOfDatagrams)
+{
+    TraceDatBuilder trace;
+    datagram_comes(trace, skb_c, socket_b, icmp);
+    trace.on(1, TraceDatBuilder::task, 172).consumed(skb_c);
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        datagram_comes(trace, skb, socket_a);
+        trace.on(1, TraceDatBuilder::task, 171).read_returns(socket_a, udp, 50);
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 3U);
+    EXPECT_EQ(waiting_in_sockets(result), std::pair(1, 0));
+}
+
 TEST(Correlator, CallsOfOtherSystemCallsBelongToNoPacket)
 {
     TraceDatBuilder trace;

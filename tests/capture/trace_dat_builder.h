@@ -39,6 +39,8 @@ public:
         add_format("net", "net_dev_start_xmit", 31, {{"skbaddr", 8}, {"len", 4}, {"name", 4, true}});
         add_format("net", "net_dev_xmit", 32, {{"skbaddr", 8}, {"len", 4}, {"name", 4, true}, {"rc", 4}});
         add_format("qdisc", "qdisc_dequeue", 33, {{"skbaddr", 8}, {"packets", 4}, {"pad", 4}});
+        add_format("sock", "sk_data_ready", 34, {{"skaddr", 8}, {"family", 2}, {"protocol", 2}, {"pad", 4}});
+        add_format("sock", "sock_recv_length", 35, {{"sk", 8}, {"family", 2}, {"protocol", 2}, {"ret", 4}, {"flags", 4}});
     }
 
     // ---- records; times only grow
@@ -121,6 +123,26 @@ public:
     {
         std::vector<std::uint8_t> data = header(id);
         put(data, number);
+        put(data, std::uint32_t{0});
+        return add(std::move(data));
+    }
+    /// Of an IPv4 socket.
+    TraceDatBuilder& data_ready(std::uint64_t socket, std::uint16_t protocol)
+    {
+        std::vector<std::uint8_t> data = header(34);
+        put(data, socket);
+        put(data, std::uint16_t{2});
+        put(data, protocol);
+        put(data, std::uint32_t{0});
+        return add(std::move(data));
+    }
+    TraceDatBuilder& read_returns(std::uint64_t socket, std::uint16_t protocol, std::uint32_t length)
+    {
+        std::vector<std::uint8_t> data = header(35);
+        put(data, socket);
+        put(data, std::uint16_t{2});
+        put(data, protocol);
+        put(data, length);
         put(data, std::uint32_t{0});
         return add(std::move(data));
     }
