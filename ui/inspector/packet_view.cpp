@@ -12,6 +12,8 @@
 #include <QScrollBar>
 #include <QTreeWidget>
 #include <QVBoxLayout>
+#include <algorithm>
+#include <span>
 
 namespace skbscope::ui {
 
@@ -22,6 +24,19 @@ constexpr int line_height = 18;
 constexpr std::size_t most_bytes = 16384;
 
 enum Role { offset_role = Qt::UserRole, length_role, odd_role };
+
+/// Whether skb->len has been all of the frame by then: what lies before skb->data since has been taken off on the way up
+/// (a veth peer, loopback), not left to be written.
+bool wasWhole(const Trace& trace, std::span<const std::uint32_t> events, std::size_t ordinal, std::size_t bytes)
+{
+    return std::ranges::any_of(events, [&](std::uint32_t at) {
+        if (at > ordinal || trace[at].event_kind() != EventKind::field) {
+            return false;
+        }
+        const FieldChange& change = trace.field_changes()[trace[at].arg];
+        return change.field == SkbField::len && change.after >= bytes;
+    });
+}
 
 } // namespace
 
@@ -245,7 +260,8 @@ void PacketView::refresh()
     }
     const Trace& trace = m_session->trace();
     const PacketRecord& record = trace.packet(packet);
-    const SkbImage image = skb_image(trace, packet, m_session->journeys().events_of(packet), event - 1);
+    const std::span<const std::uint32_t> events = m_session->journeys().events_of(packet);
+    const SkbImage image = skb_image(trace, packet, events, event - 1);
     std::vector<std::uint8_t> bytes = image.frame;
     if (bytes.empty()) {
         const auto frame = trace.frame(packet);
@@ -253,7 +269,8 @@ void PacketView::refresh()
     }
     // The trace keeps a sent packet's frame as it left; the headers that lie before skb->data now are still to be written.
     const auto length = image.of(SkbField::len);
-    const std::size_t pending = record.sent_here && length && *length < bytes.size() ? bytes.size() - *length : 0;
+    const bool has_gaps = record.sent_here && length && *length < bytes.size() && !wasWhole(trace, events, event - 1, bytes.size());
+    const std::size_t pending = has_gaps ? bytes.size() - *length : 0;
     const bool same = packet == m_packet && bytes == m_shown && pending == m_pending;
     m_pending = pending;
     m_packet = packet;

@@ -779,6 +779,13 @@ TEST(PacketView, ASentPacketsHeaderIsNotToldBeforeItIsWritten)
     EXPECT_TRUE(window.inspector()->asText().contains("Ethernet: not written yet")) << window.inspector()->asText().toStdString();
     session.seekToFunction(Catalog::find_function("dev_hard_start_xmit"));
     EXPECT_FALSE(window.inspector()->asText().contains("not written yet")) << window.inspector()->asText().toStdString();
+
+    // Over a veth pair what was sent is received: headers are taken off again, and have been written all the same.
+    ASSERT_TRUE(window.openLesson("05-where-did-my-packet-go"));
+    window.session()->toEnd();
+    window.session()->selectPacket(PacketId{7});
+    window.inspector()->showTab(Inspector::packet_tab);
+    EXPECT_FALSE(window.inspector()->asText().contains("not written yet")) << window.inspector()->asText().toStdString();
 }
 
 TEST(Inspector, TheJourneysCurrentLineIsInView)
