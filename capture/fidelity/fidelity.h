@@ -66,6 +66,7 @@ private:
     [[nodiscard]] std::set<PacketId> agreeing_at_other_paces(std::size_t phase) const;
     [[nodiscard]] bool needs_other_paces() const;
     [[nodiscard]] bool leaves_segments_unexplained() const;
+    [[nodiscard]] bool carries_what_was_recorded(const Trace& model) const;
     [[nodiscard]] FidelityRow row(std::size_t phase) const;
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
     [[nodiscard]] std::map<std::string, std::vector<PacketId>> ends_of(std::size_t phase, const Trace& trace) const;

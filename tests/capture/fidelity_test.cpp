@@ -363,7 +363,7 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
   of twenty paces (CPUs up to 300 times slower, a longer, slower
   or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
   bursts or is late with the interrupt for what was sent; where both ends are on one machine also two at which applications write by pieces), or, where these leave a
-  segment unexplained, of twelve more drawn at random over the same range. Both runs must carry the same bytes in each direction; else there is a line under "Faults".
+  segment unexplained, of up to eighteen more drawn at random over the same range (those at which the connection gets done in time). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
   so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model; of a
   connection, whose segments are as many as its pace makes them, neither is what lies between the least and the most that the model counts at those paces.
