@@ -402,9 +402,13 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (frame.packet == 0 || !is_traced) {
             return;
         }
-        if (is_one_of(functions_[host->symbol].name, {"__ip_append_data", "__ip6_append_data"}) && std::exchange(host->rank, std::uint8_t{1}) != 0) {
-            next_fragment(lane, frame);
-            return;
+        if (is_one_of(functions_[host->symbol].name, {"__ip_append_data", "__ip6_append_data"})) {
+            // 5.10's sock_alloc_send_skb() may jump to sock_alloc_send_pskb(), which then stands beside it: still one packet.
+            const bool is_first = std::exchange(host->rank, std::uint8_t{1}) == 0;
+            if (!is_first && functions_[frame.symbol].name == "__alloc_skb") {
+                next_fragment(lane, frame);
+                return;
+            }
         }
         if (functions_[host->symbol].name == "skb_segment") {
             frame.packet = frame.child = piece_of(lane, frame.packet, frame.item);

@@ -476,8 +476,11 @@ private:
         for (const TapPassage& passage : correlator_->take_passages()) {
             const Slot slot = book.resolve(passage.packet);
             const DeviceId device = passage.device != DeviceId::none ? passage.device : book.at(slot).packet.device;
-            const auto match = matches_.find(std::string(trace_.device(device).name));
-            if (slot == 0 || !book.at(slot).born || match == matches_.end()) {
+            const std::string name(trace_.device(device).name);
+            const auto match = matches_.find(name);
+            // libpcap keeps of each packet of "lo" the frame that comes in, and leaves out the one that goes out.
+            const bool has_no_frame = passage.outgoing && name == "lo";
+            if (slot == 0 || !book.at(slot).born || match == matches_.end() || has_no_frame) {
                 continue;
             }
             const PacketRecord& packet = book.at(slot).packet;

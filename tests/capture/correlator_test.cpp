@@ -276,6 +276,19 @@ TEST(Correlator, FirstPacketOfARawSocketIsNoFragmentThoughItIsAllocatedLikeOne)
     EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"__alloc_skb", "ip_generic_getfrag", "e1000_xmit_frame"}));
 }
 
+TEST(Correlator, AnAllocationThatJumpsToAnotherMakesOnePacket)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("udp_sendmsg", "inet_sendmsg").call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_skb", "__ip_append_data").call("sock_alloc_send_pskb", "__ip_append_data");
+    trace.call("__alloc_skb", "alloc_skb_with_frags").call("ip_generic_getfrag", "__ip_append_data").call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output");
+    trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb_a, 98).call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb_a, 98);
+    trace.call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb_a, 98);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"sock_alloc_send_pskb", "__alloc_skb", "ip_generic_getfrag", "e1000_xmit_frame"}));
+}
+
 TEST(Correlator, TracedSoftirqLoopIsOneStepOfTheSoftirqWhateverItsPollsCallerIs)
 {
     TraceDatBuilder trace;
