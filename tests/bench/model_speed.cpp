@@ -12,6 +12,7 @@
 
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
+#include "tests/bench/end_of.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -38,24 +39,11 @@ std::string pair_of_hosts(long datagrams)
            "    receivers: [{name: rx, port: 5001, cpu: 1}]\n";
 }
 
-/// All that has come may go.
-TraceMark all_of(const Trace& trace)
-{
-    TraceMark mark;
-    mark.events = trace.size();
-    mark.packets = trace.packet_count() + 1;
-    mark.field_changes = trace.field_changes().size();
-    mark.counter_changes = trace.counter_changes().size();
-    mark.queue_changes = trace.queue_changes().size();
-    mark.bytes = trace.bytes().size();
-    return mark;
-}
-
 bool run(ModelSource& model, const std::string& mode, const char* file)
 {
     if (mode == "handed_on") {
         model.run_to_end(never, [&] {
-            model.forget_before(all_of(model.trace()));
+            model.forget_before(end_of(model.trace()));
             return true;
         });
         return true;

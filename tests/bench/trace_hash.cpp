@@ -10,6 +10,7 @@
 
 #include "capture/fidelity/rebuild.h"
 #include "core/scenario/model_source.h"
+#include "tests/bench/end_of.h"
 
 #include <cinttypes>
 #include <cstdio>
@@ -120,18 +121,6 @@ void add_rows(Hash& hash, const Trace& trace, const TraceMark& from)
     for (std::size_t at = from.bytes; at < trace.bytes().size(); ++at) {
         hash.add(std::uint64_t{trace.bytes()[at]});
     }
-}
-
-TraceMark end_of(const Trace& trace)
-{
-    TraceMark mark;
-    mark.events = trace.size();
-    mark.packets = trace.packet_count() + 1;
-    mark.field_changes = trace.field_changes().size();
-    mark.counter_changes = trace.counter_changes().size();
-    mark.queue_changes = trace.queue_changes().size();
-    mark.bytes = trace.bytes().size();
-    return mark;
 }
 
 /// Names, sums and files.

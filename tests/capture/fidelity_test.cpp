@@ -540,18 +540,8 @@ TEST(Fidelity, NoPhaseOfAnyRecordingFallsBelowWhatItHasReached)
 /// A phase that hangs on speed, its manifest changed.
 std::vector<std::string> faults_with(const fs::path& original, const std::function<void(json&)>& change)
 {
-    const fs::path folder = fs::temp_directory_path() / fmt::format("skbscope-changed-{}", ::getpid());
-    fs::create_directories(folder);
-    for (const auto& file : fs::directory_iterator(original)) {
-        if (file.path().filename() != "manifest.json") {
-            fs::create_symlink(file.path(), folder / file.path().filename());
-        }
-    }
-    json manifest = read_json(original / "manifest.json");
-    change(manifest);
-    std::ofstream(folder / "manifest.json") << manifest.dump();
-    const auto result = fidelity_of(folder);
-    fs::remove_all(folder);
+    const testing::ChangedRecording changed(original, change);
+    const auto result = fidelity_of(changed.folder());
     EXPECT_TRUE(result) << result.error().describe();
     return result ? result->rows.back().faults : std::vector<std::string>();
 }

@@ -10,7 +10,6 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 namespace skbscope {
 namespace {
@@ -90,19 +89,8 @@ INSTANTIATE_TEST_SUITE_P(Recorded, RecordingShows, ::testing::ValuesIn(recording
 /// The recording beside a manifest that says something else.
 std::vector<std::string> miscounted_with(const std::function<void(json&)>& change)
 {
-    const fs::path original = testing::small_set() / "5.10.0-46-amd64/udp-rx-e1000";
-    const fs::path folder = fs::temp_directory_path() / fmt::format("skbscope-check-{}", ::getpid());
-    fs::create_directories(folder);
-    for (const auto& file : fs::directory_iterator(original)) {
-        if (file.path().filename() != "manifest.json") {
-            fs::create_symlink(file.path(), folder / file.path().filename());
-        }
-    }
-    json manifest = read_json(original / "manifest.json");
-    change(manifest);
-    std::ofstream(folder / "manifest.json") << manifest.dump();
-    const auto check = check_recording(folder);
-    fs::remove_all(folder);
+    const testing::ChangedRecording changed(testing::small_set() / "5.10.0-46-amd64/udp-rx-e1000", change);
+    const auto check = check_recording(changed.folder());
     EXPECT_TRUE(check) << check.error().describe();
     return check ? check->miscounted : std::vector<std::string>();
 }

@@ -5,8 +5,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace skbscope::testing {
@@ -52,5 +54,31 @@ inline nlohmann::json read_json(const std::filesystem::path& path)
     std::ifstream in(path);
     return nlohmann::json::parse(in);
 }
+
+/// A recording beside a manifest that says something else: a folder of links to the original's files. It goes with this.
+class ChangedRecording {
+public:
+    ChangedRecording(const std::filesystem::path& original, const std::function<void(nlohmann::json&)>& change)
+        : folder_(std::filesystem::temp_directory_path() / ("skbscope-changed-" + std::to_string(::getpid())))
+    {
+        std::filesystem::create_directories(folder_);
+        for (const auto& file : std::filesystem::directory_iterator(original)) {
+            if (file.path().filename() != "manifest.json") {
+                std::filesystem::create_symlink(file.path(), folder_ / file.path().filename());
+            }
+        }
+        nlohmann::json manifest = read_json(original / "manifest.json");
+        change(manifest);
+        std::ofstream(folder_ / "manifest.json") << manifest.dump();
+    }
+    ~ChangedRecording() { std::filesystem::remove_all(folder_); }
+    ChangedRecording(const ChangedRecording&) = delete;
+    ChangedRecording& operator=(const ChangedRecording&) = delete;
+
+    [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+
+private:
+    std::filesystem::path folder_;
+};
 
 } // namespace skbscope::testing
