@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace skbscope {
@@ -53,6 +54,7 @@ struct Frame {
     Slot freed = 0;  ///< freed last below this call
     bool has_freed = false;
     bool free_seen = false;  ///< the free event of this very call
+    bool released = false;   ///< of a freeing call: it was seen to release, so it gave the last reference back
     bool by_jump = false;    ///< its caller ended in a jump to it, and has returned with it
     bool passed_on = false;  ///< of gro_receive: its packet was the last of a list that went up below this very call
     bool owns_slot = false;  ///< of an untraced caller: the slot was opened for it
@@ -89,6 +91,7 @@ struct Lane {
     std::vector<Frame> stack;
     std::vector<Slot> clones;   ///< made here, address not known yet
     std::deque<Slot> received; ///< through __netif_receive_skb_core in this softirq, no protocol's call of theirs seen yet
+    std::vector<std::pair<Slot, std::uint32_t>> completed; ///< freed in this poll by calls that nothing names, with those calls' items
     SlotQueue handed_up; ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
     Slot sending = 0; ///< of tracepoints alone: whom the last route was looked up for, not handed to a device yet
     std::uint16_t cpu = 0;
@@ -97,6 +100,8 @@ struct Lane {
     std::optional<FlowKey> icmp_flow; ///< of the last route lookup for an ICMP message
     Slot new_original = 0;            ///< made by TCP just now; the next call tells where it goes
     SlotQueue fragments;              ///< that __ip_append_data made behind its first packet, not yet sent by ip_do_fragment
+    SlotQueue to_join;                ///< received fragments that become one datagram just now, not yet freed
+    Slot joined_into = 0;             ///< … and that datagram
     SlotQueue pieces;                 ///< that skb_segment made, not yet handed to a driver
 
     [[nodiscard]] Frame* top() { return stack.empty() ? nullptr : &stack.back(); }

@@ -344,6 +344,12 @@ void Correlator::let_go(SimTime oldest)
         at = queue.waiting.empty() && queue.early.empty() ? socket_queues_.erase(at) : std::next(at);
     }
     std::erase_if(unresolved_, [this](const Waiting& waiting) { return book_.resolve(waiting.slot) == 0; });
+    const auto is_gone = [this](Slot slot) { return book_.resolve(slot) == 0 || book_.at(slot).dead; };
+    std::erase_if(fragments_waiting_, is_gone);
+    std::erase_if(unnamed_in_backlog_, is_gone);
+    for (auto& [device, ring] : rings_) {
+        std::erase_if(ring, is_gone);
+    }
     book_.retire(oldest, in_use);
 }
 

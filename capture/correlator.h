@@ -139,8 +139,17 @@ private:
     bool silent_free(Lane& lane, Frame* host, Frame& frame);
     void note_freed(Lane& lane, Slot slot);
     void end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog);
+    // ---- fragments (correlator_fragments.cpp)
     void next_fragment(Lane& lane, Frame& frame);
     void send_fragment(Lane& lane, Frame& host, Frame& frame, const RawRecord& record);
+    [[nodiscard]] bool reassembles(const Lane& lane) const;
+    void fragment_arrives(Lane& lane, const Frame& frame);
+    Slot begin_joining(Lane& lane, std::uint32_t item);
+    void join(Slot piece, Slot whole, std::uint32_t item);
+    bool clones_last_fragment(Lane& lane, const Frame& host, Frame& frame);
+    bool gives_its_bytes(Lane& lane, Slot slot, std::uint32_t item);
+    Slot next_joined(Lane& lane, std::uint32_t item);
+    // ---- segments of a large packet
     Slot piece_of(Lane& lane, Slot whole, std::uint32_t item);
     Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);
     /// The record names the sk_buff of this call.
@@ -189,7 +198,12 @@ private:
     static bool is_served_by(PacketBook& book, const Lane& lane, Slot slot);
 
     void free_event(const RawRecord& record, const Decoder& decoder, bool is_drop);
-    bool is_reassembled(const Lane& lane, Slot slot, std::uint32_t item);
+    void note_released(Lane& lane);
+    void leaves_backlog(Lane& lane, Frame& core);
+    void completed_unnamed(Lane& lane, Slot slot, std::uint32_t item);
+    void name_completed(Lane& lane, DeviceId device);
+    void end_by_call(Lane& lane, std::size_t index);
+    std::string_view dropping_place(const Lane& lane, std::size_t index, std::string_view place) const;
     DropReasonId reason_without_field(Slot slot, std::string_view where, std::uint32_t item);
     bool was_called_for(Slot slot, std::string_view name, std::uint32_t before);
     std::size_t frame_for(Lane& lane, const RawRecord& record, std::initializer_list<std::string_view> names,
@@ -248,6 +262,10 @@ private:
     };
     std::vector<Waiting> unresolved_; ///< packets that wait for a neighbour, oldest first
     std::deque<Slot> tap_queue_;      ///< clones in packet sockets' queues
+    std::deque<Slot> unnamed_in_backlog_; ///< in a CPU's backlog, before a record named them
+    std::map<DeviceId, std::deque<Slot>> rings_; ///< handed to a device, oldest first; only while no event of freeing is recorded
+    bool frees_seen_ = false;                    ///< consume_skb or kfree_skb was recorded
+    std::deque<Slot> fragments_waiting_; ///< received, for the others of their datagrams; in order of arrival
     TcpQueues tcp_;
     std::deque<Slot> requeued_; ///< segments cut from a large packet that the device did not take: before they have addresses
     std::vector<TapPassage> passages_, device_passages_;

@@ -101,37 +101,6 @@ Frame* Correlator::completes_list(Lane& lane)
     return nullptr;
 }
 
-/// Of a message longer than the device's packets __ip_append_data() (net/ipv4/ip_output.c) makes one packet, by
-/// sock_alloc_send_skb() or (raw sockets) itself, then allocates each further one.
-void Correlator::next_fragment(Lane& lane, Frame& frame)
-{
-    const auto append = std::find_if(lane.stack.rbegin(), lane.stack.rend(), [this](const Frame& open) {
-        return is_one_of(functions_[open.symbol].name, {"__ip_append_data", "__ip6_append_data"});
-    });
-    if (append == lane.stack.rend()) {
-        return;
-    }
-    const Slot piece = book_.open(SlotRecord::Kind::transmit);
-    SlotRecord& made = book_.at(piece);
-    made.packet.sent_here = true;
-    made.packet.parent = static_cast<PacketId>(book_.resolve(frame.packet));
-    made.packet.relation = Relation::split;
-    book_.born(piece, frame.item);
-    lane.fragments.push_back(piece);
-    append->child = frame.packet = frame.child = piece;
-}
-
-/// They wait behind the first in its frag_list, and go out in that order behind it.
-void Correlator::send_fragment(Lane& lane, Frame& host, Frame& frame, const RawRecord& record)
-{
-    if (host.rank == 0 || lane.fragments.empty()) {
-        tail_step(lane, &host, frame, record);
-    } else {
-        frame.packet = frame.child = next_living(lane.fragments);
-    }
-    host.rank = 1;
-}
-
 /// Packets of a list: the kernel serves them in order, and the calls come in that order.
 void Correlator::list_step(Lane& lane, Frame& host, Frame& frame)
 {
@@ -472,6 +441,13 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
                 stamped_.clear();
             }
             stamped_[book_.resolve(frame.packet)] = record.time_ns;
+            if (slot.address == 0) {
+                constexpr std::size_t most_waiting = 4096;
+                unnamed_in_backlog_.push_back(book_.resolve(frame.packet));
+                if (unnamed_in_backlog_.size() > most_waiting) {
+                    unnamed_in_backlog_.pop_front();
+                }
+            }
             slot.looped = true;
             slot.core_seen = false;
             if (host != nullptr && host->kind == Kind::list_internal) {
@@ -626,6 +602,9 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             }
             return;
         }
+        if (clones_last_fragment(lane, *host, frame)) {
+            return;
+        }
         const Slot clone = book_.open(SlotRecord::Kind::clone);
         SlotRecord& made = book_.at(clone);
         made.packet.parent = static_cast<PacketId>(frame.packet); // a slot until the trace is written
@@ -658,6 +637,11 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             free_left_over(*host, frame);
             return;
         }
+        if (is_traced && functions_[frame.symbol].name == "kfree_skb_partial" && reassembles(lane)) {
+            frame.packet = frame.child = next_joined(lane, frame.item);
+            end_silently(lane, frame.packet, frame.item, false);
+            return;
+        }
         if (host != nullptr && host->kind == Kind::batch) {
             const bool is_open = host->wait != 0 && !book_.at(host->wait).born &&
                                  book_.at(host->wait).kind == SlotRecord::Kind::open;
@@ -682,6 +666,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         tcp_step(lane, host, frame, record);
         return;
     case Kind::free_tail:
+        note_released(lane);
         if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && functions_[host->symbol].name.starts_with("tcp_recvmsg")) {
             // All of it is read; who frees it comes later. Without a copy before: a FIN, which has nothing to copy.
             const bool has_bytes = tcp_.reading != 0;
@@ -718,6 +703,10 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (host != nullptr && host->kind == Kind::neighbour_send && host->packet != 0) {
             wait_for_neighbour(host->packet, host->item, {}, true); // it is sent after the packet was queued
         }
+        return;
+    case Kind::fragment:
+        frame.packet = frame.child = inherited(lane, host, record);
+        fragment_arrives(lane, frame);
         return;
     case Kind::core_receive:
     case Kind::neighbour_update:

@@ -85,6 +85,7 @@ void Correlator::pop_to(Lane& lane, std::size_t count)
     if (count == 0) {
         lane.clones.clear();
         lane.fragments.clear();
+        lane.completed.clear();
         lane.pieces.clear();
     }
 }
@@ -121,6 +122,11 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         }
         pop_to(lane, kept);
         next_by_jump_ = kept > i + 1;
+        if (kept == i + 1 && open.item == 0 && open.first_callee == function && functions_[caller].name == "kfree_skb_partial") {
+            pop_to(lane, i); // it frees one: this is another call
+            push_untraced(lane, record, caller, function);
+            return;
+        }
         if (open.owns_slot && open.first_callee == function) {
             // An untraced caller that begins again what it began with: it was called anew, for another
             // packet.
@@ -218,6 +224,9 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
     }
     if (functions_[function].name == "kfree_skb_partial") { // the bytes live on in another sk_buff
         const Frame* host = lane.top();
+        if (reassembles(lane)) {
+            frame.packet = frame.child = next_joined(lane, book_.last_item());
+        }
         const std::uint32_t item = frame.packet != 0 ? book_.at(frame.packet).last_item : book_.last_item();
         end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);
     }

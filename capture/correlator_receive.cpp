@@ -74,6 +74,9 @@ void Correlator::on_graph_exit(const RawRecord& record, const Decoder& decoder)
         if (frame.kind == Kind::gro_receive && !gro_results_seen_ && frame.packet != 0 && !frame.passed_on) {
             lane.handed_up.push_back(book_.resolve(frame.packet));
         }
+        if (frame.kind == Kind::free && frame.released && !frame.free_seen) {
+            end_by_call(lane, i);
+        }
         pop_to(lane, i);
         if (lane.stack.empty()) {
             lane.clones.clear();
@@ -151,7 +154,8 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
     flow.source = v4_address(decoder.address_a.bytes(record.data));
     flow.destination = v4_address(decoder.address_b.bytes(record.data));
     flow.protocol = static_cast<std::uint8_t>(protocol.read(record.data));
-    if (flow.protocol == protocol_udp || flow.protocol == protocol_tcp) {
+    const bool is_later_fragment = known.packet.relation == Relation::split && known.kind == SlotRecord::Kind::transmit && flow.protocol == protocol_udp;
+    if (!is_later_fragment && (flow.protocol == protocol_udp || flow.protocol == protocol_tcp)) {
         const auto both = ports.bytes(record.data);
         if (both.size() != 4) {
             return;
@@ -301,6 +305,21 @@ void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
     }
 }
 
+/// It was put into a CPU's backlog before anything named its sk_buff. Nobody tells into which CPU's: the oldest of all is taken.
+void Correlator::leaves_backlog(Lane& lane, Frame& core)
+{
+    const bool from_backlog = std::ranges::any_of(lane.stack, [this](const Frame& open) { return functions_[open.symbol].name == "process_backlog"; });
+    std::erase_if(unnamed_in_backlog_, [this](Slot slot) { return book_.at(slot).dead || book_.at(slot).address != 0 || book_.at(slot).backlog_side == 0; });
+    const Slot next = from_backlog ? next_living(unnamed_in_backlog_) : 0;
+    if (next == 0) {
+        return;
+    }
+    if (core.packet != 0) {
+        book_.unite(core.packet, next); // and what was called for it before
+    }
+    core.packet = core.child = next;
+}
+
 void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
@@ -319,6 +338,9 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
                 former, lane.stack[frame].item); // a packet is received once: the address has a new owner
         }
     }
+    if (const Slot former = book_.living(address); is_core && !gro_results_seen_ && former != 0 && book_.at(former).transmitted && !book_.at(former).looped) {
+        book_.end_unseen(former, lane.stack[frame].item); // what left through a device does not come in: its end was not recorded
+    }
     const SlotRecord& assumed = book_.at(book_.resolve(lane.stack[frame].packet));
     const bool is_unknown = lane.stack[frame].packet == 0 ||
                             (assumed.kind == SlotRecord::Kind::open && assumed.address == 0 && !assumed.born);
@@ -328,6 +350,8 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
             if (const Slot next = next_living(list->batch().listed); next != 0) {
                 lane.stack[frame].packet = next;
             }
+        } else {
+            leaves_backlog(lane, lane.stack[frame]);
         }
     }
     const Slot slot = prove(lane, record, frame, address, Evidence::receive);

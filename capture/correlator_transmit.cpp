@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 namespace skbscope {
 
@@ -100,6 +101,16 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
     BatchLists& now = lane.stack[index].batch();
     now.in_driver = slot;
     now.in_driver_address = address;
+    if (!frees_seen_) {
+        constexpr std::size_t longest_ring = 8192;
+        auto& ring = rings_[known.at_device];
+        ring.push_back(slot);
+        if (ring.size() > longest_ring) {
+            ring.pop_front();
+        }
+    } else if (!rings_.empty()) {
+        rings_.clear();
+    }
 }
 
 void Correlator::on_xmit(const RawRecord& record, const Decoder& decoder)
@@ -211,10 +222,14 @@ void Correlator::on_kfree(const RawRecord& record, const Decoder& decoder)
 /// Whether a call of that function for the packet was recorded shortly before.
 bool Correlator::was_called_for(Slot slot, std::string_view name, std::uint32_t before)
 {
-    constexpr std::uint32_t far = 256;
+    constexpr std::uint32_t far = 4096; // a graph shows all that is called
+    const std::uint64_t birth_ns = book_.at(slot).packet.birth.ns;
     const std::uint32_t end = std::max(book_.written(), before > far ? before - far : 1U);
     for (std::uint32_t item = before; item-- > end;) {
         const Event& event = book_.item(item);
+        if (event.time_ns < birth_ns) {
+            return false;
+        }
         if (event.is_call() && event.packet != 0 && book_.resolve(event.packet) == slot && trace_.function_name(event.function_id()) == name) {
             return true;
         }
@@ -254,8 +269,89 @@ DropReasonId Correlator::reason_without_field(Slot slot, std::string_view where,
     return Catalog::find_drop_reason("NOT_SPECIFIED");
 }
 
+/// Freed by a helper: whoever called it dropped the packet.
+std::string_view Correlator::dropping_place(const Lane& lane, std::size_t index, std::string_view place) const
+{
+    for (std::size_t i = index; i-- > 0 && (place.empty() || kind_of(place) == Kind::free);) {
+        place = functions_[lane.stack[i].symbol].name;
+    }
+    return place;
+}
+
+/// What is called to release an sk_buff runs only below the call that gave its last reference back.
+void Correlator::note_released(Lane& lane)
+{
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        Frame& open = lane.stack[i];
+        if (open.kind == Kind::free) {
+            open.released = true;
+            if (functions_[open.symbol].name != "__kfree_skb") {
+                return;
+            }
+        } else if (open.kind != Kind::free_tail) {
+            return;
+        }
+    }
+}
+
+/// A driver frees what it has sent in the order in which it was sent. Which device's ring it is the event behind the poll tells, or the call that sends
+/// on the same device just now.
+void Correlator::completed_unnamed(Lane& lane, Slot slot, std::uint32_t item)
+{
+    if (!lane.completed.empty() && lane.completed.back().first == slot) {
+        return; // a part of the same call
+    }
+    lane.completed.emplace_back(slot, item);
+    for (const Frame& open : lane.stack) {
+        if (open.lists && open.lists->in_driver != 0) {
+            name_completed(lane, book_.at(open.lists->in_driver).at_device);
+            return;
+        }
+    }
+}
+
+void Correlator::name_completed(Lane& lane, DeviceId device)
+{
+    auto& ring = rings_[device];
+    for (const auto& [slot, item] : std::exchange(lane.completed, {})) {
+        const Slot oldest = next_living(ring);
+        if (oldest == 0) {
+            return;
+        }
+        if (!book_.at(slot).born && book_.at(slot).address == 0) {
+            book_.unite(slot, oldest);
+        }
+        book_.freed(oldest, item);
+    }
+}
+
+/// A graph shows the end of a packet also where the events of freeing were not asked for: a freeing call that released, and within which no event came.
+void Correlator::end_by_call(Lane& lane, std::size_t index)
+{
+    const Frame& frame = lane.stack[index];
+    const Slot slot = book_.resolve(frame.packet);
+    if (slot != 0 && !book_.at(slot).born && !frees_seen_) {
+        completed_unnamed(lane, slot, frame.item);
+    }
+    if (slot == 0 || !book_.at(slot).born || book_.at(slot).dead) {
+        return;
+    }
+    const SlotRecord& known = book_.at(slot);
+    const bool is_clone = known.kind == SlotRecord::Kind::clone;
+    const bool is_drop = !is_clone && is_one_of(functions_[frame.symbol].name, {"kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop"});
+    if (known.packet.verdict == Verdict::in_flight && is_drop) {
+        const std::string place(dropping_place(lane, index, {}));
+        book_.dropped(slot, reason_without_field(slot, place, frame.item), functions_[symbol_named(place)].id, frame.item);
+    } else if (known.packet.verdict == Verdict::in_flight) {
+        book_.decide(slot, is_clone && known.tapped ? Verdict::delivered : known.in_pieces ? Verdict::split : Verdict::consumed, frame.item);
+    }
+    note_freed(lane, slot);
+    book_.freed(slot, frame.item);
+}
+
 void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
 {
+    frees_seen_ = true;
     Lane& lane = lane_of(record);
     if (drops_only_) {
         pop_to(lane, 0); // no record says when the last one's call returned: each stands for itself
@@ -342,16 +438,12 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     const bool is_clone = known.kind == SlotRecord::Kind::clone;
     const Verdict verdict = known.packet.verdict;
     DropReasonId reason = DropReasonId::none;
-    bool no_drop = !is_drop || is_clone || verdict == Verdict::sent || verdict == Verdict::forwarded;
+    bool no_drop = !is_drop || is_clone || verdict == Verdict::sent || verdict == Verdict::forwarded || verdict == Verdict::merged;
     FunctionId where = book_.item(item).function_id();
     bool goes_on = false;
     if (!no_drop) {
         const auto hit = kernel_.symbols.find(decoder.location.read(record.data));
-        std::string_view place = without_suffix(hit.name);
-        for (std::size_t i = index; i-- > 0 && (place.empty() || kind_of(place) == Kind::free);) {
-            place = functions_[lane.stack[i].symbol]
-                        .name; // freed by a helper: whoever called it dropped the packet
-        }
+        const std::string_view place = dropping_place(lane, index, without_suffix(hit.name));
         if (decoder.reason) {
             const std::uint64_t number = decoder.reason.read(record.data);
             if (number < decoder.reasons.size()) {
@@ -388,7 +480,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         // its end is still to come
     } else if (!no_drop) {
         book_.dropped(slot, reason, where, item);
-    } else if (verdict == Verdict::in_flight && is_reassembled(lane, slot, item)) {
+    } else if (verdict == Verdict::in_flight && gives_its_bytes(lane, slot, item)) {
         // its bytes live on in the whole datagram
     } else if (verdict == Verdict::in_flight) {
         // The last to take a packet gets the packet itself: a tap, if no protocol wanted it.
@@ -403,22 +495,6 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
                      item);
     }
     book_.freed(slot, item);
-}
-
-/// inet_frag_reasm_prepare() (net/ipv4/inet_fragment.c) lets the fragment that came last take over the first one's bytes, and frees that one.
-bool Correlator::is_reassembled(const Lane& lane, Slot slot, std::uint32_t item)
-{
-    const auto named = [this](const char* name) { return [this, name](const Frame& frame) { return functions_[frame.symbol].name == name; }; };
-    const auto defrag = std::ranges::find_if(lane.stack, named("ip_defrag"));
-    if (defrag == lane.stack.end() || std::ranges::none_of(lane.stack, named("inet_frag_reasm_prepare"))) {
-        return false;
-    }
-    book_.decide(slot, Verdict::merged, item);
-    if (const Slot whole = book_.resolve(defrag->packet); whole != 0 && whole != slot) {
-        book_.at(slot).packet.merged_into = static_cast<PacketId>(whole);
-        (void)book_.add_side(item, EventKind::merge, slot, whole);
-    }
-    return true;
 }
 
 // ---- what events tell besides
@@ -546,6 +622,9 @@ void Correlator::on_return_marker(const RawRecord& record, const Decoder& decode
             : open_call(lane, {"sock_recvmsg"});
     if (call != nullptr) {
         book_.item(call->item).flags |= via_tracepoint;
+    }
+    if (!lane.completed.empty() && name == "napi_poll") {
+        name_completed(lane, device_named(decoder.name.text(record.data)));
     }
 }
 

@@ -62,6 +62,7 @@ enum class FunctionKind : std::uint8_t {
     free_tail,           ///< what runs after the free event: skb_release_data, kfree_skbmem
     socket_enqueue,      ///< __udp_enqueue_schedule_skb
     data_ready,          ///< sock_def_readable
+    fragment,            ///< ip_defrag: for a fragment that arrives, and for the datagram that it completes
     stream_copy,         ///< skb_copy_datagram_iter: of a stream, from the next packet of its queue
     stream_enqueue,      ///< tcp_queue_rcv
     backlog_enqueue,     ///< tcp_add_backlog: the application holds the socket

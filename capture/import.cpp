@@ -118,8 +118,9 @@ void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device
         const auto bytes = file.frame(index);
         // A translated address is not the packet's own: it keeps the flow that its sender meant.
         if (auto flow = flow_of_frame(bytes);
-            flow && (!record.packet.flow || flows_agree(*record.packet.flow, *flow))) {
+            flow && (!record.packet.flow || (flows_agree(*record.packet.flow, *flow) && !flow_lacks_ports(*flow)))) {
             record.packet.flow = flow;
+            correlator.book().tell_whole(passages[i].packet);
         }
         if (record.packet.length == 0) {
             record.packet.length = file.frames[index].length;

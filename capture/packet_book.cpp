@@ -329,6 +329,20 @@ void PacketBook::tell(Slot slot, std::uint32_t item, std::span<const Field> fiel
     }
 }
 
+void PacketBook::tell_whole(Slot fragment)
+{
+    const PacketRecord& piece = at(fragment).packet;
+    const auto into = static_cast<Slot>(to_index(piece.merged_into));
+    if (piece.verdict != Verdict::merged || into == 0 || !piece.flow || flow_lacks_ports(*piece.flow)) {
+        return;
+    }
+    PacketRecord& whole = at(into).packet;
+    const bool is_it = !whole.flow || (flow_lacks_ports(*whole.flow) && whole.flow->protocol == piece.flow->protocol);
+    if (is_it) {
+        whole.flow = piece.flow;
+    }
+}
+
 void PacketBook::mark_loss()
 {
     living_.for_each([this](Slot slot) {

@@ -18,6 +18,12 @@
 
 namespace skbscope {
 
+/// No ports: of a fragment that is not the first (or of another protocol).
+[[nodiscard]] inline bool flow_lacks_ports(const FlowKey& flow)
+{
+    return flow.source_port == 0 && flow.destination_port == 0;
+}
+
 /// A packet, or what may turn out to be one. 0: none.
 using Slot = std::uint32_t;
 
@@ -141,6 +147,9 @@ public:
     };
     /// A record tells this of the sk_buff; an event is written for each that is new or differs from what was told before.
     void tell(Slot slot, std::uint32_t item, std::span<const Field> fields);
+
+    /// A fragment whose bytes went on in another one: that is the whole datagram, and takes the ports that only the first fragment has.
+    void tell_whole(Slot fragment);
 
     /// Every living packet may have lost records.
     void mark_loss();

@@ -175,7 +175,8 @@ private:
 bool flows_agree(const FlowKey& known, const FlowKey& frame)
 {
     constexpr std::uint8_t icmp = 1;
-    const bool has_ports = known.protocol != icmp;
+    const auto tells_ports = [](const FlowKey& flow) { return flow.source_port != 0 || flow.destination_port != 0; }; // a fragment does not
+    const bool has_ports = known.protocol != icmp && tells_ports(known) && tells_ports(frame);
     return known.protocol == frame.protocol && known.destination == frame.destination &&
            (known.source == IpAddress{} || known.source == frame.source) &&
            (!has_ports || (known.source_port == frame.source_port && known.destination_port == frame.destination_port));

@@ -516,7 +516,8 @@ Manifest manifest_of(const json& document, const std::filesystem::path& folder)
     manifest.cpus = static_cast<std::uint32_t>(root.at("cpus").number(1, 4096));
     manifest.functions = functions_of(root, "functions");
     manifest.graph_functions = functions_of(root, "graph_functions");
-    if (manifest.functions.empty() && manifest.graph_functions.empty()) {
+    const bool traces_calls = manifest.tracer != "nop"; // else there are events only
+    if (traces_calls && manifest.functions.empty() && manifest.graph_functions.empty()) {
         complain("functions", "names no function that the kernel has");
     }
     const Node recording = root.at("recording");

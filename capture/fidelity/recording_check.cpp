@@ -106,8 +106,16 @@ private:
         const ManifestPhase& phase = manifest_.phases[index];
         const auto wanted = test_packets_of(manifest_, index, trace_, std::nullopt);
         Ends found;
+        const auto is_whole = [this](const PacketRecord& packet) {
+            return std::ranges::any_of(trace_.packets(), [&](const PacketRecord& other) { return other.merged_into == packet.id; });
+        };
         for (const PacketRecord& packet : trace_.packets()) {
             if (!wanted(packet)) {
+                continue;
+            }
+            // Of a datagram in fragments one counts: the one that it became again, or the first that left.
+            const bool is_part = !phase.stream && (packet.verdict == Verdict::merged || (packet.relation == Relation::split && !is_whole(packet)));
+            if (is_part) {
                 continue;
             }
             ++found.packets;
@@ -173,7 +181,8 @@ private:
     /// Drops for which the kernel has a counter of their own.
     void count_reasons()
     {
-        if (manifest_.phases.front().stream || manifest_.scenario == "ping") {
+        const bool pings = std::ranges::any_of(manifest_.phases, [](const ManifestPhase& phase) { return !phase.output.empty(); });
+        if (manifest_.phases.front().stream || pings) {
             return; // an echo's reply ends as NO_SOCKET behind the sockets that took clones of it; the counter means ports
         }
         const auto expect = [&](const char* reason, std::int64_t count) {

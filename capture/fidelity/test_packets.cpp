@@ -203,7 +203,7 @@ std::set<std::string, std::less<>> shown_functions(const Manifest& manifest, con
             shown.emplace(without_suffix(symbol));
         }
     }
-    if (!manifest.graph_functions.empty()) {
+    if (!manifest.graph_functions.empty() || manifest.functions.empty()) {
         const FunctionNames seen = visible_functions(recorded);
         shown.insert(seen.begin(), seen.end());
     }

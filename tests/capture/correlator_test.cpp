@@ -240,6 +240,46 @@ TEST(Correlator, FirstFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
     EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
 }
 
+TEST(Correlator, EveryFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
+{
+    TraceDatBuilder trace;
+    for (const std::uint64_t skb : {skb_a, skb_b, skb_c}) {
+        poll_begins(trace);
+        frame_arrives(trace, skb);
+        list_begins(trace);
+        core(trace, skb);
+        trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
+        trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv").call("ip_local_deliver", "ip_sublist_rcv_finish");
+        trace.call("ip_defrag", "ip_local_deliver").call("inet_frag_find", "ip_defrag").call("inet_frag_queue_insert", "ip_defrag");
+        if (skb != skb_c) {
+            trace.softirq_exit();
+        }
+    }
+    trace.call("skb_clone", "inet_frag_reasm_prepare").call("skb_release_head_state", "skb_morph").call("skb_release_data", "skb_morph");
+    trace.call("consume_skb", "inet_frag_reasm_prepare").consumed(skb_a).call("skb_release_data", "consume_skb").call("kfree_skbmem", "inet_frag_reasm_prepare");
+    trace.call("skb_release_head_state", "kfree_skb_partial").call("skb_release_data", "kfree_skb_partial").call("kfree_skbmem", "inet_frag_reasm_finish");
+    trace.call("skb_release_head_state", "kfree_skb_partial"); // its head was taken over: no kfree_skbmem
+    trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish").call("udp_rcv", "ip_protocol_deliver_rcu");
+    trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb").softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 4U) << "three fragments, and the clone that stands for the last one's bytes";
+    constexpr PacketId whole{3};
+    for (const PacketId id : {PacketId{1}, PacketId{2}, PacketId{4}}) {
+        EXPECT_EQ(result.packet(id).verdict, Verdict::merged) << to_index(id);
+        EXPECT_EQ(result.packet(id).merged_into, whole) << to_index(id);
+        EXPECT_NE(result.packet(id).death, never) << to_index(id);
+    }
+    EXPECT_EQ(result.packet(whole).verdict, Verdict::delivered);
+    const auto of_second = own_calls(result, PacketId{2});
+    ASSERT_GE(of_second.size(), 2U);
+    EXPECT_EQ(std::vector(of_second.end() - 2, of_second.end()), (std::vector<std::string>{"skb_release_head_state", "skb_release_data"}));
+    EXPECT_THAT(own_calls(result, PacketId{4}), ElementsAre("skb_release_head_state"));
+    const auto of_whole = own_calls(result, whole);
+    ASSERT_GE(of_whole.size(), 3U);
+    EXPECT_EQ(std::vector(of_whole.end() - 3, of_whole.end()),
+              (std::vector<std::string>{"ip_local_deliver_finish", "udp_rcv", "__udp_enqueue_schedule_skb"}));
+}
+
 TEST(Correlator, FragmentsOfALongDatagramArePacketsOfTheirOwnFromTheirAllocation)
 {
     TraceDatBuilder trace;

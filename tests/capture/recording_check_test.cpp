@@ -72,7 +72,7 @@ TEST_P(RecordingShows, TheManifestsCountsWholeJourneysAndAPacketForEachFrame)
     const auto imported = import_trace_dat((GetParam() / "trace.dat").string());
     ASSERT_TRUE(imported) << imported.error().describe();
     const testing::Attribution found = testing::attribution_within(imported->trace, read_json(GetParam() / "manifest.json").at("phases"));
-    EXPECT_LE(found.without * 50, found.calls) << found.without << " of " << found.calls;
+    EXPECT_LE(found.without * 50, found.calls) << found.without << " of " << found.calls << ": " << ::testing::PrintToString(found.which);
     rows.push_back(*check);
     unattributed.push_back(fmt::format("{} of {}", found.without, found.calls));
 }
