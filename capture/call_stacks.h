@@ -58,6 +58,7 @@ struct Frame {
     bool by_jump = false;    ///< its caller ended in a jump to it, and has returned with it
     bool passed_on = false;  ///< of gro_receive: its packet was the last of a list that went up below this very call
     bool owns_slot = false;  ///< of an untraced caller: the slot was opened for it
+    bool is_loose = false;   ///< an untraced caller of which nobody knows below what it runs: what it calls serves no packet
     Symbol first_callee = 0; ///< of an untraced caller: what it was first seen to call
     std::uint8_t rank = 0;   ///< how far the driver is with the received frame
     int graph_depth = -1;    ///< of function_graph

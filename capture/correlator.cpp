@@ -180,7 +180,9 @@ Symbol Correlator::symbol_named(std::string_view name)
         function.id = trace_.function_named(key);
         function.kind = kind_of(key);
         function.is_entry = is_entry(key);
-        function.interrupts = is_one_of(key, {"irq_enter_rcu", "irq_enter", "handle_softirqs", "__do_softirq"});
+        function.interrupts_softirq = is_one_of(key, {"irq_enter_rcu", "irq_enter"});
+        function.interrupts = function.interrupts_softirq || is_one_of(key, {"handle_softirqs", "__do_softirq"});
+        function.is_bh_enable = key == "__local_bh_enable_ip";
         function.is_receive = key.find("netif_receive_skb") != std::string::npos;
         function.name = std::move(key);
         functions_.push_back(std::move(function));

@@ -76,9 +76,11 @@ private:
         FunctionId id = FunctionId::none;
         FunctionKind kind = FunctionKind::carry;
         bool is_entry = false; ///< what it calls is outermost
-        /// Begins or ends an interrupt while records still (or again) say "process": it interrupts the task, whose calls stay open.
+        /// Begins or ends an interrupt while records still (or again) name the context that it hits, whose calls stay open: a task's …
         bool interrupts = false;
+        bool interrupts_softirq = false; ///< … and a softirq's
         bool is_receive = false; ///< a netif_receive_skb of any kind
+        bool is_bh_enable = false; ///< __local_bh_enable_ip: whoever gives a lock back calls it
     };
     /// How an event is read; one for each event id.
     struct Decoder {
@@ -101,12 +103,16 @@ private:
     Symbol symbol_of_caller(std::uint64_t address);
     Symbol symbol_named(std::string_view name);
     Lane& lane_of(const RawRecord& record);
+    [[nodiscard]] bool interrupts(const Lane& lane, Symbol function) const;
     static Context context_of(const RawRecord& record);
     void pop(Lane& lane);
     void pop_to(Lane& lane, std::size_t count);
     void place(Lane& lane, const RawRecord& record, Symbol function, Symbol caller);
     Frame& push_call(Lane& lane, const RawRecord& record, Symbol function, std::uint8_t via);
     void push_untraced(Lane& lane, const RawRecord& record, Symbol function, Symbol callee);
+    static void push_loose(Lane& lane, Symbol function);
+    void pop_loose(Lane& lane);
+    bool enter_softirq_loop(Lane& lane, const RawRecord& record);
     void note_gap(const RawRecord& record);
     /// The open call of one of these functions nearest to the top; what lies above it has returned.
     Frame* open_call(Lane& lane, std::initializer_list<std::string_view> names);

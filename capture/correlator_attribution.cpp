@@ -294,6 +294,11 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
             frame.packet = frame.child = inherited(lane, host, record);
             return;
         }
+        if (host != nullptr && functions_[host->symbol].name == "inet_autobind") { // … a socket without a port has nothing in its backlog
+            frame.packet = frame.child = inherited(lane, host, record);
+            frame.kind = Kind::carry;
+            return;
+        }
         if (const Slot outer = host != nullptr ? host->child : 0; outer != 0 && !book_.at(outer).born) {
             frame.packet = outer; // of the system call
             if (book_.at(outer).kind == SlotRecord::Kind::open) {

@@ -41,10 +41,15 @@ Lane& Correlator::lane_of(const RawRecord& record)
                          : cpu_lanes_[record.cpu * std::size_t{4} + static_cast<std::size_t>(context)];
     lane.is_task = context == Context::process;
     lane.cpu = record.cpu;
-    while (lane.is_task && !lane.stack.empty() && functions_[lane.stack.back().symbol].interrupts) {
+    while (!lane.stack.empty() && interrupts(lane, lane.stack.back().symbol)) {
         pop(lane); // all that it calls runs in the interrupt's lane
     }
     return lane;
+}
+
+bool Correlator::interrupts(const Lane& lane, Symbol function) const
+{
+    return lane.is_task ? functions_[function].interrupts : functions_[function].interrupts_softirq;
 }
 
 void Correlator::pop(Lane& lane)
@@ -102,7 +107,7 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         pop_to(lane, 0);
         return;
     }
-    if (lane.is_task && functions_[function].interrupts) {
+    if (interrupts(lane, function)) {
         return; // what is open goes on behind it
     }
     seen_callers_.insert(caller);
@@ -147,6 +152,10 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
             return;
         }
     }
+    if (functions_[function].is_bh_enable) {
+        push_loose(lane, caller); // a lock may be given back anywhere: that tells nothing of what has returned
+        return;
+    }
     if (lane.is_task || !hosts.empty()) { // of another, untraced system call: what is open has returned
         pop_to(lane, base);
         push_untraced(lane, record, caller, function);
@@ -179,8 +188,29 @@ std::uint32_t Correlator::add_item(Lane& lane, const RawRecord& record, EventKin
     return book_.last_item();
 }
 
+void Correlator::push_loose(Lane& lane, Symbol function)
+{
+    Frame frame;
+    frame.symbol = function;
+    frame.kind = Kind::none;
+    frame.is_loose = true;
+    lane.stack.push_back(std::move(frame));
+}
+
+/// No tracepoint stands in what such a caller calls: it has returned.
+void Correlator::pop_loose(Lane& lane)
+{
+    const auto loose = std::ranges::find_if(lane.stack, &Frame::is_loose);
+    if (loose != lane.stack.end()) {
+        pop_to(lane, static_cast<std::size_t>(loose - lane.stack.begin()));
+    }
+}
+
 Frame& Correlator::push_call(Lane& lane, const RawRecord& record, Symbol function, std::uint8_t via)
 {
+    if (functions_seen_ && (via & (via_function | via_graph)) == 0) {
+        pop_loose(lane);
+    }
     Frame frame;
     frame.symbol = function;
     frame.kind = functions_[function].kind;

@@ -19,6 +19,9 @@ void Correlator::on_function(const RawRecord& record, const Decoder& decoder)
     const Symbol caller = symbol_of_caller(decoder.address_b.read(record.data));
     functions_seen_ = true;
     note_gap(record);
+    if (caller == softirq_loop_ && context_of(record) == Context::softirq && (lane.stack.empty() || lane.stack.front().item != loop_calls_[record.cpu])) {
+        (void)enter_softirq_loop(lane, record); // of a softirq whose own entry is not recorded: timers', where only the network's are
+    }
     place(lane, record, function, caller);
     const bool by_jump = next_by_jump_;
     Frame& frame = push_call(lane, record, function, via_function);
@@ -205,21 +208,32 @@ void Correlator::on_softirq_entry(const RawRecord& record, const Decoder& decode
     if (lane.stack.size() == 1 && lane.stack[0].graph_depth >= 0) {
         return; // function_graph has the call itself
     }
-    pop_to(lane, 0);
-    const std::uint32_t call = loop_calls_[record.cpu];
-    if (call == 0 || call < book_.written()) {
+    if (!enter_softirq_loop(lane, record)) {
+        pop_to(lane, 0);
         push_call(lane, record, softirq_loop_, via_tracepoint);
         return;
     }
-    // The tracer has shown the call itself, at its entry, where the CPU does not count as in a softirq yet. One call runs all that is pending.
+    book_.item(lane.stack.front().item).flags |= via_tracepoint;
+}
+
+/// The tracer has shown the loop's call at its entry, where the CPU does not count as in a softirq yet: it becomes the outermost of the
+/// softirqs. One call runs all that is pending. False: it was not shown.
+bool Correlator::enter_softirq_loop(Lane& lane, const RawRecord& record)
+{
+    const std::uint32_t call = loop_calls_[record.cpu];
+    if (call == 0 || call < book_.written()) {
+        return false;
+    }
+    pop_to(lane, 0);
     Event& event = book_.item(call);
-    event.flags = Event::make_flags(context_of(record), event.confidence(), event.via() | via_tracepoint);
+    event.flags = Event::make_flags(context_of(record), event.confidence(), event.via());
     event.depth = lane.depth();
     Frame frame;
     frame.symbol = softirq_loop_;
     frame.kind = functions_[softirq_loop_].kind;
     frame.item = call;
     lane.stack.push_back(std::move(frame));
+    return true;
 }
 
 void Correlator::on_softirq_exit(const RawRecord& record, const Decoder& decoder)

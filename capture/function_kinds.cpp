@@ -307,6 +307,14 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
         {"tcp_clean_rtx_queue", {"tcp_ack"}},
         {"tcp_rtx_queue_unlink_and_free", {"tcp_ack", "tcp_clean_rtx_queue"}},
         {"tcp_eat_recv_skb", {"tcp_recvmsg_locked", "tcp_recvmsg"}},
+        {"sock_i_uid", {"udp_lib_get_port", "udp_v4_get_port", "udp_v6_get_port"}},
+        // The first error that an address is sent makes its peer, under a lock.
+        {"inet_getpeer", {"ip_error", "ip_forward", "ip_rt_send_redirect", "icmpv4_xrlim_allow", "__icmp_send", "icmp_reply", "ip_defrag", "ip6_forward", "icmp6_send"}},
+        {"expire_timers", {"run_timer_softirq"}},
+        {"__run_timers", {"run_timer_softirq"}},
+        {"__run_timer_base", {"run_timer_softirq"}},
+        {"run_timer_base", {"run_timer_softirq"}},
+        {"inet_autobind", {"inet_send_prepare", "inet_sendmsg", "inet6_sendmsg", "inet_dgram_connect"}},
         // A call that blocks gives the socket free meanwhile, and works off what came for it.
         {"sk_stream_wait_memory", {"tcp_sendmsg_locked", "tcp_sendmsg"}},
         {"sk_wait_data", {"tcp_recvmsg_locked", "tcp_recvmsg"}},
@@ -394,11 +402,18 @@ bool ends_in(std::string_view function, std::string_view next)
         {"udpv6_queue_rcv_one_skb", {"udpv6_queue_rcv_skb"}},
         {"__netif_receive_skb_one_core", {"__netif_receive_skb"}},
         {"ip_rcv_finish", {"ip_rcv"}},
-        // ip_rcv_finish() and ip6_rcv_finish() are in no usual filter, and end in dst_input()'s jump.
+        // ip_rcv_finish() and ip6_rcv_finish() are in no usual filter, and end in dst_input()'s jump: to whatever the route says
+        // (net/ipv4/route.c, net/ipv6/route.c: dst.input).
         {"ip_local_deliver", {"ip_rcv_finish", "ip_rcv"}},
         {"ip_forward", {"ip_rcv_finish", "ip_rcv"}},
+        {"ip_error", {"ip_rcv_finish", "ip_rcv"}},
+        {"ip_mr_input", {"ip_rcv_finish", "ip_rcv"}},
+        {"dst_discard", {"ip_rcv_finish", "ip_rcv", "ip6_rcv_finish", "ipv6_rcv"}},
         {"ip6_input", {"ip6_rcv_finish", "ipv6_rcv"}},
+        {"ip6_mc_input", {"ip6_rcv_finish", "ipv6_rcv"}},
         {"ip6_forward", {"ip6_rcv_finish", "ipv6_rcv"}},
+        {"ip6_pkt_discard", {"ip6_rcv_finish", "ipv6_rcv"}},
+        {"ip6_pkt_prohibit", {"ip6_rcv_finish", "ipv6_rcv"}},
         {"ip_local_deliver_finish", {"ip_local_deliver"}},
         {"ip6_input_finish", {"ip6_input"}},
         {"ip_forward_finish", {"ip_forward"}},

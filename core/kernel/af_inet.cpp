@@ -21,11 +21,16 @@ namespace {
 
 constexpr int EADDRINUSE_ = -98;
 
+/// Of a datagram or ping socket: their backlogs are empty.
 int inet_autobind(Kernel& k, SocketIndex sk)
 {
     Call call(k, fn::inet_autobind);
-    const int error = udp_v4_get_port(k, sk, 0);
-    name_socket_queue(k, sk);
+    const bool is_ping = k.socket(sk).kind == SocketKind::ping;
+    const int error = is_ping ? ping_get_port(k, sk, 0) : udp_v4_get_port(k, sk, 0);
+    const Call release(k, fn::release_sock);
+    if (!is_ping) {
+        name_socket_queue(k, sk);
+    }
     return error;
 }
 
@@ -36,7 +41,7 @@ int inet_send_prepare(Kernel& k, SocketIndex sk)
     if (socket.num != 0 || socket.kind == SocketKind::raw) {
         return 0;
     }
-    return socket.kind == SocketKind::ping ? ping_get_port(k, sk, 0) : inet_autobind(k, sk);
+    return inet_autobind(k, sk);
 }
 
 int inet_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address,

@@ -42,6 +42,7 @@ int inet_autobind(Kernel& k, SocketIndex sk)
 {
     Call call(k, fn::inet_autobind);
     const int error = udp_v6_get_port(k, sk, 0);
+    const Call release(k, fn::release_sock);
     name_socket_queue(k, sk);
     return error;
 }

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <map>
@@ -55,6 +56,18 @@ std::vector<std::string> journey_calls(const Trace& trace, PacketId packet)
         names.emplace_back(trace.function_name(trace[step.ordinal].function_id()));
     }
     return names;
+}
+
+/// By function; of one called several times, its last call.
+std::map<std::string, int> depths_of(const Trace& trace)
+{
+    std::map<std::string, int> depth;
+    for (std::size_t i = 0; i < trace.size(); ++i) {
+        if (trace[i].is_call()) {
+            depth[std::string(trace.function_name(trace[i].function_id()))] = trace[i].depth;
+        }
+    }
+    return depth;
 }
 
 constexpr std::uint64_t skb_a = 0xffff888000010000;
@@ -581,12 +594,7 @@ TEST(Correlator, FunctionReachedByAJumpStandsBelowTheOneThatJumped)
     trace.call("__udp4_lib_rcv", "ip_protocol_deliver_rcu")
         .call("raw_local_deliver", "ip_protocol_deliver_rcu");
     const Trace result = imported(trace);
-    std::map<std::string, int> depth;
-    for (std::size_t i = 0; i < result.size(); ++i) {
-        if (result[i].is_call()) {
-            depth[std::string(result.function_name(result[i].function_id()))] = result[i].depth;
-        }
-    }
+    auto depth = depths_of(result);
     EXPECT_EQ(depth["__udp4_lib_rcv"], depth["udp_rcv"] + 1);
     EXPECT_EQ(depth["raw_local_deliver"], depth["udp_rcv"])
         << "no function ends in it: it is the caller's own callee";
@@ -634,6 +642,108 @@ std::vector<EventKind> kinds_of(const Trace& trace, PacketId packet)
         }
     }
     return kinds;
+}
+
+/// As Linux 6.1 answers a datagram that it has no route for, which came over a veth: ip_error() is reached by a jump, and makes a
+/// peer under a lock before it asks for the ICMP message. `interrupt` comes where the clock did.
+Trace error_is_sent(const std::function<void(TraceDatBuilder&)>& interrupt)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs").call("__napi_poll", "net_rx_action");
+    trace.call("process_backlog", "__napi_poll").call("__netif_receive_skb", "process_backlog").call("__netif_receive_skb_one_core", "process_backlog");
+    trace.call("__netif_receive_skb_core", "__netif_receive_skb_one_core").received(skb_a, 128).call("ip_rcv", "__netif_receive_skb_one_core");
+    trace.call("ip_rcv_core", "ip_rcv").call("ip_rcv_finish_core", "ip_rcv").call("ip_error", "__netif_receive_skb_one_core");
+    interrupt(trace);
+    trace.call("__local_bh_enable_ip", "inet_getpeer").call("__icmp_send", "ip_error").call("icmp_route_lookup", "__icmp_send");
+    interrupt(trace);
+    trace.call("icmp_push_reply", "__icmp_send").call("ip_append_data", "icmp_push_reply").call("__ip_append_data", "ip_append_data");
+    trace.call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags").call("ip_push_pending_frames", "__icmp_send");
+    trace.call("ip_output", "ip_push_pending_frames").call("ip_finish_output2", "ip_output").call("__dev_queue_xmit", "ip_finish_output2").queued(skb_b, 170);
+    trace.call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb_b, 170).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb_b, 170);
+    trace.call("__local_bh_enable_ip", "__dev_queue_xmit").call("kfree_skb_reason", "ip_error").dropped(skb_a, "ip_error", 3).softirq_exit();
+    return imported(trace);
+}
+
+TEST(Correlator, FunctionThatARouteLeadsToStandsBelowTheOneThatJumpedThereAndKeepsItsPlaceWhenALockIsGivenBack)
+{
+    const Trace result = error_is_sent([](TraceDatBuilder&) {});
+    ASSERT_EQ(result.packet_count(), 2U);
+    auto depth = depths_of(result);
+    EXPECT_EQ(depth["ip_error"], depth["ip_rcv"] + 1);
+    EXPECT_EQ(depth["__icmp_send"], depth["ip_error"] + 1);
+    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"ip_rcv", "ip_error", "__icmp_send", "icmp_route_lookup", "kfree_skb_reason"}));
+    const auto error = journey_calls(result, PacketId{2});
+    EXPECT_THAT(error, ::testing::IsSupersetOf({"ip_rcv", "ip_error", "__icmp_send"})) << "they enclose its making";
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
+    EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::sent);
+}
+
+TEST(Correlator, InterruptThatHitsASoftirqLeavesOpenWhatWasOpen)
+{
+    // irq_enter_rcu() runs before the CPU counts as in an interrupt: its record says softirq.
+    const Trace disturbed = error_is_sent([](TraceDatBuilder& trace) {
+        trace.call("irq_enter_rcu", "sysvec_apic_timer_interrupt").on(0, TraceDatBuilder::hardirq | TraceDatBuilder::softirq);
+        trace.call("hrtimer_interrupt", "__sysvec_apic_timer_interrupt").call("irq_exit_rcu", "sysvec_apic_timer_interrupt").on(0, TraceDatBuilder::softirq);
+    });
+    const Trace undisturbed = error_is_sent([](TraceDatBuilder&) {});
+    ASSERT_EQ(disturbed.packet_count(), 2U);
+    for (const PacketId packet : {PacketId{1}, PacketId{2}}) {
+        EXPECT_EQ(own_calls(disturbed, packet), own_calls(undisturbed, packet));
+        EXPECT_EQ(journey_calls(disturbed, packet), journey_calls(undisturbed, packet));
+    }
+}
+
+TEST(Correlator, LockGivenBackByNobodyKnowsWhomServesNoPacketAndEndsNothing)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("inet_sendmsg", "__sock_sendmsg").call("udp_sendmsg", "__sock_sendmsg");
+    trace.call("__local_bh_enable_ip", "some_module_s_function").call("do_softirq", "__local_bh_enable_ip");
+    trace.call("ip_make_skb", "udp_sendmsg").call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data");
+    trace.call("udp_send_skb", "udp_sendmsg").call("ip_send_skb", "udp_send_skb");
+    datagram_goes_out(trace, skb_a);
+    trace.transmitted(skb_a, 106);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"__x64_sys_sendto", "inet_sendmsg", "udp_sendmsg", "ip_make_skb", "e1000_xmit_frame"}));
+    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::Not(::testing::Contains("__local_bh_enable_ip")));
+}
+
+TEST(Correlator, CallsBeforeASocketHasItsPortBelongToTheDatagramThatItIsFoundFor)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("__sys_sendto", "__x64_sys_sendto").call("__sock_sendmsg", "__sys_sendto");
+    trace.call("inet_sendmsg", "__sock_sendmsg").call("inet_send_prepare", "inet_sendmsg").call("inet_autobind", "inet_send_prepare");
+    trace.call("__local_bh_enable_ip", "inet_autobind").call("udp_v4_get_port", "inet_autobind").call("udp_lib_get_port", "inet_autobind");
+    trace.call("__local_bh_enable_ip", "sock_i_uid").call("__local_bh_enable_ip", "udp_lib_get_port").call("release_sock", "inet_autobind");
+    trace.call("__local_bh_enable_ip", "inet_autobind").call("udp_sendmsg", "__sock_sendmsg").call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("udp_send_skb", "udp_sendmsg").call("ip_send_skb", "udp_send_skb");
+    datagram_goes_out(trace, skb_a);
+    trace.transmitted(skb_a, 106);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    const auto calls = own_calls(result, PacketId{1});
+    ASSERT_GE(calls.size(), 16U);
+    EXPECT_EQ(std::vector(calls.begin(), calls.begin() + 16),
+              (std::vector<std::string>{"__x64_sys_sendto", "__sys_sendto", "__sock_sendmsg", "inet_sendmsg", "inet_send_prepare", "inet_autobind", "__local_bh_enable_ip",
+                                        "udp_v4_get_port", "udp_lib_get_port", "__local_bh_enable_ip", "__local_bh_enable_ip", "release_sock", "__local_bh_enable_ip",
+                                        "udp_sendmsg", "ip_make_skb", "__ip_append_data"}));
+    auto depth = depths_of(result);
+    EXPECT_EQ(depth["udp_sendmsg"], depth["inet_sendmsg"] + 1);
+}
+
+TEST(Correlator, TimersThatEndInTheRoundOfSoftirqsOfAPollAreNoPartOfAPacketsWay)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::task).call("handle_softirqs", "__irq_exit_rcu");
+    // A live recording asks for the network's softirqs alone: nothing tells that the timers' begins.
+    trace.on(0, TraceDatBuilder::softirq).call("run_timer_softirq", "handle_softirqs").call("call_timer_fn", "expire_timers");
+    trace.softirq_entry().call("net_rx_action", "handle_softirqs").call("e1000_clean", "__napi_poll").call("e1000_clean_rx_irq", "e1000_clean");
+    frame_arrives(trace, skb_a);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_THAT(journey_calls(result, PacketId{1}),
+                ElementsAre("handle_softirqs", "net_rx_action", "e1000_clean", "e1000_clean_rx_irq", "__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive"));
 }
 
 TEST(Correlator, CallsBeforeTheAddressIsKnownBelongToTheDatagram)

@@ -4,12 +4,15 @@
 #include "tests/e2e/live_host.h"
 
 #include <algorithm>
+#include <arpa/inet.h>
 #include <chrono>
 #include <csignal>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/ip_icmp.h>
 #include <optional>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
@@ -255,6 +258,49 @@ TEST_F(RecordVeth, AFullDiskIsOneLineAndWhatFitOpens)
     const auto report = skbscope({"report", folder_ / "full.pcapng", "--format", "json"});
     EXPECT_EQ(report.status, 0) << report.err;
     EXPECT_GT(report.json()["packets"]["total"], 0);
+}
+
+/// An echo request, from this machine to itself; the kernel answers before the call returns.
+bool send_echo_request(int socket, const sockaddr_in& to, std::uint16_t sequence)
+{
+    icmphdr request{};
+    request.type = ICMP_ECHO;
+    request.un.echo.id = htons(1);
+    request.un.echo.sequence = htons(sequence);
+    const std::uint32_t sum = (ICMP_ECHO << 8U) + 1U + sequence; // of the header's words; there is no payload
+    request.checksum = htons(static_cast<std::uint16_t>(~((sum & 0xffffU) + (sum >> 16U))));
+    return sendto(socket, &request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == sizeof request;
+}
+
+TEST_F(Record, OfLoopbackEachPacketHasItsFrameAlsoAnAnswerThatFollowsAtOnce)
+{
+    constexpr std::uint16_t count = 6;
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_addr.s_addr = htonl(0x7f000000U | (static_cast<std::uint32_t>(getpid()) & 0xffffU) << 8U | 9U); // nobody else's
+    const std::string address = inet_ntoa(to.sin_addr);
+    const int socket = ::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+    ASSERT_GE(socket, 0);
+    Beside recorder({SKBSCOPE_PROGRAM, "record", "-i", "lo", "-f", "icmp and host " + address, "-w", folder_ / "lo.pcapng"});
+    ASSERT_TRUE(recorder.says("recording: "));
+    for (std::uint16_t i = 0; i < count; ++i) {
+        EXPECT_TRUE(send_echo_request(socket, to, i));
+    }
+    (void)close(socket);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300)); // frames come some milliseconds behind their packets
+    recorder.signal(SIGINT);
+    const auto outcome = recorder.wait();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(fmt::format(" {} packets from ", 2 * count)));
+    EXPECT_THAT(outcome.err, HasSubstr(fmt::format("; {0} frames, {0} of them matched", 2 * count)));
+    const auto journeys = skbscope({"journey", folder_ / "lo.pcapng", "--format", "json"}).json();
+    ASSERT_EQ(journeys.size(), 2U * count);
+    for (const auto& journey : journeys) {
+        ASSERT_TRUE(journey["flow"].is_object()) << "its frame would have told it";
+        EXPECT_EQ(journey["flow"]["proto"], "icmp");
+        const bool is_between = journey["flow"]["src"] == address || journey["flow"]["dst"] == address;
+        EXPECT_TRUE(is_between) << journey["flow"];
+    }
 }
 
 TEST_F(Record, OfADeviceThatGoesAwayGoesOnAndSaysSo)

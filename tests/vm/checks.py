@@ -133,8 +133,6 @@ def check_killed(program, folder):
 
 # Of a lab's packets, as many must go the model's way, function by function.
 SAME_FUNCTIONS_SHARE = 0.95
-# … but for those where the recording is known to lack something (None: it is printed only); see README.md, limits.
-LESS_SHARE = {"forward": 0.8, "lesson-02": None}
 
 # How often a CPU is too slow, or is told of several packets at once, hangs on its speed: an emulated one is no measure.
 OF_SPEED = ("softnet_stat.time_squeeze", "softnet_stat.received_rps")
@@ -160,9 +158,8 @@ def ways_of(result):
         f"; {count} x {words}" for words, count in partings.most_common(3))
 
 
-def has_ways_enough(name, result):
-    share = LESS_SHARE.get(name, SAME_FUNCTIONS_SHARE)
-    return share is None or result["same_functions"] >= share * result["packets"]
+def has_ways_enough(result):
+    return result["same_functions"] >= SAME_FUNCTIONS_SHARE * result["packets"]
 
 
 def check_one_lab(program, folder, name, series):
@@ -182,7 +179,7 @@ def check_one_lab(program, folder, name, series):
         (not moved_otherwise, f"lab {name}: the counters moved as in the model" if not moved_otherwise else f"lab {name}: counters: {'; '.join(moved_otherwise)}"),
         (not ended_otherwise, f"lab {name}: {result['same_verdict']} of {result['packets']} packets with the model's end" + "".join(f"; {words}" for words in ended_otherwise[:3])),
         (functions > 0, f"lab {name}: {functions} steps seen by the function tracer" if journeys is not None else f"lab {name}: {words}"),
-        (has_ways_enough(name, result), f"lab {name}: {ways_of(result)}"),
+        (has_ways_enough(result), f"lab {name}: {ways_of(result)}"),
     ]
 
 

@@ -201,6 +201,7 @@ TEST(SendPath, UnboundSocketIsBoundOnceToAFreePortOfTheRange)
 {
     const ModelRun run(send_scenario("count: 5"));
     EXPECT_EQ(run.calls_anywhere(fn::inet_autobind), 1U);
+    EXPECT_EQ(run.calls_anywhere(fn::release_sock), 1U) << "it holds the socket meanwhile";
     const std::uint16_t port = run.world().sockets.front().num;
     EXPECT_GE(port, 32768);
     EXPECT_LE(port, 60999);
