@@ -76,8 +76,8 @@ ui::WindowServices services(bool remember)
     return {
         .open = open_driver,
         .openWatched = open_watched,
-        .save = [](const Source& source,
-                   const std::filesystem::path& path) { return write_recording(source.trace(), path); },
+        .save = [](const Source& source, const std::filesystem::path& path,
+                   Progress& progress) { return write_recording(source.trace(), path, {.progress = &progress}); },
         .model = model_to_play_with,
         .explain = [](const Trace& trace, const JourneyIndex& journeys, PacketId packet) -> std::optional<DropExplanation> {
             auto drops = explain_drops(trace, journeys, std::span(&packet, 1), settings_behind(trace));

@@ -27,6 +27,7 @@ Banner::Banner(QWidget* parent) : QWidget(parent)
     m_bar = new QProgressBar(this);
     m_bar->setRange(0, 0);
     m_bar->setFixedWidth(160);
+    m_bar->setTextVisible(false);
     row->addWidget(m_bar);
     m_cancel = new QPushButton(tr("Cancel"), this);
     row->addWidget(m_cancel);

@@ -15,6 +15,7 @@
 #include <QPushButton>
 #include <QThread>
 #include <QVBoxLayout>
+#include <algorithm>
 #include <memory>
 
 namespace skbscope::ui {
@@ -71,18 +72,20 @@ BusyCurtain::BusyCurtain(const QString& what, Work& work, QWidget* parent) : QWi
     column->setContentsMargins(24, 20, 24, 18);
     column->setSpacing(10);
     column->addWidget(new Label(what + QStringLiteral("…"), Tone::normal, Theme::sans(14, QFont::DemiBold), m_card));
-    auto* bar = new QProgressBar(m_card);
-    bar->setRange(0, 0);
-    bar->setTextVisible(false);
-    bar->setMinimumWidth(320);
-    column->addWidget(bar);
+    m_bar = new QProgressBar(m_card);
+    m_bar->setRange(0, 0);
+    m_bar->setTextVisible(false);
+    m_bar->setMinimumWidth(320);
+    m_bar->setAccessibleName(what);
+    column->addWidget(m_bar);
     m_progress = new Label({}, Tone::muted, Theme::sans(12), m_card);
     column->addWidget(m_progress);
-    m_cancel = new QPushButton(tr("Stop here"), m_card);
-    m_cancel->setToolTip(tr("What has been run so far stays (Esc)"));
+    m_cancel = new QPushButton(work.all_or_nothing ? tr("Cancel") : tr("Stop here"), m_card);
+    m_cancel->setToolTip(work.all_or_nothing ? tr("Nothing is left behind (Esc)") : tr("What has been run so far stays (Esc)"));
     column->addWidget(m_cancel, 0, Qt::AlignRight);
     connect(m_cancel, &QPushButton::clicked, this, [this] {
         m_work.cancelled = true;
+        m_work.progress.cancel();
         m_cancel->setEnabled(false);
         m_cancel->setText(tr("Stopping…"));
     });
@@ -111,6 +114,14 @@ BusyCurtain::~BusyCurtain()
 
 void BusyCurtain::refresh()
 {
+    if (m_work.all_or_nothing) {
+        const int percent = m_work.progress.percent();
+        constexpr int whole = 100;
+        m_bar->setRange(0, percent < 0 ? 0 : whole);
+        m_bar->setValue(std::max(0, percent));
+        m_progress->setText(percent < 0 ? tr("this takes a moment") : tr("%1 %: %2 of %3 events").arg(QString::number(percent), countText(m_work.progress.done()), countText(m_work.progress.total())));
+        return;
+    }
     const std::uint64_t events = m_work.events;
     m_progress->setText(events == 0 ? tr("this takes a moment")
                                     : tr("%1 events so far, at %2").arg(countText(events), timeText(SimTime{m_work.at_ns})));

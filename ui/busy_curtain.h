@@ -40,6 +40,7 @@ private:
     std::vector<QPointer<QWidget>> m_silenced;
     std::pair<QSize, QSize> m_sizes; ///< smallest and largest of the parent, as they were
     QWidget* m_card;
+    QProgressBar* m_bar;
     Label* m_progress;
     QPushButton* m_cancel;
     QTimer m_timer;

@@ -5,6 +5,7 @@
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/control_panel.h"
 #include "ui/controls/icons.h"
+#include "ui/controls/packet_list.h"
 #include "ui/inspector/inspector.h"
 #include "ui/lesson/lesson_panel.h"
 #include "ui/live/live_page.h"
@@ -24,6 +25,7 @@
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QMenu>
+#include <QMessageBox>
 #include <QMimeData>
 #include <QSplitter>
 #include <QStackedWidget>
@@ -105,6 +107,7 @@ MainWindow::MainWindow(WindowServices services, QWidget* parent)
     qApp->installEventFilter(this);
     restoreSettings();
     closeSource();
+    setFocus(); // nothing is marked until somebody presses Tab
 }
 
 MainWindow::~MainWindow()
@@ -132,6 +135,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
                       : m_session != nullptr && m_session->source().kind() == Source::Kind::model ? m_session->speed()
                                                                                                   : stored);
     }
+    m_savedEvents = 0;
     m_undo->clear();
     m_lesson->setLesson(std::nullopt, nullptr);
     m_map->setPointedAt({});
@@ -192,7 +196,7 @@ void MainWindow::setSource(std::unique_ptr<Source> source, Mode mode)
     }
     connect(m_session.get(), &Session::remarked, m_toast, &Toast::say);
     m_left->setCurrentWidget(m_controls);
-    setWindowTitle(QStringLiteral("%1 – skbscope").arg(m_title));
+    refreshTitle();
     emit opened();
 }
 
@@ -206,7 +210,7 @@ void MainWindow::closeSource()
     }
     m_start->setContent(m_services.lessons.empty() ? std::vector<LessonEntry>{} : list_lessons(m_services.lessons), recent,
                         m_services.model != nullptr);
-    setWindowTitle(QStringLiteral("skbscope"));
+    refreshTitle();
 }
 
 /// What is being opened is not wanted any more: it ends as soon as it can, and its result is dropped.
@@ -243,6 +247,9 @@ void MainWindow::openFile(const QString& path)
     }
     if (!m_services.open) {
         showError(tr("This window cannot open files"));
+        return;
+    }
+    if (!mayLeave()) {
         return;
     }
     dropJob(); // a newer wish
@@ -360,6 +367,9 @@ bool MainWindow::openLesson(const QString& id)
     if (!source) {
         return refuse(source.error());
     }
+    if (!mayLeave()) {
+        return false;
+    }
     m_banner->hide();
     m_title = text(lesson->title);
     // First the map, the text and the transport; what else there is unfolds when a step asks for it.
@@ -371,7 +381,7 @@ bool MainWindow::openLesson(const QString& id)
     m_left->setCurrentWidget(m_lesson);
     connect(m_session.get(), &Session::remarked, m_toast, &Toast::say);
     m_lesson->setLesson(std::move(*lesson), m_session.get());
-    setWindowTitle(QStringLiteral("%1 – skbscope").arg(m_title));
+    refreshTitle();
     emit opened();
     return true;
 }
@@ -399,28 +409,97 @@ void MainWindow::openDialog()
     }
 }
 
-void MainWindow::saveDialog()
+bool MainWindow::saveDialog()
 {
     if (m_session == nullptr || !m_services.save) {
-        return;
+        return false;
     }
     QString path = QFileDialog::getSaveFileName(this, tr("Save recording as"), QStringLiteral("recording.pcapng"),
                                                 tr("Recordings (*.pcapng)"));
     if (path.isEmpty()) {
-        return;
+        return false;
     }
     if (QFileInfo(path).suffix().isEmpty()) {
         path += QStringLiteral(".pcapng");
     }
+    return saveTo(path);
+}
+
+bool MainWindow::saveTo(const QString& path)
+{
+    if (m_session == nullptr || !m_services.save || m_work != nullptr) {
+        return false;
+    }
+    const std::size_t events = m_session->trace().size();
     Result<void> saved;
-    work(tr("Saving %1").arg(QFileInfo(path).fileName()),
-         [&](Work&) { saved = m_services.save(m_session->source(), std::filesystem::path(path.toStdString())); });
+    Work state;
+    state.all_or_nothing = true;
+    // A live source goes on coming in; what comes meanwhile waits until this is written.
+    m_session->holdStillFor([&] {
+        work(tr("Saving %1").arg(QFileInfo(path).fileName()),
+             [&](Work& saving) { saved = m_services.save(m_session->source(), std::filesystem::path(path.toStdString()), saving.progress); }, state);
+    });
+    if (state.progress.is_cancelled() && !saved) {
+        m_toast->say(tr("Not saved"));
+        return false;
+    }
     if (!saved) {
         showError(text(saved.error().describe()));
-        return;
+        return false;
     }
+    m_savedEvents = events;
+    refreshTitle();
     m_toast->say(tr("Saved %1").arg(QFileInfo(path).fileName()));
     remember(path);
+    return true;
+}
+
+bool MainWindow::isUnsaved() const
+{
+    return m_session != nullptr && m_services.save && m_session->source().kind() == Source::Kind::live && !m_session->trace().empty() &&
+           m_session->trace().size() > m_savedEvents;
+}
+
+bool MainWindow::mayLeave()
+{
+    if (!isUnsaved()) {
+        return true;
+    }
+    Keep keep = Keep::cancel;
+    if (m_askKeep) {
+        keep = m_askKeep();
+    } else {
+        QMessageBox question(this);
+        question.setIcon(QMessageBox::NoIcon);
+        question.setWindowTitle(tr("Keep this recording?"));
+        question.setText(tr("The recording of %1 is not saved.").arg(m_title));
+        question.setInformativeText(tr("Its %1 and %2 are in this window only and would be lost.")
+                                        .arg(counted(m_session->trace().size(), "event", "events"),
+                                             counted(m_session->trace().packets().size(), "packet", "packets")));
+        auto* save = question.addButton(tr("&Save…"), QMessageBox::AcceptRole);
+        auto* discard = question.addButton(tr("&Discard"), QMessageBox::DestructiveRole);
+        question.addButton(tr("Cancel"), QMessageBox::RejectRole);
+        question.setDefaultButton(save);
+        question.exec();
+        keep = question.clickedButton() == save ? Keep::save : question.clickedButton() == discard ? Keep::discard : Keep::cancel;
+    }
+    return keep == Keep::discard || (keep == Keep::save && saveDialog());
+}
+
+void MainWindow::refreshTitle()
+{
+    setWindowTitle(m_title.isEmpty() ? QStringLiteral("skbscope[*]") : QStringLiteral("%1[*] – skbscope").arg(m_title));
+    setWindowModified(isUnsaved());
+}
+
+void MainWindow::goToDrop(DropReasonId reason, RoomId room)
+{
+    if (m_session == nullptr || !PacketList::goToDrop(*m_session, reason, room)) {
+        m_toast->say(tr("No packet that was dropped so is known"));
+        return;
+    }
+    m_rightAction->setChecked(true);
+    m_inspector->showDrop();
 }
 
 void MainWindow::dragEnterEvent(QDragEnterEvent* event)
@@ -455,8 +534,12 @@ void MainWindow::chooseMode(Mode mode)
         // A lesson's own model is there to be played with; leaving the text does not lose the run.
         if (m_session != nullptr && m_session->source().kind() == Source::Kind::model) {
             m_left->setCurrentWidget(m_controls);
+            m_map->setPointedAt({}); // the lesson's finger
             setMode(Mode::model);
         } else if (m_services.model) {
+            if (!mayLeave()) {
+                return;
+            }
             auto source = m_services.model();
             if (!source) {
                 showError(text(source.error().describe()));
@@ -473,6 +556,7 @@ void MainWindow::chooseMode(Mode mode)
             showStage();
             m_left->setCurrentWidget(m_lesson);
             m_leftAction->setChecked(true);
+            m_lesson->pointAgain();
             setMode(Mode::lesson);
             return;
         }
@@ -528,6 +612,9 @@ void MainWindow::startLive(const LiveRequest& request)
     if (!m_services.live.start) {
         return;
     }
+    if (!mayLeave()) {
+        return;
+    }
     auto source = m_services.live.start(request);
     if (!source) {
         showError(text(source.error().describe()));
@@ -540,6 +627,7 @@ void MainWindow::startLive(const LiveRequest& request)
 void MainWindow::onLiveChanged()
 {
     Session& session = *m_session;
+    setWindowModified(isUnsaved());
     refreshBadges();
     if (session.isLive()) {
         return;
@@ -579,12 +667,17 @@ void MainWindow::showError(const QString& words)
 void MainWindow::setTitle(const QString& title)
 {
     m_title = title;
-    setWindowTitle(QStringLiteral("%1 – skbscope").arg(m_title));
+    refreshTitle();
 }
 
 void MainWindow::work(const QString& what, const std::function<void(Work&)>& todo)
 {
     Work state;
+    work(what, todo, state);
+}
+
+void MainWindow::work(const QString& what, const std::function<void(Work&)>& todo, Work& state)
+{
     m_work = &state;
     runBehindCurtain(this, what, todo, state);
     m_work = nullptr;

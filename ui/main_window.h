@@ -47,7 +47,8 @@ struct WindowServices {
     /// empty: then `open` is used, whose result is dropped if it is no longer wanted.
     std::function<Result<std::unique_ptr<Source>>(const std::filesystem::path&, Progress&)> openWatched{};
     /// Writes what a source holds as a recording; may be empty (then it cannot be saved).
-    std::function<Result<void>(const Source&, const std::filesystem::path&)> save;
+    /// Called on another thread; tells how far it has come, and leaves nothing behind when it is cancelled.
+    std::function<Result<void>(const Source&, const std::filesystem::path&, Progress&)> save;
     /// The model to play with, if no lesson's; may be empty.
     std::function<Result<std::unique_ptr<Source>>()> model;
     /// Why a packet was dropped; may be empty: then a drop's page says what the event says.
@@ -79,6 +80,15 @@ public:
     /// Nothing open: the page with lessons and recent files.
     void closeSource();
     void showError(const QString& words);
+    /// Writes what is open as a recording, with progress and a way to cancel; false: it was not written, and the banner says why.
+    bool saveTo(const QString& path);
+    /// What is open came from a live kernel and lies in no file: whoever closes it loses it.
+    [[nodiscard]] bool isUnsaved() const;
+    enum class Keep { save, discard, cancel };
+    /// How a person is asked what becomes of an unsaved recording; for tests. By default a dialog.
+    void setKeepQuestion(std::function<Keep()> ask) { m_askKeep = std::move(ask); }
+    /// Nothing unsaved would be lost, or the person has agreed to it.
+    [[nodiscard]] bool mayLeave();
     /// The page where a live source is chosen; what is open stays behind it.
     void showLivePage();
     /// Copies of standard input have no name; what is written in the title instead.
@@ -114,6 +124,7 @@ protected:
     void dropEvent(QDropEvent* event) override;
     bool eventFilter(QObject* watched, QEvent* event) override;
     void resizeEvent(QResizeEvent* event) override;
+    bool focusNextPrevChild(bool next) override;
 
 private:
     struct Job;
@@ -139,11 +150,18 @@ private:
     void remember(const QString& path);
     void unfold(const std::vector<std::string>& panels);
     void openDialog();
-    void saveDialog();
+    bool saveDialog();
+    void refreshTitle();
+    void goToDrop(DropReasonId reason, RoomId room);
     void showKeys();
+    /// What Tab stops at, panel by panel from the top left, in each from its top left: however late a part was made.
+    [[nodiscard]] std::vector<std::vector<QWidget*>> focusStops() const;
+    void giveFocus(QWidget* widget, bool forward);
+    void focusPanel(int direction);
     void showAbout();
     /// Work of the session on another thread, behind a curtain.
     void work(const QString& what, const std::function<void(Work&)>& what_to_do);
+    void work(const QString& what, const std::function<void(Work&)>& what_to_do, Work& state);
     /// Now, or as soon as no work is under way.
     void whenIdle(std::function<void()> what);
     void restoreSettings();
@@ -159,6 +177,8 @@ private:
     std::shared_ptr<Job> m_job;
     QTimer* m_jobTimer; ///< while m_job is under way: how far it is
     bool m_opening = false;
+    std::function<Keep()> m_askKeep;
+    std::size_t m_savedEvents = 0; ///< of the trace, when it was last saved
     Work* m_work = nullptr; ///< under way
     std::vector<std::function<void()>> m_afterWork;
 

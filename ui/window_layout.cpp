@@ -130,6 +130,8 @@ void MainWindow::buildLayout()
     connect(m_live, &LivePage::startWanted, this, &MainWindow::startLive);
     connect(m_live, &LivePage::copied, this, [this] { m_toast->say(tr("Copied")); });
     connect(m_inspector, &Inspector::copied, this, [this] { m_toast->say(tr("Copied")); });
+    connect(m_map, &MapView::dropsActivated, this, &MainWindow::goToDrop);
+    connect(m_accounting, &AccountingBlock::dropChosen, this, [this](DropReasonId reason) { goToDrop(reason, RoomId::none); });
     connect(m_lesson, &LessonPanel::pointsAt, m_map, &MapView::setPointedAt);
     connect(m_lesson, &LessonPanel::unfolds, this, &MainWindow::unfold);
     connect(m_lesson, &LessonPanel::failed, m_toast, &Toast::say);
@@ -283,8 +285,13 @@ void MainWindow::closeEvent(QCloseEvent* event)
 {
     if (m_work != nullptr) {
         m_work->cancelled = true;
+        m_work->progress.cancel();
         event->ignore();
         whenIdle([this] { close(); });
+        return;
+    }
+    if (!mayLeave()) {
+        event->ignore();
         return;
     }
     saveSettings();

@@ -4,6 +4,7 @@
 #include "ui/inspector/inspector.h"
 #include "ui/lesson/lesson_panel.h"
 #include "ui/live/live_page.h"
+#include "ui/live/live_strip.h"
 #include "ui/main_window.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
@@ -24,12 +25,14 @@
 #include <QLabel>
 #include <QMenu>
 #include <QPushButton>
+#include <QScrollArea>
 #include <QSplitter>
 #include <QStackedWidget>
 #include <QTabBar>
 #include <QToolButton>
 #include <QUndoStack>
 #include <QVBoxLayout>
+#include <algorithm>
 
 namespace skbscope::ui {
 
@@ -53,7 +56,11 @@ void MainWindow::buildMenus()
     m_recentMenu = file->addMenu(tr("&Recent"));
     connect(m_recentMenu, &QMenu::aboutToShow, this, &MainWindow::refreshRecent);
     m_saveAction = action(file, tr("&Save recording as…"), {QKeySequence(Qt::CTRL | Qt::Key_S)}, [this] { saveDialog(); });
-    action(file, tr("&Close"), {QKeySequence(Qt::CTRL | Qt::Key_W)}, [this] { closeSource(); });
+    action(file, tr("&Close"), {QKeySequence(Qt::CTRL | Qt::Key_W)}, [this] {
+        if (mayLeave()) {
+            closeSource();
+        }
+    });
     file->addSeparator();
     action(file, tr("&Quit"), {QKeySequence(Qt::CTRL | Qt::Key_Q)}, [this] { close(); });
 
@@ -119,6 +126,9 @@ void MainWindow::buildMenus()
             m_inspector->showTab(which);
         });
     }
+    view->addSeparator();
+    action(view, tr("&Next panel"), {QKeySequence(Qt::Key_F6)}, [this] { focusPanel(+1); });
+    action(view, tr("Panel &before"), {QKeySequence(Qt::SHIFT | Qt::Key_F6)}, [this] { focusPanel(-1); });
     view->addSeparator();
     action(view, tr("&Full screen"), {QKeySequence(Qt::Key_F11)}, [this] { isFullScreen() ? showNormal() : showFullScreen(); });
     m_presentAction = action(view, tr("&Presentation"), {QKeySequence(Qt::Key_F5)}, [this] { present(!m_presenting); });
@@ -238,14 +248,16 @@ void MainWindow::showKeys()
     row(tr("+  −"), tr("faster, slower"));
     row(tr("Page Down  Up"), tr("next step of the lesson, step back"));
     row(tr("/"), tr("find a packet, function, room, socket, setting"));
-    row(tr("Tab  Shift Tab"), tr("from panel to panel"));
+    row(tr("Tab  F6"), tr("next control, next panel (with Shift: back)"));
+    row(tr("↑ ↓ ← →  Enter  D"), tr("on the map: between rooms, what the room is, a packet dropped there"));
+    row(tr("+  −  0"), tr("on the lanes and plots: zoom in, out, everything"));
     row(tr("Alt 1 … 5"), tr("Packet, sk_buff, Journey, Function, Host"));
     row(tr("Ctrl 1 … 3"), tr("fold panels: left, inspector, below"));
-    row(tr("Ctrl C"), tr("copy the packet or its journey as text"));
+    row(tr("Ctrl C"), tr("copy the packet or its journey as text; in the packets' list its lines"));
     row(tr("Ctrl Z"), tr("turn a knob back"));
     row(tr("Ctrl R"), tr("start over"));
     row(tr("Ctrl O  S  W  Q"), tr("open, save as, close, quit"));
-    row(tr("F5  F11"), tr("presentation, full screen"));
+    row(tr("F5  F10  F11"), tr("presentation, menu, full screen"));
     row(tr("Esc"), tr("dismiss, leave, select nothing"));
     auto* table = new QLabel(QStringLiteral("<table cellspacing='0'>%1</table>").arg(rows), &dialog);
     table->setTextFormat(Qt::RichText);
@@ -277,6 +289,108 @@ void MainWindow::showAbout()
     connect(close, &QPushButton::clicked, &dialog, &QDialog::accept);
     column->addWidget(close, 0, Qt::AlignRight);
     dialog.exec();
+}
+
+namespace {
+
+/// What Tab stops at in there, row by row. What scrolls keeps its order wherever it is scrolled to: its parts follow it.
+void collectStops(const QWidget& root, std::vector<QWidget*>& stops)
+{
+    std::vector<QWidget*> parts;
+    const auto look = [&](const auto& self, const QWidget& parent) -> void {
+        for (QObject* child : parent.children()) {
+            auto* widget = qobject_cast<QWidget*>(child);
+            if (widget == nullptr || widget->isWindow() || !widget->isVisible()) {
+                continue;
+            }
+            const bool stop = (widget->focusPolicy() & Qt::TabFocus) != 0 && widget->focusProxy() == nullptr && widget->isEnabled();
+            const bool scrolls = qobject_cast<QScrollArea*>(widget) != nullptr;
+            if (stop || scrolls) {
+                parts.push_back(widget);
+            }
+            if (!scrolls) {
+                self(self, *widget);
+            }
+        }
+    };
+    look(look, root);
+    const auto height = [&](const QWidget* widget) {
+        const bool scrolls = qobject_cast<const QScrollArea*>(widget) != nullptr;
+        return widget->mapTo(&root, scrolls ? QPoint() : widget->rect().center()).y();
+    };
+    const auto left = [&](const QWidget* widget) { return widget->mapTo(&root, QPoint()).x(); };
+    std::ranges::stable_sort(parts, {}, height);
+    constexpr int same_row = 8; // pixels
+    for (auto row = parts.begin(); row != parts.end();) {
+        const int first = height(*row);
+        const auto end = std::find_if(row, parts.end(), [&](const QWidget* widget) { return height(widget) > first + same_row; });
+        std::stable_sort(row, end, [&](const QWidget* a, const QWidget* b) { return left(a) < left(b); });
+        row = end;
+    }
+    for (QWidget* part : parts) {
+        if ((part->focusPolicy() & Qt::TabFocus) != 0) {
+            stops.push_back(part);
+        }
+        if (const auto* scroll = qobject_cast<QScrollArea*>(part); scroll != nullptr && scroll->widget() != nullptr) {
+            collectStops(*scroll->widget(), stops);
+        }
+    }
+}
+
+} // namespace
+
+std::vector<std::vector<QWidget*>> MainWindow::focusStops() const
+{
+    std::vector<std::vector<QWidget*>> panels;
+    const std::initializer_list<const QWidget*> all{m_top, m_banner, m_liveStrip, m_left, m_centre, m_inspector, m_bottom};
+    for (const QWidget* panel : all) {
+        std::vector<QWidget*> stops;
+        if (panel->isVisible()) {
+            collectStops(*panel, stops);
+        }
+        if (!stops.empty()) {
+            panels.push_back(std::move(stops));
+        }
+    }
+    return panels;
+}
+
+void MainWindow::giveFocus(QWidget* widget, bool forward)
+{
+    widget->setFocus(forward ? Qt::TabFocusReason : Qt::BacktabFocusReason);
+    for (QWidget* above = widget->parentWidget(); above != nullptr; above = above->parentWidget()) {
+        if (auto* scroll = qobject_cast<QScrollArea*>(above)) {
+            scroll->ensureWidgetVisible(widget, 0, 12);
+        }
+    }
+}
+
+bool MainWindow::focusNextPrevChild(bool next)
+{
+    std::vector<QWidget*> all;
+    for (const std::vector<QWidget*>& panel : focusStops()) {
+        all.insert(all.end(), panel.begin(), panel.end());
+    }
+    if (all.empty()) {
+        return false;
+    }
+    const auto here = std::ranges::find(all, focusWidget());
+    const auto count = static_cast<std::ptrdiff_t>(all.size());
+    const std::ptrdiff_t at = here == all.end() ? (next ? 0 : count - 1) : (here - all.begin() + (next ? 1 : count - 1)) % count;
+    giveFocus(all[static_cast<std::size_t>(at)], next);
+    return true;
+}
+
+void MainWindow::focusPanel(int direction)
+{
+    const std::vector<std::vector<QWidget*>> panels = focusStops();
+    if (panels.empty()) {
+        return;
+    }
+    const auto here = std::ranges::find_if(panels, [this](const std::vector<QWidget*>& panel) { return std::ranges::find(panel, focusWidget()) != panel.end(); });
+    const auto count = static_cast<std::ptrdiff_t>(panels.size());
+    const std::ptrdiff_t at = here == panels.end() ? 0 : (here - panels.begin() + direction + count) % count;
+    giveFocus(panels[static_cast<std::size_t>(at)].front(), true);
 }
 
 bool MainWindow::eventFilter(QObject* watched, QEvent* event)

@@ -6,7 +6,10 @@
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
+#include <QAccessible>
 #include <QHelpEvent>
+#include <QKeyEvent>
+#include <QMouseEvent>
 #include <QPainter>
 #include <QToolTip>
 #include <algorithm>
@@ -69,6 +72,8 @@ QString inFlightText(const Trace& trace, const StackState& state)
 AccountingBlock::AccountingBlock(QWidget* parent) : QWidget(parent)
 {
     setAccessibleName(tr("Accounting"));
+    setMouseTracking(true);
+    setFocusPolicy(Qt::TabFocus);
     connect(&Theme::instance(), &Theme::changed, this, qOverload<>(&QWidget::update));
     refresh();
 }
@@ -110,10 +115,13 @@ void AccountingBlock::refresh()
             if (same != m_drops.end()) {
                 same->count += count;
             } else {
-                m_drops.push_back({reason, count, site == nullptr ? QString() : text(site->counters)});
+                m_drops.push_back({reason, count, site == nullptr ? QString() : text(site->counters), key.reason});
             }
         }
         std::stable_sort(m_drops.begin(), m_drops.end(), [](const Drop& a, const Drop& b) { return a.count > b.count; });
+    }
+    if (hasFocus()) {
+        focusDrop(m_focus);
     }
     update();
 }
@@ -157,9 +165,14 @@ void AccountingBlock::paintEvent(QPaintEvent*)
         painter.setFont(Theme::sans(12));
         painter.setPen(c.textMuted);
         painter.drawText(QRect(half + 8, dropY, width() - half - 16, line_height), Qt::AlignVCenter, tr("none"));
+        if (hasFocus()) {
+            painter.setPen(QPen(c.accent, 1, Qt::DashLine));
+            painter.drawRect(rect().adjusted(2, 2, -3, -3));
+        }
     }
     const int right = width() - half - 16;
     std::size_t listed = 0;
+    m_dropRects.clear();
     for (const Drop& drop : m_drops) {
         const bool last = listed + 1 == m_drops.size();
         if (dropY + (last ? 2 : 3) * line_height > height() && listed > 0) {
@@ -172,8 +185,18 @@ void AccountingBlock::paintEvent(QPaintEvent*)
         painter.setFont(figures);
         painter.setPen(c.drop);
         const QString words = QStringLiteral("%1 %2").arg(drop.reason, countText(drop.count));
-        painter.drawText(QRect(half + 8, dropY, right, line_height), Qt::AlignVCenter,
-                         painter.fontMetrics().elidedText(words, Qt::ElideMiddle, right));
+        const QString shown = painter.fontMetrics().elidedText(words, Qt::ElideMiddle, right);
+        const QRect place(half + 8, dropY, painter.fontMetrics().horizontalAdvance(shown), line_height);
+        painter.drawText(place, Qt::AlignVCenter, shown);
+        const int index = static_cast<int>(m_dropRects.size());
+        m_dropRects << place.adjusted(-4, 0, 4, 0);
+        if (index == m_hover) {
+            painter.fillRect(QRect(place.left(), place.bottom() - 2, place.width(), 1), c.drop);
+        }
+        if (hasFocus() && index == m_focus) {
+            painter.setPen(QPen(c.accent, 1, Qt::DashLine));
+            painter.drawRect(m_dropRects.back().adjusted(0, 0, -1, -1));
+        }
         dropY += line_height;
         if (!drop.counters.isEmpty() && drop.counters != "none" && drop.counters != "-") {
             painter.setFont(Theme::sans(11));
@@ -199,6 +222,84 @@ void AccountingBlock::paintEvent(QPaintEvent*)
     }
 }
 
+int AccountingBlock::dropAt(QPoint point) const
+{
+    const auto found = std::ranges::find_if(m_dropRects, [&](const QRect& rect) { return rect.contains(point); });
+    return found == m_dropRects.end() ? -1 : static_cast<int>(found - m_dropRects.begin());
+}
+
+void AccountingBlock::mousePressEvent(QMouseEvent* event)
+{
+    const int index = event->button() == Qt::LeftButton ? dropAt(event->pos()) : -1;
+    if (index < 0) {
+        QWidget::mousePressEvent(event);
+        return;
+    }
+    emit dropChosen(m_drops[static_cast<std::size_t>(index)].id);
+}
+
+void AccountingBlock::mouseMoveEvent(QMouseEvent* event)
+{
+    const int index = dropAt(event->pos());
+    setCursor(index < 0 ? Qt::ArrowCursor : Qt::PointingHandCursor);
+    if (index != m_hover) {
+        m_hover = index;
+        update();
+    }
+}
+
+void AccountingBlock::leaveEvent(QEvent*)
+{
+    m_hover = -1;
+    update();
+}
+
+void AccountingBlock::focusDrop(int index)
+{
+    m_focus = std::clamp(index, 0, std::max(0, static_cast<int>(m_drops.size()) - 1));
+    QStringList words;
+    for (const Line& line : m_lines) {
+        words << QStringLiteral("%1 %2").arg(line.name, countText(line.count));
+    }
+    if (!m_drops.empty()) {
+        const Drop& drop = m_drops[static_cast<std::size_t>(m_focus)];
+        words << tr("drop %1 of %2: %3 %4. Enter shows a packet").arg(m_focus + 1).arg(m_drops.size()).arg(drop.reason, countText(drop.count));
+    }
+    if (const QString all = words.join(QStringLiteral(", ")); all != accessibleDescription()) {
+        setAccessibleDescription(all);
+        QAccessibleEvent said(this, QAccessible::DescriptionChanged);
+        QAccessible::updateAccessibility(&said);
+    }
+    update();
+}
+
+void AccountingBlock::keyPressEvent(QKeyEvent* event)
+{
+    switch (event->key()) {
+    case Qt::Key_Up: focusDrop(m_focus - 1); return;
+    case Qt::Key_Down: focusDrop(m_focus + 1); return;
+    case Qt::Key_Return:
+    case Qt::Key_Enter:
+        if (!m_drops.empty()) {
+            emit dropChosen(m_drops[static_cast<std::size_t>(m_focus)].id);
+        }
+        return;
+    default: QWidget::keyPressEvent(event);
+    }
+}
+
+void AccountingBlock::focusInEvent(QFocusEvent* event)
+{
+    QWidget::focusInEvent(event);
+    focusDrop(m_focus);
+}
+
+void AccountingBlock::focusOutEvent(QFocusEvent* event)
+{
+    QWidget::focusOutEvent(event);
+    update();
+}
+
 bool AccountingBlock::event(QEvent* event)
 {
     if (event->type() != QEvent::ToolTip) {
@@ -207,7 +308,10 @@ bool AccountingBlock::event(QEvent* event)
     QStringList words;
     words << tr("born = delivered + forwarded + sent + consumed + dropped + merged + split + lost + in flight, at every moment");
     for (const Drop& drop : m_drops) {
-        words << QStringLiteral("%1 %2: %3").arg(drop.reason, countText(drop.count), drop.counters);
+        words << QStringLiteral("%1 %2: %3").arg(drop.reason, countText(drop.count), drop.counters.isEmpty() ? tr("the catalog names no counter") : drop.counters);
+    }
+    if (!m_drops.empty()) {
+        words << tr("A click on a reason goes to the next packet that was dropped so, and says why");
     }
     if (!m_inFlight.isEmpty()) {
         words << m_inFlight;

@@ -14,6 +14,9 @@ CentrePage::CentrePage(int widest, QWidget* parent) : QWidget(parent)
     outer->setContentsMargins(0, 0, 0, 0);
     auto* scroll = new QScrollArea(this);
     scroll->setWidgetResizable(true);
+    scroll->setAccessibleName(tr("Page"));
+    scroll->setProperty("reading", true);
+    scroll->setFocusPolicy(Qt::TabFocus);
     scroll->setFrameShape(QFrame::NoFrame);
     scroll->viewport()->setAutoFillBackground(false);
     outer->addWidget(scroll);

@@ -5,6 +5,7 @@
 #include "ui/controls/choice.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/controls/label.h"
+#include "ui/controls/packet_list.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
@@ -75,6 +76,9 @@ private:
     std::optional<std::uint32_t> m_made;
 };
 
+constexpr int least_rows = 120;        ///< of the packets' list: three
+constexpr int rows_beside_knobs = 240; ///< six
+
 /// "router" of "router/net.ipv4.ip_forward"; empty: the knob is everybody's.
 QString hostOf(const Knob& knob)
 {
@@ -95,6 +99,9 @@ ControlPanel::ControlPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent),
     scroll->setWidgetResizable(true);
     scroll->setFrameShape(QFrame::NoFrame);
     scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    scroll->setAccessibleName(tr("What is open"));
+    scroll->setProperty("reading", true);
+    scroll->setFocusPolicy(Qt::TabFocus);
     outer->addWidget(scroll);
     auto* page = new QWidget(scroll);
     page->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred); // as wide as the panel, whatever long name stands in it
@@ -102,11 +109,14 @@ ControlPanel::ControlPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent),
     m_column = new QVBoxLayout(page);
     m_column->setContentsMargins(16, 14, 14, 14);
     m_column->addStretch();
+    m_packets = new PacketList(this);
+    m_packets->hide();
 }
 
 void ControlPanel::setSession(Session* session)
 {
     m_session = session;
+    m_packets->setSession(session);
     if (session != nullptr) {
         connect(session, &Session::playheadMoved, this, &ControlPanel::refresh);
         connect(session, &Session::traceReplaced, this, &ControlPanel::refreshKnobs);
@@ -128,6 +138,12 @@ void ControlPanel::rebuild()
             open.push_back(name);
         }
     }
+    QPointer<QWidget> focus = QApplication::focusWidget();
+    if (focus != nullptr && !m_packets->isAncestorOf(focus)) {
+        focus = nullptr;
+    }
+    m_packets->hide();
+    m_packets->setParent(this);
     delete m_content;
     m_content = new QWidget(this);
     m_knobs.clear();
@@ -136,7 +152,7 @@ void ControlPanel::rebuild()
     m_noneFound = nullptr;
     m_branches = nullptr;
     m_summary = nullptr;
-    m_column->insertWidget(0, m_content);
+    m_column->insertWidget(0, m_content, 1);
     auto* column = new QVBoxLayout(m_content);
     column->setContentsMargins(0, 0, 0, 0);
     column->setSpacing(6);
@@ -214,6 +230,17 @@ void ControlPanel::rebuild()
     m_summary->setWordWrap(true);
     column->addWidget(m_summary);
 
+    column->addSpacing(10);
+    if (model) {
+        column->addWidget(m_packets);
+        m_packets->view()->setFixedHeight(rows_beside_knobs);
+    } else {
+        column->addWidget(m_packets, 1);
+        m_packets->view()->setMinimumHeight(least_rows);
+        m_packets->view()->setMaximumHeight(QWIDGETSIZE_MAX);
+    }
+    m_packets->show();
+
     if (!m_session->trace().faults.empty()) {
         column->addSpacing(10);
         column->addWidget(new Label(tr("What this recording does not know"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
@@ -237,6 +264,9 @@ void ControlPanel::rebuild()
         m_search->setText(searched);
     }
     refresh();
+    if (focus != nullptr) {
+        focus->setFocus(Qt::OtherFocusReason);
+    }
 }
 
 KnobEditor* ControlPanel::addEditor(const Knob& knob, QVBoxLayout* column)
@@ -424,7 +454,7 @@ void ControlPanel::followSettings()
     }
     // A socket has come or gone, and its settings with it. Whoever is typing or dragging is not disturbed.
     const QWidget* focus = QApplication::focusWidget();
-    if (focus != nullptr && focus != m_search && m_content->isAncestorOf(focus)) {
+    if (focus != nullptr && focus != m_search && m_content->isAncestorOf(focus) && !m_packets->isAncestorOf(focus)) {
         m_grown.start();
         return;
     }

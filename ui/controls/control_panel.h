@@ -1,6 +1,6 @@
 #pragma once
 // The left side when no lesson is open: what can be done to the source and what has happened. For the model its actions
-// and knobs, for a recording what it is and what is known of it.
+// and knobs, for a recording what it is, what is known of it, and its packets.
 
 #include "core/trace/source.h"
 
@@ -22,6 +22,7 @@ namespace skbscope::ui {
 class BranchList;
 class KnobEditor;
 class Label;
+class PacketList;
 class Session;
 
 class ControlPanel : public QWidget {
@@ -34,6 +35,7 @@ public:
     [[nodiscard]] const std::vector<KnobEditor*>& knobs() const { return m_knobs; }
     [[nodiscard]] QLineEdit* search() const { return m_search; }
     [[nodiscard]] BranchList* branches() const { return m_branches; }
+    [[nodiscard]] PacketList* packets() const { return m_packets; }
 
 private:
     void rebuild();
@@ -66,6 +68,7 @@ private:
     Label* m_noneFound = nullptr; ///< says that the search found nothing
     QString m_host; ///< whose knobs are shown; empty: those of all
     BranchList* m_branches = nullptr;
+    PacketList* m_packets; ///< outlives the rest of the panel, which is made anew: what is filtered and chosen stays
     Label* m_summary = nullptr;
     std::vector<std::string> m_keys; ///< of the knobs that the panel was built for
     std::tuple<std::string, bool, std::size_t> m_told; ///< kernel, nothing come yet, number of faults: what the panel speaks of

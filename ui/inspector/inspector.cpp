@@ -77,6 +77,7 @@ Inspector::Inspector(QWidget* parent) : QWidget(parent)
     m_journeyScroll->setWidgetResizable(true);
     m_journeyScroll->setFrameShape(QFrame::NoFrame);
     m_journeyScroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    m_journeyScroll->setFocusPolicy(Qt::NoFocus); // the journey in it has the focus
     auto* holder = new QWidget(m_journeyScroll);
     auto* inside = new QVBoxLayout(holder);
     inside->setContentsMargins(0, 0, 4, 0);

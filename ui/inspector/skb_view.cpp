@@ -461,6 +461,8 @@ SkbView::SkbView(QWidget* parent) : QWidget(parent)
     m_scroll->setWidgetResizable(true);
     m_scroll->setFrameShape(QFrame::NoFrame);
     m_scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    m_scroll->setAccessibleName(tr("The sk_buff and its journey so far"));
+    m_scroll->setProperty("reading", true);
     outer->addWidget(m_scroll);
     auto* page = new QWidget(m_scroll);
     m_scroll->setWidget(page);

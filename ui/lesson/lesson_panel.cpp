@@ -120,6 +120,9 @@ LessonPanel::LessonPanel(QWidget* parent) : QWidget(parent)
     m_scroll->setWidgetResizable(true);
     m_scroll->setFrameShape(QFrame::NoFrame);
     m_scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    m_scroll->setProperty("reading", true);
+    m_scroll->setFocusPolicy(Qt::TabFocus); // up and down scroll a long text
+    m_scroll->setAccessibleName(tr("The lesson's text"));
     column->addWidget(m_scroll, 1);
 
     auto* buttons = new QHBoxLayout;
@@ -196,15 +199,23 @@ void LessonPanel::goTo(int step)
         m_altered = false;
     }
     movePlayhead();
-    const LessonStep& at = m_lesson->steps[static_cast<std::size_t>(step)];
+    pointAgain();
+    emit unfolds(m_lesson->steps[static_cast<std::size_t>(step)].panels);
+    emit stepChanged(step);
+}
+
+void LessonPanel::pointAgain()
+{
+    if (!m_lesson || m_step >= stepCount()) {
+        return;
+    }
+    const LessonStep& at = m_lesson->steps[static_cast<std::size_t>(m_step)];
     std::vector<RoomId> rooms = at.rooms;
     // Who names rooms means those: a function that serves both ways (fib_lookup) would point at the other way's room, too.
     if (rooms.empty()) {
         std::ranges::transform(at.functions, std::back_inserter(rooms), [](FunctionId function) { return Catalog::room_of(function); });
     }
     emit pointsAt(rooms);
-    emit unfolds(at.panels);
-    emit stepChanged(step);
 }
 
 void LessonPanel::movePlayhead()

@@ -32,6 +32,8 @@ public:
     [[nodiscard]] int step() const { return m_step; }
     [[nodiscard]] int stepCount() const { return m_lesson ? static_cast<int>(m_lesson->steps.size()) : 0; }
     void goTo(int step);
+    /// Says anew at which rooms the step points: somebody else has shown the map meanwhile.
+    void pointAgain();
 
     // For tests and for a lesson that plays itself.
     void choose(int choice);     ///< answers the step's question

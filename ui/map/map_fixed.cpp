@@ -377,13 +377,17 @@ QString MapView::trayName(const MapTray& tray, qreal width) const
     const QString brief = placeSaysIt ? rest : device ? first : name;
     const QString longest = host.isEmpty() ? name : QStringLiteral("%1: %2").arg(host, name);
     const QString hosted = host.isEmpty() ? name : QStringLiteral("%1 %2").arg(host, brief);
-    for (const QString& words : {longest, hosted, name}) {
+    QString less = name; // ":5001 queue": it stands in the row of receiving sockets
+    less.replace(QStringLiteral(" receive queue"), QStringLiteral(" queue"));
+    for (const QString& words : {longest, hosted, name, less}) {
         // Without its host only where nobody else's queue of that kind stands beside it.
-        if (metrics.horizontalAdvance(words) <= width && (words != name || host.isEmpty() || neighbours == 1)) {
+        if (metrics.horizontalAdvance(words) <= width && ((words != name && words != less) || host.isEmpty() || neighbours == 1)) {
             return words;
         }
     }
-    return metrics.elidedText(brief, Qt::ElideRight, width);
+    // A little of the card's margin is better used than three dots.
+    const qreal margin = isFaint(tray) ? 6 * m_layout->scale() : 0;
+    return metrics.horizontalAdvance(brief) <= width + margin ? brief : metrics.elidedText(brief, Qt::ElideRight, width);
 }
 
 QFont MapView::trayFont() const

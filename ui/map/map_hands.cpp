@@ -164,7 +164,7 @@ bool MapView::event(QEvent* event)
     }
     if (event->type() == QEvent::ShortcutOverride && m_showFocus) {
         const int key = static_cast<QKeyEvent*>(event)->key();
-        if (key == Qt::Key_Left || key == Qt::Key_Right || key == Qt::Key_Up || key == Qt::Key_Down || key == Qt::Key_Return || key == Qt::Key_Enter) {
+        if (key == Qt::Key_Left || key == Qt::Key_Right || key == Qt::Key_Up || key == Qt::Key_Down || key == Qt::Key_Return || key == Qt::Key_Enter || key == Qt::Key_D) {
             event->accept();
             return true;
         }
@@ -178,7 +178,16 @@ void MapView::mousePressEvent(QMouseEvent* event)
         QWidget::mousePressEvent(event);
         return;
     }
-    choose(hit(event->position()));
+    const Hit at = hit(event->position());
+    choose(at);
+    if (at.drops) {
+        for (const MapDrops& drops : m_scene->drops()) {
+            if (drops.room == at.room) {
+                emit dropsActivated(drops.reason, drops.room);
+                return; // what is shown may have changed
+            }
+        }
+    }
 }
 
 void MapView::mouseDoubleClickEvent(QMouseEvent* event)
@@ -224,7 +233,12 @@ void MapView::focusRoom(RoomId room)
             }
         }
         const auto tokens = tokensIn(room);
-        words += tr(", %n packet(s)", nullptr, static_cast<int>(tokens.size()));
+        words += QStringLiteral(", ") + counted(tokens.size(), "packet", "packets");
+        for (const MapDrops& drops : m_scene->drops()) {
+            if (drops.room == room) {
+                words += tr(", %1 dropped here: D goes to one").arg(countText(drops.count));
+            }
+        }
         setAccessibleDescription(words);
         QAccessibleEvent said(this, QAccessible::DescriptionChanged);
         QAccessible::updateAccessibility(&said);
@@ -255,6 +269,14 @@ void MapView::keyPressEvent(QKeyEvent* event)
             emit roomActivated(m_focus);
         }
         return;
+    case Qt::Key_D:
+        for (const MapDrops& drops : m_scene->drops()) {
+            if (drops.room == m_focus) {
+                emit dropsActivated(drops.reason, drops.room);
+                return;
+            }
+        }
+        return;
     default: QWidget::keyPressEvent(event);
     }
 }
@@ -262,7 +284,8 @@ void MapView::keyPressEvent(QKeyEvent* event)
 void MapView::focusInEvent(QFocusEvent* event)
 {
     const bool byKeyboard = event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason || event->reason() == Qt::ShortcutFocusReason;
-    m_showFocus = byKeyboard || event->reason() == Qt::OtherFocusReason;
+    // Not where focus only fell to the map, because what had it has gone.
+    m_showFocus = byKeyboard;
     sync();
     focusRoom(m_focus == RoomId::none ? m_layout->firstRoom() : m_focus);
 }

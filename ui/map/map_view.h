@@ -43,9 +43,12 @@ public:
     [[nodiscard]] QString trayLabel(QueueId queue);
     /// Rooms that somebody wants looked at (a lesson's step): drawn with a glow.
     void setPointedAt(const std::vector<RoomId>& rooms);
+    [[nodiscard]] const std::vector<RoomId>& pointedAt() const { return m_pointedAt; }
 
 signals:
     void roomActivated(skbscope::RoomId room); ///< double click or Enter on a room
+    /// A badge of drops was clicked: the most frequent reason there, and the room.
+    void dropsActivated(skbscope::DropReasonId reason, skbscope::RoomId room);
 
 protected:
     bool event(QEvent* event) override;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace skbscope::ui {
 
@@ -180,6 +181,13 @@ void Session::run(const QString& what, const std::function<void(Work&)>& work)
     }
     m_working = false;
     announce(change);
+}
+
+void Session::holdStillFor(const std::function<void()>& reading)
+{
+    const bool before = std::exchange(m_working, true);
+    reading();
+    m_working = before;
 }
 
 void Session::runSource(Work& work)

@@ -3,6 +3,7 @@
 // from here and from nowhere else, so they cannot disagree.
 
 #include "core/compare/what_if.h"
+#include "core/progress.h"
 #include "core/trace/journey.h"
 #include "core/trace/source.h"
 #include "core/trace/stack_state.h"
@@ -31,6 +32,8 @@ struct Work {
     std::atomic<bool> cancelled{false};
     std::atomic<std::uint64_t> events{0}; ///< of the trace so far; 0: the work does not say
     std::atomic<std::uint64_t> at_ns{0};  ///< the moment it has come to
+    Progress progress;                    ///< of work that knows its whole and leaves nothing if it is stopped: saving
+    bool all_or_nothing = false;          ///< it is such work; set before it begins
 };
 
 class Session : public QObject {
@@ -136,6 +139,8 @@ public:
     [[nodiscard]] Difference compare(std::size_t before, std::size_t after) const;
     /// Work is under way: the source belongs to another thread.
     [[nodiscard]] bool isWorking() const { return m_working; }
+    /// Lets somebody else read the trace, on another thread if need be: until the function returns the session leaves the source alone.
+    void holdStillFor(const std::function<void()>& reading);
 
     /// For tests and for pictures in a row: play as if that much real time had passed.
     void advanceBy(double seconds) { advance(seconds); }

@@ -55,7 +55,7 @@ SearchBox::SearchBox(QWidget* parent) : QLineEdit(parent)
     setPlaceholderText(tr("/ find a packet, function, socket, setting"));
     setAccessibleName(tr("Find"));
     setToolTip(tr("Find (/)"));
-    setFocusPolicy(Qt::ClickFocus);
+    setFocusPolicy(Qt::StrongFocus);
     setFixedHeight(30);
     m_list = new QListWidget;
     m_list->setItemDelegate(new Row(m_list));

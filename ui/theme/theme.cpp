@@ -300,6 +300,9 @@ QPushButton[flat="true"] { background: transparent; border: 1px solid transparen
 QPushButton[flat="true"]:hover { background: @band; }
 QToolButton[autoRaise="true"] { background: transparent; border: 1px solid transparent; }
 QToolButton[autoRaise="true"]:hover { background: @band; }
+QToolButton[autoRaise="true"]:focus, QPushButton[flat="true"]:focus { border: 1px solid @accent; }
+QPushButton[primary="true"]:focus, QPushButton:checked:focus { border: 2px solid @text; padding: 4px 11px; }
+QPushButton[pill="true"]:checked:focus { border: 2px solid @text; padding: 3px 13px; }
 QToolButton::menu-indicator { image: none; }
 
 QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox { background: @field; color: @text; border: 1px solid @border; border-radius: 6px; padding: 4px 8px; selection-background-color: @accent; selection-color: @onAccent; }
@@ -324,7 +327,7 @@ QTabBar { background: transparent; qproperty-drawBase: 0; }
 QTabBar::tab { background: transparent; color: @muted; padding: 6px 3px; margin-right: 8px; border: none; border-bottom: 2px solid transparent; }
 QTabBar::tab:hover { color: @text; }
 QTabBar::tab:selected { color: @accent; border-bottom: 2px solid @accent; font-weight: 600; }
-QTabBar::tab:focus { color: @text; }
+QTabBar::tab:selected:focus { background: @selected; border-top-left-radius: 4px; border-top-right-radius: 4px; }
 
 QRadioButton, QCheckBox { spacing: 8px; color: @text; }
 QRadioButton::indicator, QCheckBox::indicator { width: 12px; height: 12px; border: 1px solid @line; background: @card; }
@@ -335,6 +338,9 @@ QCheckBox::indicator:checked { background: @accent; border: 1px solid @accent; }
 QRadioButton::indicator:focus, QCheckBox::indicator:focus { border-color: @accent; }
 
 QScrollArea, QAbstractScrollArea { border: none; }
+QScrollArea[reading="true"] { border: 1px solid transparent; }
+QScrollArea[reading="true"]:focus { border: 1px dashed @accent; }
+QListView:focus, QTreeView:focus, QTextBrowser:focus { border: 1px dashed @accent; }
 QScrollBar:vertical { background: transparent; width: 10px; margin: 0; }
 QScrollBar:horizontal { background: transparent; height: 10px; margin: 0; }
 QScrollBar::handle { background: @border; border-radius: 3px; margin: 2px; }

@@ -4,6 +4,9 @@
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
 #include "ui/banner.h"
+#include "ui/busy_curtain.h"
+#include "ui/controls/control_panel.h"
+#include "ui/controls/packet_list.h"
 #include "ui/live/live_page.h"
 #include "ui/live/live_strip.h"
 #include "ui/map/map_view.h"
@@ -13,9 +16,12 @@
 #include <QClipboard>
 #include <QComboBox>
 #include <QLineEdit>
+#include <QProgressBar>
 #include <QPushButton>
 #include <QSignalSpy>
 #include <QTest>
+#include <QThread>
+#include <QTimer>
 #include <algorithm>
 #include <gtest/gtest.h>
 
@@ -35,6 +41,7 @@ public:
     explicit ScriptedStream(std::vector<std::uint8_t> bytes) : m_bytes(std::move(bytes)), m_reader(m_trace, "stream") {}
 
     void arrive(double share) { m_arrived = static_cast<std::size_t>(static_cast<double>(m_bytes.size()) * share); }
+    void arriveTo(std::size_t bytes) { m_arrived = bytes; }
     void end(const std::string& why = {})
     {
         m_ended = true;
@@ -67,12 +74,32 @@ private:
     LiveStatus m_status;
 };
 
-struct Live {
-    std::unique_ptr<MainWindow> window = std::make_unique<MainWindow>(test::services());
-    ScriptedStream* stream = nullptr;
-    Live()
+/// A recording whose events come in two blocks.
+struct TwoParts {
+    std::vector<std::uint8_t> bytes;
+    std::size_t first = 0; ///< bytes of the first part
+    std::size_t events = 0;
+    TwoParts()
     {
-        auto source = std::make_unique<ScriptedStream>(recordingOf(test::backlogTrace()));
+        test::HandTrace hand;
+        RecordingWriter writer(hand.trace, [this](std::span<const std::uint8_t> more) { return bytes.insert(bytes.end(), more.begin(), more.end()), true; }, "memory");
+        const PacketId packet = hand.born(false, 1);
+        hand.call("ip_rcv", packet, 0, Context::softirq, 100, 0);
+        EXPECT_TRUE(writer.update());
+        first = bytes.size();
+        hand.now += 1000;
+        hand.call("udp_rcv", packet, 0, Context::softirq, 100, 0);
+        EXPECT_TRUE(writer.finish());
+        events = hand.trace.size();
+    }
+};
+
+struct Live {
+    std::unique_ptr<MainWindow> window;
+    ScriptedStream* stream = nullptr;
+    explicit Live(WindowServices services = test::services(), std::vector<std::uint8_t> bytes = recordingOf(test::backlogTrace())) : window(std::make_unique<MainWindow>(std::move(services)))
+    {
+        auto source = std::make_unique<ScriptedStream>(std::move(bytes));
         stream = source.get();
         window->resize(1600, 900);
         window->setSource(std::move(source), Mode::live);
@@ -148,6 +175,126 @@ TEST(Live, RateLossAndCostStayInSight)
     EXPECT_TRUE(words.contains("2.1 %")) << words.toStdString();
     live.stream->status().cost.reset();
     EXPECT_TRUE(live.untilStripSays("cost not known"));
+}
+
+TEST(Live, ItsPacketsAreListedAsTheyCome)
+{
+    Live live;
+    PacketList& list = *live.window->controls()->packets();
+    EXPECT_TRUE(list.isVisible());
+    EXPECT_EQ(list.rows().rowCount(), 0);
+    list.verdicts()->setCurrentIndex(list.verdicts()->findData(static_cast<int>(Verdict::dropped)));
+    live.stream->arrive(1);
+    const std::size_t all = test::backlogTrace().size();
+    ASSERT_TRUE(live.untilTraceHas(all) && live.untilAt(all));
+    const auto dropped = live.session().state().accounting().of(Verdict::dropped);
+    EXPECT_GT(dropped, 0U);
+    EXPECT_TRUE(Live::until([&] { return static_cast<std::uint64_t>(list.rows().rowCount()) == dropped; }));
+    list.verdicts()->setCurrentIndex(0);
+    EXPECT_EQ(static_cast<std::uint64_t>(list.rows().rowCount()), live.session().state().accounting().born);
+}
+
+TEST(Live, AnUnsavedRecordingIsNotLostWithoutAQuestion)
+{
+    Live live;
+    int asked = 0;
+    MainWindow::Keep answer = MainWindow::Keep::cancel;
+    live.window->setKeepQuestion([&] {
+        ++asked;
+        return answer;
+    });
+    EXPECT_FALSE(live.window->isUnsaved()) << "nothing has come yet";
+    live.stream->arrive(1);
+    ASSERT_TRUE(live.untilTraceHas(test::backlogTrace().size()));
+    EXPECT_TRUE(live.window->isUnsaved());
+    EXPECT_TRUE(Live::until([&] { return live.window->isWindowModified(); })) << "and the title says so";
+    EXPECT_FALSE(live.window->close());
+    EXPECT_FALSE(live.window->openLesson("01"));
+    emit live.window->topBar()->modeChosen(Mode::model);
+    EXPECT_EQ(asked, 3);
+    EXPECT_EQ(live.session().source().kind(), Source::Kind::live) << "a No changes nothing";
+    answer = MainWindow::Keep::discard;
+    EXPECT_TRUE(live.window->close());
+    EXPECT_EQ(asked, 4);
+}
+
+TEST(Live, ASavedRecordingIsLeftWithoutAQuestionUntilMoreHasCome)
+{
+    auto services = test::services();
+    services.save = [](const Source& source, const std::filesystem::path&, Progress& progress) -> Result<void> {
+        progress.begin("writing", source.trace().size());
+        return {};
+    };
+    const TwoParts parts;
+    Live live(services, parts.bytes);
+    live.window->setKeepQuestion([] { return MainWindow::Keep::cancel; });
+    live.stream->arriveTo(parts.first);
+    ASSERT_TRUE(Live::until([&] { return live.window->isUnsaved(); }));
+    EXPECT_TRUE(live.window->saveTo("/nowhere/live.pcapng"));
+    EXPECT_FALSE(live.window->isUnsaved());
+    EXPECT_FALSE(live.window->isWindowModified());
+    live.stream->arrive(1);
+    ASSERT_TRUE(live.untilTraceHas(parts.events));
+    EXPECT_TRUE(live.window->isUnsaved());
+    EXPECT_FALSE(live.window->mayLeave());
+}
+
+TEST(Live, WhatIsSavedStandsStillAndWhatComesMeanwhileIsThereAfterwards)
+{
+    auto services = test::services();
+    ScriptedStream* stream = nullptr;
+    std::size_t before = 0;
+    std::size_t after = 0;
+    services.save = [&](const Source& source, const std::filesystem::path&, Progress& progress) -> Result<void> {
+        progress.begin("writing", 100);
+        progress.reach(43);
+        before = source.trace().size();
+        stream->arrive(1);
+        QThread::msleep(400); // several looks of the window at what has arrived
+        after = source.trace().size();
+        return {};
+    };
+    const TwoParts parts;
+    Live live(services, parts.bytes);
+    stream = live.stream;
+    live.stream->arriveTo(parts.first);
+    ASSERT_TRUE(Live::until([&] { return !live.session().trace().empty(); }));
+    QString said;
+    QTimer::singleShot(250, live.window.get(), [&] {
+        const auto* curtain = live.window->findChild<BusyCurtain*>();
+        if (curtain != nullptr) {
+            said = QString::number(curtain->findChild<QProgressBar*>()->value()) + " " + curtain->cancelButton()->text();
+        }
+    });
+    EXPECT_TRUE(live.window->saveTo("/nowhere/live.pcapng"));
+    EXPECT_GT(before, 0U);
+    EXPECT_EQ(after, before);
+    EXPECT_EQ(said, "43 Cancel");
+    EXPECT_TRUE(live.untilTraceHas(parts.events));
+}
+
+TEST(Live, ACancelledSavingSavesNothingAndIsNoError)
+{
+    auto services = test::services();
+    services.save = [](const Source&, const std::filesystem::path& path, Progress& progress) -> Result<void> {
+        while (!progress.is_cancelled()) {
+            QThread::msleep(1);
+        }
+        return stopped(path.string());
+    };
+    Live live(services);
+    live.stream->arrive(1);
+    ASSERT_TRUE(live.untilTraceHas(test::backlogTrace().size()));
+    QTimer click;
+    QObject::connect(&click, &QTimer::timeout, live.window.get(), [&] {
+        if (const auto* curtain = live.window->findChild<BusyCurtain*>()) {
+            curtain->cancelButton()->click();
+        }
+    });
+    click.start(20);
+    EXPECT_FALSE(live.window->saveTo("/nowhere/live.pcapng"));
+    EXPECT_TRUE(live.window->isUnsaved());
+    EXPECT_TRUE(live.window->banner()->words().isEmpty()) << "who cancels need not be told of an error";
 }
 
 TEST(Live, AnEndIsSaidAndWhatHasArrivedStays)

@@ -34,6 +34,9 @@ inline ui::WindowServices services()
 {
     ui::WindowServices services;
     services.open = openScenario;
+    services.save = [](const Source& source, const std::filesystem::path& path, Progress& progress) {
+        return write_recording(source.trace(), path, {.progress = &progress});
+    };
     services.lessons = lessonsFolder();
     services.model = [] { return openScenario(lessonsFolder() / "01-a-datagram-arrives" / "scenario.yaml"); };
     services.explain = [](const Trace& trace, const JourneyIndex& journeys, PacketId packet) -> std::optional<DropExplanation> {

@@ -1,0 +1,397 @@
+// The window as it is used: the list of packets, the way from a count of drops to its reason, and everything by keyboard alone.
+
+#include "core/catalog/catalog.h"
+#include "tests/ui/map/hand_trace.h"
+#include "tests/ui/window/services.h"
+#include "ui/controls/accounting_block.h"
+#include "ui/controls/control_panel.h"
+#include "ui/controls/packet_list.h"
+#include "ui/inspector/inspector.h"
+#include "ui/lesson/lesson_panel.h"
+#include "ui/live/live_page.h"
+#include "ui/map/map_view.h"
+#include "ui/player/session.h"
+
+#include <QAccessible>
+#include <QApplication>
+#include <QClipboard>
+#include <QComboBox>
+#include <QKeyEvent>
+#include <QLineEdit>
+#include <QListView>
+#include <QScrollArea>
+#include <QScrollBar>
+#include <QTest>
+#include <gtest/gtest.h>
+#include <set>
+
+namespace skbscope::ui {
+namespace {
+
+void settle()
+{
+    for (int i = 0; i < 4; ++i) {
+        QCoreApplication::sendPostedEvents();
+        QCoreApplication::processEvents();
+    }
+}
+
+/// Where the keys go now, or the window.
+QWidget& keys(MainWindow& window)
+{
+    return window.focusWidget() != nullptr ? *window.focusWidget() : static_cast<QWidget&>(window);
+}
+
+void press(MainWindow& window, int key, Qt::KeyboardModifiers modifiers = Qt::NoModifier)
+{
+    QTest::keyClick(&keys(window), static_cast<Qt::Key>(key), modifiers);
+    settle();
+}
+
+std::unique_ptr<Source> handSource()
+{
+    return std::make_unique<TraceSource>("hand", test::backlogTrace());
+}
+
+struct Shown {
+    MainWindow window{test::services()};
+    explicit Shown(QSize size = {1600, 900})
+    {
+        window.resize(size);
+        window.show();
+        window.activateWindow();
+        window.setFocus();
+        settle();
+    }
+    [[nodiscard]] Session& session() const { return *window.session(); }
+    [[nodiscard]] PacketList& list() const { return *window.controls()->packets(); }
+};
+
+// ---- the list ----------------------------------------------------------------------------------------------------
+
+TEST(PacketList, OfARecordingHasEveryPacketOnceInTheOrderOfTheirNumbers)
+{
+    Shown shown;
+    shown.window.setSource(handSource(), Mode::recording);
+    settle();
+    EXPECT_TRUE(shown.list().isVisible());
+    PacketRows& rows = shown.list().rows();
+    const auto packets = shown.session().trace().packets();
+    std::vector<PacketId> expected;
+    for (const PacketRecord& packet : packets) {
+        if (packet.id != PacketId::none) {
+            expected.push_back(packet.id);
+        }
+    }
+    std::vector<PacketId> listed;
+    for (int row = 0; row < rows.rowCount(); ++row) {
+        listed.push_back(rows.packet(row));
+    }
+    EXPECT_EQ(listed, expected);
+    EXPECT_FALSE(expected.empty());
+}
+
+TEST(PacketList, SaysOfEachPacketWhatTheOtherPanelsSayAtThatMoment)
+{
+    Shown shown;
+    shown.window.setSource(handSource(), Mode::recording);
+    PacketRows& rows = shown.list().rows();
+    for (const std::size_t position : {std::size_t{0}, shown.session().trace().size() / 2, shown.session().trace().size()}) {
+        shown.session().seekToEvent(position);
+        std::uint64_t born = 0;
+        std::uint64_t dropped = 0;
+        for (int row = 0; row < rows.rowCount(); ++row) {
+            const PacketRows::Words words = rows.words(rows.packet(row));
+            born += words.born ? 1 : 0;
+            dropped += words.born && words.verdict == Verdict::dropped ? 1 : 0;
+            EXPECT_EQ(words.state == "not born yet", !words.born);
+        }
+        EXPECT_EQ(born, shown.session().state().accounting().born) << position;
+        EXPECT_EQ(dropped, shown.session().state().accounting().of(Verdict::dropped)) << position;
+    }
+}
+
+TEST(PacketList, ShowsThoseOfOneEndAndThoseWithTheTypedWords)
+{
+    Shown shown;
+    shown.window.setSource(handSource(), Mode::recording);
+    shown.session().toEnd();
+    QComboBox& verdicts = *shown.list().verdicts();
+    verdicts.setCurrentIndex(verdicts.findData(static_cast<int>(Verdict::dropped)));
+    const auto dropped = shown.session().state().accounting().of(Verdict::dropped);
+    ASSERT_GT(dropped, 0U);
+    EXPECT_EQ(static_cast<std::uint64_t>(shown.list().rows().rowCount()), dropped);
+    verdicts.setCurrentIndex(0);
+    shown.list().field()->setText("cpu_backlog");
+    EXPECT_EQ(static_cast<std::uint64_t>(shown.list().rows().rowCount()), dropped) << "by the reason's name";
+    shown.list().field()->setText("no such thing");
+    EXPECT_EQ(shown.list().rows().rowCount(), 0);
+    EXPECT_EQ(shown.list().remark(), "none like that");
+}
+
+TEST(PacketList, AChosenPacketIsSelectedEverywhereAtItsEndAndASelectedOneIsMarked)
+{
+    Shown shown;
+    shown.window.setSource(handSource(), Mode::recording);
+    QListView& view = *shown.list().view();
+    view.setCurrentIndex(shown.list().rows().index(4));
+    const PacketId chosen = shown.list().rows().packet(4);
+    EXPECT_EQ(shown.session().selection().packet, chosen);
+    ASSERT_TRUE(shown.session().lastEventOf(chosen).has_value());
+    EXPECT_EQ(shown.session().position(), *shown.session().lastEventOf(chosen) + 1U);
+    const PacketId other = shown.list().rows().packet(9);
+    const std::size_t before = shown.session().position();
+    shown.session().selectPacket(other);
+    EXPECT_EQ(view.currentIndex().row(), 9);
+    EXPECT_EQ(shown.session().position(), before) << "who selects elsewhere is not moved";
+}
+
+TEST(PacketList, CopiesTheChosenLines)
+{
+    Shown shown;
+    shown.window.setSource(handSource(), Mode::recording);
+    shown.session().toEnd();
+    QListView& view = *shown.list().view();
+    view.setFocus();
+    view.selectAll();
+    press(shown.window, Qt::Key_C, Qt::ControlModifier);
+    const QString copied = QGuiApplication::clipboard()->text();
+    EXPECT_EQ(copied.count('\n'), shown.list().rows().rowCount());
+    EXPECT_TRUE(copied.startsWith("#1 UDP ")) << copied.left(80).toStdString();
+    EXPECT_TRUE(copied.contains("dropped: CPU_BACKLOG"));
+}
+
+TEST(PacketList, OfARunFollowsAnotherLine)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    Session& session = shown.session();
+    session.act("send_burst");
+    session.toEnd();
+    (void)QTest::qWaitFor([&] { return static_cast<std::uint64_t>(shown.list().rows().rowCount()) == session.state().accounting().born; }, 20'000);
+    EXPECT_EQ(static_cast<std::uint64_t>(shown.list().rows().rowCount()), session.state().accounting().born);
+    session.startOver();
+    session.toEnd();
+    (void)QTest::qWaitFor([&] { return static_cast<std::uint64_t>(shown.list().rows().rowCount()) == session.state().accounting().born; }, 20'000);
+    EXPECT_EQ(static_cast<std::uint64_t>(shown.list().rows().rowCount()), session.state().accounting().born);
+}
+
+// ---- drops -------------------------------------------------------------------------------------------------------
+
+TEST(Drops, AClickOnAReasonShowsOnePacketAfterTheOtherAndSaysWhy)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openLesson("05-where-did-my-packet-go"));
+    shown.window.lessonPanel()->goTo(shown.window.lessonPanel()->stepCount() - 1);
+    shown.session().toEnd();
+    settle();
+    AccountingBlock& block = *shown.window.accounting();
+    if (!block.isVisible()) {
+        QTest::keyClick(&shown.window, Qt::Key_3, Qt::ControlModifier);
+        settle();
+    }
+    block.repaint();
+    ASSERT_FALSE(block.drops().empty());
+    const AccountingBlock::Drop drop = block.drops().front();
+    ASSERT_GT(drop.count, 1U);
+    std::set<PacketId> seen;
+    for (int click = 0; click < 2; ++click) {
+        shown.session().toEnd();
+        settle();
+        block.repaint();
+        QTest::mouseClick(&block, Qt::LeftButton, Qt::NoModifier, block.dropRect(0).center());
+        const PacketId packet = shown.session().selection().packet;
+        ASSERT_NE(packet, PacketId::none);
+        EXPECT_EQ(shown.session().trace().packet(packet).verdict, Verdict::dropped);
+        EXPECT_EQ(shown.session().trace().packet(packet).reason, drop.id);
+        EXPECT_EQ(shown.window.inspector()->tab(), Inspector::function_tab);
+        EXPECT_TRUE(shown.window.inspector()->pageText().contains("Why was packet")) << shown.window.inspector()->pageText().left(200).toStdString();
+        EXPECT_TRUE(seen.insert(packet).second) << "another packet at every click";
+    }
+}
+
+TEST(Drops, TheMapsBadgeLeadsToAPacketThatWasDroppedThere)
+{
+    Shown shown;
+    shown.window.setSource(handSource(), Mode::recording);
+    shown.session().toEnd();
+    settle();
+    const DropReasonId reason = Catalog::find_drop_reason("CPU_BACKLOG");
+    emit shown.window.map()->dropsActivated(reason, Catalog::find_room("backlog"));
+    const PacketId packet = shown.session().selection().packet;
+    ASSERT_NE(packet, PacketId::none);
+    EXPECT_EQ(shown.session().trace().packet(packet).reason, reason);
+    EXPECT_TRUE(shown.window.inspector()->pageText().contains("CPU_BACKLOG"));
+}
+
+// ---- the keyboard ------------------------------------------------------------------------------------------------
+
+/// Where Tab stops, from the first on, once round. A page of text keeps it for its links: that is one stop.
+std::vector<QWidget*> stopsOf(MainWindow& window, Qt::Key key = Qt::Key_Tab)
+{
+    window.setFocus();
+    std::vector<QWidget*> stops;
+    for (int i = 0; i < 500; ++i) {
+        QTest::keyClick(&keys(window), key);
+        QWidget* now = window.focusWidget();
+        if (now == nullptr || (stops.size() > 1 && now == stops.front())) {
+            break;
+        }
+        if (stops.empty() || stops.back() != now) {
+            stops.push_back(now);
+        }
+    }
+    return stops;
+}
+
+QString nameOf(QWidget* widget)
+{
+    QAccessibleInterface* spoken = QAccessible::queryAccessibleInterface(widget);
+    return spoken == nullptr ? QString() : spoken->text(QAccessible::Name);
+}
+
+std::string about(const QWidget* widget)
+{
+    return std::string(widget->metaObject()->className()) + " in " +
+           (widget->parentWidget() == nullptr ? "nothing" : widget->parentWidget()->metaObject()->className());
+}
+
+void expectAllReachableAndNamed(MainWindow& window)
+{
+    const std::vector<QWidget*> stops = stopsOf(window);
+    std::set<QWidget*> seen;
+    for (QWidget* widget : stops) {
+        EXPECT_TRUE(seen.insert(widget).second) << about(widget) << " " << nameOf(widget).toStdString() << " is reached twice";
+    }
+    for (QWidget* widget : window.findChildren<QWidget*>()) {
+        const bool wanted = (widget->focusPolicy() & Qt::TabFocus) != 0 && widget->focusProxy() == nullptr && widget->isVisible() &&
+                            widget->isEnabled() && widget->window() == &window;
+        EXPECT_TRUE(!wanted || std::ranges::find(stops, widget) != stops.end()) << about(widget) << " cannot be reached";
+    }
+    for (QWidget* widget : stops) {
+        EXPECT_FALSE(nameOf(widget).trimmed().isEmpty()) << about(widget) << " has no name for a screen reader";
+    }
+    // And back the same way.
+    std::vector<QWidget*> back = stopsOf(window, Qt::Key_Backtab);
+    std::ranges::reverse(back);
+    EXPECT_EQ(back, stops);
+}
+
+TEST(Keyboard, TabReachesEveryControlOfALessonOnceAndEachHasAName)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openLesson("03-rps-and-the-backlog"));
+    for (const int step : {0, shown.window.lessonPanel()->stepCount() - 1}) {
+        shown.window.lessonPanel()->goTo(step);
+        settle();
+        expectAllReachableAndNamed(shown.window);
+    }
+}
+
+TEST(Keyboard, TabReachesEveryControlOfTheModelOfARecordingAndOfThePagesAndEachHasAName)
+{
+    Shown shown;
+    expectAllReachableAndNamed(shown.window); // nothing open
+    shown.window.setSource(handSource(), Mode::recording);
+    settle();
+    for (const auto tab : {Inspector::packet_tab, Inspector::skb_tab, Inspector::journey_tab, Inspector::function_tab, Inspector::host_tab}) {
+        shown.window.inspector()->showTab(tab);
+        settle();
+        expectAllReachableAndNamed(shown.window);
+    }
+    shown.window.setSource(std::move(*test::services().model()), Mode::model);
+    settle();
+    expectAllReachableAndNamed(shown.window);
+    shown.window.showLivePage();
+    settle();
+    expectAllReachableAndNamed(shown.window);
+}
+
+TEST(Keyboard, TabGoesPanelByPanelFromTheTopLeft)
+{
+    Shown shown;
+    shown.window.setSource(std::move(*test::services().model()), Mode::model);
+    settle();
+    const std::vector<QWidget*> stops = stopsOf(shown.window);
+    const auto panel = [&](const QWidget* widget) {
+        const QWidget* panels[] = {shown.window.topBar(), shown.window.controls(), shown.window.map(), shown.window.inspector()};
+        for (int i = 0; i < 4; ++i) {
+            if (widget == panels[i] || panels[i]->isAncestorOf(widget)) {
+                return i;
+            }
+        }
+        return 4; // below
+    };
+    ASSERT_FALSE(stops.empty());
+    EXPECT_TRUE(std::ranges::is_sorted(stops, {}, panel));
+    EXPECT_EQ(panel(stops.front()), 0);
+    EXPECT_EQ(panel(stops.back()), 4);
+    // F6 goes from panel to panel.
+    shown.window.setFocus();
+    std::vector<int> visited;
+    for (int i = 0; i < 5; ++i) {
+        press(shown.window, Qt::Key_F6);
+        visited.push_back(panel(shown.window.focusWidget()));
+    }
+    EXPECT_EQ(visited, (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+TEST(Keyboard, ALongLessonIsScrolledWithUpAndDown)
+{
+    Shown shown({1280, 720});
+    ASSERT_TRUE(shown.window.openLesson("01-a-datagram-arrives"));
+    settle();
+    auto* text = shown.window.lessonPanel()->findChild<QScrollArea*>();
+    ASSERT_NE(text, nullptr);
+    ASSERT_GT(text->verticalScrollBar()->maximum(), 0) << "the text is longer than the panel";
+    text->setFocus(Qt::TabFocusReason);
+    for (int i = 0; i < 3; ++i) {
+        press(shown.window, Qt::Key_Down);
+    }
+    EXPECT_GT(text->verticalScrollBar()->value(), 0);
+}
+
+TEST(Keyboard, FocusThatFallsToTheMapByItselfMarksNoRoomAndLeavesTheArrowsToThePlayer)
+{
+    Shown shown;
+    shown.window.setSource(handSource(), Mode::recording);
+    shown.session().toBegin();
+    shown.window.map()->setFocus(Qt::OtherFocusReason);
+    const std::size_t before = shown.session().position();
+    press(shown.window, Qt::Key_Right, Qt::ControlModifier);
+    EXPECT_EQ(shown.session().position(), before + 1);
+    press(shown.window, Qt::Key_Right);
+    EXPECT_GT(shown.session().position(), before + 1);
+}
+
+TEST(Map, ShortNamesAreWholeOnASmallScreen)
+{
+    for (const char* lesson : {"01-a-datagram-arrives", "03-rps-and-the-backlog"}) {
+        Shown shown({1280, 720});
+        ASSERT_TRUE(shown.window.openLesson(lesson));
+        shown.window.lessonPanel()->goTo(5);
+        settle();
+        const auto queues = shown.session().trace().queues();
+        for (std::size_t i = 1; i < queues.size(); ++i) {
+            if (queues[i].kind == QueueKind::socket || queues[i].kind == QueueKind::backlog) {
+                const QString name = shown.window.map()->trayLabel(static_cast<QueueId>(i));
+                EXPECT_FALSE(name.contains(QChar(0x2026))) << lesson << ": " << name.toStdString();
+            }
+        }
+    }
+}
+
+TEST(Map, TheLessonsFingerDoesNotStayWhereTheModelIsPlayedWith)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openLesson("03-rps-and-the-backlog"));
+    shown.window.lessonPanel()->goTo(5);
+    ASSERT_FALSE(shown.window.map()->pointedAt().empty());
+    emit shown.window.topBar()->modeChosen(Mode::model);
+    EXPECT_TRUE(shown.window.map()->pointedAt().empty());
+    emit shown.window.topBar()->modeChosen(Mode::lesson);
+    EXPECT_FALSE(shown.window.map()->pointedAt().empty());
+}
+
+} // namespace
+} // namespace skbscope::ui
