@@ -24,7 +24,7 @@ Correlator::Correlator(const TracedKernel& kernel, Trace& trace, Options options
     }
     // The loop moved into a function of its own in 6.9 and in stable releases of 6.1.
     softirq_loop_ =
-        symbol_named(kernel.symbols.contains("handle_softirqs") ? "handle_softirqs" : "__do_softirq");
+        symbol_named(kernel.symbols.contains("handle_softirqs") ? Name("handle_softirqs") : Name("__do_softirq"));
     raise_softirq_ = symbol_named("__raise_softirq_irqoff");
     net_tx_action_ = symbol_named("net_tx_action");
     cpu_lanes_.resize(std::size_t{std::max<std::uint16_t>(kernel.cpus, 1)} * 4);
@@ -40,7 +40,7 @@ void Correlator::prepare(const EventFormat& format)
     }
     Decoder& decoder = decoders_[id];
     decoder.is_described = true;
-    decoder.event = format.name;
+    decoder.event = KnownName(format.name);
     using Handler = void (Correlator::*)(const RawRecord&, const Decoder&);
     static const std::unordered_map<std::string, Handler> handlers = {
         {"ftrace:function", &Correlator::on_function},
@@ -163,14 +163,15 @@ void Correlator::take(const RawRecord& record)
 // ---- names
 // ----------------------------------------------------------------------------------------------------------
 
-Symbol Correlator::symbol_named(std::string_view name)
+Symbol Correlator::symbol_looked_up(const Name& name)
 {
-    // A few names come with most records.
-    const std::size_t mixed = name.empty() ? 0 : (name.size() * 31 + static_cast<unsigned char>(name[name.size() / 2])) * 31 + static_cast<unsigned char>(name.back());
-    const std::size_t place = mixed % recent_names_.size();
-    if (is_same(functions_[recent_names_[place]].name, name)) {
-        return recent_names_[place];
-    }
+    const Symbol symbol = symbol_of_text(name.text);
+    recent_names_[name.number >> 56] = {name.number, symbol};
+    return symbol;
+}
+
+Symbol Correlator::symbol_of_text(std::string_view name)
+{
     name = without_suffix(name);
     auto at = symbol_by_name_.find(name);
     if (at == symbol_by_name_.end()) {
@@ -184,10 +185,10 @@ Symbol Correlator::symbol_named(std::string_view name)
         function.interrupts = function.interrupts_softirq || is_one_of(key, {"handle_softirqs", "__do_softirq"});
         function.is_bh_enable = key == "__local_bh_enable_ip";
         function.is_receive = key.find("netif_receive_skb") != std::string::npos;
-        function.name = std::move(key);
+        function.name = KnownName(std::move(key));
         functions_.push_back(std::move(function));
     }
-    return recent_names_[place] = at->second;
+    return at->second;
 }
 
 Symbol Correlator::symbol_of_function(std::uint64_t address)
@@ -195,7 +196,7 @@ Symbol Correlator::symbol_of_function(std::uint64_t address)
     const auto [at, is_new] = symbol_by_address_.emplace(address, 0);
     if (is_new) {
         const auto hit = kernel_.symbols.find(address);
-        at->second = symbol_named(hit.name.empty() ? fmt::format("{:#x}", address) : std::string(hit.name));
+        at->second = symbol_of_text(hit.name.empty() ? fmt::format("{:#x}", address) : std::string(hit.name));
     }
     return at->second;
 }
@@ -205,7 +206,7 @@ Symbol Correlator::symbol_of_caller(std::uint64_t address)
     const auto [at, is_new] = symbol_by_call_site_.emplace(address, 0);
     if (is_new) {
         const auto hit = kernel_.symbols.find(address);
-        at->second = symbol_named(hit.name.empty() ? std::string("?") : std::string(hit.name));
+        at->second = symbol_of_text(hit.name.empty() ? std::string("?") : std::string(hit.name));
     }
     return at->second;
 }
@@ -232,17 +233,23 @@ TaskId Correlator::task_of(std::int32_t pid)
     return at->second;
 }
 
+DeviceId Correlator::device_of(const RawRecord& record, const Decoder& decoder)
+{
+    const ShortBytes bytes(decoder.name.bytes(record.data));
+    auto& [known, device] = recent_devices_[bytes.place()];
+    if (bytes.size != 0 && bytes == known) {
+        return device;
+    }
+    known = bytes;
+    return device = device_named(decoder.name.text(record.data));
+}
+
 DeviceId Correlator::device_named(std::string_view name)
 {
     if (name.empty()) {
         return DeviceId::none;
     }
-    auto& recent = recent_devices_[(name.size() + static_cast<unsigned char>(name.back())) % recent_devices_.size()];
-    if (is_same(name, recent.first)) {
-        return recent.second;
-    }
     if (const auto at = devices_.find(name); at != devices_.end()) {
-        recent = {at->first, at->second};
         return at->second;
     }
     DeviceRecord device;

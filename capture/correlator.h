@@ -5,6 +5,7 @@
 // the order tells.
 
 #include "capture/call_stacks.h"
+#include "capture/names.h"
 #include "capture/packet_book.h"
 #include "capture/ring_pages.h"
 #include "capture/traced_kernel.h"
@@ -72,7 +73,7 @@ public:
 
 private:
     struct Function {
-        std::string name; ///< without compiler suffix
+        KnownName name; ///< without compiler suffix
         FunctionId id = FunctionId::none;
         FunctionKind kind = FunctionKind::carry;
         bool is_entry = false; ///< what it calls is outermost
@@ -85,7 +86,7 @@ private:
     /// How an event is read; one for each event id.
     struct Decoder {
         void (Correlator::*handler)(const RawRecord&, const Decoder&) = nullptr;
-        std::string event;         ///< its name
+        KnownName event;           ///< its name
         bool is_described = false; ///< the file has its format
         EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a,
             port_b, data_length, truesize, hash, ip_summed, queue, family, socket, call_flags, key6;
@@ -101,7 +102,13 @@ private:
     // ---- places
     Symbol symbol_of_function(std::uint64_t address);
     Symbol symbol_of_caller(std::uint64_t address);
-    Symbol symbol_named(std::string_view name);
+    Symbol symbol_of_text(std::string_view name);
+    Symbol symbol_named(const Name& name)
+    {
+        const auto& [number, symbol] = recent_names_[name.number >> 56];
+        return number == name.number ? symbol : symbol_looked_up(name);
+    }
+    Symbol symbol_looked_up(const Name& name);
     Lane& lane_of(const RawRecord& record);
     [[nodiscard]] bool interrupts(const Lane& lane, Symbol function) const;
     static Context context_of(const RawRecord& record);
@@ -115,7 +122,7 @@ private:
     bool enter_softirq_loop(Lane& lane, const RawRecord& record);
     void note_gap(const RawRecord& record);
     /// The open call of one of these functions nearest to the top; what lies above it has returned.
-    Frame* open_call(Lane& lane, std::initializer_list<std::string_view> names);
+    Frame* open_call(Lane& lane, std::initializer_list<NameNumber> names);
     std::uint32_t add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function,
                            Slot packet, Confidence confidence, std::uint8_t via, std::uint32_t arg = 0);
 
@@ -212,13 +219,14 @@ private:
     std::string_view dropping_place(const Lane& lane, std::size_t index, std::string_view place) const;
     DropReasonId reason_without_field(Slot slot, std::string_view where, std::uint32_t item);
     bool was_called_for(Slot slot, std::string_view name, std::uint32_t before);
-    std::size_t frame_for(Lane& lane, const RawRecord& record, std::initializer_list<std::string_view> names,
-                          std::string_view fallback);
+    std::size_t frame_for(Lane& lane, const RawRecord& record, std::initializer_list<NameNumber> names,
+                          const Name& fallback);
     void device_facts(Slot slot, const RawRecord& record, const Decoder& decoder, bool length_has_ethernet);
     void wait_for_neighbour(Slot packet, std::uint32_t item, const std::string& neighbour, bool queues);
     void field_facts(Slot slot, std::uint32_t item, const RawRecord& record, const Decoder& decoder);
     void lost(const RawRecord& record);
     TaskId task_of(std::int32_t pid);
+    DeviceId device_of(const RawRecord& record, const Decoder& decoder);
     DeviceId device_named(std::string_view name);
     void tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing);
     std::string neighbour_name(const RawRecord& record, const Decoder& decoder);
@@ -235,7 +243,7 @@ private:
         std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
     };
     std::unordered_map<std::string, Symbol, NameHash, std::equal_to<>> symbol_by_name_;
-    std::array<Symbol, 256> recent_names_{}; ///< of symbol_named(), by a part of the name
+    std::array<std::pair<std::uint64_t, Symbol>, 256> recent_names_{}; ///< of symbol_named(), by a part of the number: that, and whose it is
     std::unordered_map<std::uint64_t, Symbol> symbol_by_address_, symbol_by_call_site_;
     std::set<Symbol> seen_callers_;
     bool gro_results_seen_ = false; ///< napi_gro_receive_exit and its like were recorded
@@ -261,7 +269,7 @@ private:
     // Records of one task, one device come in rows: what was found for the one before.
     std::pair<std::int32_t, Lane*> last_lane_{0, nullptr};
     std::pair<std::int32_t, TaskId> last_task_{0, TaskId::none};
-    std::array<std::pair<std::string, DeviceId>, 8> recent_devices_; ///< by a part of the name
+    std::array<std::pair<ShortBytes, DeviceId>, 16> recent_devices_; ///< by ShortBytes::place() of the field with the name
     struct Waiting {
         Slot slot;
         std::string neighbour;

@@ -672,7 +672,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         return;
     case Kind::free_tail:
         note_released(lane);
-        if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && functions_[host->symbol].name.starts_with("tcp_recvmsg")) {
+        if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && functions_[host->symbol].name.text().starts_with("tcp_recvmsg")) {
             // All of it is read; who frees it comes later. Without a copy before: a FIN, which has nothing to copy.
             const bool has_bytes = tcp_.reading != 0;
             frame.packet = frame.child = has_bytes ? std::exchange(tcp_.reading, 0) : next_living(tcp_.received);
@@ -876,7 +876,7 @@ Slot Correlator::prove(Lane& lane, const RawRecord& record, std::size_t frame, s
 }
 
 std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record,
-                                  std::initializer_list<std::string_view> names, std::string_view fallback)
+                                  std::initializer_list<NameNumber> names, const Name& fallback)
 {
     if (Frame* call = open_call(lane, names)) {
         Event& event = book_.item(call->item);
@@ -887,7 +887,9 @@ std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record,
         }
         pop(lane); // it has returned: this is another one
     }
-    if (is_one_of(fallback, {"__netif_receive_skb_core", "netif_receive_skb", "napi_gro_receive"})) {
+    const bool begins_receiving = fallback.number == NameNumber("__netif_receive_skb_core").number || fallback.number == NameNumber("netif_receive_skb").number ||
+                                  fallback.number == NameNumber("napi_gro_receive").number;
+    if (begins_receiving) {
         // A packet on its way in does not begin below what was done for another one: that has returned,
         // unseen.
         const auto can_call = [&](const Frame& frame) {
@@ -908,7 +910,7 @@ void Correlator::device_facts(Slot slot, const RawRecord& record, const Decoder&
         return;
     }
     SlotRecord& known = book_.at(slot);
-    const DeviceId device = device_named(decoder.name.text(record.data));
+    const DeviceId device = device_of(record, decoder);
     known.at_device = device;
     if (known.packet.device == DeviceId::none) {
         known.packet.device = device;

@@ -4,13 +4,13 @@
 #include "capture/correlator.h"
 
 #include <algorithm>
-#include <cstring>
 #include <initializer_list>
 #include <string_view>
 
 namespace skbscope::correlating {
 
 using Kind = FunctionKind;
+using skbscope::is_one_of;
 
 // include/linux/trace_events.h
 inline constexpr std::uint8_t flag_hardirq = 0x08;
@@ -28,34 +28,9 @@ inline constexpr std::uint8_t nud_incomplete = 1; // include/uapi/linux/neighbou
 inline constexpr std::size_t kept_gaps = 1 << 20;
 inline constexpr std::size_t most_received = 4096; // more than a net_rx_action takes with any usual budget
 
-/// ==, inline: names are compared with most records, and are short.
-inline bool is_same(std::string_view a, std::string_view b)
-{
-    constexpr std::size_t step = sizeof(std::uint64_t);
-    if (a.size() != b.size()) {
-        return false;
-    }
-    if (a.size() < step) {
-        return a == b;
-    }
-    const auto differs_at = [&](std::size_t at) {
-        std::uint64_t left = 0;
-        std::uint64_t right = 0;
-        std::memcpy(&left, a.data() + at, step);
-        std::memcpy(&right, b.data() + at, step);
-        return left != right;
-    };
-    for (std::size_t at = 0; at + step < a.size(); at += step) {
-        if (differs_at(at)) {
-            return false;
-        }
-    }
-    return !differs_at(a.size() - step);
-}
-
 inline bool is_one_of(std::string_view name, std::initializer_list<std::string_view> names)
 {
-    return std::ranges::any_of(names, [name](std::string_view one) { return is_same(name, one); });
+    return std::ranges::find(names, name) != names.end();
 }
 
 /// Calls that serve nobody in particular: a packet below them is found anew.

@@ -146,7 +146,7 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
     }
     const auto hosts = hosts_of(functions_[caller].name);
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
-        if (std::ranges::find(hosts, functions_[lane.stack[i].symbol].name) != hosts.end()) {
+        if (std::ranges::find(hosts, std::string_view(functions_[lane.stack[i].symbol].name)) != hosts.end()) {
             pop_to(lane, i + 1);
             push_untraced(lane, record, caller, function);
             return;
@@ -264,7 +264,7 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
     lane.stack.push_back(std::move(frame));
 }
 
-Frame* Correlator::open_call(Lane& lane, std::initializer_list<std::string_view> names)
+Frame* Correlator::open_call(Lane& lane, std::initializer_list<NameNumber> names)
 {
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
         if (lane.stack[i].item != 0 && is_one_of(functions_[lane.stack[i].symbol].name, names)) {

@@ -87,7 +87,7 @@ void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord
         }
         break;
     case Kind::stream_copy:
-        if (finds && host != nullptr && functions_[host->symbol].name.starts_with("tcp_recvmsg")) {
+        if (finds && host != nullptr && functions_[host->symbol].name.text().starts_with("tcp_recvmsg")) {
             if (tcp_.reading == 0 || book_.at(tcp_.reading).dead) {
                 tcp_.reading = next_living(tcp_.received);
             }
@@ -121,7 +121,7 @@ bool Correlator::silent_free(Lane& lane, Frame* host, Frame& frame)
     if (host == nullptr || host->kind == Kind::free) {
         return false;
     }
-    const std::string_view by = functions_[host->symbol].name;
+    const KnownName& by = functions_[host->symbol].name;
     if (is_one_of(by, {"tcp_ack", "tcp_clean_rtx_queue", "tcp_rtx_queue_unlink_and_free"})) {
         frame.packet = next_living(tcp_.unacked);
     } else if (by == "tcp_write_xmit") { // joined to the one before it (6.12: tcp_grow_skb)

@@ -341,7 +341,7 @@ void Correlator::end_by_call(Lane& lane, std::size_t index)
     const bool is_drop = !is_clone && is_one_of(functions_[frame.symbol].name, {"kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop"});
     if (known.packet.verdict == Verdict::in_flight && is_drop) {
         const std::string place(dropping_place(lane, index, {}));
-        book_.dropped(slot, reason_without_field(slot, place, frame.item), functions_[symbol_named(place)].id, frame.item);
+        book_.dropped(slot, reason_without_field(slot, place, frame.item), functions_[symbol_of_text(place)].id, frame.item);
     } else if (known.packet.verdict == Verdict::in_flight) {
         book_.decide(slot, is_clone && known.tapped ? Verdict::delivered : known.in_pieces ? Verdict::split : Verdict::consumed, frame.item);
     }
@@ -386,7 +386,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
             (void)open_call(lane, {"skb_consume_udp"});
             push_call(lane, record, symbol_named("__consume_stateless_skb"), via_tracepoint).by_jump = true;
         } else {
-            push_call(lane, record, symbol_named(is_drop ? "kfree_skb_reason" : "consume_skb"),
+            push_call(lane, record, symbol_named(is_drop ? Name("kfree_skb_reason") : Name("consume_skb")),
                       via_tracepoint);
         }
         index = lane.stack.size() - 1;
@@ -456,7 +456,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
             reason = reason_without_field(slot, place, item);
         }
         if (!place.empty()) {
-            where = functions_[symbol_named(place)].id;
+            where = functions_[symbol_of_text(place)].id;
         }
         // In a socket's queue it was delivered; refusing it there, or a wrong checksum found on reading, is a
         // drop.
@@ -614,7 +614,7 @@ void Correlator::on_return_marker(const RawRecord& record, const Decoder& decode
 {
     // These events come when their function is about to return: what was called before it has returned.
     Lane& lane = lane_of(record);
-    const std::string& name = decoder.event;
+    const KnownName& name = decoder.event;
     Frame* call =
         name == "napi_poll" ? open_call(lane, {"__napi_poll", "napi_poll"})
         : name == "sock_send_length"
@@ -631,7 +631,7 @@ void Correlator::on_return_marker(const RawRecord& record, const Decoder& decode
 void Correlator::on_merge_only(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
-    const std::string& name = decoder.event;
+    const KnownName& name = decoder.event;
     Frame* call = nullptr;
     if (name == "neigh_create") {
         call = open_call(lane, {"___neigh_create", "__neigh_create"});

@@ -33,6 +33,9 @@ void parse_field(std::string_view line, EventFormat& format)
     field.size = static_cast<std::uint16_t>(size);
     field.is_signed = value_of("signed:") == "1";
     field.is_data_loc = declaration.starts_with("__data_loc");
+    if (size == 1 || size == 2 || size == 4 || size == 8) {
+        field.above = static_cast<std::uint8_t>(64 - 8 * size);
+    }
     if (const std::size_t bracket = declaration.find_last_of('[');
         !field.is_data_loc && bracket != std::string_view::npos) {
         declaration = declaration.substr(0, bracket);
@@ -69,29 +72,14 @@ std::optional<EventFormat> EventFormat::parse(std::string_view system, std::stri
     return format;
 }
 
-std::uint64_t EventField::read(std::span<const std::uint8_t> record) const
+std::uint64_t EventField::read_at_end(std::span<const std::uint8_t> record) const
 {
-    if (std::size_t{offset} + size > record.size()) {
+    if (above >= 64 || std::size_t{offset} + size > record.size()) {
         return 0;
     }
-    const std::uint8_t* at = record.data() + offset;
-    const auto number = [&]<typename Unsigned, typename Signed>(Unsigned value, Signed) -> std::uint64_t {
-        std::memcpy(&value, at, sizeof value);
-        return is_signed ? static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<Signed>(value)))
-                         : value;
-    };
-    switch (size) {
-    case 1:
-        return number(std::uint8_t{}, std::int8_t{});
-    case 2:
-        return number(std::uint16_t{}, std::int16_t{});
-    case 4:
-        return number(std::uint32_t{}, std::int32_t{});
-    case 8:
-        return number(std::uint64_t{}, std::int64_t{});
-    default:
-        return 0;
-    }
+    std::uint64_t word = 0;
+    std::memcpy(&word, record.data() + offset, size);
+    return number_in(word);
 }
 
 std::span<const std::uint8_t> EventField::bytes(std::span<const std::uint8_t> record) const

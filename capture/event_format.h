@@ -4,6 +4,7 @@
 // trace.dat carries and for those of a running kernel's tracefs.
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,14 +21,31 @@ struct EventField {
     std::uint16_t size = 0; ///< 0: the event has no such field
     bool is_signed = false;
     bool is_data_loc = false; ///< the value says where the bytes are: low 16 bits offset, high 16 bits length
+    std::uint8_t above = 64;  ///< bits of a 64-bit word that a number of this size leaves; 64: it is no number
 
     explicit operator bool() const { return size != 0; }
     /// The number in the record; 0 where the record is too short or the field is absent.
-    [[nodiscard]] std::uint64_t read(std::span<const std::uint8_t> record) const;
+    [[nodiscard]] std::uint64_t read(std::span<const std::uint8_t> record) const
+    {
+        std::uint64_t word = 0;
+        if (above < 64 && offset + sizeof word <= record.size()) {
+            std::memcpy(&word, record.data() + offset, sizeof word);
+            return number_in(word);
+        }
+        return read_at_end(record);
+    }
     /// The bytes of an array or of a data_loc field; empty where they do not fit into the record.
     [[nodiscard]] std::span<const std::uint8_t> bytes(std::span<const std::uint8_t> record) const;
     /// The text of a char array or string field, up to its NUL.
     [[nodiscard]] std::string_view text(std::span<const std::uint8_t> record) const;
+
+private:
+    [[nodiscard]] std::uint64_t number_in(std::uint64_t word) const
+    {
+        word <<= above;
+        return is_signed ? static_cast<std::uint64_t>(static_cast<std::int64_t>(word) >> above) : word >> above;
+    }
+    [[nodiscard]] std::uint64_t read_at_end(std::span<const std::uint8_t> record) const;
 };
 
 /// One event's layout.
