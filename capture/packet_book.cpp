@@ -19,12 +19,35 @@ inline void fetch_ahead(const Event& event)
     __builtin_prefetch(&event + 16, 1);
 }
 
+/// Walks along rows of a trace, of which a chunk lies in one piece.
+class Rowwise {
+public:
+    /// Precondition: row < trace.size().
+    Rowwise(const Trace& trace, std::uint32_t row) : trace_(&trace), event_(&trace[row]), row_(row) {}
+    [[nodiscard]] const Event& operator*() const { return *event_; }
+    [[nodiscard]] std::uint32_t row() const { return row_; }
+    /// The next; not to be looked at if it is `end`, which may have no memory yet.
+    void next(std::uint32_t end)
+    {
+        ++row_;
+        ++event_;
+        if (row_ % Trace::chunk_events == 0 && row_ < end) [[unlikely]] {
+            event_ = &(*trace_)[row_];
+        }
+    }
+
+private:
+    const Trace* trace_;
+    const Event* event_;
+    std::uint32_t row_;
+};
+
 } // namespace
 
 PacketBook::PacketBook(Trace& trace, Trace& items) : trace_(trace), items_(items)
 {
     (void)slots_.push(); // 0: none
-    items_.append({}); // 0: none
+    (void)append_item(); // 0: none
     told_.emplace_back(); // 0: none
     recent_changes_.assign(1024, none);
 }
@@ -37,6 +60,9 @@ Slot PacketBook::open(SlotRecord::Kind kind)
 
 Slot PacketBook::resolve_far(Slot slot)
 {
+    if (slots_.find(slot) == nullptr) {
+        return 0;
+    }
     while (slots_[slot].same_as != 0) {
         const Slot next = slots_[slot].same_as;
         if (slots_.find(next) == nullptr) {
@@ -73,8 +99,8 @@ void PacketBook::bind(Slot slot, std::uint64_t address)
 
 std::uint32_t PacketBook::add(const Event& event)
 {
-    fetch_ahead(items_.append(event));
-    last_item_ = static_cast<std::uint32_t>(items_.size() - 1);
+    append_item() = event;
+    last_item_ = item_count_ - 1;
     if (event.packet != 0) {
         at(event.packet).last_item = last_item_;
     }
@@ -83,9 +109,8 @@ std::uint32_t PacketBook::add(const Event& event)
 
 Event& PacketBook::add_for(Slot packet)
 {
-    Event& event = items_.append({});
-    fetch_ahead(event);
-    last_item_ = static_cast<std::uint32_t>(items_.size() - 1);
+    Event& event = append_item();
+    last_item_ = item_count_ - 1;
     event.packet = packet;
     if (packet != 0) {
         at(packet).last_item = last_item_;
@@ -93,25 +118,54 @@ Event& PacketBook::add_for(Slot packet)
     return event;
 }
 
+Event& PacketBook::item_far(std::uint32_t index)
+{
+    return index < written_ ? gone() : items_.mutable_event(index);
+}
+
+namespace {
+
+/// `side` stands at the moment and the place of `anchor`. Member by member: add_for() says why.
+inline void place_side(Event& side, const Event& anchor)
+{
+    side.time_ns = anchor.time_ns;
+    side.task = anchor.task;
+    side.function = anchor.function;
+    side.cpu = anchor.cpu;
+    side.flags = anchor.flags;
+    side.depth = anchor.depth;
+}
+
+} // namespace
+
+inline void PacketBook::append_side_item(const Event& anchor, EventKind kind, Slot slot, std::uint32_t arg, std::uint8_t marks)
+{
+    Event& event = append_item();
+    place_side(event, anchor);
+    event.kind = static_cast<std::uint8_t>(kind);
+    event.packet = slot;
+    event.arg = arg;
+    event.host = marks;
+}
+
 std::uint32_t PacketBook::add_side(std::uint32_t anchor, EventKind kind, Slot slot, std::uint32_t arg, bool before)
 {
-    const auto make = [&](Event& event) { // in its place: add_for() says why
-        event.kind = static_cast<std::uint8_t>(kind);
-        event.packet = slot;
-        event.arg = arg;
-        event.duration_ns = Event::unknown_duration;
-        event.host = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
-    };
+    const auto marks = static_cast<std::uint8_t>(mark_side | (before ? mark_before : 0));
     // Behind what is written there is no room any more; calls that were not traced have no moment at all.
     const std::uint32_t place = anchor == 0 ? 0 : std::max(anchor, written_);
     std::uint32_t& last_side = at(slot).last_side;
     last_side = std::max(last_side, place);
     if (anchor == last_item_ && anchor != 0) {
-        make(items_.append(item(anchor)));
-        return static_cast<std::uint32_t>(items_.size() - 1);
+        append_side_item(item(anchor), kind, slot, arg, marks);
+        return item_count_ - 1;
     }
-    late_.push_back({place, item(anchor)});
-    make(late_.back().event);
+    Late& late = late_.emplace_back();
+    late.anchor = place;
+    place_side(late.event, item(anchor));
+    late.event.kind = static_cast<std::uint8_t>(kind);
+    late.event.packet = slot;
+    late.event.arg = arg;
+    late.event.host = marks;
     return (late_begin_ + static_cast<std::uint32_t>(late_.size() - 1)) | late_handle;
 }
 
@@ -313,6 +367,8 @@ void PacketBook::tell(Slot slot, std::uint32_t item, std::span<const Field> fiel
         free_told_.pop_back();
     }
     Told& told = told_[record.fields];
+    const bool is_last = item == last_item_;
+    const Event& anchor = this->item(item);
     for (const auto& [field, value] : fields) {
         const auto index = static_cast<std::size_t>(field);
         const bool is_known = (told.known >> index & 1) != 0;
@@ -325,7 +381,12 @@ void PacketBook::tell(Slot slot, std::uint32_t item, std::span<const Field> fiel
         change.after = value;
         told.known |= std::uint32_t{1} << index;
         told.values[index] = value;
-        (void)add_side(item, EventKind::field, slot, field_row(change));
+        if (is_last) {
+            record.last_side = std::max(record.last_side, std::max(item, written_));
+            append_side_item(anchor, EventKind::field, slot, field_row(change), mark_side);
+        } else {
+            (void)add_side(item, EventKind::field, slot, field_row(change));
+        }
     }
 }
 
@@ -640,10 +701,20 @@ void PacketBook::list_touched(std::uint32_t until, bool everything, std::vector<
             list(event.arg, touched);
         }
     };
-    constexpr std::size_t soon = 24;
-    for (std::size_t item = std::max<std::size_t>(written_, 1); item < until; ++item) {
-        slots_.fetch(items_[std::min<std::size_t>(item + soon, until - 1)].packet);
-        take(items_[item]);
+    constexpr std::uint32_t soon = 24;
+    Slot fetched = 0;
+    for (std::uint32_t first = std::max(written_, 1U); first < until;) { // chunk by chunk
+        const std::uint32_t end = std::min<std::uint32_t>(until, (first / Trace::chunk_events + 1) * Trace::chunk_events);
+        const Event* const events = &items_[first];
+        const std::uint32_t count = end - first;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (const Slot ahead = events[std::min(i + soon, count - 1)].packet; ahead != fetched) {
+                fetched = ahead;
+                slots_.fetch(ahead);
+            }
+            take(events[i]);
+        }
+        first = end;
     }
     for (const Late& late : late_) {
         if (late.anchor < until || everything) {
@@ -690,31 +761,41 @@ void PacketBook::write_items(std::uint32_t until, bool everything)
     change_in_trace_.resize(field_changes_.size(), none);
     const std::vector<std::uint64_t> order = order_of_late();
     auto late = order.begin();
-    for (std::uint32_t item = std::max(written_, 1U); item < until;) {
-        std::uint32_t behind = item + 1; // the sides of this item
-        for (; behind < until && (items_[behind].host & mark_side) != 0; ++behind) {
+    const auto write_late = [&](std::uint64_t group) {
+        for (; late != order.end() && *late >> 31 <= group; ++late) {
+            append_side(late_[*late & ~late_handle & 0xffffffff].event);
         }
-        const auto write_sides = [&](bool before) {
-            for (std::uint32_t i = item + 1; i < behind; ++i) {
-                if (((items_[i].host & mark_before) != 0) == before) {
-                    append_side(items_[i]);
+    };
+    const std::uint32_t first = std::max(written_, 1U);
+    if (first < until) {
+        for (Rowwise at(items_, first); at.row() < until;) {
+            const std::uint64_t item = at.row();
+            const Event& known = *at;
+            at.next(until);
+            bool has_before = false;
+            const Rowwise sides = at;
+            for (; at.row() < until && ((*at).host & mark_side) != 0; at.next(until)) {
+                has_before = has_before || ((*at).host & mark_before) != 0;
+            }
+            for (Rowwise side = sides; has_before && side.row() < at.row(); side.next(until)) {
+                if (((*side).host & mark_before) != 0) {
+                    append_side(*side);
                 }
             }
-            for (const std::uint64_t group = std::uint64_t{item} << 1 | (before ? 0U : 1U);
-                 late != order.end() && *late >> 31 <= group; ++late) {
-                append_side(late_[*late & ~late_handle & 0xffffffff].event);
+            write_late(item << 1);
+            const std::uint32_t packet = known.packet == 0 ? 0 : to_index(written_id(known.packet));
+            unattributed_ += known.is_call() && packet == 0 && known.packet != 0 ? 1 : 0;
+            Event& event = trace_.append(known);
+            fetch_ahead(event);
+            event.packet = packet;
+            event.time_ns = written_ns_ = std::max(known.time_ns, written_ns_);
+            for (Rowwise side = sides; side.row() < at.row(); side.next(until)) {
+                if (((*side).host & mark_before) == 0) {
+                    append_side(*side);
+                }
             }
-        };
-        write_sides(true);
-        const Event& known = items_[item];
-        const std::uint32_t packet = known.packet == 0 ? 0 : to_index(written_id(known.packet));
-        unattributed_ += known.is_call() && packet == 0 && known.packet != 0 ? 1 : 0;
-        Event& event = trace_.append(known);
-        fetch_ahead(event);
-        event.packet = packet;
-        event.time_ns = written_ns_ = std::max(known.time_ns, written_ns_);
-        write_sides(false);
-        item = behind;
+            write_late(item << 1 | 1);
+        }
     }
     for (; everything && late != order.end(); ++late) { // they stand behind items that never came
         append_side(late_[*late & ~late_handle & 0xffffffff].event);
@@ -754,6 +835,7 @@ void PacketBook::write_until(std::uint32_t until, bool everything)
     write_items(until, everything);
     update_rows(touched);
     written_ = until;
+    near_from_ = std::max(near_first_, written_);
     const auto is_pending = [this](const Late& late) { return late.anchor >= written_; };
     const auto first = std::ranges::find_if(late_, is_pending);
     late_begin_ += static_cast<std::uint32_t>(first - late_.begin());

@@ -82,12 +82,16 @@ public:
     // ------------------------------------------------------------------------------------------------------
     Slot open(SlotRecord::Kind kind = SlotRecord::Kind::open);
     /// The slot that this one turned out to be.
-    [[nodiscard]] Slot resolve(Slot slot)
+    [[nodiscard, gnu::always_inline]] Slot resolve(Slot slot)
     {
         const SlotRecord* record = slots_.find(slot);
-        return record == nullptr ? 0 : record->same_as == 0 ? slot : resolve_far(slot);
+        return record != nullptr && record->same_as == 0 ? slot : resolve_far(slot);
     }
-    [[nodiscard]] SlotRecord& at(Slot slot) { return slots_[resolve(slot)]; }
+    [[nodiscard, gnu::always_inline]] SlotRecord& at(Slot slot)
+    {
+        SlotRecord* record = slots_.find(slot);
+        return record != nullptr && record->same_as == 0 ? *record : slots_[resolve_far(slot)];
+    }
     /// `slot` is the same packet as `other`.
     void unite(Slot slot, Slot other);
     /// The living packet with that address, or 0.
@@ -106,7 +110,10 @@ public:
     /// and copied would cost the wait for its small parts to reach the cache.
     Event& add_for(Slot packet);
     /// Not after write(). Of an item that write_until() has written: one that may be changed without effect.
-    [[nodiscard]] Event& item(std::uint32_t index) { return index < written_ ? gone() : items_.mutable_event(index); }
+    [[nodiscard, gnu::always_inline]] Event& item(std::uint32_t index)
+    {
+        return index >= near_from_ ? near_items_[index - near_first_] : item_far(index);
+    }
     [[nodiscard]] std::uint32_t last_item() const { return last_item_; }
 
     /// Which queue an enqueue or dequeue means; the record is made when everything is known.
@@ -197,6 +204,21 @@ private:
     };
     static constexpr std::uint32_t late_handle = std::uint32_t{1} << 31;
 
+    /// A row more of items_, nothing set but what Event() sets.
+    Event& append_item()
+    {
+        Event& event = items_.append({});
+        if (item_count_ % Trace::chunk_events == 0) [[unlikely]] {
+            near_items_ = &event;
+            near_first_ = item_count_;
+            near_from_ = std::max(near_first_, written_);
+        }
+        __builtin_prefetch(&event + 16, 1); // beyond the end of its chunk that does nothing
+        ++item_count_;
+        return event;
+    }
+    Event& item_far(std::uint32_t index);
+    void append_side_item(const Event& anchor, EventKind kind, Slot slot, std::uint32_t arg, std::uint8_t marks);
     Event& side(std::uint32_t handle)
     {
         if ((handle & late_handle) == 0) {
@@ -231,7 +253,11 @@ private:
     Slots slots_;
     Trace& trace_;
     Trace& items_; ///< its events are the items and, behind each, the sides added while it was the last; row 0: none
+    std::uint32_t item_count_ = 0; ///< rows of items_
     std::uint32_t last_item_ = 0;
+    Event* near_items_ = nullptr; ///< the chunk that grows: row near_first_ and those behind it
+    std::uint32_t near_first_ = 0;
+    std::uint32_t near_from_ = 0; ///< of those, the first that is not written
     std::vector<Late> late_;
     std::uint32_t late_begin_ = 0; ///< number of the first of them
     std::uint32_t written_ = 0;    ///< items before it are written
