@@ -6,6 +6,7 @@
 #include "capture/function_kinds.h"
 #include "capture/packet_book.h"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -89,7 +90,8 @@ struct Lane {
     Lane(Lane&&) noexcept = default;
     Lane& operator=(Lane&&) noexcept = default;
 
-    std::vector<Frame> stack;
+    std::vector<Frame> stack; ///< changed by push() and pop() alone
+    std::uint32_t traced = 0; ///< calls of it that were recorded
     std::vector<Slot> clones;   ///< made here, address not known yet
     std::deque<Slot> received; ///< through __netif_receive_skb_core in this softirq, no protocol's call of theirs seen yet
     std::vector<std::pair<Slot, std::uint32_t>> completed; ///< freed in this poll by calls that nothing names, with those calls' items
@@ -106,7 +108,17 @@ struct Lane {
     SlotQueue pieces;                 ///< that skb_segment made, not yet handed to a driver
 
     [[nodiscard]] Frame* top() { return stack.empty() ? nullptr : &stack.back(); }
-    [[nodiscard]] std::uint8_t depth() const; ///< of the next call
+    void push(Frame&& frame)
+    {
+        traced += frame.item != 0 ? 1 : 0;
+        stack.push_back(std::move(frame));
+    }
+    void pop()
+    {
+        traced -= stack.back().item != 0 ? 1 : 0;
+        stack.pop_back();
+    }
+    [[nodiscard]] std::uint8_t depth() const { return static_cast<std::uint8_t>(std::min<std::uint32_t>(traced, 255)); } ///< of the next call
 };
 
 } // namespace skbscope

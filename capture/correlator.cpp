@@ -39,7 +39,7 @@ void Correlator::prepare(const EventFormat& format)
         decoders_.resize(id + 1);
     }
     Decoder& decoder = decoders_[id];
-    decoder.is_described = true;
+    decoder.handler = &Correlator::on_anything;
     decoder.event = KnownName(format.name);
     using Handler = void (Correlator::*)(const RawRecord&, const Decoder&);
     static const std::unordered_map<std::string, Handler> handlers = {
@@ -107,11 +107,18 @@ void Correlator::prepare(const EventFormat& format)
     decoder.address_b = first_of({"dst", "daddr", "primary_key4"});
     decoder.port_a = first_of({"sport", "ports"});
     decoder.port_b = first_of({"dport"});
-    decoder.data_length = format.field("data_len");
-    decoder.truesize = format.field("truesize");
-    decoder.hash = format.field("hash");
-    decoder.ip_summed = format.field("ip_summed");
-    decoder.queue = format.field("queue_mapping");
+    static constexpr std::array<std::pair<const char*, SkbField>, 6> fields = {{{"len", SkbField::len},
+                                                                                 {"data_len", SkbField::data_len},
+                                                                                 {"truesize", SkbField::truesize},
+                                                                                 {"hash", SkbField::hash},
+                                                                                 {"ip_summed", SkbField::ip_summed},
+                                                                                 {"queue_mapping", SkbField::queue_mapping}}};
+    decoder.told_count = 0;
+    for (const auto& [name, field] : fields) {
+        if (const EventField place = format.field(name); place && place.size <= 8 && !place.is_data_loc) {
+            decoder.told_fields[decoder.told_count++] = {field, place};
+        }
+    }
     decoder.family = format.field("family");
     decoder.key6 = format.field("primary_key6");
     decoder.socket = first_of({"skaddr", "sk"});
@@ -139,7 +146,7 @@ void Correlator::prepare(const EventFormat& format)
     }
 }
 
-void Correlator::take(const RawRecord& record)
+void Correlator::prepare_for(const RawRecord& record)
 {
     const std::size_t lanes = (std::size_t{record.cpu} + 1) * 4;
     if (lanes > cpu_lanes_.size()) {
@@ -150,14 +157,19 @@ void Correlator::take(const RawRecord& record)
     if (record.lost_before != 0) {
         lost(record);
     }
-    if (record.event_id >= decoders_.size() || !decoders_[record.event_id].is_described) {
-        ++unknown_events_;
-        return;
-    }
-    const Decoder& decoder = decoders_[record.event_id];
-    if (decoder.handler != nullptr) {
-        (this->*decoder.handler)(record, decoder);
-    }
+}
+
+void Correlator::on_unknown(const RawRecord& record, const Decoder& decoder)
+{
+    (void)record;
+    (void)decoder;
+    ++unknown_events_;
+}
+
+void Correlator::on_anything(const RawRecord& record, const Decoder& decoder)
+{
+    (void)record;
+    (void)decoder;
 }
 
 // ---- names
@@ -211,13 +223,10 @@ Symbol Correlator::symbol_of_caller(std::uint64_t address)
     return at->second;
 }
 
-TaskId Correlator::task_of(std::int32_t pid)
+TaskId Correlator::task_looked_up(std::int32_t pid)
 {
     if (pid <= 0) {
         return TaskId::none;
-    }
-    if (pid == last_task_.first) {
-        return last_task_.second;
     }
     const auto [at, is_new] = tasks_.emplace(pid, TaskId::none);
     if (is_new) {
@@ -229,7 +238,7 @@ TaskId Correlator::task_of(std::int32_t pid)
         }
         at->second = trace_.add_task(std::move(task));
     }
-    last_task_ = {pid, at->second};
+    recent_tasks_[static_cast<std::uint32_t>(pid) % recent_tasks_.size()] = {pid, at->second};
     return at->second;
 }
 

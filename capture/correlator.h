@@ -44,7 +44,18 @@ public:
 
     /// Both must outlive it.
     Correlator(const TracedKernel& kernel, Trace& trace, Options options);
-    void take(const RawRecord& record);
+    void take(const RawRecord& record)
+    {
+        if (record.cpu >= last_call_.size() || record.lost_before != 0) [[unlikely]] {
+            prepare_for(record);
+        }
+        if (record.event_id >= decoders_.size()) [[unlikely]] {
+            ++unknown_events_;
+            return;
+        }
+        const Decoder& decoder = decoders_[record.event_id];
+        (this->*decoder.handler)(record, decoder);
+    }
     /// After the last record.
     void finish();
     /// While records still come: what stands before that item (of PacketBook::last_item()) becomes part of the trace. What
@@ -85,11 +96,14 @@ private:
     };
     /// How an event is read; one for each event id.
     struct Decoder {
-        void (Correlator::*handler)(const RawRecord&, const Decoder&) = nullptr;
+        void (Correlator::*handler)(const RawRecord&, const Decoder&) = &Correlator::on_unknown;
         KnownName event;           ///< its name
-        bool is_described = false; ///< the file has its format
         EventField skb, name, length, protocol, location, reason, number, address_a, address_b, port_a,
-            port_b, data_length, truesize, hash, ip_summed, queue, family, socket, call_flags, key6;
+            port_b, family, socket, call_flags, key6;
+        /// What it tells of the sk_buff itself.
+        [[nodiscard]] std::span<const std::pair<SkbField, EventField>> told() const { return std::span(told_fields).first(told_count); }
+        std::array<std::pair<SkbField, EventField>, 6> told_fields;
+        std::size_t told_count = 0;
         std::vector<DropReasonId> reasons; ///< by number
         std::vector<bool> reason_is_none;  ///< numbers that are no drop
         std::unordered_map<std::string, EventField> fields;
@@ -98,6 +112,7 @@ private:
 
     // ---- set up
     void prepare(const EventFormat& format);
+    void prepare_for(const RawRecord& record);
 
     // ---- places
     Symbol symbol_of_function(std::uint64_t address);
@@ -201,6 +216,8 @@ private:
     void on_data_ready(const RawRecord& record, const Decoder& decoder);
     void on_sent(const RawRecord& record, const Decoder& decoder);
     void on_received(const RawRecord& record, const Decoder& decoder);
+    void on_unknown(const RawRecord& record, const Decoder& decoder);  ///< the file has no format for it
+    void on_anything(const RawRecord& record, const Decoder& decoder); ///< known, but tells nothing that is used here
 
     void raise_interrupts(std::uint32_t until);
 
@@ -225,7 +242,12 @@ private:
     void wait_for_neighbour(Slot packet, std::uint32_t item, const std::string& neighbour, bool queues);
     void field_facts(Slot slot, std::uint32_t item, const RawRecord& record, const Decoder& decoder);
     void lost(const RawRecord& record);
-    TaskId task_of(std::int32_t pid);
+    TaskId task_of(std::int32_t pid)
+    {
+        const auto& [known, task] = recent_tasks_[static_cast<std::uint32_t>(pid) % recent_tasks_.size()];
+        return pid == known ? task : task_looked_up(pid);
+    }
+    TaskId task_looked_up(std::int32_t pid);
     DeviceId device_of(const RawRecord& record, const Decoder& decoder);
     DeviceId device_named(std::string_view name);
     void tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing);
@@ -266,9 +288,9 @@ private:
     std::unordered_map<std::int32_t, Lane> task_lanes_;
     std::unordered_map<std::int32_t, TaskId> tasks_;
     std::map<std::string, DeviceId, std::less<>> devices_;
-    // Records of one task, one device come in rows: what was found for the one before.
+    // Records of one task, one device come in rows: what was found for those before.
     std::pair<std::int32_t, Lane*> last_lane_{0, nullptr};
-    std::pair<std::int32_t, TaskId> last_task_{0, TaskId::none};
+    std::array<std::pair<std::int32_t, TaskId>, 16> recent_tasks_{}; ///< by the lowest bits of the pid; 0: the idle task
     std::array<std::pair<ShortBytes, DeviceId>, 16> recent_devices_; ///< by ShortBytes::place() of the field with the name
     struct Waiting {
         Slot slot;

@@ -856,10 +856,8 @@ Slot Correlator::prove(Lane& lane, const RawRecord& record, std::size_t frame, s
                        Evidence evidence)
 {
     (void)record;
-    bool foreign = false;
-    for (const Frame& outer : lane.stack) {
-        foreign = foreign || outer.kind == Kind::foreign;
-    }
+    const bool foreign = evidence == Evidence::free && // else nobody asks
+                         std::ranges::any_of(lane.stack, [](const Frame& outer) { return outer.kind == Kind::foreign; });
     const std::uint32_t item = lane.stack[frame].item;
     const Slot slot = match(lane, lane.stack[frame].packet, address, evidence, item, foreign);
     Frame& call = lane.stack[frame];
@@ -930,17 +928,9 @@ void Correlator::field_facts(Slot slot, std::uint32_t item, const RawRecord& rec
     }
     std::array<PacketBook::Field, 8> fields;
     std::size_t count = 0;
-    const auto tell = [&](const EventField& from, SkbField field) {
-        if (from && from.size <= 8 && !from.is_data_loc) {
-            fields[count++] = {field, from.read(record.data)};
-        }
-    };
-    tell(decoder.length, SkbField::len);
-    tell(decoder.data_length, SkbField::data_len);
-    tell(decoder.truesize, SkbField::truesize);
-    tell(decoder.hash, SkbField::hash);
-    tell(decoder.ip_summed, SkbField::ip_summed);
-    tell(decoder.queue, SkbField::queue_mapping);
+    for (const auto& [field, place] : decoder.told()) {
+        fields[count++] = {field, place.read(record.data)};
+    }
     const SlotRecord& known = book_.at(slot);
     if (known.ethertype != 0) {
         fields[count++] = {SkbField::protocol, known.ethertype};

@@ -59,3 +59,36 @@ inline IpAddress v4_address(std::span<const std::uint8_t> bytes)
 }
 
 } // namespace skbscope::correlating
+
+namespace skbscope {
+
+// Of every record, so in line.
+
+inline Context Correlator::context_of(const RawRecord& record)
+{
+    if ((record.flags & correlating::flag_nmi) != 0) {
+        return Context::nmi;
+    }
+    if ((record.flags & correlating::flag_hardirq) != 0) {
+        return Context::hardirq;
+    }
+    return (record.flags & correlating::flag_softirq) != 0 ? Context::softirq : Context::process;
+}
+
+inline std::uint32_t Correlator::add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function,
+                                   Slot packet, Confidence confidence, std::uint8_t via, std::uint32_t arg)
+{
+    const TaskId task = task_of(record.pid);
+    Event& event = book_.add_for(packet);
+    event.time_ns = record.time_ns;
+    event.task = to_index(task);
+    event.arg = arg;
+    event.function = static_cast<std::uint16_t>(function);
+    event.cpu = record.cpu;
+    event.kind = static_cast<std::uint8_t>(kind);
+    event.flags = Event::make_flags(context_of(record), confidence, via);
+    event.depth = lane.depth();
+    return book_.last_item();
+}
+
+} // namespace skbscope

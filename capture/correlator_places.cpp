@@ -10,25 +10,8 @@ namespace skbscope {
 
 using namespace correlating;
 
-std::uint8_t Lane::depth() const
-{
-    const auto traced = std::ranges::count_if(stack, [](const Frame& frame) { return frame.item != 0; });
-    return static_cast<std::uint8_t>(std::min<std::ptrdiff_t>(traced, 255));
-}
-
 // ---- places
 // ---------------------------------------------------------------------------------------------------------
-
-Context Correlator::context_of(const RawRecord& record)
-{
-    if ((record.flags & flag_nmi) != 0) {
-        return Context::nmi;
-    }
-    if ((record.flags & flag_hardirq) != 0) {
-        return Context::hardirq;
-    }
-    return (record.flags & flag_softirq) != 0 ? Context::softirq : Context::process;
-}
 
 Lane& Correlator::lane_of(const RawRecord& record)
 {
@@ -79,7 +62,7 @@ void Correlator::pop(Lane& lane)
             return book_.at(slot).packet.relation == Relation::split && book_.at(slot).address == 0;
         });
     }
-    lane.stack.pop_back();
+    lane.pop();
 }
 
 void Correlator::pop_to(Lane& lane, std::size_t count)
@@ -172,29 +155,13 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
     push_untraced(lane, record, caller, function);
 }
 
-std::uint32_t Correlator::add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function,
-                                   Slot packet, Confidence confidence, std::uint8_t via, std::uint32_t arg)
-{
-    const TaskId task = task_of(record.pid);
-    Event& event = book_.add_for(packet);
-    event.time_ns = record.time_ns;
-    event.task = to_index(task);
-    event.arg = arg;
-    event.function = static_cast<std::uint16_t>(function);
-    event.cpu = record.cpu;
-    event.kind = static_cast<std::uint8_t>(kind);
-    event.flags = Event::make_flags(context_of(record), confidence, via);
-    event.depth = lane.depth();
-    return book_.last_item();
-}
-
 void Correlator::push_loose(Lane& lane, Symbol function)
 {
     Frame frame;
     frame.symbol = function;
     frame.kind = Kind::none;
     frame.is_loose = true;
-    lane.stack.push_back(std::move(frame));
+    lane.push(std::move(frame));
 }
 
 /// No tracepoint stands in what such a caller calls: it has returned.
@@ -225,7 +192,7 @@ Frame& Correlator::push_call(Lane& lane, const RawRecord& record, Symbol functio
     if (frame.packet != 0) {
         book_.at(frame.packet).last_item = frame.item;
     }
-    lane.stack.push_back(std::move(frame));
+    lane.push(std::move(frame));
     return lane.stack.back();
 }
 
@@ -261,7 +228,7 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);
     }
     frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;
-    lane.stack.push_back(std::move(frame));
+    lane.push(std::move(frame));
 }
 
 Frame* Correlator::open_call(Lane& lane, std::initializer_list<NameNumber> names)

@@ -232,7 +232,7 @@ bool Correlator::enter_softirq_loop(Lane& lane, const RawRecord& record)
     frame.symbol = softirq_loop_;
     frame.kind = functions_[softirq_loop_].kind;
     frame.item = call;
-    lane.stack.push_back(std::move(frame));
+    lane.push(std::move(frame));
     return true;
 }
 

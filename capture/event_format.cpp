@@ -82,21 +82,6 @@ std::uint64_t EventField::read_at_end(std::span<const std::uint8_t> record) cons
     return number_in(word);
 }
 
-std::span<const std::uint8_t> EventField::bytes(std::span<const std::uint8_t> record) const
-{
-    std::size_t from = offset;
-    std::size_t length = size;
-    if (is_data_loc) {
-        const std::uint64_t place = read(record);
-        from = place & 0xffff;
-        length = (place >> 16) & 0xffff;
-    }
-    if (from + length > record.size()) {
-        return {};
-    }
-    return record.subspan(from, length);
-}
-
 std::string_view EventField::text(std::span<const std::uint8_t> record) const
 {
     const auto from = bytes(record);

@@ -35,7 +35,20 @@ struct EventField {
         return read_at_end(record);
     }
     /// The bytes of an array or of a data_loc field; empty where they do not fit into the record.
-    [[nodiscard]] std::span<const std::uint8_t> bytes(std::span<const std::uint8_t> record) const;
+    [[nodiscard]] std::span<const std::uint8_t> bytes(std::span<const std::uint8_t> record) const
+    {
+        std::size_t from = offset;
+        std::size_t length = size;
+        if (is_data_loc) {
+            const std::uint64_t place = read(record);
+            from = place & 0xffff;
+            length = (place >> 16) & 0xffff;
+        }
+        if (from + length > record.size()) {
+            return {};
+        }
+        return record.subspan(from, length);
+    }
     /// The text of a char array or string field, up to its NUL.
     [[nodiscard]] std::string_view text(std::span<const std::uint8_t> record) const;
 

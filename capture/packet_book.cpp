@@ -12,6 +12,7 @@ namespace skbscope {
 namespace {
 
 constexpr std::uint32_t none = ~std::uint32_t{0};
+static_assert(sizeof(SlotRecord) == 256); // a power of two: rows are found without a multiplication
 
 /// Asks for the memory of events that will soon stand behind this one; beyond the end of its chunk that does nothing.
 inline void fetch_ahead(const Event& event)
@@ -702,15 +703,13 @@ void PacketBook::list_touched(std::uint32_t until, bool everything, std::vector<
         }
     };
     constexpr std::uint32_t soon = 24;
-    Slot fetched = 0;
     for (std::uint32_t first = std::max(written_, 1U); first < until;) { // chunk by chunk
         const std::uint32_t end = std::min<std::uint32_t>(until, (first / Trace::chunk_events + 1) * Trace::chunk_events);
         const Event* const events = &items_[first];
         const std::uint32_t count = end - first;
         for (std::uint32_t i = 0; i < count; ++i) {
-            if (const Slot ahead = events[std::min(i + soon, count - 1)].packet; ahead != fetched) {
-                fetched = ahead;
-                slots_.fetch(ahead);
+            if (i % 4 == 0 && i + soon < count) { // an event mostly stands among some of the same packet
+                slots_.fetch(events[i + soon].packet);
             }
             take(events[i]);
         }
@@ -751,6 +750,12 @@ void PacketBook::append_side(const Event& side)
     Event& event = trace_.append(side); // finished in its place: add_for() says why
     fetch_ahead(event);
     event.time_ns = written_ns_ = std::max(side.time_ns, written_ns_);
+    if (event.event_kind() == EventKind::field && change_in_trace_[event.arg] != none) { // half of all
+        event.host = 0;
+        event.packet = to_index(written_id(event.packet));
+        event.arg = change_in_trace_[event.arg];
+        return;
+    }
     finish_kept_side(event);
 }
 
@@ -897,10 +902,11 @@ void PacketBook::retire(SimTime oldest, const std::vector<Slot>& in_use)
             continue;
         }
         const auto is_written_of = [this](const SlotRecord& record) { return record.last_item < written_ && record.last_side < written_; };
-        bool is_over = is_written_of(slots_[first + Slots::rows_a_chunk - 1]); // most likely the youngest
-        for (Slot slot = first; slot < first + Slots::rows_a_chunk && is_over; ++slot) {
-            const SlotRecord& record = slots_[resolve(slot)];
-            const bool is_written = is_written_of(record) && is_written_of(slots_[slot]);
+        SlotRecord* const rows = &slots_[first];
+        bool is_over = is_written_of(rows[Slots::rows_a_chunk - 1]); // most likely the youngest
+        for (std::size_t row = 0; row < Slots::rows_a_chunk && is_over; ++row) {
+            const SlotRecord& record = rows[row].same_as == 0 ? rows[row] : slots_[resolve(rows[row].same_as)];
+            const bool is_written = is_written_of(record) && is_written_of(rows[row]);
             const bool has_ended = !record.born || record.dead || record.packet.birth < oldest;
             is_over = is_written && has_ended;
         }
@@ -908,7 +914,7 @@ void PacketBook::retire(SimTime oldest, const std::vector<Slot>& in_use)
             continue;
         }
         for (Slot slot = first; slot < first + Slots::rows_a_chunk; ++slot) {
-            SlotRecord& record = slots_[slot];
+            SlotRecord& record = rows[slot - first];
             if (record.address != 0 && living_.find(record.address) == slot) {
                 living_.erase(record.address);
             }

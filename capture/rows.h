@@ -69,7 +69,9 @@ private:
         constexpr bool is_huge = chunk_rows * sizeof(T) >= huge_page;
         constexpr std::size_t bytes =
             is_huge ? (chunk_rows * sizeof(T) + huge_page - 1) / huge_page * huge_page : chunk_rows * sizeof(T);
-        void* memory = is_huge ? std::aligned_alloc(huge_page, bytes) : std::malloc(bytes);
+        constexpr std::size_t alignment = is_huge ? huge_page : alignof(T);
+        static_assert(bytes % alignment == 0);
+        void* memory = alignment > alignof(std::max_align_t) ? std::aligned_alloc(alignment, bytes) : std::malloc(bytes);
         if (memory == nullptr) {
             throw std::bad_alloc();
         }
