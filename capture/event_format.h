@@ -25,7 +25,7 @@ struct EventField {
 
     explicit operator bool() const { return size != 0; }
     /// The number in the record; 0 where the record is too short or the field is absent.
-    [[nodiscard]] std::uint64_t read(std::span<const std::uint8_t> record) const
+    [[nodiscard, gnu::always_inline]] std::uint64_t read(std::span<const std::uint8_t> record) const
     {
         std::uint64_t word = 0;
         if (above < 64 && offset + sizeof word <= record.size()) {

@@ -12,7 +12,7 @@ namespace skbscope {
 namespace {
 
 constexpr std::uint32_t none = ~std::uint32_t{0};
-static_assert(sizeof(SlotRecord) == 256); // a power of two: rows are found without a multiplication
+static_assert(sizeof(SlotRecord) == 192); // most of what lives while records come
 
 /// Asks for the memory of events that will soon stand behind this one; beyond the end of its chunk that does nothing.
 inline void fetch_ahead(const Event& event)

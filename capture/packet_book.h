@@ -27,8 +27,8 @@ namespace skbscope {
 /// A packet, or what may turn out to be one. 0: none.
 using Slot = std::uint32_t;
 
-/// What the book knows of one slot. Four lines of the cache, of which most records ask for the first alone.
-struct alignas(256) SlotRecord {
+/// What the book knows of one slot. Three lines of the cache; most records ask for the first alone.
+struct alignas(64) SlotRecord {
     enum class Kind : std::uint8_t {
         open,     ///< calls whose packet is not known yet
         transmit, ///< of a sending call
@@ -41,23 +41,23 @@ struct alignas(256) SlotRecord {
     Kind kind = Kind::open;
     bool born = false;
     bool dead = false;
-    bool tapped = false;      ///< a clone that a packet socket took
     bool in_socket = false;   ///< accepted into a socket's queue, not taken out
-    bool is_datagram = false; ///< that socket is UDP's
     bool in_ring = false;     ///< handed to the driver, not completed
     bool looped = false;      ///< its "wire" is this host: the driver gave it back as received
     bool transmitted = false; ///< a verdict for leaving was written
-    bool send_begun = false;  ///< the message behind it has its packet: the next one needs a slot of its own
     bool core_seen = false;   ///< it passed __netif_receive_skb_core
-    bool held_by_gro = false;
-    bool in_pieces = false;      ///< segments were cut from it
-    bool left_neighbour = false; ///< it waited for its neighbour, and went on
-    bool listed = false;         ///< among those that are being written
-    bool row_is_final = false;   ///< its death has been written
-    Slot same_as = 0;            ///< this slot turned out to be that one
-    std::uint64_t address = 0;   ///< of its sk_buff; 0: not known (yet)
-    std::uint32_t length_now = 0;  ///< bytes with Ethernet header, as last told; GRO's and GSO's packets change theirs
+    bool tapped : 1 = false;      ///< a clone that a packet socket took
+    bool is_datagram : 1 = false; ///< the socket that it is in is UDP's
+    bool send_begun : 1 = false;  ///< the message behind it has its packet: the next one needs a slot of its own
+    bool held_by_gro : 1 = false;
+    bool in_pieces : 1 = false;      ///< segments were cut from it
+    bool left_neighbour : 1 = false; ///< it waited for its neighbour, and went on
+    bool listed : 1 = false;         ///< among those that are being written
+    bool row_is_final : 1 = false;   ///< its death has been written
     std::uint16_t ethertype = 0;
+    Slot same_as = 0;              ///< this slot turned out to be that one
+    std::uint64_t address = 0;     ///< of its sk_buff; 0: not known (yet)
+    std::uint32_t length_now = 0;  ///< bytes with Ethernet header, as last told; GRO's and GSO's packets change theirs
     std::uint32_t driver_call = 0; ///< item of the driver's transmit function
     std::uint32_t queue_take = 0;  ///< item of the last __skb_try_recv_from_queue
     std::uint32_t neighbour_call = 0;
