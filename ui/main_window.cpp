@@ -563,7 +563,15 @@ void MainWindow::chooseMode(Mode mode)
         refreshLessonsMenu();
         m_lessonsMenu->popup(m_top->mapToGlobal(QPoint(m_top->width() / 5, m_top->height() - 4)));
         return;
-    case Mode::recording: openDialog(); return;
+    case Mode::recording:
+        // From the page of live sources back to what lies behind it.
+        if (m_session != nullptr && m_session->source().kind() == Source::Kind::recording && m_mode != Mode::recording && m_mode != Mode::lesson) {
+            showStage();
+            setMode(Mode::recording);
+            return;
+        }
+        openDialog();
+        return;
     case Mode::live:
         if (m_session != nullptr && m_session->source().kind() == Source::Kind::live && m_session->isLive()) {
             showStage();

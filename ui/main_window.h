@@ -153,6 +153,7 @@ private:
     bool saveDialog();
     void refreshTitle();
     void goToDrop(DropReasonId reason, RoomId room);
+    void copyLessonStep();
     void showKeys();
     /// What Tab stops at, panel by panel from the top left, in each from its top left: however late a part was made.
     [[nodiscard]] std::vector<std::vector<QWidget*>> focusStops() const;

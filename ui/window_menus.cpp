@@ -3,6 +3,7 @@
 #include "ui/controls/label.h"
 #include "ui/inspector/inspector.h"
 #include "ui/lesson/lesson_panel.h"
+#include "ui/lesson/step_text.h"
 #include "ui/live/live_page.h"
 #include "ui/live/live_strip.h"
 #include "ui/main_window.h"
@@ -33,6 +34,7 @@
 #include <QUndoStack>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <array>
 
 namespace skbscope::ui {
 
@@ -75,6 +77,7 @@ void MainWindow::buildMenus()
     addAction(redo);
     action(edit, tr("&Copy packet or journey as text"), {QKeySequence(Qt::CTRL | Qt::Key_C)},
            [this] { QGuiApplication::clipboard()->setText(m_inspector->asText()); });
+    action(edit, tr("Copy this moment as a &lesson step"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_C)}, [this] { copyLessonStep(); });
     action(edit, tr("&Find"), {QKeySequence(Qt::Key_Slash), QKeySequence(Qt::CTRL | Qt::Key_F)}, [this] {
         m_top->search()->setFocus(Qt::ShortcutFocusReason);
         m_top->search()->selectAll();
@@ -201,6 +204,23 @@ void MainWindow::buildMenus()
     addAction(escape);
 }
 
+void MainWindow::copyLessonStep()
+{
+    if (m_session == nullptr) {
+        return;
+    }
+    QStringList panels;
+    if (m_rightAction->isChecked() && m_inspector->tab() != Inspector::host_tab) {
+        constexpr std::array names{"packet", "skb", "journey", "function"};
+        panels << QLatin1String(names[static_cast<std::size_t>(m_inspector->tab())]);
+    }
+    if (m_bottomAction->isChecked()) {
+        panels << QStringLiteral("queues");
+    }
+    QGuiApplication::clipboard()->setText(lessonStepText(*m_session, panels));
+    m_toast->say(tr("Copied: a step for a lesson.md"));
+}
+
 void MainWindow::refreshRecent()
 {
     m_recentMenu->clear();
@@ -254,6 +274,7 @@ void MainWindow::showKeys()
     row(tr("Alt 1 … 5"), tr("Packet, sk_buff, Journey, Function, Host"));
     row(tr("Ctrl 1 … 3"), tr("fold panels: left, inspector, below"));
     row(tr("Ctrl C"), tr("copy the packet or its journey as text; in the packets' list its lines"));
+    row(tr("Ctrl Shift C"), tr("copy this moment as a step for a lesson.md"));
     row(tr("Ctrl Z"), tr("turn a knob back"));
     row(tr("Ctrl R"), tr("start over"));
     row(tr("Ctrl O  S  W  Q"), tr("open, save as, close, quit"));

@@ -253,7 +253,8 @@ void BranchList::showDifference()
     m_heading->setText(before == 0 && after == shown ? tr("Compared with main:")
                        : before == 0                ? tr("With %1:").arg(nameOf(branches[after]))
                                                     : tr("From “%1” to “%2”:").arg(nameOf(branches[before]), nameOf(branches[after])));
-    m_sentence->setText(text(what.sentence()));
+    // That nothing changed is known at the end only.
+    m_sentence->setText(what.changed.empty() && what.only_before == 0 && what.only_after == 0 && !difference.whole ? tr("No packet ends differently so far.") : text(what.sentence()));
     m_until->setText(tr("As far as both have run, to %1.").arg(timeText(difference.until)));
     m_until->setVisible(!difference.whole);
     m_whole->setVisible(!difference.whole);

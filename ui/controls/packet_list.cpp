@@ -62,9 +62,15 @@ public:
         const QRect above(inside.left(), inside.top(), inside.width(), half);
         const QRect below(inside.left(), inside.top() + half, inside.width(), half);
         painter->setFont(Theme::mono(11));
-        const int wide = words.time.isEmpty() ? 0 : painter->fontMetrics().horizontalAdvance(words.time) + 8;
-        painter->setPen(c.textMuted);
-        painter->drawText(above, Qt::AlignVCenter | Qt::AlignRight, words.time);
+        int wide = words.time.isEmpty() ? 0 : painter->fontMetrics().horizontalAdvance(words.time) + 8;
+        const int wanted = QFontMetrics(Theme::sans(12)).horizontalAdvance(words.state) +
+                           QFontMetrics(Theme::sans(12, QFont::DemiBold)).horizontalAdvance(words.number) + 8;
+        if (wanted + wide > above.width()) {
+            wide = 0; // how it ended is more than when it began, which the tool tip has, too
+        } else {
+            painter->setPen(c.textMuted);
+            painter->drawText(above, Qt::AlignVCenter | Qt::AlignRight, words.time);
+        }
         painter->setFont(Theme::sans(12, QFont::DemiBold));
         painter->setPen(words.born ? c.text : c.textMuted);
         const int number = painter->fontMetrics().horizontalAdvance(words.number) + 8;
@@ -227,7 +233,14 @@ QVariant PacketRows::data(const QModelIndex& index, int role) const
         const Words all = words(id);
         const PacketRecord& record = m_session->trace().packet(id);
         const QString title = packetTitle(m_session->trace(), id);
-        return record.length == 0 ? QStringLiteral("%1\n%2").arg(title, all.state) : tr("%1\n%2 · %3 bytes").arg(title, all.state).arg(record.length);
+        QStringList lines{title, all.state};
+        if (record.length != 0) {
+            lines.back() += tr(" · %1 bytes").arg(record.length);
+        }
+        if (!all.time.isEmpty()) {
+            lines << tr("born at %1").arg(all.time);
+        }
+        return lines.join(QChar('\n'));
     }
     return {};
 }
@@ -284,6 +297,14 @@ PacketList::PacketList(QWidget* parent) : QWidget(parent)
         menu.addAction(tr("Select all"), QKeySequence(QKeySequence::SelectAll), m_view, &QListView::selectAll);
         menu.exec(m_view->viewport()->mapToGlobal(at));
     });
+    QScrollBar* bar = m_view->verticalScrollBar();
+    connect(bar, &QScrollBar::valueChanged, this, [this, bar](int value) { m_atEnd = value == bar->maximum(); });
+    // Rows have come, or the panel has less room: what was at the end stays there.
+    connect(bar, &QScrollBar::rangeChanged, this, [this, bar](int, int most) {
+        if (m_atEnd && m_session != nullptr && m_session->isFollowing()) {
+            bar->setValue(most);
+        }
+    });
     connect(m_verdicts, &QComboBox::currentIndexChanged, this, &PacketList::filter);
     connect(m_field, &QLineEdit::textChanged, this, &PacketList::filter);
     connect(&Theme::instance(), &Theme::changed, m_view->viewport(), qOverload<>(&QWidget::update));
@@ -296,6 +317,7 @@ PacketList::PacketList(QWidget* parent) : QWidget(parent)
 void PacketList::setSession(Session* session)
 {
     m_session = session;
+    m_atEnd = true;
     {
         const QSignalBlocker one(m_verdicts);
         const QSignalBlocker other(m_field);
@@ -332,17 +354,12 @@ void PacketList::grow()
     if (m_session == nullptr || m_session->isWorking()) {
         return;
     }
-    const QScrollBar* bar = m_view->verticalScrollBar();
-    const bool atEnd = bar->value() == bar->maximum();
     {
         const bool before = std::exchange(m_quiet, true);
         m_model.follow();
         m_quiet = before;
     }
     showSelected();
-    if (atEnd && m_session->isFollowing()) {
-        m_view->scrollToBottom();
-    }
     refreshRemark();
 }
 

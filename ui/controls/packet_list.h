@@ -100,6 +100,7 @@ private:
     QListView* m_view;
     Label* m_remark;
     QTimer m_grown;      ///< a moment after the trace has grown
+    bool m_atEnd = true;  ///< the newest row is in sight, and stays so while the trace grows
     bool m_quiet = false; ///< the selection is being followed, not made
 };
 

@@ -104,7 +104,8 @@ void JourneyView::refresh()
 
 QSize JourneyView::sizeHint() const
 {
-    return {300, top() + static_cast<int>(m_rows.size()) * row_height + margin};
+    const int rows = m_rows.empty() && m_packet != PacketId::none ? 1 : static_cast<int>(m_rows.size()); // one says that there is none
+    return {300, top() + rows * row_height + margin};
 }
 
 QRect JourneyView::currentRect() const
@@ -142,9 +143,14 @@ void JourneyView::paintEvent(QPaintEvent* event)
     const Columns at = columns();
     if (m_leftOut > 0) {
         painter.setFont(Theme::sans(11));
-        painter.setPen(Theme::instance().colors().textFaint);
+        painter.setPen(Theme::instance().colors().textMuted);
         painter.drawText(QRect(0, margin, width(), row_height), Qt::AlignLeft | Qt::AlignVCenter,
                          tr("… %1 before, see Journey").arg(counted(m_leftOut, "line", "lines")));
+    }
+    if (m_rows.empty() && m_packet != PacketId::none) {
+        painter.setFont(Theme::sans(12));
+        painter.setPen(Theme::instance().colors().textMuted);
+        painter.drawText(QRect(0, margin, width(), row_height), Qt::AlignLeft | Qt::AlignVCenter, tr("no step of it has been seen yet"));
     }
     const int first = std::max(0, (event->rect().top() - top()) / row_height);
     const int last = std::min(static_cast<int>(m_rows.size()) - 1, (event->rect().bottom() - top()) / row_height);

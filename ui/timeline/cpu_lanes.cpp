@@ -280,6 +280,17 @@ QRectF CpuLanes::laneRect(std::size_t row) const
     return {area.left(), top_margin + static_cast<qreal>(row) * pitch, area.width(), tall};
 }
 
+namespace {
+constexpr double least_share = 0.3; ///< of a colour's strength: a single short call in a wide view is still seen
+constexpr double most_merged = 3;   ///< pixels that share one strength
+
+QColor blend(const QColor& back, const QColor& front, double share)
+{
+    const auto part = [share](int a, int b) { return static_cast<int>(std::lround(a + (b - a) * share)); };
+    return {part(back.red(), front.red()), part(back.green(), front.green()), part(back.blue(), front.blue())};
+}
+} // namespace
+
 void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context context, const QRectF& rect) const
 {
     const auto& blocks = lane.levels[levelOf(context)];
@@ -298,6 +309,7 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
     double to = -1;
     bool thread = false;
     const CpuBlock* only = nullptr;
+    double busy = 0; // of what is merged, in pixels
     const auto flush = [&] {
         if (to < from) {
             return;
@@ -309,8 +321,17 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
             pale.setAlphaF(0.28F);
             p.fillRect(box, pale);
             Theme::hatch(p, box, color, 7);
-        } else {
+        } else if (only != nullptr) {
             p.fillRect(box, color);
+        } else {
+            // Many in a few pixels are as strong and as tall as their share of the time: short interrupts are no busy CPU, and
+            // what runs below them stays in sight.
+            const double share = std::clamp(busy / box.width(), least_share, 1.0);
+            if (context != Context::process) {
+                const double least = context == Context::softirq ? 0.45 : 0.25; // of the lane
+                box.setBottom(rect.top() + rect.height() * (least + (1 - least) * std::max(0.0, 2 * share - 1)));
+            }
+            p.fillRect(box, blend(theme.colors().band, color, share));
         }
         // What it was, where there is room for words.
         if (only != nullptr && box.width() > 46 && box.height() > 11 && !thread) {
@@ -329,15 +350,20 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
     };
     for (; it != blocks.end() && static_cast<double>(it->begin) <= m_axis->end(); ++it) {
         const double left = std::max(rect.left(), m_axis->xOf(static_cast<double>(it->begin), rect));
-        const double right = std::min(rect.right(), std::max(left + 1, m_axis->xOf(static_cast<double>(it->end), rect)));
-        if (to >= from && left <= to && it->ksoftirqd == thread) {
+        const double truly = std::min(rect.right(), std::max(left, m_axis->xOf(static_cast<double>(it->end), rect)));
+        const double right = std::min(rect.right(), std::max(left + 1, truly));
+        if (to >= from && left <= to && it->ksoftirqd == thread && to - from < most_merged) {
             to = std::max(to, right);
+            busy += truly - left;
             only = nullptr;
             continue;
         }
+        const bool touches = to >= from && left <= to && it->ksoftirqd == thread;
+        const double end = to;
         flush();
-        from = left;
-        to = right;
+        from = touches ? std::max(left, end) : left; // no pixel is painted twice
+        to = std::max(right, from + 1);
+        busy = truly - left;
         thread = it->ksoftirqd;
         only = &*it;
     }

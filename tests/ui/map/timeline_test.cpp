@@ -350,5 +350,35 @@ TEST(Timeline, AMillionEventsArePaintedByThePixel)
     EXPECT_EQ(view.lanes().blocks().lanes().size(), 2U);
 }
 
+TEST(Lanes, ManyShortInterruptsAreNoBusyCpu)
+{
+    const auto solid = [](std::uint64_t each, std::uint64_t every) {
+        test::HandTrace h;
+        for (int i = 0; i < 20'000; ++i) {
+            h.call("handle_irq_event_percpu", PacketId::none, 0, Context::hardirq, each, 0);
+            h.now += every;
+        }
+        const double end = static_cast<double>(h.now);
+        Session session(std::make_unique<TraceSource>("interrupts", std::move(h.trace)));
+        session.toEnd();
+        TimelineView view(&session);
+        show(view);
+        view.axis().setRange(0, end);
+        const QImage picture = view.lanes().grab().toImage();
+        const QRgb full = Theme::instance().context(Context::hardirq).rgb();
+        int count = 0;
+        for (int y = 0; y < picture.height(); ++y) {
+            for (int x = 0; x < picture.width(); ++x) {
+                count += picture.pixel(x, y) == full ? 1 : 0;
+            }
+        }
+        return count;
+    };
+    const int busy = solid(10'000, 10'000);
+    EXPECT_GT(busy, 5000) << "all of the time: a solid bar";
+    EXPECT_LT(solid(100, 10'000), busy / 20) << "a hundredth of the time";
+}
+
+
 } // namespace
 } // namespace skbscope::ui

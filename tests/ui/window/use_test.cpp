@@ -4,10 +4,12 @@
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
 #include "ui/controls/accounting_block.h"
+#include "ui/controls/branch_list.h"
 #include "ui/controls/control_panel.h"
 #include "ui/controls/packet_list.h"
 #include "ui/inspector/inspector.h"
 #include "ui/lesson/lesson_panel.h"
+#include "ui/lesson/step_text.h"
 #include "ui/live/live_page.h"
 #include "ui/map/map_view.h"
 #include "ui/player/session.h"
@@ -21,7 +23,10 @@
 #include <QListView>
 #include <QScrollArea>
 #include <QScrollBar>
+#include <QTemporaryDir>
 #include <QTest>
+#include <filesystem>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <set>
 
@@ -222,6 +227,80 @@ TEST(Drops, TheMapsBadgeLeadsToAPacketThatWasDroppedThere)
     ASSERT_NE(packet, PacketId::none);
     EXPECT_EQ(shown.session().trace().packet(packet).reason, reason);
     EXPECT_TRUE(shown.window.inspector()->pageText().contains("CPU_BACKLOG"));
+}
+
+TEST(WhatIf, ThatNothingChangedIsSaidOnlyWhenBothLinesAreAtTheirEnd)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    Session& session = shown.session();
+    session.toEnd();
+    session.seek(SimTime{session.lastMoment().ns / 2});
+    session.setKnob("net.core.netdev_max_backlog", 999); // three datagrams do not care
+    settle();
+    BranchList& list = *shown.window.controls()->branches();
+    ASSERT_EQ(list.rows().size(), 2U);
+    list.compareNow();
+    EXPECT_TRUE(list.words().contains("so far")) << list.words().toStdString();
+    session.runToEnd(0, 1);
+    list.compareNow();
+    EXPECT_TRUE(list.words().contains("Nothing changed")) << list.words().toStdString();
+}
+
+// ---- a lesson being written --------------------------------------------------------------------------------------
+
+TEST(LessonStep, OfEveryMomentLeadsBackToIt)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openLesson("01-a-datagram-arrives"));
+    shown.session().toEnd();
+    Session& session = shown.session();
+    session.selectPacket(PacketId{1});
+    std::size_t named = 0;
+    for (std::size_t position = 0; position <= session.trace().size(); ++position) {
+        session.seekToEvent(position);
+        const QString words = stopText(session);
+        const auto stop = parse_stop(words.toStdString());
+        ASSERT_TRUE(stop) << words.toStdString();
+        const auto found = resolve_stop(*stop, session.trace());
+        ASSERT_TRUE(found) << words.toStdString();
+        if (stop->kind == Stop::Kind::time) { // events of one nanosecond are not told apart by a time
+            ASSERT_GT(*found, 0U);
+            EXPECT_EQ(session.trace()[*found - 1].time_ns, session.trace()[position - 1].time_ns) << words.toStdString();
+            continue;
+        }
+        EXPECT_EQ(*found, position) << words.toStdString();
+        ++named;
+    }
+    EXPECT_GT(named, session.trace().size() / 3);
+}
+
+TEST(LessonStep, IsOnTheClipboardWithItsPacketAndPanelsAndPassesTheCheck)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openLesson("01-a-datagram-arrives"));
+    shown.window.inspector()->showTab(Inspector::journey_tab);
+    Session& session = shown.session();
+    session.selectPacket(PacketId{1});
+    session.seekToFunction(Catalog::find_function("ip_rcv_core"));
+    QTest::keyClick(&shown.window, Qt::Key_2, Qt::ControlModifier);
+    settle();
+    QTest::keyClick(&shown.window, Qt::Key_C, Qt::ControlModifier | Qt::ShiftModifier);
+    const QString step = QGuiApplication::clipboard()->text();
+    EXPECT_TRUE(step.contains("at: packet 1 enters ip_rcv_core\n")) << step.toStdString();
+    EXPECT_TRUE(step.contains("select: 1\n")) << step.toStdString();
+    EXPECT_TRUE(step.contains("functions: [ip_rcv_core]\n")) << step.toStdString();
+
+    QTemporaryDir folder;
+    const std::filesystem::path place(folder.path().toStdString());
+    std::filesystem::copy(test::lessonsFolder() / "01-a-datagram-arrives" / "scenario.yaml", place / "scenario.yaml");
+    std::ofstream(place / "lesson.md") << "---\ntitle: Mine\nsummary: A step of my own.\nlanguage: en\nkernel: \"6.1\"\nscenario: scenario.yaml\n---\n\n"
+                                       << step.toStdString();
+    const auto lesson = load_lesson(place);
+    ASSERT_TRUE(lesson) << lesson.error().describe();
+    ASSERT_EQ(lesson->steps.size(), 1U);
+    EXPECT_EQ(lesson->steps[0].stop.function, "ip_rcv_core");
+    EXPECT_EQ(lesson->steps[0].select, PacketId{1});
 }
 
 // ---- the keyboard ------------------------------------------------------------------------------------------------
