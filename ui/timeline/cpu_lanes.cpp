@@ -281,7 +281,8 @@ QRectF CpuLanes::laneRect(std::size_t row) const
 }
 
 namespace {
-constexpr double least_share = 0.3; ///< of a colour's strength: a single short call in a wide view is still seen
+constexpr double least_share = 0.4; ///< of a colour's strength: what is seldom is still seen
+constexpr double least_alone = 0.7; ///< the same of a call that stands alone
 constexpr double most_merged = 3;   ///< pixels that share one strength
 
 QColor blend(const QColor& back, const QColor& front, double share)
@@ -322,7 +323,7 @@ void CpuLanes::paintLevel(QPainter& p, const CpuBlocks::Lane& lane, Context cont
             p.fillRect(box, pale);
             Theme::hatch(p, box, color, 7);
         } else if (only != nullptr) {
-            p.fillRect(box, color);
+            p.fillRect(box, blend(theme.colors().band, color, std::clamp(busy / box.width(), least_alone, 1.0)));
         } else {
             // Many in a few pixels are as strong and as tall as their share of the time: short interrupts are no busy CPU, and
             // what runs below them stays in sight.

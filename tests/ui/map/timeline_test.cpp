@@ -1,4 +1,5 @@
 #include "tests/ui/map/hand_trace.h"
+#include "ui/theme/theme.h"
 #include "ui/timeline/timeline_view.h"
 
 #include <QApplication>
