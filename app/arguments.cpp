@@ -35,6 +35,14 @@ std::optional<Number> whole_number(std::string_view text)
 
 } // namespace
 
+std::string wrong_with_seconds(const std::string& text)
+{
+    constexpr double year = 365.0 * 24 * 3600;
+    const auto seconds = whole_number<double>(text);
+    const bool is_good = seconds && *seconds > 0 && *seconds <= year; // of "nan" neither holds
+    return is_good ? std::string() : text + ": is not a number of seconds above 0 and within a year (such as 1.5)";
+}
+
 Result<Duration> parse_duration(std::string_view text)
 {
     constexpr auto remedy = "a number of nanoseconds, or with a unit: 1500, 1.5us, 2ms, 1s";

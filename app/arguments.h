@@ -15,6 +15,9 @@ namespace skbscope::app {
 /// an error.
 [[nodiscard]] Result<Duration> parse_duration(std::string_view text);
 
+/// For an option that is a number of seconds to wait, as CLI11 checks it: what is wrong with the text; empty: above 0, and at most a year.
+[[nodiscard]] std::string wrong_with_seconds(const std::string& text);
+
 /// "key=value" as in --set.
 struct Assignment {
     std::string key;

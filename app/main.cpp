@@ -4,8 +4,11 @@
 #include "app/command.h"
 #include "app/progress_line.h"
 
+#include <csignal>
 #include <cstdio>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <system_error>
 
 namespace {
 
@@ -54,8 +57,20 @@ std::string matching_help(const CLI::App& program)
 int report_error(const Error& error)
 {
     std::fflush(stdout);
-    fmt::print(stderr, "skbscope: {}\n", error.describe());
+    (void)std::fputs(fmt::format("skbscope: {}\n", error.describe()).c_str(), stderr); // unlike fmt::print no exception where nobody listens
     return exit_status(error.kind);
+}
+
+/// Of the three that every program has, those that whoever started this one has closed would else be given to the next files that are opened, and
+/// what is printed would go into them. Whatever is meant for a closed standard output fails, as it should.
+void fill_closed_descriptors()
+{
+    const char* const places[] = {"/dev/null", "/dev/full", "/dev/null"};
+    for (int descriptor = 0; descriptor < 3; ++descriptor) {
+        if (::fcntl(descriptor, F_GETFD) < 0) {
+            (void)::open(places[descriptor], descriptor == 0 ? O_RDONLY : O_WRONLY); // the lowest that is free
+        }
+    }
 }
 
 int run(const Invocation& chosen)
@@ -81,6 +96,8 @@ int run(const Invocation& chosen)
 
 int main(int argc, char** argv)
 {
+    fill_closed_descriptors();
+    (void)std::signal(SIGXFSZ, SIG_IGN); // a file at its limit shows as a failed write
     CLI::App program{purpose, "skbscope"};
     program.set_version_flag("--version", "skbscope " SKBSCOPE_VERSION, "Print the version and exit");
     program.set_help_flag("-h,--help", "Print this help and exit");
@@ -110,5 +127,9 @@ int main(int argc, char** argv)
     } catch (const CLI::ParseError& wrong) {
         return report_error({ErrorKind::usage, "", wrong.what(), "see " + matching_help(program)});
     }
-    return run(chosen);
+    try {
+        return run(chosen);
+    } catch (const std::system_error& wrong) { // fmt::print()'s, where what it prints to is full or gone
+        return report_error({ErrorKind::unwritable, "", wrong.what(), ""});
+    }
 }

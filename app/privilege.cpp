@@ -33,7 +33,7 @@ const std::atomic<bool>& stop_on_signals()
 {
     struct sigaction action{};
     action.sa_handler = on_signal;
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
         (void)sigaction(signal, &action, nullptr);
     }
     action.sa_handler = SIG_IGN; // a reader that has gone shows as a failed write

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <string_view>
 #include <unordered_map>
 
 namespace skbscope {
@@ -98,6 +99,21 @@ std::string fetch_text(const SkbLayout& layout, int argument, DataAt data)
 /// header bytes would be read in another order.
 bool can_fetch(const HostFacts& facts) { return facts.machine == "x86_64" && facts.layout.has_value(); }
 
+/// A string ends at the quote it began with, and nothing takes a quote's meaning away (kernel/trace/trace_events_filter.c: parse_pred()):
+/// in a name that has both kinds any character may stand in such places.
+std::string equals(const std::string& name)
+{
+    if (name.find('"') == std::string::npos) {
+        return fmt::format("== \"{}\"", name);
+    }
+    if (name.find('\'') == std::string::npos) {
+        return fmt::format("== '{}'", name);
+    }
+    std::string pattern = name;
+    std::ranges::replace_if(pattern, [](char c) { return std::string_view("\"*?[]\\").find(c) != std::string_view::npos; }, '?');
+    return fmt::format("~ \"{}\"", pattern);
+}
+
 std::string with_devices(const WantedEvent& event, const std::vector<std::string>& devices)
 {
     if (devices.empty() || *event.device == '\0') {
@@ -105,7 +121,7 @@ std::string with_devices(const WantedEvent& event, const std::vector<std::string
     }
     std::string filter;
     for (const std::string& device : devices) {
-        filter += fmt::format("{}{} == \"{}\"", filter.empty() ? "" : " || ", event.device, device);
+        filter += fmt::format("{}{} {}", filter.empty() ? "" : " || ", event.device, equals(device));
     }
     return filter;
 }

@@ -19,13 +19,22 @@ Result<void> renderWindow(MainWindow& window, const std::filesystem::path& path,
         QCoreApplication::processEvents();
     }
     const QPixmap picture = window.grab();
-    // Beside it first: a full disk leaves no half picture.
+    // Beside it first: a full disk leaves no half picture. A device or a pipe has its name, and keeps it.
+    std::error_code unknown;
+    const bool is_special = std::filesystem::exists(path, unknown) && !std::filesystem::is_regular_file(path, unknown);
     std::filesystem::path part = path;
-    part += ".part.png";
+    if (!is_special) {
+        part += ".part.png";
+    }
     if (!picture.save(QString::fromStdString(part.string()), "PNG")) {
         std::error_code ignored;
-        std::filesystem::remove(part, ignored);
+        if (!is_special) {
+            std::filesystem::remove(part, ignored);
+        }
         return fail(ErrorKind::unwritable, path.string(), "the picture cannot be written", "is the folder there and writable?");
+    }
+    if (is_special) {
+        return {};
     }
     std::error_code error;
     std::filesystem::rename(part, path, error);

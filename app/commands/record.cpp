@@ -1,6 +1,7 @@
 // skbscope record: what this host's kernel does with its packets, live, as a stream of the recording's format. The small
 // privileged half: it takes fixed arguments, runs nothing but the tools that list netfilter's rules, opens what it needs and then gives up its rights.
 
+#include "app/arguments.h"
 #include "app/command.h"
 #include "app/privilege.h"
 #include "capture/live/live_recording.h"
@@ -151,7 +152,7 @@ void add_record_command(CLI::App& program, Invocation& chosen)
         run);
     command->add_option("-i,--device", options->device, "This device only; all of them otherwise")->option_text("DEV");
     command->add_option("-f,--filter", options->filter, "Frames that libpcap's filter takes; journeys are recorded all the same")->option_text("FILTER");
-    command->add_option("-d,--duration", options->seconds, "Stop after so many seconds")->check(CLI::PositiveNumber)->option_text("SEC");
+    command->add_option("-d,--duration", options->seconds, "Stop after so many seconds")->check(wrong_with_seconds)->option_text("SEC");
     command->add_option("-c,--count", options->packets, "Stop when so many packets have been seen")->check(CLI::PositiveNumber)->option_text("COUNT");
     command->add_option("--budget", options->budget, "Leave out detail where recording would cost more than this share of the machine")->option_text("P%");
     command->add_option("--detail", options->detail, "At most: tracepoints, probes, functions")

@@ -1,6 +1,7 @@
 // skbscope replay CAPTURE | -i DEV: the frames of a capture, or of a live device, through the modelled NIC and kernel.
 
 #include "app/replay.h"
+#include "app/arguments.h"
 #include "app/command.h"
 #include "app/open.h"
 #include "app/output.h"
@@ -49,7 +50,7 @@ void add_replay_command(CLI::App& program, Invocation& chosen)
     command->add_option("CAPTURE", options->capture, "A pcap or pcapng file of Ethernet frames");
     command->add_option("-i,--device", options->live.device, "Instead: what this device of the host sees, while it happens")->option_text("DEV");
     command->add_option("-f,--filter", options->live.filter, "With -i: frames that libpcap's filter takes")->option_text("FILTER");
-    command->add_option("-d,--duration", options->live.seconds, "With -i: stop after so many seconds")->check(CLI::PositiveNumber)->option_text("SEC");
+    command->add_option("-d,--duration", options->live.seconds, "With -i: stop after so many seconds")->check(wrong_with_seconds)->option_text("SEC");
     command->add_option("-c,--count", options->live.frames, "With -i: stop after so many frames")->check(CLI::PositiveNumber)->option_text("COUNT");
     command
         ->add_option("--as", options->replay.as,

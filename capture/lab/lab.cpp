@@ -232,6 +232,7 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
         std::function<Result<void>()>([&] { return run_all(plan->links); }),
         std::function<Result<void>()>([&] { return apply_settings(*plan, wishes.host_settings, *undo); }),
         std::function<Result<void>()>([&] { return run_all(plan->addresses); }),
+        std::function<Result<void>()>([&] { return run_all(plan->neighbours); }),
         std::function<Result<void>()>([&] { return wait_until_up(*plan); }),
         std::function<Result<void>()>([&] { return apply_rps(*plan); }),
         std::function<Result<void>()>([&] { return run_all(plan->rules); }),
@@ -252,6 +253,10 @@ Result<LabRun> run_lab(const Scenario& scenario, const LabWishes& wishes, const 
     Recorder recorder;
     if (const auto started = recorder.start(names_of_devices(run.scenario)); !started) {
         return tl::unexpected(started.error());
+    }
+    // Attaching took its time, and a neighbour stays reachable for 15 to 45 s: without this the traffic might find it doubted.
+    if (const auto renewed = run_all(plan->neighbours); !renewed) {
+        return tl::unexpected(renewed.error());
     }
     processes->go();
     run.complete = processes->wait_for_senders(patience_of(run.scenario, wishes.seconds), stop_asked);

@@ -218,10 +218,11 @@ private:
             ip(h, std::move(words), "an IPv6 route");
         }
         for (const ScenarioNeighbour& neighbour : host.neighbours) {
-            ip(h,
-               {"neigh", "replace", neighbour.address6.v6 ? neighbour.address6.text() : v4_text(neighbour.address), "lladdr", neighbour.mac.text(),
-                "dev", neighbour.device, "nud", "reachable"},
-               "a neighbour entry");
+            plan_.neighbours.push_back({{"ip", "-n", space(h), "neigh", "replace",
+                                         neighbour.address6.v6 ? neighbour.address6.text() : v4_text(neighbour.address), "lladdr", neighbour.mac.text(), "dev",
+                                         neighbour.device, "nud", neighbour.stale ? "stale" : "reachable"},
+                                        {},
+                                        "a neighbour entry"});
         }
     }
 

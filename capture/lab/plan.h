@@ -39,7 +39,8 @@ struct Plan {
     std::vector<Namespace> spaces;
     std::vector<Command> links;           ///< namespaces and devices
     std::vector<SettingChange> settings;  ///< before addresses and links are up
-    std::vector<Command> addresses;       ///< addresses, links up, routes, neighbours
+    std::vector<Command> addresses;       ///< addresses, links up, routes
+    std::vector<Command> neighbours;      ///< run again right before the traffic: they are as young as in the model then
     std::vector<RpsChange> rps;
     std::vector<Command> rules;           ///< qdiscs, nft, iptables
     std::vector<std::pair<std::size_t, std::string>> devices; ///< (space, name): those that must be up before the traffic

@@ -49,7 +49,8 @@ struct Processes::Shared {
         char where[words_kept] = {}, what[words_kept] = {};
     };
     std::atomic<bool> go{false}, finish{false};
-    std::atomic<std::int64_t> begin_ns{0};
+    std::atomic<unsigned> awake{0};        ///< have seen `go`
+    std::atomic<std::int64_t> begin_ns{0}; ///< set when all are
     One tasks[most_tasks];
 };
 
@@ -123,7 +124,7 @@ Result<Processes> Processes::start(const Scenario& scenario, const Plan& plan, U
                 if (::getppid() != parent) {
                     ::_exit(1);
                 }
-                for (const int number : {SIGINT, SIGHUP, SIGTERM, SIGPIPE}) {
+                for (const int number : {SIGINT, SIGHUP, SIGTERM, SIGQUIT, SIGPIPE}) {
                     ::signal(number, SIG_IGN); // the lab ends it
                 }
                 ::prctl(PR_SET_NAME, application.name.substr(0, 15).c_str());
@@ -144,6 +145,10 @@ Result<Processes> Processes::start(const Scenario& scenario, const Plan& plan, U
                 mine.state = 1;
                 while (!all.shared_->go) {
                     nap(1'000'000);
+                }
+                ++all.shared_->awake;
+                while (all.shared_->begin_ns == 0) {
+                    nap(100'000);
                 }
                 (*opened)({all.shared_->begin_ns, &all.shared_->finish, &mine.count});
                 ::_exit(0);
@@ -174,9 +179,13 @@ Result<Processes> Processes::start(const Scenario& scenario, const Plan& plan, U
 
 void Processes::go()
 {
-    // Late enough for everybody to have woken.
-    shared_->begin_ns = now_ns() + 5'000'000;
+    // A CPU may still be busy with what was set up: whoever found no time on it yet would begin behind those that others should follow.
     shared_->go = true;
+    const std::int64_t deadline = now_ns() + 5'000'000'000;
+    while (shared_->awake < tasks_.size() && now_ns() < deadline) {
+        nap(100'000);
+    }
+    shared_->begin_ns = now_ns() + 5'000'000;
 }
 
 void Processes::reap(bool block)

@@ -6,9 +6,11 @@
 #include <chrono>
 #include <csignal>
 #include <ctime>
+#include <fstream>
 #include <numeric>
 #include <sched.h>
 #include <span>
+#include <string>
 #include <unistd.h>
 
 namespace skbscope {
@@ -21,13 +23,27 @@ constexpr std::uint64_t settling_ns = 1'000'000;
 constexpr auto pause = std::chrono::milliseconds(4);
 constexpr std::size_t many_pages = 256;
 
+/// By which a time namespace's monotonic clock is ahead of the kernel's own, which stamps records (time_namespaces(7)).
+std::int64_t namespace_offset_ns()
+{
+    std::ifstream offsets("/proc/self/timens_offsets");
+    std::string clock;
+    for (std::int64_t seconds = 0, nanoseconds = 0; offsets >> clock >> seconds >> nanoseconds;) {
+        if (clock == "monotonic") {
+            return seconds * 1'000'000'000 + nanoseconds;
+        }
+    }
+    return 0;
+}
+
 } // namespace
 
 std::uint64_t monotonic_ns()
 {
+    static const std::int64_t offset = namespace_offset_ns();
     timespec now{};
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(now.tv_nsec);
+    return static_cast<std::uint64_t>(now.tv_sec * 1'000'000'000LL + now.tv_nsec - offset);
 }
 
 RingReader::RingReader(std::vector<int> buffers, std::vector<std::uint16_t> cpus, std::size_t page_size, PageSpool& spool)

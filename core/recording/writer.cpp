@@ -812,12 +812,33 @@ namespace {
 
 std::string reason_of(int error) { return std::error_code(error, std::generic_category()).message(); }
 
+/// A device or a pipe, or a link to one: it has its name already, and keeps it.
+bool is_special(const std::filesystem::path& path)
+{
+    std::error_code error;
+    return std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error);
+}
+
+/// Where the bytes belong: where a link leads to, so that the link stays.
+std::filesystem::path place_of(const std::filesystem::path& path)
+{
+    constexpr int most_links = 40; // as the kernel follows (include/linux/namei.h: MAXSYMLINKS)
+    std::filesystem::path place = path;
+    std::error_code error;
+    for (int i = 0; i < most_links && !is_special(path) && std::filesystem::is_symlink(place, error); ++i) {
+        place = place.parent_path() / std::filesystem::read_symlink(place, error);
+    }
+    return place;
+}
+
 /// A file that gets its name when it is whole.
 class NewFile {
 public:
-    explicit NewFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_)
+    explicit NewFile(std::filesystem::path path) : path_(std::move(path)), place_(place_of(path_)), temporary_(place_)
     {
-        temporary_ += ".skbscope.tmp";
+        if (!is_special(place_)) {
+            temporary_ += ".skbscope.tmp";
+        }
         file_ = std::fopen(temporary_.c_str(), "wb");
         error_ = errno;
     }
@@ -849,8 +870,11 @@ public:
     {
         const bool closed = std::fclose(std::exchange(file_, nullptr)) == 0;
         std::error_code error;
+        if (written && closed && temporary_ == place_) {
+            return {};
+        }
         if (written && closed) {
-            std::filesystem::rename(temporary_, path_, error);
+            std::filesystem::rename(temporary_, place_, error);
             if (!error) {
                 return {};
             }
@@ -866,10 +890,12 @@ private:
     void remove()
     {
         std::error_code error;
-        std::filesystem::remove(temporary_, error);
+        if (temporary_ != place_) {
+            std::filesystem::remove(temporary_, error);
+        }
     }
 
-    std::filesystem::path path_, temporary_;
+    std::filesystem::path path_, place_, temporary_;
     std::FILE* file_ = nullptr;
     int error_ = 0;
 };

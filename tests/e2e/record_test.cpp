@@ -303,6 +303,69 @@ TEST_F(Record, OfLoopbackEachPacketHasItsFrameAlsoAnAnswerThatFollowsAtOnce)
     }
 }
 
+TEST_F(Record, InATimeNamespaceFramesMeetTheirPacketsAsEverywhere)
+{
+    const std::vector<std::string> ahead{"unshare", "--time", "--monotonic", "100000", "--fork"}; // seconds
+    auto probe = ahead;
+    probe.emplace_back("true");
+    if (run_program(probe).status != 0) {
+        GTEST_SKIP() << "no time namespaces here";
+    }
+    auto words = ahead;
+    words.insert(words.end(), {SKBSCOPE_PROGRAM, "record", "-i", "lo", "-f", fmt::format("udp port {}", VethPair::port()), "-d", "1.5", "-w", folder_ / "lo.pcapng"});
+    Beside recorder(words);
+    ASSERT_TRUE(recorder.says("recording: "));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(static_cast<std::uint16_t>(VethPair::port()));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    for (int i = 0; i < 5; ++i) {
+        (void)sendto(socket, "hello", 5, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to); // nobody is there: further ones may be refused
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    (void)close(socket);
+    const auto outcome = recorder.wait();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_THAT(outcome.err, Not(HasSubstr(" 0 frames"))) << outcome.err;
+    EXPECT_THAT(outcome.err, Not(HasSubstr(" 0 of them matched"))) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("of them matched"));
+}
+
+TEST_F(Record, WithItsStandardStreamsClosedWritesNothingElseIntoItsFile)
+{
+    const auto closed = run_program({"sh", "-c", "exec \"$0\" record --no-frames -d 0.3 -w \"$1\" <&- >&- 2>&-", SKBSCOPE_PROGRAM, folder_ / "closed.pcapng"});
+    EXPECT_EQ(closed.status, 0);
+    const auto report = skbscope({"report", folder_ / "closed.pcapng"});
+    EXPECT_EQ(report.status, 0) << report.err;
+    EXPECT_THAT(report.err, IsEmpty());
+    const auto stream = run_program({"sh", "-c", "exec \"$0\" record --no-frames -d 0.3 -w - >&-", SKBSCOPE_PROGRAM});
+    EXPECT_EQ(stream.status, 3) << stream.err;
+    expect_one_line(stream);
+}
+
+TEST_F(RecordVeth, AFileAtItsLimitIsOneLineAndWhatFitOpens)
+{
+    Beside recorder({"sh", "-c", "ulimit -f 100; exec \"$0\" record --no-frames -w \"$1\"", SKBSCOPE_PROGRAM, folder_ / "limit.pcapng"});
+    ASSERT_TRUE(recorder.says("recording: "));
+    const pid_t pid = recorder.pid();
+    (void)send_datagrams(*veth_, 30'000, small_buffer);
+    const auto outcome = recorder.wait();
+    EXPECT_EQ(outcome.status, 3) << outcome.err;
+    expect_one_line(outcome);
+    EXPECT_THAT(instances_of(pid), IsEmpty());
+    EXPECT_EQ(skbscope({"report", folder_ / "limit.pcapng"}).status, 0);
+}
+
+TEST_F(Record, WhereNothingCanBePrintedIsUnwritable)
+{
+    for (const char* format : {"text", "json"}) {
+        const auto outcome = run_program({"sh", "-c", "exec \"$0\" doctor --format \"$1\" >/dev/full", SKBSCOPE_PROGRAM, format});
+        EXPECT_EQ(outcome.status, 3) << outcome.err;
+        EXPECT_EQ(outcome.lines_on_stderr(), 1) << outcome.err;
+    }
+}
+
 TEST_F(Record, OfADeviceThatGoesAwayGoesOnAndSaysSo)
 {
     const std::string device = fmt::format("skbg{}", getpid() % 1'000'000);
@@ -321,6 +384,18 @@ TEST_F(Record, OfADeviceThatGoesAwayGoesOnAndSaysSo)
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr("skbscope: " + device + ": "));
     EXPECT_EQ(skbscope({"report", folder_ / "gone.pcapng"}).status, 0);
+}
+
+TEST_F(Record, ForNoTimeAtAllIsAWrongCommandLine)
+{
+    for (const char* command : {"record", "replay"}) {
+        for (const char* seconds : {"nan", "-1", "0", "1e300", "inf", "soon"}) {
+            const auto outcome = skbscope({command, "-i", "lo", "-d", seconds, "-w", folder_ / "x.pcapng"});
+            EXPECT_EQ(outcome.status, 2) << command << ' ' << seconds << ": " << outcome.err;
+            EXPECT_LE(outcome.err.size(), 200U);
+            EXPECT_THAT(folder_.names(), IsEmpty());
+        }
+    }
 }
 
 TEST_F(Record, OfNoSuchDeviceIsBadInput)

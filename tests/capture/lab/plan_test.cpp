@@ -55,8 +55,19 @@ TEST(Plan, RulesAndForwardingOfTheFiveHooksGoToTheRouterAlone)
     EXPECT_TRUE(std::ranges::any_of(plan->settings, [](const SettingChange& change) {
         return change.space == 0 && change.name == "net.ipv4.ip_forward" && change.value == "1";
     }));
-    EXPECT_THAT(lines(plan->addresses), Contains("ip -n lab-0 neigh replace 10.1.0.2 lladdr 02:00:00:00:00:01 dev eth0 nud reachable"));
+    EXPECT_THAT(lines(plan->neighbours), Contains("ip -n lab-0 neigh replace 10.1.0.2 lladdr 02:00:00:00:00:01 dev eth0 nud reachable"));
     EXPECT_THAT(lines(plan->addresses), Contains("ip -n lab-1 route add default via 10.1.0.1 dev eth0p"));
+}
+
+TEST(Plan, NeighbourThatIsDoubtedInTheScenarioIsMadeSo)
+{
+    auto scenario = scenario_of("tests/data/lab/forward.yaml");
+    scenario.hosts.front().neighbours.front().stale = true;
+    const auto plan = make_plan(scenario, "lab", 2);
+    ASSERT_TRUE(plan) << plan.error().describe();
+    const auto made = lines(plan->neighbours);
+    EXPECT_THAT(made, Contains("ip -n lab-0 neigh replace 10.99.0.1 lladdr 02:00:00:00:00:01 dev r0 nud stale"));
+    EXPECT_THAT(made, Contains("ip -n lab-0 neigh replace 10.98.0.1 lladdr 02:00:00:00:00:04 dev r1 nud reachable"));
 }
 
 TEST(Plan, MoreCpusThanTheMachineHasAreRefused)

@@ -156,6 +156,18 @@ TEST(ProbePlan, FiltersInTheKernelByDeviceAndVector)
     EXPECT_THAT(plan.events, Contains(PlannedEvent{"skb", "kfree_skb", ""}));
 }
 
+TEST(ProbePlan, QuotesADevicesNameSoThatTheKernelReadsItWhole)
+{
+    const auto filter_of = [](const std::string& device) {
+        const ProbePlan plan = plan_probes(host_with_everything(), {{device}, Detail::functions});
+        const auto event = std::ranges::find(plan.events, "net_dev_queue", &PlannedEvent::name);
+        return event == plan.events.end() ? std::string("none") : event->filter;
+    };
+    EXPECT_EQ(filter_of("*"), R"(name == "*")");
+    EXPECT_EQ(filter_of(R"(a"b)"), R"(name == 'a"b')");
+    EXPECT_EQ(filter_of(R"(q'"*x)"), R"(name ~ "q'??x")") << "no quote takes both";
+}
+
 TEST(ProbePlan, TakesNoMoreThanIsWished)
 {
     const ProbePlan plan = plan_probes(host_with_everything(), {{}, Detail::tracepoints});

@@ -6,11 +6,14 @@
 
 #include <array>
 #include <cstdlib>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <random>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 namespace skbscope {
@@ -419,6 +422,46 @@ TEST(Recording, FileIsReadBackFromDisk)
     ASSERT_TRUE(loaded) << loaded.error().describe();
     expect_same(sample.trace, loaded->trace);
     std::filesystem::remove(path);
+}
+
+TEST(Recording, APipeTakesTheBytesAndStaysAPipe)
+{
+    const auto path = std::filesystem::path(::testing::TempDir()) / fmt::format("recording_test_{}.fifo", getpid());
+    std::filesystem::remove(path);
+    ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+    const int reader = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ASSERT_GE(reader, 0);
+    const SampleTrace sample = five_packets();
+    EXPECT_TRUE(write_recording(sample.trace, path)); // less than a pipe holds
+    EXPECT_TRUE(std::filesystem::is_fifo(path));
+    Bytes bytes(65536);
+    const ssize_t count = read(reader, bytes.data(), bytes.size());
+    (void)close(reader);
+    std::filesystem::remove(path);
+    ASSERT_GT(count, 0);
+    bytes.resize(static_cast<std::size_t>(count));
+    const auto loaded = load(bytes);
+    ASSERT_TRUE(loaded) << loaded.error().describe();
+    expect_same(sample.trace, loaded->trace);
+}
+
+TEST(Recording, ALinkStaysALinkAndWhatItLeadsToIsWritten)
+{
+    const auto link = std::filesystem::path(::testing::TempDir()) / fmt::format("recording_test_{}.link", getpid());
+    const auto target = std::filesystem::path(::testing::TempDir()) / fmt::format("recording_test_{}.target", getpid());
+    std::filesystem::remove(link);
+    std::filesystem::remove(target);
+    std::filesystem::create_symlink(target.filename(), link);
+    const SampleTrace sample = five_packets();
+    for (int i = 0; i < 2; ++i) { // leading nowhere yet, and to the file
+        ASSERT_TRUE(write_recording(sample.trace, link));
+        EXPECT_TRUE(std::filesystem::is_symlink(link));
+        const auto loaded = read_recording(target);
+        ASSERT_TRUE(loaded) << loaded.error().describe();
+        expect_same(sample.trace, loaded->trace);
+    }
+    std::filesystem::remove(link);
+    std::filesystem::remove(target);
 }
 
 TEST(Recording, EveryRecordingInThisRepositoryOpensWithoutLoss)
