@@ -266,6 +266,9 @@ HostFacts read_host_facts(const HostPlaces& places, bool with_functions)
     read_lockdown(facts, places);
     read_symbols(facts, places);
     read_btf(facts, places);
+    for (const std::string& name : words_of(read_text(places.sys + "/devices/system/clocksource/clocksource0/current_clocksource").value_or(""))) {
+        facts.clocksource = name;
+    }
     find_tracefs(facts, places);
     if (facts.tracing == Access::usable || facts.tracing == Access::read_only) {
         read_tracing(facts, with_functions);

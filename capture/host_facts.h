@@ -45,6 +45,7 @@ struct HostFacts {
     std::set<std::string> events;  ///< "net:net_dev_queue"; of the systems that have to do with packets
     bool drop_reasons = false;     ///< skb:kfree_skb has a reason
     std::vector<std::string> clocks;
+    std::string clocksource; ///< what the kernel's own clock reads: "tsc" where cycles are counted alike on all CPUs
     std::set<std::string> tracers; ///< "function", "function_graph"
     Access function_filter = Access::absent;
     Access kprobe_events = Access::absent;

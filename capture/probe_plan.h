@@ -50,7 +50,9 @@ struct PlanWishes {
 struct ProbePlan {
     Detail detail = Detail::nothing;
     bool frames = false; ///< packet sockets are allowed
-    std::string clock;   ///< "mono" where the host has it: then wall time and frames can be placed exactly
+    /// "x86-tsc" where the kernel's own clock is made of it, else "mono" where the host has it: with both wall time and frames
+    /// can be placed exactly.
+    std::string clock;
     std::vector<PlannedEvent> events;
     std::vector<PlannedProbe> probes;
     std::vector<std::string> functions; ///< for the function tracer, as the host names them

@@ -4,6 +4,7 @@
 #include "capture/host/host_sampler.h"
 #include "capture/host/proc_tables.h"
 #include "capture/import.h"
+#include "capture/live/detail_budget.h"
 #include "capture/live/device_counts.h"
 #include "capture/live/frame_match.h"
 #include "capture/live/page_spool.h"
@@ -39,6 +40,8 @@ std::size_t spool_bytes(const HostFacts& facts)
 /// Taken at a time: what is made of it is written before the next is taken, however far behind this process is.
 constexpr std::size_t round_bytes = std::size_t{2} << 20;
 constexpr auto round_pause = std::chrono::milliseconds(20);
+/// … while only drops are recorded.
+constexpr auto calm_pause = std::chrono::milliseconds(100);
 
 std::int64_t wall_offset_ns()
 {
@@ -115,6 +118,7 @@ struct LiveRecording::State {
     HostFacts facts;
     ProbePlan plan;
     std::optional<TraceSession> session;
+    std::optional<TraceClock> clock; ///< of the session; read first before it is set up, which takes a while
     std::optional<FrameSource> frames;
     std::optional<host::HostSampler> sampler;
     std::optional<DeviceCounts> device_counts; ///< with a budget
@@ -162,6 +166,7 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
             no_frames = frames.error();
         }
     }
+    state->clock.emplace(state->plan.detail >= Detail::tracepoints ? state->plan.clock : "mono");
     if (state->plan.detail >= Detail::tracepoints) {
         auto session = TraceSession::open(state->facts, state->plan, {places, 0, wishes.budget > 0});
         if (!session) {
@@ -216,8 +221,8 @@ public:
         std::uint64_t bytes = 0;
     };
     Run(TraceSession* session, FrameSource* frames, host::HostSampler* sampler, const LiveWishes& wishes, const HostFacts& facts, const HostPlaces& places,
-        Waiting waiting, int nice, const DeviceCounts* device_counts, std::map<std::string, std::uint64_t> counts_at_start)
-        : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), nice_(nice), spool_({.memory = spool_bytes(facts), .file = waiting.file, .file_bytes = waiting.bytes}),
+        Waiting waiting, int nice, TraceClock& clock, const DeviceCounts* device_counts, std::map<std::string, std::uint64_t> counts_at_start)
+        : session_(session), frames_(frames), sampler_(sampler), wishes_(wishes), places_(places), nice_(nice), spool_({.memory = spool_bytes(facts), .file = waiting.file, .file_bytes = waiting.bytes}), clock_(clock),
           device_counts_(device_counts), counts_at_start_(std::move(counts_at_start))
     {
         items_.info.observed = true;
@@ -225,7 +230,7 @@ public:
         trace_.info.kernel_release = facts.kernel_release;
         trace_.info.kernel = kernel_version_of(facts.kernel_release);
         trace_.info.observed = true;
-        trace_.info.clock = session != nullptr ? session->kernel().clock : "mono";
+        trace_.info.clock = session != nullptr && session->kernel().clock != cycles_clock ? session->kernel().clock : "mono";
         trace_.info.wall_offset_ns = wall_offset_ns();
         HostRecord host;
         host.name = host_name();
@@ -236,13 +241,11 @@ public:
             options.items = &items_;
             options.unseen_drops = wishes.budget > 0;
             correlator_.emplace(session->kernel(), trace_, options);
-            for (const std::vector<int>* group : {&session->buffers(), &session->drop_buffers()}) {
-                for (std::size_t cpu = 0; cpu < group->size(); ++cpu) {
-                    buffers_.push_back((*group)[cpu]);
-                    cpus_.push_back(static_cast<std::uint16_t>(cpu));
-                }
-            }
-            merge_.emplace(cpus_);
+            add_buffers(session->buffers(), session->buffer_kb());
+            add_buffers(session->drop_buffers(), session->buffer_kb());
+            std::vector<std::uint16_t> cpus;
+            std::ranges::transform(buffers_, std::back_inserter(cpus), &RingReader::Buffer::cpu);
+            merge_.emplace(cpus, &clock_);
             filter_.emplace(session->kernel());
         }
     }
@@ -257,11 +260,12 @@ public:
         }
         const std::uint64_t end = wishes_.seconds > 0 ? monotonic_ns() + static_cast<std::uint64_t>(wishes_.seconds * 1e9) : ~std::uint64_t{0};
         if (session_ != nullptr) {
-            reader_.emplace(buffers_, cpus_, session_->page_size(), spool_); // as nice as this thread is now
+            reader_.emplace(buffers_, session_->page_size(), spool_, clock_); // as nice as this thread is now
             if (wishes_.yields > 0) {
                 be_ordinary(nice_);
             }
             tender_ = std::jthread([this](const std::stop_token& token) {
+                take_short_turns();
                 KeepsOff keeps_off;
                 spool_.tend(token, [&] { keeps_off.cpu(reader_->busiest_cpu()); });
             });
@@ -275,6 +279,7 @@ public:
         std::thread([&] {
             if (wishes_.yields > 0) {
                 set_niceness(nice_ + wishes_.yields);
+                take_short_turns();
             }
             outcome = record_until(stop, end, writer);
         }).join();
@@ -296,6 +301,13 @@ public:
     }
 
 private:
+    void add_buffers(const std::vector<int>& files, std::uint64_t kb)
+    {
+        for (std::size_t cpu = 0; cpu < files.size(); ++cpu) {
+            buffers_.push_back({files[cpu], static_cast<std::uint16_t>(cpu), kb * 1024});
+        }
+    }
+
     Result<void> record_until(const std::atomic<bool>& stop, std::uint64_t end_ns, RecordingWriter& writer)
     {
         bool more = false;
@@ -303,11 +315,14 @@ private:
         while (!stop && monotonic_ns() < end_ns && !enough()) {
             keeps_off.cpu(reader_ ? reader_->busiest_cpu() : -1);
             if (!more) {
-                std::this_thread::sleep_for(round_pause);
+                std::this_thread::sleep_for(reader_ && reader_->is_calm() ? calm_pause : round_pause);
             }
             const std::uint64_t began = monotonic_ns();
             const std::uint64_t bytes = reader_ ? reader_->bytes() : 0;
+            const std::uint64_t spent = thread_cpu_ns();
             more = take_records();
+            shared_correlating_ns_ += thread_cpu_ns() - spent;
+            shared_taken_ = records_taken_;
             look_at_host();
             if (auto written = write(writer); !written) {
                 return written;
@@ -319,15 +334,16 @@ private:
         return {};
     }
 
-    /// While records come at the rate of a CPU that does little else, a fifth of the time has to do: even an otherwise idle
-    /// CPU's work slows the traffic down (wakeups go to a CPU that is busy, memory is shared).
+    /// While records come at the rate of a CPU that does little else, and behind a burst of them that the budget has ended, a
+    /// twentieth of the time has to do: even an otherwise idle CPU's work slows the traffic down (wakeups go to a CPU that is
+    /// busy, memory is shared).
     void leave_time_to_traffic(std::uint64_t began_ns, std::uint64_t bytes_before)
     {
         constexpr double many_bytes = 10e6; // a second
-        constexpr std::uint64_t shares = 4;
-        constexpr std::uint64_t longest = 200'000'000;
+        constexpr std::uint64_t shares = 19;
+        constexpr std::uint64_t longest = 300'000'000;
         const std::uint64_t took = monotonic_ns() - began_ns;
-        if (static_cast<double>(reader_->bytes() - bytes_before) * 1e9 > many_bytes * static_cast<double>(took)) {
+        if (throttled_ || static_cast<double>(reader_->bytes() - bytes_before) * 1e9 > many_bytes * static_cast<double>(took)) {
             std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(shares * took, longest)));
         }
     }
@@ -393,6 +409,7 @@ private:
         const std::uint64_t horizon = batch.ended ? ~std::uint64_t{0} : batch.horizon_ns;
         horizon_ns_ = batch.horizon_ns;
         merge_->take_until(horizon, [this](const RawRecord& record) {
+            ++records_taken_;
             note_pause(record.time_ns);
             if (record.lost_before != 0 && record.lost_before != RawRecord::unknown_loss) {
                 summary_.lost += record.lost_before;
@@ -627,6 +644,10 @@ private:
         summary_.remarks.push_back(fmt::format("in all the devices sent {} packets and received {}; a record cost {} ns where it was made ({})", sent,
                                                received, static_cast<unsigned>(session_->record_cost_ns().value_or(usual_record_ns)),
                                                session_->record_cost_ns() ? "measured at the start" : "assumed"));
+        if (carried_in_detail_ > 0 && carried_plain_ > 0) {
+            summary_.remarks.push_back(fmt::format("the devices carried {:.0f} packets a second while journeys were recorded, {:.0f} in the pauses",
+                                                   carried_in_detail_, carried_plain_));
+        }
     }
 
     void frame_faults()
@@ -665,16 +686,14 @@ private:
     }
 
     /// What a record costs the traced code, nanoseconds, where that could not be measured.
-    static constexpr double usual_record_ns = 130;
-    /// Between real work, with its data in no cache, a record costs about twice what it does in the loop that measures it
-    /// (tests/bench/record_overhead: 230 against 127 ns).
-    static constexpr double between_real_work = 2;
+    static constexpr double usual_record_ns = 110;
+    /// Between real work, with its data in no cache, a record costs more than it does in the loop that measures it
+    /// (tests/bench/README.md: 115 to 145 against 104 to 109 ns).
+    static constexpr double between_real_work = 1.3;
     /// What this process needs to make a record part of a journey, until that has been seen.
-    static constexpr double usual_correlating_ns = 600;
-    static constexpr double enough_to_know = 50'000; ///< records
+    static constexpr double usual_correlating_ns = 400;
+    static constexpr std::uint64_t enough_to_know = 50'000; ///< records
     static constexpr std::uint64_t step_ns = 50'000'000;
-    /// Journeys are recorded during at least this share of the time.
-    static constexpr std::uint64_t most_pauses = 49;
 
     /// What a record costs the code that is traced.
     double making_record_ns() const
@@ -682,47 +701,111 @@ private:
         return (session_ == nullptr ? usual_record_ns : session_->record_cost_ns().value_or(usual_record_ns)) * between_real_work;
     }
 
-    /// … and this process beside it.
-    double record_cost(double records_so_far) const
+    /// … and this process, which may be behind with making journeys: of what it has made, and of what it has read.
+    double own_record_ns(std::uint64_t throttling_ns) const
     {
-        return making_record_ns() + (records_so_far < enough_to_know ? usual_correlating_ns : static_cast<double>(own_cpu_us()) * 1000 / records_so_far);
+        const std::uint64_t taken = shared_taken_;
+        if (taken < enough_to_know) {
+            return usual_correlating_ns;
+        }
+        const std::uint64_t correlating = shared_correlating_ns_;
+        const std::uint64_t all = (own_cpu_us() - own_cpu_at_start_us_) * 1000;
+        const std::uint64_t rest = all - std::min(all, correlating + throttling_ns);
+        return static_cast<double>(correlating) / static_cast<double>(taken) + static_cast<double>(rest) / std::max(records_read(), 1.0);
     }
 
-    /// Step by step: what the records of a step cost is held against what the budget allows for the time that has passed;
-    /// as long as it is more, only drops are recorded.
+    double records_read() const { return static_cast<double>(reader_->bytes()) / record_bytes; }
+
+    std::uint64_t packets_carried() const
+    {
+        std::uint64_t sum = 0;
+        if (device_counts_ != nullptr) {
+            for (const auto& [name, count] : device_counts_->read()) {
+                sum += count;
+            }
+        }
+        return sum;
+    }
+
+    /// What the devices carry in a stretch of time.
+    class Carried {
+    public:
+        explicit Carried(const Run& run) : run_(run) { begin(); }
+        void begin()
+        {
+            packets_ = run_.packets_carried();
+            began_ns_ = monotonic_ns();
+        }
+        void end(DetailBudget& budget, bool in_detail) const
+        {
+            const std::uint64_t now = run_.packets_carried();
+            budget.carried(in_detail, now - std::min(now, packets_), monotonic_ns() - began_ns_); // a device may have gone
+        }
+
+    private:
+        const Run& run_;
+        std::uint64_t packets_ = 0, began_ns_ = 0;
+    };
+
+    /// Step by step: what recording costs is held against what the budget allows for the time that has passed; where it is
+    /// more, only drops are recorded until that time has come.
     void throttle(const std::stop_token& stop)
     {
-        const double allowed = wishes_.budget * std::max(1U, std::thread::hardware_concurrency());
-        double records_before = static_cast<double>(reader_->bytes()) / record_bytes;
-        std::uint64_t step_began = monotonic_ns();
-        std::uint64_t on_since = step_began;
+        take_short_turns();
+        KeepsOff keeps_off;
+        DetailBudget budget(wishes_.budget, std::thread::hardware_concurrency());
+        DetailBudget::Stretch stretch;
+        Carried carried(*this);
+        stretch.making_ns = making_record_ns();
+        std::uint64_t switched_ns = thread_cpu_ns();
+        std::uint64_t began = monotonic_ns();
+        std::uint64_t on_since = began;
+        double records_before = records_read();
+        const auto begin_stretch = [&] {
+            began = monotonic_ns();
+            records_before = records_read();
+        };
         while (wait(stop, step_ns)) {
-            const double records = static_cast<double>(reader_->bytes()) / record_bytes;
-            // The time for which that cost is the budget.
-            const auto worth = static_cast<std::uint64_t>((records - records_before) * record_cost(records) / allowed);
-            const std::uint64_t now = monotonic_ns();
-            if (worth > now - step_began) {
-                throttled_ = true;
-                const std::uint64_t on = now - on_since;
-                on_ns_ += on;
-                // What lives now may end unseen, and its address then be another packet's that is dropped. Before and
-                // after: what is between the two is next to nothing.
-                note_gap(false);
-                (void)session_->set_running(false);
-                note_gap(false);
-                (void)session_->set_events(false);
-                const bool goes_on = wait(stop, std::min(worth - (now - step_began), most_pauses * on));
-                (void)session_->set_events(true);
-                on_since = monotonic_ns();
-                note_gap(true);
-                if (!goes_on) {
-                    break;
-                }
+            keeps_off.cpu(reader_->busiest_cpu()); // switching takes some milliseconds
+            stretch.on_ns = monotonic_ns() - began;
+            stretch.records = records_read() - records_before;
+            stretch.own_ns = own_record_ns(thread_cpu_ns());
+            if (!budget.is_over(stretch)) {
+                begin_stretch(); // quiet times are not saved up
+                continue;
             }
-            step_began = monotonic_ns(); // quiet times are not saved up
-            records_before = static_cast<double>(reader_->bytes()) / record_bytes;
+            if (!budget.is_worth_switching(stretch)) {
+                continue;
+            }
+            throttled_ = true;
+            carried.end(budget, true);
+            on_ns_ += monotonic_ns() - on_since;
+            // What lives now may end unseen, and its address then be another packet's that is dropped. Before and
+            // after: what is between the two is next to nothing.
+            note_gap(false);
+            (void)session_->set_running(false);
+            note_gap(false);
+            (void)session_->set_events(false);
+            reader_->be_calm(true);
+            carried.begin();
+            stretch.records = records_read() - records_before; // what had not been read yet, too
+            const bool goes_on = wait(stop, budget.pause_ns(stretch));
+            carried.end(budget, false);
+            reader_->be_calm(false);
+            (void)session_->set_events(true);
+            on_since = monotonic_ns();
+            note_gap(true);
+            carried.begin();
+            stretch.switching_ns = static_cast<double>(thread_cpu_ns() - switched_ns);
+            switched_ns = thread_cpu_ns();
+            begin_stretch();
+            if (!goes_on) {
+                break;
+            }
         }
         on_ns_ += monotonic_ns() - on_since;
+        carried_in_detail_ = budget.rate(true);
+        carried_plain_ = budget.rate(false);
     }
 
     /// False: it is to stop.
@@ -734,7 +817,7 @@ private:
     }
 
     /// What a record takes of a page, about.
-    static constexpr double record_bytes = 50;
+    static constexpr double record_bytes = 45;
 
     static constexpr std::uint64_t settled_after_ns = 100'000'000;
     static constexpr std::uint64_t write_every_ns = 100'000'000;
@@ -763,11 +846,11 @@ private:
     std::uint64_t settled_ns_ = 0; ///< what happened before is in the trace
     bool finished_ = false;
     std::optional<Correlator> correlator_;
-    std::vector<int> buffers_;
-    std::vector<std::uint16_t> cpus_; ///< of each of them
+    std::vector<RingReader::Buffer> buffers_;
     std::optional<RingMerge> merge_;
     std::optional<RecordFilter> filter_;
     PageSpool spool_;
+    TraceClock& clock_;
     std::optional<RingReader> reader_;
     std::jthread tender_; ///< of the spool; asks the reader
     std::unordered_set<std::int32_t> named_tasks_;
@@ -782,6 +865,10 @@ private:
     };
     std::deque<Gap> gaps_; ///< not met by a record yet
     std::uint64_t pauses_ = 0;
+    std::uint64_t records_taken_ = 0; ///< of the correlating thread
+    std::atomic<std::uint64_t> shared_taken_{0}, shared_correlating_ns_{0}; ///< … and what that has cost it
+    std::uint64_t own_cpu_at_start_us_ = own_cpu_us();
+    double carried_in_detail_ = 0, carried_plain_ = 0; ///< packets a second
     std::atomic<bool> throttled_{false};
     std::atomic<std::uint64_t> on_ns_{0};
     std::uint64_t began_ns_ = 0;
@@ -814,7 +901,7 @@ void LiveRecording::start()
 Result<LiveSummary> LiveRecording::run(const RecordingSink& sink, const std::string& name, const std::atomic<bool>& stop)
 {
     Run run(state_->session ? &*state_->session : nullptr, state_->frames ? &*state_->frames : nullptr, state_->sampler ? &*state_->sampler : nullptr,
-            state_->wishes, state_->facts, state_->places, {state_->spool_file, state_->spool_bytes}, state_->nice,
+            state_->wishes, state_->facts, state_->places, {state_->spool_file, state_->spool_bytes}, state_->nice, *state_->clock,
             state_->device_counts ? &*state_->device_counts : nullptr, state_->counts_at_start);
     auto summary = run.record(sink, name, stop);
     if (state_->session && !state_->session->close()) {

@@ -13,9 +13,26 @@ namespace {
 constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 7) & ~std::size_t{7}; }
 
 /// Ready for the pushing thread, which so never waits for memory that nobody has touched.
-constexpr std::size_t spares = 2;
+constexpr std::size_t spares = 4;
+/// Pieces begun until the tender is called: each call wakes a CPU.
+constexpr std::size_t pieces_a_call = spares - 1;
 /// Kept for use again, beyond what may be waiting.
 constexpr std::size_t kept_beyond = 4;
+
+/// Bit by bit: a kernel that does not preempt itself lets nobody else run in the middle of one.
+bool write_whole(int file, std::span<const std::uint8_t> bytes, std::uint64_t at)
+{
+    constexpr std::size_t at_once = std::size_t{64} << 10;
+    while (!bytes.empty()) {
+        const std::span<const std::uint8_t> bit = bytes.first(std::min(bytes.size(), at_once));
+        if (pwrite(file, bit.data(), bit.size(), static_cast<off_t>(at)) != static_cast<ssize_t>(bit.size())) {
+            return false;
+        }
+        bytes = bytes.subspan(bit.size());
+        at += bit.size();
+    }
+    return true;
+}
 
 } // namespace
 
@@ -43,7 +60,9 @@ struct PageSpool::Memory {
         if (got == MAP_FAILED) {
             return;
         }
-        (void)madvise(got, size_wanted, MADV_HUGEPAGE);
+        // The kernel clears a huge page at once, for which the readers of the traffic on this CPU would wait up to some
+        // milliseconds.
+        (void)madvise(got, size_wanted, MADV_NOHUGEPAGE);
         bytes = static_cast<std::uint8_t*>(got);
         size = size_wanted;
     }
@@ -144,7 +163,9 @@ std::uint8_t* PageSpool::room_for(std::size_t bytes)
         const std::scoped_lock lock(mutex_);
         queue_.emplace_back().memory = std::move(memory);
     }
-    call_tender(); // another one will be wanted, and this one may have been one too many
+    if (++pieces_begun_ % pieces_a_call == 0) {
+        call_tender(); // others will be wanted, and these may have been too many
+    }
     return filling_;
 }
 
@@ -379,7 +400,7 @@ bool PageSpool::spill()
         }
         moving_ = serial;
     }
-    const bool is_written = pwrite(room_.file, memory->bytes, used, static_cast<off_t>((slot - 1) * room_.piece)) == static_cast<ssize_t>(used);
+    const bool is_written = write_whole(room_.file, {memory->bytes, used}, (slot - 1) * room_.piece);
     std::unique_ptr<Memory> moved;
     {
         const std::scoped_lock lock(mutex_);

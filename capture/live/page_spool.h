@@ -59,7 +59,7 @@ public:
         /// and writing, the caller's, and outlives the spool; its content is the spool's.
         int file = -1;
         std::uint64_t file_bytes = 0;
-        std::size_t piece = std::size_t{2} << 20; ///< bytes taken from the kernel at a time; a huge page's worth
+        std::size_t piece = std::size_t{2} << 20; ///< bytes taken from the kernel at a time
         std::size_t at_hand = std::size_t{16} << 20;
     };
     explicit PageSpool(const Room& room);
@@ -145,6 +145,7 @@ private:
 
     std::uint8_t* filling_ = nullptr; ///< of the pushing thread: where the next entry goes
     std::size_t filling_left_ = 0;
+    std::size_t pieces_begun_ = 0;
 
     bool has_front_ = false; ///< of the taking thread: it is at a piece
     std::shared_ptr<Memory> front_; ///< null where the file did not give it back

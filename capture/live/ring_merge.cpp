@@ -4,7 +4,7 @@
 
 namespace skbscope {
 
-RingMerge::RingMerge(const std::vector<std::uint16_t>& cpus)
+RingMerge::RingMerge(const std::vector<std::uint16_t>& cpus, TraceClock* clock) : clock_(clock)
 {
     sources_.reserve(cpus.size());
     for (const std::uint16_t cpu : cpus) {
@@ -29,6 +29,9 @@ void RingMerge::advance(Source& source)
         }
         if (source.is_loaded && source.pages.next(source.record)) {
             source.has_record = true;
+            if (clock_ != nullptr) {
+                source.record.time_ns = clock_->mono_ns(source.record.time_ns);
+            }
             return;
         }
         source.waiting.pop_front();
@@ -38,6 +41,10 @@ void RingMerge::advance(Source& source)
 
 void RingMerge::take_until(std::uint64_t horizon_ns, const std::function<void(const RawRecord&)>& take)
 {
+    if (clock_ != nullptr) {
+        clock_->take_notes();
+        clock_->forget_before(last_time_);
+    }
     for (Source& source : sources_) {
         if (!source.has_record) {
             advance(source);

@@ -3,6 +3,7 @@
 // earlier one any more.
 
 #include "capture/live/page_spool.h"
+#include "capture/live/trace_clock.h"
 #include "capture/ring_pages.h"
 
 #include <cstdint>
@@ -15,7 +16,8 @@ namespace skbscope {
 class RingMerge {
 public:
     /// `cpus`: the CPU of each buffer; a buffer's number is its place in it. Several may be of one CPU.
-    explicit RingMerge(const std::vector<std::uint16_t>& cpus);
+    /// `clock` makes times of the records' stamps, and outlives this; null: they are times.
+    explicit RingMerge(const std::vector<std::uint16_t>& cpus, TraceClock* clock = nullptr);
 
     /// Pages of one buffer come in the order in which the kernel filled them.
     void add(SpooledPage page);
@@ -35,8 +37,9 @@ private:
         bool has_record = false;
         bool is_loaded = false;
     };
-    static void advance(Source& source);
+    void advance(Source& source);
 
+    TraceClock* clock_;
     std::vector<Source> sources_;
     std::uint64_t last_time_ = 0;
     std::uint64_t late_ = 0;

@@ -97,6 +97,7 @@ TraceSession& TraceSession::operator=(TraceSession&& other) noexcept
     std::swap(refused_, other.refused_);
     std::swap(kernel_, other.kernel_);
     std::swap(page_size_, other.page_size_);
+    std::swap(buffer_kb_, other.buffer_kb_);
     std::swap(events_enabled_, other.events_enabled_);
     std::swap(running_, other.running_);
     std::swap(probes_, other.probes_);
@@ -171,6 +172,7 @@ Result<void> TraceSession::set_up(const ProbePlan& plan, const SessionOptions& o
     lock_ = lock_folder(tracefs_ + "/instances/" + name_);
     (void)session_instance_write(instance.get(), "tracing_on", "0");
     const std::uint64_t size = options.buffer_kb != 0 ? options.buffer_kb : plan.buffer_kb;
+    buffer_kb_ = size;
     if (session_instance_size(instance.get(), size) != 0) {
         refused_.push_back(fmt::format("ring buffers of {} KiB: {}", size, why(errno)));
     }
@@ -184,7 +186,7 @@ Result<void> TraceSession::set_up(const ProbePlan& plan, const SessionOptions& o
     }
     if (drops) {
         (void)session_instance_write(drops.get(), "trace_clock", plan.clock.c_str());
-        (void)session_instance_size(drops.get(), std::max<std::uint64_t>(size / 4, 64));
+        (void)session_instance_size(drops.get(), size);
     }
     set_probes(plan);
     const double untraced_ns = drops ? MessageLoop().ns_a_message() : 0;

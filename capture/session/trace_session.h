@@ -60,6 +60,8 @@ public:
     /// … of the instance that holds drops alone, which runs all the time; empty where there is none.
     [[nodiscard]] const std::vector<int>& drop_buffers() const { return drop_buffers_; }
     [[nodiscard]] std::size_t page_size() const { return page_size_; }
+    /// Size of each of them all, as wished.
+    [[nodiscard]] std::uint64_t buffer_kb() const { return buffer_kb_; }
     /// Records that the kernel overwrote or refused before they could be read, of all buffers, so far. Needs no rights.
     [[nodiscard]] std::uint64_t lost() const;
     /// What the plan wanted and the kernel refused, one line each.
@@ -88,6 +90,7 @@ private:
     std::vector<std::string> probes_; ///< those the kernel took
     TracedKernel kernel_;
     std::size_t page_size_ = 4096;
+    std::uint64_t buffer_kb_ = 0;
     std::size_t events_enabled_ = 0;
     int running_ = -1;  ///< its tracing_on
     int lock_ = -1;     ///< on the instance's folder

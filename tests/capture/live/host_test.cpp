@@ -94,6 +94,7 @@ TEST(HostFacts, AreReadFromWhatTheKernelSays)
     host.file("proc/self/status", "Name:\tx\nCapEff:\t0000000000002002\n");
     host.file("proc/kallsyms", "0000000000000000 A fixed_percpu_data\nffffffff81000000 T _text\n");
     host.file("sys/devices/system/cpu/possible", "0-3\n");
+    host.file("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n");
     host.file("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
     host.folder("tracing/instances");
     host.file("tracing/events/skb/kfree_skb/format", "\tfield:enum skb_drop_reason reason;\toffset:28;\n");
@@ -114,6 +115,7 @@ TEST(HostFacts, AreReadFromWhatTheKernelSays)
     EXPECT_TRUE(facts.drop_reasons);
     EXPECT_THAT(facts.events, ElementsAre("net:net_dev_queue", "skb:kfree_skb"));
     EXPECT_THAT(facts.clocks, ElementsAre("local", "global", "mono", "boot"));
+    EXPECT_EQ(facts.clocksource, "tsc");
     EXPECT_THAT(facts.functions, ElementsAre("ip_rcv", "e1000_intr"));
     EXPECT_EQ(facts.kprobe_events, Access::absent);
 }

@@ -56,6 +56,17 @@ TEST(ProbePlan, OfAHostWithEverythingTracesTheCatalogsFunctionsAndNoOthers)
     EXPECT_THAT(plan.functions, Not(Contains("schedule")));
 }
 
+TEST(ProbePlan, StampsWithCyclesOnlyWhereTheKernelsOwnClockIsMadeOfThem)
+{
+    HostFacts facts = host_with_everything();
+    facts.clocks.push_back("x86-tsc");
+    EXPECT_EQ(plan_probes(facts).clock, "mono") << "the CPUs' cycles may differ";
+    facts.clocksource = "tsc";
+    EXPECT_EQ(plan_probes(facts).clock, "x86-tsc");
+    facts.machine = "aarch64";
+    EXPECT_EQ(plan_probes(facts).clock, "mono");
+}
+
 TEST(ProbePlan, FetchesFromTheArgumentThatHoldsTheSkbAndFromTheOffsetsOfThisKernel)
 {
     const ProbePlan plan = plan_probes(host_with_everything());
