@@ -14,9 +14,7 @@ constexpr double fading = 0.8;
 constexpr double with_disturbance = 4;
 /// Fewer say nothing of a rate.
 constexpr double enough_packets = 1000;
-/// A stretch goes on until it has cost so many times what the switching does …
-constexpr double worth_switching = 3;
-/// … or has taken that long.
+/// A stretch goes on until it has cost what the switching does, or has taken that long.
 constexpr std::uint64_t long_enough_ns = 1'000'000'000;
 
 } // namespace
@@ -36,7 +34,7 @@ bool DetailBudget::is_over(const Stretch& stretch) const
 
 bool DetailBudget::is_worth_switching(const Stretch& stretch) const
 {
-    return cost_ns(stretch) >= (worth_switching + 1) * stretch.switching_ns || stretch.on_ns >= long_enough_ns;
+    return cost_ns(stretch) >= 2 * with_disturbance * stretch.switching_ns || stretch.on_ns >= long_enough_ns;
 }
 
 std::uint64_t DetailBudget::pause_ns(const Stretch& stretch) const

@@ -29,7 +29,7 @@ TEST(DetailBudget, PausesUntilTheTimeThatHasPassedIsWorthTheCost)
     EXPECT_EQ(DetailBudget(0.05, 4).pause_ns(stretch_of(50 * ms, 100'000)), 200 * ms) << "four CPUs have twice the time";
 }
 
-TEST(DetailBudget, CountsTheSwitchingAndSwitchesOnlyWhereThatIsLittleOfTheCost)
+TEST(DetailBudget, CountsTheSwitchingAndSwitchesOnlyWhereThatIsNotMostOfTheCost)
 {
     const DetailBudget budget(0.05, 2);
     EXPECT_EQ(budget.pause_ns(stretch_of(50 * ms, 100'000, 5e6)), 650 * ms);
