@@ -249,7 +249,7 @@ void tpacket_rcv(Kernel& k, SkbIndex skb, std::int32_t row)
     count_packet(k, tap, packet);
     {
         Call copy(k, fn::skb_copy_bits, skb, snaplen);
-        k.spend(k.w.costs.copy(snaplen));
+        k.spend(k.costs().copy(snaplen));
     }
     {
         Call stamp(k, fn::tpacket_get_timestamp, skb);
@@ -459,7 +459,7 @@ bool packet_recvmsg(Kernel& k, PacketSock& tap)
     k.dequeue(sk.queue, k.skb(skb).packet, fn::__skb_try_recv_from_queue);
     {
         Call copy(k, fn::skb_copy_datagram_iter, skb, k.skb(skb).len);
-        k.spend(k.w.costs.copy(k.skb(skb).len));
+        k.spend(k.costs().copy(k.skb(skb).len));
     }
     consume_skb(k, skb, fn::packet_recvmsg);
     return true;

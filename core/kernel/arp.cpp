@@ -239,11 +239,7 @@ void arp_rcv(Kernel& k, SkbIndex skb)
         consume_skb(k, skb, fn::arp_rcv);
         return;
     }
-    if (k.skb(skb).users > 1) { // skb_share_check()
-        const SkbIndex own = skb_clone(k, skb, fn::arp_rcv);
-        consume_skb(k, skb, fn::arp_rcv);
-        skb = own;
-    }
+    skb = skb_share_check(k, skb, fn::arp_rcv);
     const auto bytes = skb_network(k, skb);
     constexpr std::uint8_t hardware_length = 6;
     constexpr std::uint8_t protocol_length = 4;

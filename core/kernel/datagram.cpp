@@ -58,7 +58,7 @@ std::optional<std::vector<std::uint8_t>> __sys_recvmsg(Kernel& k, std::int32_t i
         Call iter(k, fn::skb_copy_datagram_iter, skb);
         const auto bytes = skb_data(k, skb);
         message.assign(bytes.begin(), bytes.end());
-        k.spend(k.w.costs.copy(bytes.size()));
+        k.spend(k.costs().copy(bytes.size()));
     }
     ++task.received;
     consume_skb(k, skb, sk.kind == SocketKind::ping ? fn::ping_recvmsg : fn::raw_recvmsg);

@@ -402,6 +402,9 @@ int drop_at_backlog(Kernel& k, SkbIndex skb, std::uint32_t target, DropReasonId 
     const PacketId packet = k.skb(skb).packet;
     k.count_softnet(target, SoftnetStat::dropped, packet);
     k.count_device(k.skb(skb).device, DevStat::rx_dropped, packet);
+    if (k.skb(skb).users > 1) { // a pktgen gives it back as if nothing had been: what became of it is said here
+        k.drop(packet, reason, fn::enqueue_to_backlog);
+    }
     kfree_skb_reason(k, skb, reason, fn::enqueue_to_backlog);
     return NET_RX_DROP;
 }
@@ -639,7 +642,7 @@ SkbList gso_pieces(Kernel& k, SkbIndex skb, DeviceIndex device)
     }
     for (const SkbIndex piece : pieces) {
         if (!k.device(device).tx_checksum) {
-            k.spend(k.w.costs.copy(k.skb(piece).len));
+            k.spend(k.costs().copy(k.skb(piece).len));
             finish_checksum(k, piece);
         }
     }
@@ -661,7 +664,7 @@ SkbList validate_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
         Call help(k, fn::skb_csum_hwoffload_help, skb);
         if (!k.device(device).tx_checksum) {
             Call software(k, fn::skb_checksum_help, skb);
-            k.spend(k.w.costs.copy(k.skb(skb).len));
+            k.spend(k.costs().copy(k.skb(skb).len));
             finish_checksum(k, skb);
         }
     }

@@ -17,6 +17,7 @@ void write_ordinal(std::span<std::uint8_t> payload, std::uint64_t ordinal);
 
 // kernel/irq/chip.c, kernel/irq/handle.c, kernel/softirq.c
 void handle_interrupt(Kernel& k, const PendingIrq& irq); ///< from the vector to irq_exit_rcu
+void irq_exit_rcu(Kernel& k, Context interrupted);        ///< softirqs that may run here are begun: step_softirq() goes on with them
 void raise_softirq_irqoff(Kernel& k, std::uint8_t vector);
 void __raise_softirq_irqoff(Kernel& k, std::uint8_t vector);
 void local_bh_disable(Kernel& k);
@@ -88,6 +89,8 @@ SkbIndex __alloc_skb(Kernel& k, PacketId packet, std::uint32_t size);
 SkbIndex __napi_alloc_skb(Kernel& k, PacketId packet, std::uint32_t size, DeviceIndex device);
 SkbIndex napi_build_skb(Kernel& k, PacketId packet, std::uint32_t frag_size);
 SkbIndex skb_clone(Kernel& k, SkbIndex skb, FunctionId by);
+/// include/linux/skbuff.h: whoever changes the skb must be its only owner. If it is not, the packet goes on as a clone.
+SkbIndex skb_share_check(Kernel& k, SkbIndex skb, FunctionId by);
 void skb_reserve(Kernel& k, SkbIndex skb, std::uint32_t bytes);
 std::uint8_t* skb_put(Kernel& k, SkbIndex skb, std::uint32_t bytes);
 std::uint8_t* skb_push(Kernel& k, SkbIndex skb, std::uint32_t bytes);
@@ -118,6 +121,8 @@ void skb_dst_drop(Kernel& k, SkbIndex skb);
 void skb_scrub_packet(Kernel& k, SkbIndex skb);
 void set_device(Kernel& k, SkbIndex skb, DeviceIndex device);
 void kfree_skb_reason(Kernel& k, SkbIndex skb, DropReasonId reason, FunctionId by);
+/// kfree_skb() by one who only held it besides: no drop, unless nobody else said what became of the packet.
+void kfree_skb_held(Kernel& k, SkbIndex skb, FunctionId by);
 /// 6.12: sk_skb_reason_drop() with SKB_CONSUMED, a normal end by the name of a drop.
 void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex skb, FunctionId by);
 /// One of a list that kfree_skb_list_reason() drops on 6.12: without a call of its own.

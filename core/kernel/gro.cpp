@@ -35,7 +35,7 @@ bool gro_checksum_ok(Kernel& k, SkbIndex skb, std::uint16_t given, bool (*right)
         return true;
     }
     if (given != 0) {
-        k.spend(k.w.costs.copy(static_cast<std::uint64_t>(skb_gro_data(k, skb).size())));
+        k.spend(k.costs().copy(static_cast<std::uint64_t>(skb_gro_data(k, skb).size())));
         if (!right(k, skb)) {
             return false;
         }

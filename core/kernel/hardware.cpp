@@ -219,6 +219,13 @@ void task_wakes(Kernel& k, std::int32_t index, SimTime at)
     cpu.run_queue.push_back(index);
 }
 
+void put_to_cpu(Kernel& k, DeviceIndex device, std::uint32_t vector, std::uint32_t row, SimTime at)
+{
+    Cpu& cpu = k.w.cpus[row];
+    kick(k, cpu, at);
+    cpu.interrupt({PendingIrq::Kind::device, device, vector});
+}
+
 void frame_arrives(Kernel& k, DeviceEvent event)
 {
     const NetDevice& device = k.device(event.index);
@@ -245,6 +252,9 @@ void happen(Kernel& k, DeviceEvent event)
     case DeviceEvent::Kind::throttle_over:
         netdev_ops(k.device(event.index).kind).throttle_over(k, event.index, static_cast<std::uint32_t>(event.argument), event.at);
         break;
+    case DeviceEvent::Kind::late_interrupt:
+        put_to_cpu(k, event.index, static_cast<std::uint32_t>(event.argument), static_cast<std::uint32_t>(event.argument >> 32), event.at);
+        break;
     case DeviceEvent::Kind::task_wakes: task_wakes(k, event.index, event.at); break;
     case DeviceEvent::Kind::timer: timer_expires(k, event); break;
     }
@@ -266,9 +276,17 @@ void deliver_interrupt(Kernel& k, DeviceIndex index, std::uint32_t vector, std::
 {
     const NetDevice& device = k.device(index);
     k.emit_hardware(EventKind::irq_raise, at, device, PacketId::none, to_index(device.id));
-    Cpu& cpu = k.w.cpus[k.host_of(device).first_cpu + irq_cpu];
-    kick(k, cpu, at);
-    cpu.interrupt({PendingIrq::Kind::device, index, vector});
+    const std::uint32_t row = k.host_of(device).first_cpu + irq_cpu;
+    if (device.irq_delay == Duration{}) {
+        put_to_cpu(k, index, vector, row, at);
+        return;
+    }
+    DeviceEvent late;
+    late.kind = DeviceEvent::Kind::late_interrupt;
+    late.at = at + device.irq_delay;
+    late.index = index;
+    late.argument = std::uint64_t{row} << 32 | vector;
+    k.schedule(std::move(late));
 }
 
 SimTime transmit_on_wire(Kernel& k, DeviceIndex index, std::uint32_t queue, std::vector<std::uint8_t> frame, SimTime leaves_at, bool last)
@@ -335,6 +353,26 @@ void record_sent_frame(Kernel& k, SkbIndex skb, DeviceIndex device, std::span<co
     }
 }
 
+/// What QEMU's e1000e (before version 8.1) makes of a large TCP packet: not segments but fragments of the one datagram, each with as much of
+/// it as the MSS, DF or not; the receiver puts them together.
+std::vector<std::vector<std::uint8_t>> fragments_on_wire(std::span<const std::uint8_t> whole, const Ipv4View& ip, std::uint32_t mss)
+{
+    const std::size_t headers = ETH_HLEN + ip.header_length();
+    const std::size_t most = std::max<std::size_t>(mss & ~7U, 8);
+    std::vector<std::vector<std::uint8_t>> frames;
+    for (std::size_t at = headers; at < whole.size(); at += most) {
+        const auto piece = whole.subspan(at, std::min(most, whole.size() - at));
+        auto& frame = frames.emplace_back(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(headers));
+        frame.insert(frame.end(), piece.begin(), piece.end());
+        const auto header = std::span(frame).subspan(ETH_HLEN, ip.header_length());
+        const MutableIpv4View cut = MutableIpv4View::unchecked(std::span(frame).subspan(ETH_HLEN));
+        cut.set_total_length(static_cast<std::uint16_t>(header.size() + piece.size()));
+        cut.set_fragment(ip.dont_fragment(), at + piece.size() < whole.size(), static_cast<std::uint32_t>(at - headers));
+        fill_ipv4_checksum(header);
+    }
+    return frames;
+}
+
 } // namespace
 
 SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue, SkbIndex skb, SimTime leaves_at)
@@ -344,8 +382,12 @@ SimTime transmit_skb_on_wire(Kernel& k, DeviceIndex device, std::uint32_t queue,
         record_sent_frame(k, skb, device, frame);
         return transmit_on_wire(k, device, queue, std::move(frame), leaves_at);
     }
-    record_sent_frame(k, skb, device, frame_on_wire(k, skb));
-    auto frames = frames_on_wire(k, skb, k.device(device).e1000.tso_empty_tail);
+    const std::vector<std::uint8_t> whole = frame_on_wire(k, skb);
+    record_sent_frame(k, skb, device, whole);
+    const bool as_qemu = k.device(device).e1000.tso_empty_tail;
+    const auto ip = Ipv4View::checked(std::span<const std::uint8_t>(whole).subspan(ETH_HLEN));
+    const bool as_fragments = as_qemu && ip && k.device(device).kind == DeviceKind::e1000e;
+    auto frames = as_fragments ? fragments_on_wire(whole, *ip, k.skb(skb).gso_size) : frames_on_wire(k, skb, as_qemu);
     SimTime done = leaves_at;
     for (std::size_t at = 0; at < frames.size(); ++at) {
         done = transmit_on_wire(k, device, queue, std::move(frames[at]), leaves_at, at + 1 == frames.size());

@@ -131,7 +131,7 @@ void icmp_glue_bits(Kernel& k, const void* from, std::uint8_t* to, std::size_t o
     const auto bytes = quoted(k, param).subspan(param.offset);
     const std::size_t there = offset < bytes.size() ? std::min(length, bytes.size() - offset) : 0;
     std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(std::min(offset, bytes.size())), there, to);
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
 }
 
 /// The checksum over all pieces, then out.
@@ -545,7 +545,7 @@ Handled receive(Kernel& k, SkbIndex skb)
     k.count(net, Mib::Icmp_InMsgs, packet);
     const bool verified = k.skb(skb).ip_summed == IpSummed::unnecessary || k.skb(skb).checksum_verified;
     if (!verified) {
-        k.spend(k.w.costs.copy(k.skb(skb).len));
+        k.spend(k.costs().copy(k.skb(skb).len));
         if (!icmp_checksum_ok(skb_data(k, skb))) {
             k.count(net, Mib::Icmp_InCsumErrors, packet);
             return in_error(k, skb, drop::ICMP_CSUM);

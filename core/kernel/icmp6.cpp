@@ -123,7 +123,7 @@ void send_message(Kernel& k, NetIndex net, const Destination& dst, const Flowi6&
     store_be16(message.data() + 2,
                csum_ipv6_magic(fl6.saddr, fl6.daddr, static_cast<std::uint32_t>(message.size()),
                                proto::ipproto_icmpv6, csum_partial(message)));
-    k.spend(k.w.costs.copy(message.size()));
+    k.spend(k.costs().copy(message.size()));
     FlowKey flow;
     flow.source = fl6.saddr;
     flow.destination = fl6.daddr;
@@ -406,7 +406,7 @@ int icmpv6_rcv(Kernel& k, SkbIndex skb)
     if (k.skb(skb).ip_summed == IpSummed::none) {
         const Ipv6View ip = Ipv6View::unchecked(skb_network(k, skb));
         const auto message = skb_data(k, skb);
-        k.spend(k.w.costs.copy(message.size()));
+        k.spend(k.costs().copy(message.size()));
         if (transport_checksum(ip.source(), ip.destination(), proto::ipproto_icmpv6, message) != 0) {
             k.count(net, Mib::Icmp6InCsumErrors, packet);
             return error(drop::ICMP_CSUM);

@@ -29,7 +29,7 @@ void ip_generic_getfrag(Kernel& k, SkbIndex skb, std::span<const std::uint8_t> f
 {
     Call call(k, fn::ip_generic_getfrag, skb);
     std::ranges::copy(from, to);
-    k.spend(k.w.costs.copy(from.size()));
+    k.spend(k.costs().copy(from.size()));
 }
 
 /// A multicast packet that somebody here wants, too, comes back as if the device had received it.
@@ -123,7 +123,7 @@ SkbIndex ip6_frag_next(Kernel& k, SkbIndex whole, std::uint32_t offset, std::uin
     header[1] = 0;
     store_be16(header + 2, static_cast<std::uint16_t>(offset | (more ? 1 : 0)));
     store_be32(header + 4, id);
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
     const SkBuff original = k.skb(whole);
     SkBuff& buff = k.skb(piece);
     buff.mine = original.mine;
@@ -321,7 +321,7 @@ SkbIndex __ip6_append_data(Kernel& k, SocketIndex sk, const Destination& dst, co
         ip_generic_getfrag(k, skb, payload, bytes + ipv6_header + transhdrlen);
     } else { // icmpv6_getfrag(): copies and sums
         std::ranges::copy(payload, bytes + ipv6_header + transhdrlen);
-        k.spend(k.w.costs.copy(payload.size()));
+        k.spend(k.costs().copy(payload.size()));
     }
     return skb;
 }
@@ -447,8 +447,8 @@ int ip6_forward_finish(Kernel& k, SkbIndex skb)
     const PacketId packet = k.skb(skb).packet;
     Call call(k, fn::ip6_forward_finish, packet);
     const NetIndex net = net_of(k, skb);
-    k.count(net, Mib::Ip6OutForwDatagrams, packet);
-    if (k.profile() < Profile::v6_12) {
+    if (k.profile() < Profile::v6_12) { // since 6.6 ip6_forward() counts
+        k.count(net, Mib::Ip6OutForwDatagrams, packet);
         k.count(net, Mib::Ip6OutOctets, packet, k.skb(skb).len);
     }
     return ip6_dst_output(k, skb);
@@ -494,6 +494,9 @@ void ip6_forward(Kernel& k, SkbIndex skb)
             bad_address();
             return;
         }
+    }
+    if (k.profile() >= Profile::v6_12) {
+        k.count(net, Mib::Ip6OutForwDatagrams, packet);
     }
     const std::uint32_t mtu = std::max(ip6_mtu(k, net, dst, daddr), IPV6_MIN_MTU);
     if (k.skb(skb).len > mtu) { // routers never fragment

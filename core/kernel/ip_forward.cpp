@@ -39,8 +39,8 @@ void ip_forward_finish(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::ip_forward_finish, skb);
     const NetIndex net = k.skb_net(skb);
-    k.count(net, Mib::Ip_ForwDatagrams, k.skb(skb).packet);
-    if (k.profile() < Profile::v6_12) { // later counted once only, by ip_output()
+    if (k.profile() < Profile::v6_12) { // since 6.6 ip_forward() counts, and octets are counted once only, on the way out
+        k.count(net, Mib::Ip_ForwDatagrams, k.skb(skb).packet);
         k.count(net, Mib::IpExt_OutOctets, k.skb(skb).packet, k.skb(skb).len);
     }
     if (k.skb(skb).ipcb.opt.optlen != 0) {
@@ -69,6 +69,9 @@ void ip_forward(Kernel& k, SkbIndex skb)
         icmp_send(k, skb, ICMP_DEST_UNREACH, ICMP_SR_FAILED, 0);
         discard(drop::NOT_SPECIFIED);
         return;
+    }
+    if (k.profile() >= Profile::v6_12) {
+        k.count(net, Mib::Ip_ForwDatagrams, k.skb(skb).packet); // also what is too long, and what a rule refuses
     }
     k.skb(skb).ipcb.flags |= Ipcb::FORWARDED;
     const std::uint32_t mtu = dst_mtu(k, dst);

@@ -431,7 +431,7 @@ SkbIndex ip_frag_next(Kernel& k, SkbIndex skb, FragState& state)
     const auto whole = skb_linear_copy(k, skb);
     std::copy_n(whole.begin(), state.header, bytes);
     std::copy_n(whole.begin() + state.at, length, bytes + state.header);
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
     state.left -= length;
     set_fragment_header(k, piece, length + state.header, state.df, state.left > 0 || state.not_last_frag, state.offset);
     state.at += length;

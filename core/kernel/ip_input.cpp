@@ -33,17 +33,6 @@ bool inhdr_error(Kernel& k, SkbIndex skb, DropReasonId reason)
 
 constexpr Mib ecn_counter[4] = {Mib::IpExt_InNoECTPkts, Mib::IpExt_InECT1Pkts, Mib::IpExt_InECT0Pkts, Mib::IpExt_InCEPkts};
 
-/// include/linux/skbuff.h: skb_share_check. Whoever changes the skb must be its only owner.
-SkbIndex skb_share_check(Kernel& k, SkbIndex skb)
-{
-    if (k.skb(skb).users <= 1) {
-        return skb;
-    }
-    const SkbIndex own = skb_clone(k, skb, fn::ip_rcv_core);
-    consume_skb(k, skb, fn::ip_rcv_core);
-    return own;
-}
-
 /// nothing: dropped here.
 SkbIndex ip_rcv_core(Kernel& k, SkbIndex index)
 {
@@ -59,7 +48,7 @@ SkbIndex ip_rcv_core(Kernel& k, SkbIndex index)
     }
     k.count(net, Mib::Ip_InReceives, k.skb(index).packet);
     k.count(net, Mib::IpExt_InOctets, k.skb(index).packet, k.skb(index).len);
-    index = skb_share_check(k, index);
+    index = skb_share_check(k, index, fn::ip_rcv_core);
     const PacketId packet = k.skb(index).packet;
     const auto bytes = skb_data(k, index);
     if (bytes.size() < Ipv4View::minimum) {
@@ -73,7 +62,7 @@ SkbIndex ip_rcv_core(Kernel& k, SkbIndex index)
     if (bytes.size() < ip.header_length()) {
         return inhdr_error(k, index, drop::IP_INHDR), nothing;
     }
-    k.spend(k.w.costs.copy(ip.header_length()));
+    k.spend(k.costs().copy(ip.header_length()));
     if (!ipv4_checksum_ok(ip.header())) {
         k.count(net, Mib::IpExt_InCsumErrors, packet);
         return inhdr_error(k, index, drop::IP_CSUM), nothing;

@@ -23,7 +23,7 @@ void copy_from_user(Kernel& k, const void* from, std::uint8_t* to, std::size_t o
     Call call(k, fn::ip_generic_getfrag, skb);
     const auto& payload = *static_cast<const std::span<const std::uint8_t>*>(from);
     std::copy_n(payload.begin() + static_cast<std::ptrdiff_t>(offset), length, to);
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
 }
 
 std::uint8_t sk_protocol(const Socket& sk)
@@ -227,12 +227,20 @@ int __ip_finish_output(Kernel& k, SkbIndex skb)
     return ip_finish_output2(k, skb);
 }
 
+/// IPSTATS_MIB_OUT. Until 6.5 ip_output() counts what goes out, before it is cut into fragments, and forwarded packets, too, are "OutRequests".
+/// Since then those are what begins here, and "OutTransmits" is what ip_finish_output2() gives to a neighbour: each fragment.
 void count_out(Kernel& k, SkbIndex skb, DeviceIndex device)
 {
-    // Until 6.5 "OutRequests" counted here: forwarded packets, too. Since then those that begin here, and OutTransmits all.
     const NetIndex net = k.dev_net(device);
     k.count(net, k.profile() >= Profile::v6_12 ? Mib::Ip_OutTransmits : Mib::Ip_OutRequests, k.skb(skb).packet);
     k.count(net, Mib::IpExt_OutOctets, k.skb(skb).packet, k.skb(skb).len);
+}
+
+void count_before_fragmentation(Kernel& k, SkbIndex skb, DeviceIndex device)
+{
+    if (k.profile() < Profile::v6_12) {
+        count_out(k, skb, device);
+    }
 }
 
 int post_routing(Kernel& k, SkbIndex skb, DeviceIndex in, DeviceIndex out)
@@ -503,7 +511,7 @@ int ip_output(Kernel& k, SkbIndex skb)
     Call call(k, fn::ip_output, skb);
     const DeviceIndex in = k.skb(skb).device;
     const DeviceIndex out = k.skb(skb).dst.device;
-    count_out(k, skb, out);
+    count_before_fragmentation(k, skb, out);
     set_device(k, skb, out);
     return post_routing(k, skb, in, out);
 }
@@ -512,7 +520,7 @@ int ip_mc_output(Kernel& k, SkbIndex skb)
 {
     Call call(k, fn::ip_mc_output, skb);
     const Destination dst = k.skb(skb).dst;
-    count_out(k, skb, dst.device);
+    count_before_fragmentation(k, skb, dst.device);
     set_device(k, skb, dst.device);
     const SocketIndex sk = k.skb(skb).sk;
     if ((dst.flags & RTCF_MULTICAST) != 0) {
@@ -542,6 +550,9 @@ int ip_finish_output2(Kernel& k, SkbIndex skb)
     Call call(k, fn::ip_finish_output2, skb);
     const Destination dst = k.skb(skb).dst;
     const NetIndex net = k.dev_net(dst.device);
+    if (k.profile() >= Profile::v6_12) {
+        count_out(k, skb, dst.device);
+    }
     if (dst.type == RouteType::multicast) {
         k.count(net, Mib::IpExt_OutMcastPkts, k.skb(skb).packet);
         k.count(net, Mib::IpExt_OutMcastOctets, k.skb(skb).packet, k.skb(skb).len);

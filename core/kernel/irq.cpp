@@ -64,41 +64,6 @@ void run_handler(Kernel& k, const PendingIrq& irq)
     }
 }
 
-bool ksoftirqd_running(Kernel& k)
-{
-    const Cpu& cpu = k.cpu();
-    return cpu.ksoftirqd != nothing && k.task(cpu.ksoftirqd).state == Task::State::runnable;
-}
-
-/// kernel/softirq.c: irq_exit_rcu. Softirqs run here, on the way out, unless this interrupt hit one, bottom halves are
-/// off, or ksoftirqd is already at it (that test: 5.10 and 6.1).
-void irq_exit(Kernel& k, Context interrupted)
-{
-    OpenCalls calls{k.open(fn::irq_exit_rcu, PacketId::none), k.open(fn::__irq_exit_rcu, PacketId::none)};
-    Cpu& cpu = k.cpu();
-    const bool in_interrupt = interrupted != Context::process || cpu.in_softirq || cpu.bh_disabled > 0;
-    if (in_interrupt || cpu.softirq_pending == 0) {
-        k.close_all(calls);
-        return;
-    }
-    calls.push_back(k.open(fn::invoke_softirq, PacketId::none));
-    const bool leave_it = [&] {
-        if (k.profile() >= Profile::v6_12) {
-            return false; // the test is gone: what is pending always runs here
-        }
-        Call test(k, fn::ksoftirqd_running);
-        return ksoftirqd_running(k);
-    }();
-    if (leave_it) {
-        k.close_all(calls);
-        return;
-    }
-    if (k.profile() >= Profile::v6_1) {
-        calls.push_back(k.open(fn::__do_softirq, PacketId::none)); // before that it is the loop itself
-    }
-    k.cpu().softirq.begin(SoftirqRun::From::irq_exit).outer = calls;
-}
-
 } // namespace
 
 void handle_interrupt(Kernel& k, const PendingIrq& irq)
@@ -106,7 +71,7 @@ void handle_interrupt(Kernel& k, const PendingIrq& irq)
     const Context interrupted = k.cpu().context;
     k.cpu().context = Context::hardirq;
     run_handler(k, irq);
-    irq_exit(k, interrupted);
+    irq_exit_rcu(k, interrupted);
     k.cpu().context = interrupted;
 }
 

@@ -16,8 +16,11 @@ class Kernel {
 public:
     /// The World has its CPUs already; whether the trace records does not change meanwhile.
     Kernel(World& world, Trace& out)
-        : w(world), trace(out), cpu_(world.cpus.data()), costs_(world.costs.by_function()), recording_(out.recording())
+        : w(world), trace(out), cpu_(world.cpus.data()), host_costs_(&world.costs), costs_(world.costs.by_function()), recording_(out.recording())
     {
+        if (!world.cpus.empty()) {
+            set_cpu(0);
+        }
     }
 
     World& w;
@@ -41,6 +44,7 @@ public:
     [[nodiscard]] Task& task(std::int32_t index) { return w.tasks[static_cast<std::size_t>(index)]; }
     [[nodiscard]] Host& host_of(const NetDevice& device) { return w.hosts[device.host]; }
     [[nodiscard]] Profile profile() const { return w.profile; }
+    [[nodiscard]] const Costs& costs() const { return *host_costs_; } ///< on this CPU's host
 
     // ---- namespaces: taken from the device or the socket, as the kernel does, never from the CPU ---------------------
     [[nodiscard]] Net& net(NetIndex index) { return w.nets[index]; }
@@ -157,6 +161,10 @@ private:
     {
         cpu_row.row_ = row;
         cpu_ = &w.cpus[row];
+        if (!w.host_costs.empty()) [[unlikely]] {
+            host_costs_ = &w.host_costs[cpu_->host];
+            costs_ = host_costs_->by_function();
+        }
     }
     Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
     Event& record_in_larger_lane(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
@@ -179,6 +187,7 @@ private:
     void counter_changed(CounterId counter, HostId host, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at);
 
     Cpu* cpu_;
+    const Costs* host_costs_;
     const Duration* costs_; ///< by function
     const bool recording_;
     bool woken_ = false;

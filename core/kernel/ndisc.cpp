@@ -118,7 +118,7 @@ void ndisc_send_skb(Kernel& k, SkbIndex skb, const IpAddress& daddr, const IpAdd
     store_be16(message.data() + 2, 0);
     store_be16(message.data() + 2,
                csum_ipv6_magic(saddr, daddr, length, proto::ipproto_icmpv6, csum_partial(message)));
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
     skb_push(k, skb, ipv6_header); // ip6_nd_hdr()
     set_network_header(k, skb);
     set_transport_header(k, skb, ipv6_header);

@@ -47,7 +47,7 @@ void ping_getfrag(Kernel& k, const void* from, std::uint8_t* to, std::size_t off
     Call call(k, fn::ping_getfrag, skb);
     const auto& message = *static_cast<const Message*>(from);
     std::copy_n(message.bytes.begin() + static_cast<std::ptrdiff_t>(icmp_header + offset), length, to);
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
 }
 
 } // namespace

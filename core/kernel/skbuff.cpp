@@ -196,6 +196,41 @@ SkbIndex napi_build_skb(Kernel& k, PacketId packet, std::uint32_t frag_size)
     return skb;
 }
 
+namespace {
+
+SkbIndex clone_row(Kernel& k, SkbIndex original, PacketId packet)
+{
+    const SkbIndex index = free_row(k.w);
+    SkBuff& clone = k.skb(index);
+    clone = k.skb(original);
+    clone.packet = packet;
+    clone.sk = nothing;
+    clone.frag_list.clear(); // shared in the kernel; they answer to the original
+    clone.fclone = false;
+    clone.fclone_origin = nothing;
+    clone.alloc_cpu = k.cpu_row;
+    clone.users = 1;
+    nf_conntrack_get(k, index);
+    return index;
+}
+
+} // namespace
+
+SkbIndex skb_share_check(Kernel& k, SkbIndex skb, FunctionId by)
+{
+    if (k.skb(skb).users <= 1) {
+        return skb;
+    }
+    SkbIndex own = nothing;
+    {
+        Call call(k, fn::skb_clone, skb);
+        own = clone_row(k, skb, k.skb(skb).packet);
+    }
+    k.skb(skb).goes_on_as_clone = true;
+    consume_skb(k, skb, by);
+    return own;
+}
+
 SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
 {
     Call call(k, fn::skb_clone, original);
@@ -212,17 +247,7 @@ SkbIndex skb_clone(Kernel& k, SkbIndex original, FunctionId by)
     const PacketId packet = k.trace.add_packet(record);
     k.emit(EventKind::birth, packet, fn::skb_clone);
     k.emit(EventKind::clone, packet, fn::skb_clone, to_index(from.packet));
-    const SkbIndex index = free_row(k.w);
-    SkBuff& clone = k.skb(index);
-    clone = k.skb(original);
-    clone.packet = packet;
-    clone.sk = nothing;
-    clone.frag_list.clear(); // shared in the kernel; they answer to the original
-    clone.fclone = false;
-    clone.fclone_origin = nothing;
-    clone.alloc_cpu = k.cpu_row;
-    clone.users = 1;
-    nf_conntrack_get(k, index);
+    const SkbIndex index = clone_row(k, original, packet);
     announce(k, index);
     return index;
 }
@@ -384,6 +409,28 @@ void kfree_skb_reason(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId
         Call inner(k, fn::__kfree_skb, index);
         skb_release_all(k, index);
         Call memory(k, fn::kfree_skbmem, index);
+    }
+    release(k, index);
+}
+
+void kfree_skb_held(Kernel& k, SkbIndex index, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, fn::kfree_skb_reason, index, to_index(drop::NOT_SPECIFIED));
+    if (!skb_unref(k, index)) {
+        return;
+    }
+    const bool goes_on = k.skb(index).goes_on_as_clone;
+    if (!goes_on && k.trace.packet(packet).verdict == Verdict::in_flight) {
+        k.drop(packet, drop::NOT_SPECIFIED, by);
+    }
+    {
+        Call inner(k, fn::__kfree_skb, index);
+        skb_release_all(k, index);
+        Call memory(k, fn::kfree_skbmem, index);
+    }
+    if (!goes_on && k.trace.packet(packet).death == never) {
+        end_of_life(k, packet, by);
     }
     release(k, index);
 }

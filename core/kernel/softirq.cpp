@@ -26,7 +26,7 @@ OpenHandle open_loop(Kernel& k)
     if (k.profile() >= Profile::v6_1) {
         return k.open(fn::handle_softirqs, PacketId::none);
     }
-    k.spend(k.w.costs.of(fn::handle_softirqs)); // the same work under its former name
+    k.spend(k.costs().of(fn::handle_softirqs)); // the same work under its former name
     return k.open(fn::__do_softirq, PacketId::none);
 }
 
@@ -35,6 +35,33 @@ void begin_round(Kernel& k, SoftirqRun& run)
     run.pending = k.cpu().softirq_pending;
     k.cpu().softirq_pending = 0;
     run.phase = SoftirqRun::Phase::pick;
+}
+
+/// handle_softirqs(), to where it lets interrupts in: they have been off since the way out of the interrupt, or since do_softirq() and
+/// run_ksoftirqd() looked. What comes meanwhile finds this run begun, and leaves what it raises to the next round.
+void begin_softirqs(Kernel& k, SoftirqRun::From from, const OpenCalls& outer)
+{
+    Cpu& cpu = k.cpu();
+    SoftirqRun& run = cpu.softirq.begin(from);
+    run.outer = outer;
+    cpu.in_softirq = true;
+    cpu.context = Context::softirq;
+    run.deadline = cpu.now + MAX_SOFTIRQ_TIME;
+    run.rounds_left = MAX_SOFTIRQ_RESTART;
+    begin_round(k, run);
+    run.outer.push_back(open_loop(k));
+}
+
+/// Whether the thread has been woken already and all is left to it: until 6.4.
+bool ksoftirqd_running(Kernel& k)
+{
+    if (k.profile() >= Profile::v6_12) {
+        return false; // the test is gone
+    }
+    constexpr std::uint8_t SOFTIRQ_NOW_MASK = 1U << TASKLET_SOFTIRQ; // and HI, which nobody raises here
+    Call test(k, fn::ksoftirqd_running);
+    const Cpu& cpu = k.cpu();
+    return (cpu.softirq_pending & SOFTIRQ_NOW_MASK) == 0 && cpu.ksoftirqd != nothing && k.task(cpu.ksoftirqd).state == Task::State::runnable;
 }
 
 void finish(Kernel& k, SoftirqRun& run)
@@ -49,7 +76,7 @@ void finish(Kernel& k, SoftirqRun& run)
     cpu.context = on_task ? Context::process : Context::hardirq;
     k.close_all(run.outer);
     cpu.context = Context::process;
-    cpu.softirq.pop_back();
+    cpu.softirq.end();
     if (from == SoftirqRun::From::ksoftirqd && k.cpu().softirq_pending == 0) {
         Task& thread = k.task(cpu.ksoftirqd);
         thread.state = Task::State::sleeping;
@@ -135,32 +162,54 @@ void local_bh_enable(Kernel& k)
         return;
     }
     OpenCalls calls{k.open(fn::do_softirq, PacketId::none)};
+    if (cpu.softirq_pending == 0 || ksoftirqd_running(k)) { // an interrupt on the way here may have served it
+        k.close_all(calls);
+        return;
+    }
     if (k.profile() >= Profile::v6_1) {
         calls.push_back(k.open(fn::__do_softirq, PacketId::none));
     }
-    cpu.softirq.begin(SoftirqRun::From::local_bh_enable).outer = calls;
+    begin_softirqs(k, SoftirqRun::From::local_bh_enable, calls);
     k.finish_softirqs_here();
+}
+
+void irq_exit_rcu(Kernel& k, Context interrupted)
+{
+    OpenCalls calls{k.open(fn::irq_exit_rcu, PacketId::none), k.open(fn::__irq_exit_rcu, PacketId::none)};
+    Cpu& cpu = k.cpu();
+    const bool in_interrupt = interrupted != Context::process || cpu.in_softirq || cpu.bh_disabled > 0;
+    if (in_interrupt || cpu.softirq_pending == 0) {
+        k.close_all(calls);
+        return;
+    }
+    calls.push_back(k.open(fn::invoke_softirq, PacketId::none));
+    if (ksoftirqd_running(k)) {
+        k.close_all(calls);
+        return;
+    }
+    if (k.profile() >= Profile::v6_1) {
+        calls.push_back(k.open(fn::__do_softirq, PacketId::none)); // before that it is the loop itself
+    }
+    begin_softirqs(k, SoftirqRun::From::irq_exit, calls);
 }
 
 void run_ksoftirqd(Kernel& k)
 {
-    const OpenHandle call = k.open(fn::run_ksoftirqd, PacketId::none);
-    k.cpu().softirq.begin(SoftirqRun::From::ksoftirqd).outer.push_back(call);
+    OpenCalls calls{k.open(fn::run_ksoftirqd, PacketId::none)};
+    if (k.cpu().softirq_pending == 0) { // an interrupt on the way here served it
+        k.close_all(calls);
+        return;
+    }
+    begin_softirqs(k, SoftirqRun::From::ksoftirqd, calls);
+    k.cpu().context = Context::process; // between quanta, as step_softirq() leaves it
 }
 
 void step_softirq(Kernel& k)
 {
     Cpu& cpu = k.cpu();
-    SoftirqRun& run = cpu.softirq.back();
+    SoftirqRun& run = cpu.softirq.current();
     cpu.context = Context::softirq;
     switch (run.phase) {
-    case SoftirqRun::Phase::begin:
-        cpu.in_softirq = true;
-        run.deadline = cpu.now + MAX_SOFTIRQ_TIME;
-        run.rounds_left = MAX_SOFTIRQ_RESTART;
-        run.outer.push_back(open_loop(k));
-        begin_round(k, run);
-        break;
     case SoftirqRun::Phase::pick: pick_vector(k, run); break;
     case SoftirqRun::Phase::net_rx:
     case SoftirqRun::Phase::poll: step_net_rx_action(k, run); break;

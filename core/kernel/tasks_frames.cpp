@@ -26,7 +26,7 @@ std::uint32_t packet_snd(Kernel& k, SocketIndex sk, DeviceIndex device, std::spa
     }
     skb_reserve(k, skb, hh_len);
     std::ranges::copy(frame, skb_put(k, skb, static_cast<std::uint32_t>(frame.size())));
-    k.spend(k.w.costs.copy(frame.size()));
+    k.spend(k.costs().copy(frame.size()));
     SkBuff& buff = k.skb(skb);
     buff.mac_header = static_cast<std::uint16_t>(buff.data);
     buff.network_header = static_cast<std::uint16_t>(buff.data + ethernet_header);

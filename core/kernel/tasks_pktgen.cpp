@@ -7,6 +7,7 @@
 #include "core/packet/bytes.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace skbscope::kernel {
 
@@ -50,6 +51,7 @@ SkbIndex pktgen_alloc_skb(Kernel& k, const Task& task)
     const PacketId packet = k.trace.add_packet(record);
     k.emit(EventKind::birth, packet, fn::__alloc_skb, to_index(k.device(task.device).id));
     const auto length = static_cast<std::uint32_t>(frame.size());
+    Call alloc(k, fn::__netdev_alloc_skb, packet);
     const SkbIndex skb = __alloc_skb(k, packet, length + headroom);
     k.skb(skb).mine = true;
     skb_reserve(k, skb, headroom);
@@ -59,10 +61,20 @@ SkbIndex pktgen_alloc_skb(Kernel& k, const Task& task)
     return skb;
 }
 
+/// kfree_skb(pkt_dev->skb): of the packet before, which it has held besides the driver.
+void give_back(Kernel& k, Task& task)
+{
+    if (const SkbIndex former = std::exchange(task.held, nothing); former != nothing) {
+        kfree_skb_held(k, former, fn::netdev_start_xmit);
+    }
+}
+
 void pktgen_xmit(Kernel& k, std::int32_t index)
 {
     const DeviceIndex device = k.task(index).device;
+    give_back(k, k.task(index));
     const SkbIndex skb = pktgen_alloc_skb(k, k.task(index));
+    k.task(index).held = skb_get(k, skb);
     local_bh_disable(k);
     int result = NETDEV_TX_BUSY;
     {
@@ -71,7 +83,8 @@ void pktgen_xmit(Kernel& k, std::int32_t index)
         result = netdev_ops(k.device(device).kind).ndo_start_xmit(k, skb, device);
     }
     if (result == NETDEV_TX_BUSY) {
-        consume_skb(k, skb, fn::netdev_start_xmit);
+        --k.skb(skb).users; // the driver's, and the model makes a new one then
+        consume_skb(k, std::exchange(k.task(index).held, nothing), fn::netdev_start_xmit);
     }
     ++(result == NETDEV_TX_BUSY ? k.task(index).failed : k.task(index).sent);
     local_bh_enable(k);
@@ -83,6 +96,7 @@ void step_pktgen(Kernel& k, std::int32_t index)
 {
     const Task& task = k.task(index);
     if (task.to_send == 0) {
+        give_back(k, k.task(index)); // pktgen_stop_device()
         sleep(k, index);
         return;
     }

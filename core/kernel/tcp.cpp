@@ -313,7 +313,7 @@ void append_payload(Kernel& k, SocketIndex index, SkbIndex skb, std::span<const 
     tp.page_frag_left -= count;
     tp.sk_wmem_queued += count;
     sk_mem_charge(k, index, count);
-    k.spend(k.w.costs.copy(count));
+    k.spend(k.costs().copy(count));
 }
 
 void tcp_remove_empty_skb(Kernel& k, SocketIndex index)
@@ -551,7 +551,7 @@ int tcp_recvmsg_locked(Kernel& k, SocketIndex index, std::uint32_t limit, std::v
                 Call copy(k, fn::skb_copy_datagram_iter, skb);
                 const auto bytes = skb_data(k, skb).subspan(offset, used);
                 out.insert(out.end(), bytes.begin(), bytes.end());
-                k.spend(k.w.costs.copy(used));
+                k.spend(k.costs().copy(used));
             }
             tp.copied_seq += used;
             copied += used;

@@ -25,7 +25,7 @@ bool checksum_right(Kernel& k, SkbIndex skb)
         return true;
     }
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
-    k.spend(k.w.costs.copy(buff.len));
+    k.spend(k.costs().copy(buff.len));
     return tcp_checksum_ok(ip.source(), ip.destination(), segment_of(k, skb));
 }
 
@@ -267,7 +267,7 @@ void ip_reply_glue_bits(Kernel& k, const void* from, std::uint8_t* to, std::size
 {
     const auto& segment = *static_cast<const std::span<const std::uint8_t>*>(from);
     std::ranges::copy(segment.subspan(offset, length), to);
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
 }
 
 /// A header without data, on nobody's account, back to where `skb` came from.

@@ -122,7 +122,7 @@ SkbList skb_segment(Kernel& k, SkbIndex skb)
     if (!at || k.skb(skb).gso_size == 0) {
         return pieces;
     }
-    k.spend(k.w.costs.copy(frame.size()));
+    k.spend(k.costs().copy(frame.size()));
     for (const auto& bytes : cut(frame, *at, k.skb(skb).gso_size)) {
         pieces.push_back(new_piece(k, skb, bytes));
     }
@@ -261,7 +261,7 @@ bool tcp4_sum_right(Kernel& k, SkbIndex skb)
     }
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
     const auto segment = skb_gro_data(k, skb);
-    k.spend(k.w.costs.copy(segment.size()));
+    k.spend(k.costs().copy(segment.size()));
     if (!tcp_checksum_ok(ip.source(), ip.destination(), segment)) {
         return false;
     }

@@ -152,7 +152,7 @@ bool checksum_right(Kernel& k, SkbIndex skb)
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
     const auto segment = skb_network(k, skb).subspan(ip.header_length());
     const auto udp = UdpView::checked(segment);
-    k.spend(k.w.costs.copy(segment.size()));
+    k.spend(k.costs().copy(segment.size()));
     return udp && udp_checksum_ok(ip.source(), ip.destination(), segment.first(std::min<std::size_t>(segment.size(), udp->length())));
 }
 
@@ -568,11 +568,11 @@ bool copy_to_user(Kernel& k, SkbIndex skb)
         if (!linear) {
             Call iter(k, fn::skb_copy_datagram_iter, skb);
         }
-        k.spend(k.w.costs.copy(buff.len));
+        k.spend(k.costs().copy(buff.len));
         return true;
     }
     Call copy(k, fn::skb_copy_and_csum_datagram_msg, skb);
-    k.spend(k.w.costs.copy(buff.len));
+    k.spend(k.costs().copy(buff.len));
     return checksum_right(k, skb);
 }
 
@@ -668,7 +668,7 @@ int udp_send_skb(Kernel& k, SkbIndex skb, std::uint32_t source, std::uint32_t de
         udp4_hwcsum(k, skb, source, destination);
     } else {
         Call csum(k, fn::udp_csum, packet);
-        k.spend(k.w.costs.copy(length));
+        k.spend(k.costs().copy(length));
         std::vector<std::uint8_t> whole = skb_linear_copy(k, skb);
         const auto all = std::span(whole).subspan(20);
         fill_udp_checksum(all, IpAddress::v4(source), IpAddress::v4(destination));

@@ -281,7 +281,7 @@ bool udp6_checksum_right(Kernel& k, SkbIndex skb)
     const auto offset = static_cast<std::size_t>(k.skb(skb).transport_header - k.skb(skb).network_header);
     const auto segment = packet.subspan(std::min(offset, packet.size()));
     const auto udp = UdpView::checked(segment);
-    k.spend(k.w.costs.copy(segment.size()));
+    k.spend(k.costs().copy(segment.size()));
     if (!udp) {
         return false;
     }
@@ -388,7 +388,7 @@ int udp_v6_send_skb(Kernel& k, SkbIndex skb, SocketIndex sk, const Flowi6& fl6)
         udp6_hwcsum_outgoing(k, skb, fl6);
     } else {
         Call csum(k, fn::udp_csum, packet);
-        k.spend(k.w.costs.copy(segment.size()));
+        k.spend(k.costs().copy(segment.size()));
         fill_udp_checksum(segment, fl6.saddr, fl6.daddr);
     }
     const int error = ip6_send_skb(k, skb);

@@ -126,6 +126,7 @@ struct SkBuff {
     std::uint8_t gso_type = 0;  ///< SKB_GSO_TCPV4 = 1
     std::uint8_t nr_frags = 0;  ///< page fragments that data_len is made of
     bool head_frag = false;     ///< the head is a page fragment: another skb can take it over
+    bool goes_on_as_clone = false; ///< whoever gets it next took a clone for the packet (skb_share_check): this one is somebody's former reference
     bool fclone = false;        ///< one of a pair that is allocated together
     SkbIndex fclone_origin = nothing; ///< of the second of the pair: the first
     std::uint32_t alloc_cpu = 0; ///< row of World::cpus
@@ -197,6 +198,7 @@ struct NetDevice {
     VirtioNet virtio;        ///< of virtio_net
     DeviceIndex veth_peer = nothing;
     std::uint32_t irq_cpu = 0; ///< within its host
+    Duration irq_delay;        ///< its interrupts reach their CPU that late (a busy host of a virtual machine)
     std::vector<std::int32_t> ptype_all; ///< taps of this device: rows of World::packet_socks, the newest first
     std::array<std::uint64_t, device_stat_count> stats{};
     std::array<CounterId, device_stat_count> stat_ids{}; ///< named in the trace at the first change
@@ -377,7 +379,7 @@ struct NetRxRun {
 /// One run of handle_softirqs (kernel/softirq.c).
 struct SoftirqRun {
     enum class From : std::uint8_t { irq_exit, local_bh_enable, ksoftirqd } from = From::irq_exit;
-    enum class Phase : std::uint8_t { begin, pick, net_rx, poll, end } phase = Phase::begin;
+    enum class Phase : std::uint8_t { pick, net_rx, poll, end } phase = Phase::pick;
     std::uint8_t pending = 0; ///< vectors of this round still to serve
     std::uint32_t rounds_left = 10; ///< MAX_SOFTIRQ_RESTART
     SimTime deadline;               ///< MAX_SOFTIRQ_TIME
@@ -388,7 +390,7 @@ struct SoftirqRun {
     void reset()
     {
         from = From::irq_exit;
-        phase = Phase::begin;
+        phase = Phase::pick;
         pending = 0;
         rounds_left = 10;
         deadline = {};
@@ -398,28 +400,24 @@ struct SoftirqRun {
     }
 };
 
-/// The softirqs that a CPU runs, the innermost last: one run, or two where another interrupt came before the first had begun. Those that
-/// ended keep their memory for the next, as every packet begins and ends one.
+/// The softirqs that a CPU runs: none, or one run, which nothing can begin a second time (handle_softirqs() takes the pending vectors before
+/// it lets interrupts in). One that ended keeps its memory for the next, as every packet begins and ends one.
 class SoftirqRuns {
 public:
-    [[nodiscard]] bool empty() const { return count_ == 0; }
-    [[nodiscard]] SoftirqRun& back() { return runs_[count_ - 1]; }
+    [[nodiscard]] bool empty() const { return !running_; }
+    [[nodiscard]] SoftirqRun& current() { return run_; } ///< precondition: there is one
     SoftirqRun& begin(SoftirqRun::From from)
     {
-        if (count_ == runs_.size()) {
-            runs_.emplace_back();
-        } else {
-            runs_[count_].reset();
-        }
-        SoftirqRun& run = runs_[count_++];
-        run.from = from;
-        return run;
+        run_.reset();
+        run_.from = from;
+        running_ = true;
+        return run_;
     }
-    void pop_back() { --count_; }
+    void end() { running_ = false; }
 
 private:
-    std::size_t count_ = 0;
-    std::vector<SoftirqRun> runs_;
+    bool running_ = false;
+    SoftirqRun run_;
 };
 
 /// Events by sequence, in a ring: what is taken from its front makes room for what comes, in memory that the cache holds.
@@ -711,6 +709,7 @@ struct Task {
     Duration gap;             ///< between two sends
     DeviceIndex device = nothing; ///< of a pktgen
     MacAddress destination_mac;   ///< of a pktgen
+    SkbIndex held = nothing;      ///< of a pktgen: pkt_dev->skb, which it gives back when it makes the next
     SimTime next_send;               ///< of a receiver: it does not read before this
     std::vector<SimTime> send_times; ///< when to send each datagram; empty: by gap
     std::uint64_t ordinal = 0; ///< of the next datagram, in its payload
@@ -754,6 +753,7 @@ struct DeviceEvent {
         frame_arrives,       ///< index: device; the frame, and its packet
         tx_done,             ///< index: device; argument: its queue
         throttle_over,       ///< index: device; argument: its interrupt
+        late_interrupt,      ///< index: device; argument: its interrupt, and above 32 bits the CPU's row
         task_wakes,          ///< index: task
         timer,               ///< timer, index, argument; cpu: where; generation: order
     } kind{};
@@ -898,6 +898,7 @@ struct World {
     std::uint64_t random_state = 1;
     Profile profile = Profile::v6_1;
     Costs costs;
+    std::vector<Costs> host_costs; ///< by host; empty: World::costs for all
     std::vector<Host> hosts;
     std::vector<Net> nets;
     std::deque<Frag6Queue> frag6_queues; ///< IPv6 datagrams in reassembly

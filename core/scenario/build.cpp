@@ -37,6 +37,7 @@ public:
         world_.seed = scenario_.seed;
         world_.random_state = scenario_.seed;
         world_.costs.scale(scenario_.cost_scale);
+        set_host_costs();
         add_stations();
         for (const ScenarioHost& host : scenario_.hosts) {
             add_host(host);
@@ -48,6 +49,19 @@ public:
     }
 
 private:
+    void set_host_costs()
+    {
+        if (std::ranges::all_of(scenario_.hosts, [](const ScenarioHost& host) { return host.cost_scale == 1.0; })) {
+            return;
+        }
+        for (const ScenarioHost& host : scenario_.hosts) {
+            if (host.namespace_of.empty()) {
+                world_.host_costs.push_back(world_.costs);
+                world_.host_costs.back().scale(host.cost_scale);
+            }
+        }
+    }
+
     void add_stations()
     {
         for (const ScenarioStation& from : scenario_.stations) {
@@ -303,6 +317,7 @@ private:
         device.tx_checksum = from.tx_checksum;
         device.tso = from.tso && from.tx_checksum; // NETIF_F_TSO needs the checksum
         device.irq_cpu = from.irq_cpu;
+        device.irq_delay = from.irq_delay;
         device.tx_queue_len = from.txqueuelen;
         device.kind = kind_of(from.driver);
         device.gro = from.gro;
@@ -748,6 +763,9 @@ kernel::World build_world(const Scenario& scenario, Trace& trace)
     trace.info.scenario = to_text(scenario);
     World world = Builder(scenario, trace).build();
     trace.info.costs_hash = world.costs.hash();
+    for (const Costs& costs : world.host_costs) {
+        trace.info.costs_hash = trace.info.costs_hash * 1099511628211ULL ^ costs.hash();
+    }
     return world;
 }
 

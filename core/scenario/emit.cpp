@@ -94,6 +94,9 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     if (device.tx_irq_delay != usual.tx_irq_delay) {
         put(out, "tx_irq_delay", fmt::format("{}ns", device.tx_irq_delay.ns));
     }
+    if (device.irq_delay != usual.irq_delay) {
+        put(out, "irq_delay", fmt::format("{}ns", device.irq_delay.ns));
+    }
     put_unless(out, "gro", device.gro, usual.gro);
     for (const auto& [name, value] : device.settings) {
         put(out, name.c_str(), value);
@@ -329,6 +332,7 @@ void emit(YAML::Emitter& out, const ScenarioHost& host)
     put(out, "name", host.name);
     if (host.namespace_of.empty()) {
         put(out, "cpus", host.cpus);
+        put_unless(out, "cost_scale", host.cost_scale, 1.0);
     } else {
         put(out, "namespace_of", host.namespace_of);
     }

@@ -132,6 +132,13 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
                      complain(n, fmt::format("{} has no late transmit interrupt", device.driver), "the host of a virtio_net can be late with it");
                  }
              })
+        .key("irq_delay",
+             [&](const YAML::Node& n) {
+                 device.irq_delay = duration(n, "irq_delay");
+                 if (device.driver == "veth") {
+                     complain(n, "a veth has no interrupts", "other devices can have late ones");
+                 }
+             })
         .key("gro", [&](const YAML::Node& n) { device.gro = boolean(n, "gro"); })
         .key("rps_cpus", [&](const YAML::Node& n) { device.rps_cpus = read_rps_cpus(n, device.queues, host.cpus); })
         .key("delay", [&](const YAML::Node& n) { device.delay = duration(n, "delay"); })
@@ -300,6 +307,17 @@ ScenarioRoute6 read_route6(const YAML::Node& node, const ScenarioHost& host)
     return route;
 }
 
+double read_cost_scale(const YAML::Node& node)
+{
+    const std::string text = scalar(node, "cost_scale");
+    char* end = nullptr;
+    const double factor = std::strtod(text.c_str(), &end);
+    if (*end != '\0' || !(factor >= 0.001 && factor <= 1000)) {
+        complain(node, fmt::format("cost_scale is '{}'", text), "allowed: 0.001 … 1000");
+    }
+    return factor;
+}
+
 /// `before`: the hosts that stand before it, which it may be a namespace of.
 ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& before)
 {
@@ -317,6 +335,13 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                      complain(node["cpus"], "a namespace has no CPUs of its own", fmt::format("those of '{}' are meant", host.namespace_of));
                  }
                  host.cpus = machine->cpus;
+             })
+        .key("cost_scale",
+             [&](const YAML::Node& n) {
+                 host.cost_scale = read_cost_scale(n);
+                 if (!host.namespace_of.empty()) {
+                     complain(n, "a namespace has no CPUs of its own", fmt::format("those of '{}' are meant", host.namespace_of));
+                 }
              })
         .key("cpus", [&](const YAML::Node& n) { host.cpus = static_cast<std::uint32_t>(integer(n, "cpus", 1, 64)); })
         .key("sysctls",
@@ -531,15 +556,7 @@ Scenario read_scenario(const YAML::Node& root)
              })
         .key("seed", [&](const YAML::Node& n) { scenario.seed = static_cast<std::uint64_t>(integer(n, "seed", 0, std::numeric_limits<std::int64_t>::max())); })
         .key("burst", [&](const YAML::Node& n) { scenario.burst = static_cast<std::uint64_t>(integer(n, "burst", 1, 100000)); })
-        .key("cost_scale",
-             [&](const YAML::Node& n) {
-                 const std::string text = scalar(n, "cost_scale");
-                 char* end = nullptr;
-                 scenario.cost_scale = std::strtod(text.c_str(), &end);
-                 if (*end != '\0' || !(scenario.cost_scale >= 0.001 && scenario.cost_scale <= 1000)) {
-                     complain(n, fmt::format("cost_scale is '{}'", text), "allowed: 0.001 … 1000");
-                 }
-             })
+        .key("cost_scale", [&](const YAML::Node& n) { scenario.cost_scale = read_cost_scale(n); })
         .required("hosts",
                   [&](const YAML::Node& n) {
                       each(n, "hosts", [&](const YAML::Node& h) { scenario.hosts.push_back(read_host(h, scenario.hosts)); });

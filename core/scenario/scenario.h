@@ -47,13 +47,14 @@ struct ScenarioDevice {
     bool rx_checksum = true;
     bool tx_checksum = true;
     bool tso = true; ///< TCP segmentation offload; without it the kernel cuts large packets itself (GSO)
-    bool tso_empty_tail = false; ///< as QEMU's e1000: an empty segment follows a TSO packet whose payload is a multiple of the MSS
+    bool tso_empty_tail = false; ///< as QEMU's: an empty segment follows a TSO packet whose payload is a multiple of the MSS (e1000), or IP fragments are cut of it (e1000e)
     bool promiscuous = false;
     std::uint32_t irq_cpu = 0; ///< within the host
     std::uint32_t queues = 1;  ///< 1 … 16 pairs of queues; more than one: virtio_net only
     std::uint32_t rx_usecs = 0; ///< 0 … 100000: least time between two interrupts (e1000, e1000e); 0: each frame asks for one
     Duration tx_timer;          ///< virtio_net: the device sends only that long after it was told, all at once (QEMU's tx=timer)
     Duration tx_irq_delay;      ///< virtio_net: the transmit interrupt comes that long after what was sent is given back, as from a busy host
+    Duration irq_delay;         ///< its interrupts reach their CPU that late, as from the busy host of a virtual machine; of a veth: nothing
     bool gro = true;
     /// What core/scenario/device_settings.h names besides ("gro_flush_timeout", "rps_flow_cnt", …); only what is not the default.
     std::map<std::string, std::int64_t> settings;
@@ -230,6 +231,7 @@ struct ScenarioHost {
     /// Not a machine of its own but a network namespace on that host (which stands before it): same kernel, same CPUs.
     std::string namespace_of;
     std::uint32_t cpus = 2; ///< 1 … 64; of a namespace: its host's
+    double cost_scale = 1.0; ///< 0.001 … 1000, besides the scenario's: its CPUs are that many times slower; of a namespace: its host's
     std::map<std::string, std::int64_t> sysctls;
     std::vector<ScenarioDevice> devices;
     std::vector<ScenarioRoute> routes;

@@ -54,7 +54,7 @@ SkbIndex e1000_copybreak(Kernel& k, DeviceIndex device, const RxSlot& slot)
     const SkbIndex skb = __napi_alloc_skb(k, slot.packet, length, device);
     std::uint8_t* bytes = skb_put(k, skb, length);
     std::copy(slot.frame.begin(), slot.frame.end(), bytes);
-    k.spend(k.w.costs.copy(length));
+    k.spend(k.costs().copy(length));
     return skb;
 }
 

@@ -38,6 +38,11 @@ bool e1000_take_frame(Kernel& k, DeviceIndex index, PacketId packet, std::vector
         hardware_drops(k, index, packet, DevStat::rx_missed_errors, at);
         return false;
     }
+    if (device.kind == DeviceKind::e1000e && frame.size() < ETH_ZLEN) {
+        // Shorter than any on Ethernet: as QEMU's, it fills the frame up and counts it as undersized (ruc), an error that loses nothing.
+        frame.resize(ETH_ZLEN);
+        k.count_device(index, DevStat::rx_errors, packet, 1, at);
+    }
     --nic.rx_available;
     nic.rx_filled.push_back({packet, std::move(frame), at});
     k.emit_hardware(EventKind::enqueue, at, device, packet, to_index(nic.rx_queue));

@@ -55,7 +55,7 @@ SkbIndex skb_of(Kernel& k, DeviceIndex device, const RxSlot& slot)
     const bool copied = length < adapter(k, device).copybreak;
     const SkbIndex skb = copied ? __napi_alloc_skb(k, slot.packet, length, device) : ring_skb(k, device, slot);
     if (copied) {
-        k.spend(k.w.costs.copy(length));
+        k.spend(k.costs().copy(length));
     }
     std::copy(slot.frame.begin(), slot.frame.end(), skb_put(k, skb, length));
     k.trace.mutable_packet(slot.packet).birth_function = copied ? fn::__napi_alloc_skb : fn::e1000_alloc_rx_buffers;

@@ -8,12 +8,12 @@ namespace skbscope::kernel {
 int loopback_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
 {
     const PacketId packet = k.skb(skb).packet;
-    const std::uint32_t length = k.skb(skb).len;
-    Call call(k, fn::loopback_xmit, packet, length);
+    Call call(k, fn::loopback_xmit, packet, k.skb(skb).len);
     keep_frame(k, skb);
     k.trace.mutable_packet(packet).device = k.device(device).id;
     skb_orphan(k, skb); // the send buffer is given back here
     eth_type_trans(k, skb, device);
+    const std::uint32_t length = k.skb(skb).len; // without the Ethernet header: that is what lo counts
     if (__netif_rx(k, skb) == NET_RX_SUCCESS) {
         k.count_device(device, DevStat::rx_packets, packet);
         k.count_device(device, DevStat::rx_bytes, packet, length);

@@ -125,7 +125,7 @@ SkbIndex page_to_skb(Kernel& k, DeviceIndex device, const RxSlot& slot, std::uin
     const SkbIndex skb = __napi_alloc_skb(k, slot.packet, GOOD_COPY_LEN, device);
     const auto room = static_cast<std::uint32_t>(k.skb(skb).head.size()) - k.skb(skb).tail;
     const std::uint32_t copied = length <= room ? length : ETH_HLEN;
-    k.spend(k.w.costs.copy(copied));
+    k.spend(k.costs().copy(copied));
     SkBuff& buff = k.skb(skb);
     buff.head.writable().resize(std::max<std::size_t>(buff.head.size(), buff.tail + std::size_t{length}));
     std::ranges::copy(slot.frame, skb_put(k, skb, length));

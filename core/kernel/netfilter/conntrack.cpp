@@ -260,7 +260,7 @@ bool bad_checksum(Kernel& k, SkbIndex skb, const NfHookCtx& state, const L4& l4)
         return false;
     }
     const auto ip = Ipv4View::unchecked(skb_network(k, skb));
-    k.spend(k.w.costs.copy(l4.bytes.size()));
+    k.spend(k.costs().copy(l4.bytes.size()));
     switch (l4.protocol) {
     case proto::ipproto_udp: return !udp_checksum_ok(ip.source(), ip.destination(), l4.bytes.first(std::min<std::size_t>(l4.bytes.size(), load_be16(l4.bytes.data() + 4))));
     case proto::ipproto_tcp: return !tcp_checksum_ok(ip.source(), ip.destination(), l4.bytes);

@@ -440,5 +440,122 @@ TEST(Pktgen, FramesGoPastSocketsAndQdiscsAndTheAccountingCloses)
     EXPECT_EQ(accounted(run), run.trace().packet_count());
 }
 
+/// From v1 to v0 over a veth pair; the generator and the receiver have a CPU each.
+std::string pktgen_over_veth(const std::string& root = "")
+{
+    return "skbscope: 1\nhosts:\n"
+           "  - name: root\n    cpus: 2\n" +
+           root +
+           "    devices: [{name: v0, driver: veth, mac: \"02:11:22:33:44:00\", address: 10.99.0.2/24, peer: peer.v1, rps_cpus: \"2\"}]\n"
+           "    receivers: [{name: dnsd, port: 5008, cpu: 1}]\n"
+           "  - name: peer\n    namespace_of: root\n    devices: [{name: v1, driver: veth, address: 10.99.0.1/24, peer: root.v0}]\n"
+           "    pktgens: [{device: v1, to: \"10.99.0.2:5008\", to_mac: \"02:11:22:33:44:00\", from: \"10.99.0.1:43008\", count: 100, size: 106, "
+           "gap: 5us}]\n";
+}
+
+TEST(Pktgen, HoldsEachFrameOnceMoreSoThatItsReceiverOverVethGoesOnWithAClone)
+{
+    const ModelRun run(pktgen_over_veth());
+    EXPECT_EQ(run.count(Verdict::delivered), 100U);
+    EXPECT_EQ(run.trace().packet_count(), 100U) << "the packet is the same one, in another sk_buff";
+    EXPECT_EQ(first_missing(run.path(1), {"__netdev_alloc_skb", "veth_xmit", "ip_rcv_core", "skb_clone", "consume_skb", "ip_rcv_finish_core",
+                                          "udp_rcv", "skb_consume_udp"}),
+              "");
+    EXPECT_TRUE(run.calls(1, "kfree_skb_reason")) << "pktgen gives its own reference back before it makes the next frame";
+    EXPECT_EQ(run.drops(drop::NOT_SPECIFIED), 0U);
+    EXPECT_EQ(accounted(run), run.trace().packet_count());
+    EXPECT_EQ(run.world().free_skbs.size(), run.world().skbs.size()) << "both sk_buffs of each are gone";
+}
+
+TEST(Pktgen, FrameThatAFullBacklogRefusesIsDroppedThereThoughPktgenStillHoldsIt)
+{
+    const ModelRun run("cost_scale: 20\n" + pktgen_over_veth("    sysctls: {net.core.netdev_max_backlog: 2}\n"));
+    EXPECT_GT(run.drops(drop::CPU_BACKLOG), 0U);
+    EXPECT_EQ(run.drops(drop::CPU_BACKLOG), run.counter("softnet_stat.dropped"));
+    EXPECT_EQ(run.drops(drop::CPU_BACKLOG) + run.count(Verdict::delivered), 100U);
+    EXPECT_EQ(run.world().free_skbs.size(), run.world().skbs.size());
+}
+
+TEST(Loopback, CountsBytesWithoutTheEthernetHeader)
+{
+    const ModelRun run("skbscope: 1\nhosts:\n  - name: h\n    receivers: [{name: dnsd, port: 5001, cpu: 1}]\n"
+                       "    senders: [{name: dig, to: \"127.0.0.1:5001\", count: 4, size: 300}]\n");
+    EXPECT_EQ(run.counter("lo.rx_packets"), 4U);
+    EXPECT_EQ(run.counter("lo.rx_bytes"), 4U * 328U) << "payload, UDP and IP header; as recorded on 5.10 and 6.12";
+    EXPECT_EQ(run.counter("lo.tx_bytes"), 4U * 328U);
+}
+
+/// One datagram through two devices of the driver, whose neighbours have to be asked for.
+std::string cold_pair(const std::string& driver, const std::string& sender, const std::string& kernel = "6.1")
+{
+    return "skbscope: 1\nkernel: \"" + kernel +
+           "\"\nhosts:\n"
+           "  - name: a\n    cpus: 1\n    devices: [{name: eth0, driver: " + driver + ", address: 10.99.0.2/24, link: b.eth1, ipv6: false}]\n"
+           "    senders: [{name: dig, to: \"10.99.0.1:5001\", " + sender + "}]\n"
+           "  - name: b\n    cpus: 1\n    devices: [{name: eth1, driver: " + driver + ", address: 10.99.0.1/24, link: a.eth0, ipv6: false}]\n"
+           "    receivers: [{name: dnsd, port: 5001}]\n";
+}
+
+TEST(E1000e, FillsUpAFrameShorterThanSixtyBytesAndCountsItAsAnErrorThatLosesNothing)
+{
+    const ModelRun run(cold_pair("e1000e", "count: 1, size: 200"));
+    EXPECT_EQ(run.count(Verdict::delivered), 1U);
+    EXPECT_EQ(run.counter("eth0.rx_packets"), 1U) << "the answer to its ARP request";
+    EXPECT_EQ(run.counter("eth0.rx_bytes"), 64U) << "42 bytes, filled up to 60, and the FCS";
+    EXPECT_EQ(run.counter("eth0.rx_errors"), 1U);
+    EXPECT_EQ(run.counter("eth1.rx_errors"), 1U) << "the request; the datagram is long enough";
+}
+
+TEST(E1000e, OfQemuSendsALargeTcpPacketAsFragmentsOfOneDatagram)
+{
+    const auto reassembled = [](const std::string& device) {
+        const ModelRun run("skbscope: 1\nhosts:\n"
+                           "  - name: a\n    cpus: 1\n    devices: [{name: eth0, driver: e1000e, address: 10.99.0.2/24, link: b.eth1" + device + "}]\n"
+                           "    tcp_clients: [{to: \"10.99.0.1:80\", send: 20000}]\n"
+                           "  - name: b\n    cpus: 1\n    devices: [{name: eth1, driver: e1000e, address: 10.99.0.1/24, link: a.eth0}]\n"
+                           "    tcp_servers: [{port: 80, receive: 20000}]\n",
+                           SimTime{} + 5_s);
+        EXPECT_EQ(run.world().nets[0].mib[static_cast<std::size_t>(kernel::Mib::Tcp_RetransSegs)], 0U) << "their checksum is right";
+        return run.world().nets[1].mib[static_cast<std::size_t>(kernel::Mib::Ip_ReasmOKs)];
+    };
+    EXPECT_GT(reassembled(", tso_empty_tail: true"), 0U);
+    EXPECT_EQ(reassembled(""), 0U);
+}
+
+TEST(Interrupt, ThatComesLateFindsAllFramesThatCameMeanwhileInOnePoll)
+{
+    const auto polls = [](const std::string& device) {
+        const ModelRun run(receive_scenario("count: 3, gap: 30us", "", "", device));
+        EXPECT_EQ(run.count(Verdict::delivered), 3U);
+        return run.calls_anywhere(fn::e1000_clean);
+    };
+    EXPECT_EQ(polls(""), 3U);
+    EXPECT_EQ(polls("irq_delay: 300us"), 1U);
+}
+
+TEST(Interrupt, OfAVethCannotBeLate)
+{
+    const auto scenario = parse_scenario("skbscope: 1\nhosts:\n  - name: h\n    devices: [{name: v0, driver: veth, irq_delay: 1ms}]\n", "test");
+    ASSERT_FALSE(scenario);
+    EXPECT_NE(scenario.error().describe().find("a veth has no interrupts"), std::string::npos) << scenario.error().describe();
+}
+
+TEST(Cost, OfOneHostsCallsDoesNotTouchTheOthers)
+{
+    const auto took = [](const std::string& extra, FunctionId function) {
+        std::string text = cold_pair("e1000", "count: 1");
+        text.insert(text.find("    cpus: 1\n"), extra); // of the first host
+        const ModelRun run(text);
+        for (std::size_t at = 0; at < run.trace().size(); ++at) {
+            if (run.trace()[at].is_call() && run.trace()[at].function_id() == function) {
+                return run.trace()[at].duration_ns;
+            }
+        }
+        return 0U;
+    };
+    EXPECT_GE(took("    cost_scale: 10\n", fn::udp_send_skb), 10 * took("", fn::udp_send_skb)) << "on the slow host";
+    EXPECT_EQ(took("    cost_scale: 10\n", fn::udp_rcv), took("", fn::udp_rcv)) << "on the other";
+}
+
 } // namespace
 } // namespace skbscope

@@ -230,6 +230,21 @@ TEST(Forward, PassesADatagramOnWithOneHopLessAndCountsIt)
     EXPECT_EQ(net_counter(late, 1, kernel::Mib::Ip_OutTransmits), 3U);
 }
 
+TEST(Forward, CountsWhatARuleRefusesAmongTheForwardedSince66)
+{
+    const auto forwarded = [](const std::string& version) {
+        const ModelRun run(routed("to: \"10.2.0.2:5006\", from_port: 42006, count: 4, gap: 1ms",
+                                  "    nft: |\n      table ip t {\n        chain f {\n          type filter hook forward priority 0; policy accept;\n"
+                                  "          udp dport 5006 drop\n        }\n      }\n",
+                                  version),
+                           SimTime{} + 1_s);
+        EXPECT_EQ(run.drops(drop::NETFILTER_DROP), 4U);
+        return net_counter(run, 1, kernel::Mib::Ip_ForwDatagrams);
+    };
+    EXPECT_EQ(forwarded("6.1"), 0U);
+    EXPECT_EQ(forwarded("6.12"), 4U) << "as recorded";
+}
+
 TEST(Forward, AnswersATtlThatHasRunOutWithTimeExceeded)
 {
     const ModelRun run(routed("to: \"10.2.0.2:5006\", from_port: 42006, count: 4, gap: 30ms, ttl: 1"), SimTime{} + 1_s);
@@ -287,6 +302,23 @@ TEST(Fragments, ADatagramAboveTheMtuIsCutAndPutTogetherAgain)
     EXPECT_EQ(net_counter(run, 1, kernel::Mib::Udp_InDatagrams), 2U) << "the checksum over the whole datagram is right";
     EXPECT_GE(run.count(Verdict::merged), 4U);
     expect_closed_accounting(run);
+}
+
+TEST(Fragments, EachCountsAsTransmittedSince66AndTheDatagramBeforeThatAlone)
+{
+    const auto counted = [](const std::string& version, kernel::Mib counter) {
+        const ModelRun run("skbscope: 1\nkernel: \"" + version +
+                               "\"\nhosts:\n  - name: a\n    cpus: 1\n    devices:\n      - {name: eth0, address: 10.0.0.1/24, link: b.eth0}\n"
+                               "    senders:\n      - {to: \"10.0.0.2:5001\", from_port: 40001, size: 4000}\n"
+                               "  - name: b\n    cpus: 2\n    devices:\n      - {name: eth0, address: 10.0.0.2/24}\n    receivers: [{port: 5001}]\n",
+                           SimTime{} + 1_s);
+        return net_counter(run, 0, counter);
+    };
+    EXPECT_EQ(counted("6.1", kernel::Mib::Ip_OutRequests), 1U);
+    EXPECT_EQ(counted("6.1", kernel::Mib::IpExt_OutOctets), 4028U);
+    EXPECT_EQ(counted("6.12", kernel::Mib::Ip_OutRequests), 1U);
+    EXPECT_EQ(counted("6.12", kernel::Mib::Ip_OutTransmits), 3U);
+    EXPECT_EQ(counted("6.12", kernel::Mib::IpExt_OutOctets), 4028U + 2 * 20) << "with the header of each";
 }
 
 std::vector<std::uint8_t> fragment(std::uint32_t offset, std::uint32_t length, bool more)

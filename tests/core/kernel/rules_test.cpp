@@ -189,6 +189,53 @@ TEST(Softirq, AfterTwoMillisecondsTheRestGoesToKsoftirqd)
     EXPECT_GT(run.calls_anywhere(fn::run_ksoftirqd), 0U);
 }
 
+TEST(Softirq, InterruptThatComesBeforeTheFirstVectorIsServedInTheNextRoundOfTheSameRun)
+{
+    // Interrupts are off from the way out of the first to where handle_softirqs() has taken what is pending.
+    auto scenario = parse_scenario(receive_scenario(), "test"); // its datagram comes at 50 us
+    ASSERT_TRUE(scenario);
+    Trace trace;
+    kernel::World world = build_world(*scenario, trace);
+    kernel::Kernel k(world, trace);
+    k.run_until(SimTime{} + 10_us);
+    kernel::Cpu& cpu = world.cpus[0];
+    cpu.now = std::max(cpu.now, SimTime{} + 20_us);
+    cpu.interrupt({kernel::PendingIrq::Kind::rps_ipi, kernel::nothing}); // each raises NET_RX
+    cpu.interrupt({kernel::PendingIrq::Kind::rps_ipi, kernel::nothing});
+    k.run_until(SimTime{} + 45_us);
+    std::size_t loops = 0, rounds = 0;
+    for (std::size_t at = 0; at < trace.size(); ++at) {
+        loops += trace[at].is_call() && trace[at].function_id() == fn::handle_softirqs ? 1 : 0;
+        rounds += trace[at].is_call() && trace[at].function_id() == fn::net_rx_action ? 1 : 0;
+    }
+    EXPECT_EQ(loops, 1U);
+    EXPECT_EQ(rounds, 2U);
+    EXPECT_TRUE(cpu.softirq.empty());
+    EXPECT_FALSE(cpu.in_softirq);
+}
+
+TEST(Softirq, IsLeftToKsoftirqdWhereBottomHalvesAreEnabledWhileItIsAwakeUntil64)
+{
+    const auto left = [](const std::string& version) {
+        auto scenario = parse_scenario("kernel: \"" + version + "\"\n" + receive_scenario(), "test");
+        Trace trace;
+        kernel::World world = build_world(*scenario, trace);
+        kernel::Kernel k(world, trace);
+        k.run_until(SimTime{} + 10_us);
+        kernel::wakeup_softirqd(k);
+        kernel::local_bh_disable(k);
+        kernel::__raise_softirq_irqoff(k, kernel::NET_RX_SOFTIRQ);
+        kernel::local_bh_enable(k);
+        const bool pending = k.cpu().softirq_pending != 0;
+        k.run_until(SimTime{} + 45_us);
+        EXPECT_EQ(world.cpus[0].softirq_pending, 0U) << "the thread has served it";
+        return pending;
+    };
+    EXPECT_TRUE(left("5.10"));
+    EXPECT_TRUE(left("6.1"));
+    EXPECT_FALSE(left("6.12"));
+}
+
 TEST(Softirq, QuietTrafficNeverWakesKsoftirqd)
 {
     const ModelRun run(receive_scenario("count: 50, gap: 100us"));
