@@ -365,6 +365,7 @@ void Correlator::let_go(SimTime oldest)
     const auto is_gone = [this](Slot slot) { return book_.resolve(slot) == 0 || book_.at(slot).dead; };
     std::erase_if(fragments_waiting_, is_gone);
     std::erase_if(unnamed_in_backlog_, is_gone);
+    std::erase_if(share_checked_, is_gone);
     for (auto& [device, ring] : rings_) {
         std::erase_if(ring, is_gone);
     }

@@ -183,6 +183,7 @@ private:
     /// The record names the sk_buff of this call.
     Slot prove(Lane& lane, const RawRecord& record, std::size_t frame, std::uint64_t address,
                Evidence evidence);
+    [[nodiscard]] Slot read_as_clone(const Lane& lane);
     Slot match(Lane& lane, Slot current, std::uint64_t address, Evidence evidence, std::uint32_t item,
                bool foreign);
 
@@ -298,6 +299,7 @@ private:
     };
     std::vector<Waiting> unresolved_; ///< packets that wait for a neighbour, oldest first
     std::deque<Slot> tap_queue_;      ///< clones in packet sockets' queues
+    std::deque<Slot> share_checked_;  ///< packets that went on as a clone, whose address only their end tells
     std::deque<Slot> unnamed_in_backlog_; ///< in a CPU's backlog, before a record named them
     std::map<DeviceId, std::deque<Slot>> rings_; ///< handed to a device, oldest first; only while no event of freeing is recorded
     bool frees_seen_ = false;                    ///< consume_skb or kfree_skb was recorded

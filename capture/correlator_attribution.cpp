@@ -610,6 +610,11 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (clones_last_fragment(lane, *host, frame)) {
             return;
         }
+        if (is_one_of(functions_[host->symbol].name, {"ip_rcv_core", "ip6_rcv_core", "arp_rcv"})) { // skb_share_check()
+            book_.at(frame.packet).shared = true;
+            share_checked_.push_back(book_.resolve(frame.packet));
+            return;
+        }
         const Slot clone = book_.open(SlotRecord::Kind::clone);
         SlotRecord& made = book_.at(clone);
         made.packet.parent = static_cast<PacketId>(frame.packet); // a slot until the trace is written
@@ -756,6 +761,28 @@ void Correlator::free_left_over(Frame& host, Frame& frame)
     frame.packet = frame.child = next_living(host.batch().completed);
 }
 
+/// What a reader of datagrams frees under an address that nothing has named: the oldest of those that were delivered as clones. 0: none.
+Slot Correlator::read_as_clone(const Lane& lane)
+{
+    const bool reads_datagram = std::ranges::any_of(lane.stack, [this](const Frame& frame) {
+        return is_one_of(functions_[frame.symbol].name, {"skb_consume_udp", "udp_recvmsg", "udpv6_recvmsg"});
+    });
+    if (!reads_datagram) {
+        return 0;
+    }
+    while (!share_checked_.empty()) {
+        const Slot slot = book_.resolve(share_checked_.front());
+        if (book_.at(slot).packet.verdict == Verdict::in_flight) {
+            return 0; // still on its way up
+        }
+        share_checked_.pop_front();
+        if (!book_.at(slot).dead && book_.at(slot).in_socket) {
+            return slot;
+        }
+    }
+    return 0;
+}
+
 Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence evidence, std::uint32_t item,
                        bool foreign)
 {
@@ -817,9 +844,20 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
         if (foreign) {
             return 0;
         }
+    }
+    if (slot != 0 && record.shared && std::erase_if(share_checked_, [&](Slot other) { return book_.resolve(other) == slot; }) != 0) {
+        book_.bind(slot, address); // this is the clone as which it goes on
+        return slot;
+    }
+    if (evidence == Evidence::free) {
         if (is_unbound && record.born) { // ended before any record named it
             book_.bind(slot, address);
             return slot;
+        }
+        if (const Slot read = record.kind == SlotRecord::Kind::reader ? read_as_clone(lane) : 0; read != 0) {
+            book_.bind(read, address);
+            book_.unite(slot, read);
+            return book_.resolve(read);
         }
         if (record.kind == SlotRecord::Kind::reader && !tap_queue_.empty()) {
             const Slot clone = tap_queue_.front();

@@ -228,6 +228,14 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);
     }
     frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;
+    if (functions_[function].name == "pktgen_alloc_skb") { // what its caller sends next
+        const Slot made = book_.open(SlotRecord::Kind::transmit);
+        book_.at(made).packet.sent_here = true;
+        frame.packet = frame.child = made;
+        if (Frame* sender = lane.top()) {
+            sender->child = made;
+        }
+    }
     lane.push(std::move(frame));
 }
 

@@ -296,6 +296,7 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
         {"qdisc_run", {"__dev_queue_xmit", "net_tx_action"}},
         {"__dev_forward_skb2", {"__dev_forward_skb", "veth_xmit"}},
         {"arp_xmit_finish", {"arp_xmit"}},
+        {"pktgen_alloc_skb", {"pktgen_xmit"}},
         {"neigh_event_send_probe", {"neigh_resolve_output"}},
         {"neigh_event_ns", {"arp_process"}},
         {"tcp4_gro_complete", {"napi_gro_complete"}},

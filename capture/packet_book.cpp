@@ -98,6 +98,15 @@ void PacketBook::bind(Slot slot, std::uint64_t address)
     living_.set(address, slot);
 }
 
+void PacketBook::leave(Slot slot, std::uint64_t address)
+{
+    SlotRecord& record = at(slot);
+    if (record.address == address) {
+        record.address = 0;
+    }
+    living_.erase(address);
+}
+
 std::uint32_t PacketBook::add(const Event& event)
 {
     append_item() = event;

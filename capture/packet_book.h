@@ -50,6 +50,7 @@ struct alignas(64) SlotRecord {
     bool is_datagram : 1 = false; ///< the socket that it is in is UDP's
     bool send_begun : 1 = false;  ///< the message behind it has its packet: the next one needs a slot of its own
     bool held_by_gro : 1 = false;
+    bool shared : 1 = false;         ///< its receiver was not its only owner and went on with a clone of another address (skb_share_check)
     bool in_pieces : 1 = false;      ///< segments were cut from it
     bool left_neighbour : 1 = false; ///< it waited for its neighbour, and went on
     bool listed : 1 = false;         ///< among those that are being written
@@ -101,6 +102,8 @@ public:
         return slot == 0 ? 0 : resolve(slot);
     }
     void bind(Slot slot, std::uint64_t address);
+    /// That sk_buff is gone; the packet goes on in another one, whose address may not be known.
+    void leave(Slot slot, std::uint64_t address);
 
     // ---- events
     // -----------------------------------------------------------------------------------------------------

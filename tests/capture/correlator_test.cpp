@@ -896,6 +896,56 @@ TEST(Correlator, CloneOfATapIsAPacketOfItsOwn)
     EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::Contains("skb_clone"));
 }
 
+/// pktgen sends over veth: the receiver is not the frame's only owner (skb_share_check), and what the application reads is a clone.
+void frame_of_pktgen(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    trace.call("__netdev_alloc_skb", "pktgen_alloc_skb").call("__alloc_skb", "__netdev_alloc_skb");
+    trace.call("veth_xmit", "pktgen_xmit").call("__netif_rx", "veth_xmit").call("netif_rx_internal", "__netif_rx");
+    trace.call("enqueue_to_backlog", "netif_rx_internal");
+    trace.on(1, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs").call("__napi_poll", "net_rx_action");
+    trace.call("process_backlog", "__napi_poll").call("__netif_receive_skb", "process_backlog");
+    trace.call("__netif_receive_skb_one_core", "process_backlog").call("__netif_receive_skb_core", "__netif_receive_skb_one_core").received(skb, 92);
+    trace.call("ip_rcv", "__netif_receive_skb_one_core").call("ip_rcv_core", "ip_rcv");
+    trace.call("skb_clone", "ip_rcv_core").call("consume_skb", "ip_rcv_core").call("ip_rcv_finish_core.constprop.0", "ip_rcv");
+    trace.call("ip_local_deliver", "ip_rcv").call("ip_local_deliver_finish", "ip_rcv").call("udp_rcv", "ip_protocol_deliver_rcu");
+    trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb").softirq_exit();
+}
+
+void clone_is_read(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    trace.on(1, TraceDatBuilder::task, 203).call("__x64_sys_recvfrom", "do_syscall_64").call("__sys_recvfrom", "__x64_sys_recvfrom");
+    trace.call("udp_recvmsg", "inet_recvmsg").call("__skb_recv_udp", "udp_recvmsg").call("skb_consume_udp", "udp_recvmsg").consumed(skb);
+    trace.call("skb_release_data", "__consume_stateless_skb").call("kfree_skbmem", "skb_consume_udp");
+}
+
+TEST(Correlator, FrameThatPktgenHoldsIsOnePacketFromItsAllocationToTheReadOfItsClone)
+{
+    for (const bool read_first : {true, false}) {
+        TraceDatBuilder trace;
+        trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit"); // of none: the first time
+        frame_of_pktgen(trace, skb_a);
+        if (read_first) {
+            clone_is_read(trace, skb_b);
+        }
+        trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit").dropped(skb_a, "pktgen_xmit", 2);
+        trace.call("skb_release_data", "kfree_skb_reason").call("kfree_skbmem", "pktgen_xmit");
+        if (!read_first) {
+            clone_is_read(trace, skb_b);
+            trace.on(0, TraceDatBuilder::task, 127);
+        }
+        frame_of_pktgen(trace, skb_a); // the slab hands the address out again
+        const Trace result = imported(trace);
+        ASSERT_EQ(result.packet_count(), 2U) << "the clone is no packet of its own";
+        EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
+        EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
+        const auto calls = own_calls(result, PacketId{1});
+        EXPECT_THAT(calls, ::testing::IsSupersetOf({"__netdev_alloc_skb", "__alloc_skb", "veth_xmit", "skb_clone", "__udp_enqueue_schedule_skb",
+                                                    "skb_consume_udp", "kfree_skb_reason"}))
+            << (read_first ? "read first" : "given back first");
+        EXPECT_THAT(own_calls(result, PacketId{2}), ::testing::Not(::testing::Contains("skb_consume_udp")));
+    }
+}
+
 TEST(Correlator, BulkTakenFromAQdiscIsNamedPacketByPacket)
 {
     TraceDatBuilder trace;
