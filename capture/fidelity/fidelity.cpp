@@ -198,8 +198,14 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
             program.work = is_traced ? pace.work : pace.peer_work;
             program.chunk = pace.chunk != 0 ? pace.chunk : program.chunk;
         }
+        for (auto& reader : host.receivers) {
+            reader.work = std::max(reader.work, is_traced ? pace.work : pace.peer_work);
+        }
         for (auto& generator : host.pktgens) {
             generator.gap = pace.generator_as_recorded ? recorded_gap(generator.from_port, generator.port) : generator.gap;
+        }
+        if (!is_traced && host.namespace_of.empty() && pace.peer_cost_scale != 0) {
+            host.cost_scale = pace.peer_cost_scale / pace.cost_scale;
         }
         const std::uint32_t rx_usecs = is_traced ? pace.rx_usecs : pace.peer_rx_usecs;
         const Duration burst = is_traced ? pace.burst : pace.peer_burst;
@@ -212,6 +218,7 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
             if (burst > Duration{} && device.driver == "virtio_net") {
                 device.tx_timer = burst;
             }
+            device.irq_delay = is_traced ? pace.irq_delay : pace.peer_irq_delay;
             device.tx_irq_delay = device.driver == "virtio_net" ? pace.tx_irq_delay : Duration{};
         }
     }
@@ -581,7 +588,9 @@ FolderFidelity FidelityRun::result() const
     CounterResult counters = compare_counters(manifest_, counter_moves_of(model_));
     std::vector<CounterMoves> paces;
     for (const auto& other : paces_) {
-        paces.push_back(counter_moves_of(*other));
+        if (carries_what_was_recorded(*other)) { // what was cut off by the recording's end counts less than is possible
+            paces.push_back(counter_moves_of(*other));
+        }
     }
     if (has_streams()) {
         explain_by_pace(counters, paces);

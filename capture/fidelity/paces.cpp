@@ -58,6 +58,10 @@ const std::vector<Pace>& other_paces()
         {.cost_scale = 100, .work = ms(1), .peer_work = ms(1), .delay = ms(1), .rx_usecs = 5000, .peer_rx_usecs = 5000},
         {.cost_scale = 300, .delay = ms(8), .rx_usecs = 2000, .peer_rx_usecs = 2000},
         {.work = ms(3), .peer_work = ms(3)},
+        // As slow as an emulated CPU is while each of its calls is recorded.
+        {.cost_scale = 1000},
+        {.cost_scale = 3000},
+        {.cost_scale = 8000, .work = ms(1), .peer_work = ms(1)},
         {.cost_scale = 30, .work = ms(20), .peer_work = ms(20)},
         // A peer that answers each segment, one that lets much come together, and wires that do.
         {.delay = us(50), .rx_usecs = 1000, .peer_rx_usecs = 1},
@@ -71,6 +75,12 @@ const std::vector<Pace>& other_paces()
         {.cost_scale = 10, .work = us(600), .peer_work = us(600), .chunk = 4000},
         // CPUs that take turns let a generator send so slowly that all is read in between.
         {.generator_as_recorded = true},
+        // Calls are recorded on one of the machines only; and its CPUs take turns with the other's, so that an interrupt finds more than one frame.
+        {.cost_scale = 100, .peer_cost_scale = 3, .rate = fast_wire},
+        {.cost_scale = 3000, .peer_cost_scale = 100, .rate = fast_wire},
+        {.cost_scale = 10, .irq_delay = us(300)},
+        {.cost_scale = 1000, .peer_cost_scale = 1, .tx_irq_delay = us(200)},
+        {.cost_scale = 8000, .peer_cost_scale = 1, .rate = fast_wire},
         // The answer is there before the device has told that the question is gone.
         {.tx_irq_delay = us(200)},
         {.cost_scale = 100, .tx_irq_delay = ms(10)},

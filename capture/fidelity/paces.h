@@ -11,11 +11,13 @@ namespace skbscope {
 
 /// The recorded CPUs were emulated ones, the applications interpreted, the wire another program; and each machine had its own pace.
 struct Pace {
-    double cost_scale = 1; ///< times the usual costs
+    double cost_scale = 1; ///< times the usual costs, on the traced machine
+    double peer_cost_scale = 0; ///< on its peers, where they are machines of their own; 0: as cost_scale
     Duration work{}, peer_work{}; ///< of the application on the traced machine and on its peer, between two calls
     Duration delay{};             ///< of the wire, besides its own
     std::uint32_t rx_usecs = 0, peer_rx_usecs = 0; ///< least time between two interrupts of an e1000 or e1000e; 0: the scenario's
     Duration burst{}, peer_burst{}; ///< what a virtio device was given in that time it sends at once; 0: the scenario's
+    Duration irq_delay{}, peer_irq_delay{}; ///< interrupts of all devices come that late
     Duration tx_irq_delay{};      ///< a virtio device's host is that late with the interrupt for what was sent
     std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
     bool generator_as_recorded = false; ///< pktgen sends as fast as it did in the recording, not as fast as it can

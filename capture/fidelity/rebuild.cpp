@@ -203,7 +203,7 @@ private:
         if (link.txqueuelen > 0) {
             device.txqueuelen = link.txqueuelen;
         }
-        device.tso_empty_tail = device.driver == "e1000"; // recorded in QEMU
+        device.tso_empty_tail = device.driver.starts_with("e1000"); // recorded in QEMU
         device.rx_checksum = offload(link, "rx-checksumming", true);
         device.tx_checksum = offload(link, "tx-checksumming", true);
         device.gro = offload(link, "generic-receive-offload", true);

@@ -360,7 +360,7 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
   lets it go hangs on the speed of both machines, so of those each must meet an end that one of its kind (data or bare ACK, sent or received, original,
   clone or piece) meets in the model, too; and its functions agree if it took, leg by leg (a leg: a call that serves several packets and those below it
   of this packet alone; the calls around it that an earlier leg had entered may stand before it), ways that a segment of the same direction takes in the model at one
-  of twenty paces (CPUs up to 300 times slower, a longer, slower
+  of thirty paces (CPUs up to 8000 times slower, as an emulated one is while its calls are recorded, on both machines or on one; a longer, slower
   or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
   bursts or is late with the interrupt for what was sent; where both ends are on one machine also two at which applications write by pieces), or, where these leave a
   segment unexplained, of up to eighteen more drawn at random over the same range (those at which the connection gets done in time). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
