@@ -18,14 +18,14 @@
 namespace skbscope::kernel {
 
 /// A queue in one piece of memory: taking from the front is a step of an index. The interface is std::deque's, as far as
-/// queues need it. References are good until the next change.
+/// queues need it. References are good until the next change. What is empty holds no items at all: most are, and are asked often.
 template <typename T>
 class Fifo {
 public:
     using iterator = typename std::vector<T>::iterator;
     using const_iterator = typename std::vector<T>::const_iterator;
 
-    [[nodiscard]] bool empty() const { return first_ == items_.size(); }
+    [[nodiscard]] bool empty() const { return items_.empty(); }
     [[nodiscard]] std::size_t size() const { return items_.size() - first_; }
     [[nodiscard]] T& front() { return items_[first_]; }
     [[nodiscard]] const T& front() const { return items_[first_]; }
@@ -63,7 +63,7 @@ public:
     void pop_back()
     {
         items_.pop_back();
-        if (empty()) {
+        if (size() == 0) {
             clear();
         }
     }
@@ -78,8 +78,16 @@ public:
     {
         return items_.insert(before, from, to);
     }
-    iterator erase(const_iterator at) { return items_.erase(at); }
-    iterator erase(const_iterator from, const_iterator to) { return items_.erase(from, to); }
+    iterator erase(const_iterator at) { return erase(at, at + 1); }
+    iterator erase(const_iterator from, const_iterator to)
+    {
+        const iterator behind = items_.erase(from, to);
+        if (size() != 0) {
+            return behind;
+        }
+        clear();
+        return items_.end();
+    }
     bool operator==(const Fifo& other) const
     {
         return size() == other.size() && std::equal(begin(), end(), other.begin());
@@ -129,7 +137,7 @@ public:
         release();
         if (other.items_ == other.here_) {
             items_ = here_;
-            std::copy_n(other.here_, other.size_, here_);
+            std::copy_n(other.here_, few, here_); // all of it: a few words without asking how many
         } else {
             items_ = std::exchange(other.items_, other.here_);
         }
@@ -190,7 +198,7 @@ private:
         }
     }
 
-    T here_[few];
+    T here_[few] = {};
     T* items_ = here_;
     std::uint32_t room_ = few;
     std::uint32_t size_ = 0;

@@ -159,7 +159,7 @@ void net_rps_send_ipi(Kernel& k)
     for (auto row = targets.rbegin(); row != targets.rend(); ++row) { // the list is a stack
         Cpu& target = k.w.cpus[*row];
         kick(k, target, sent);
-        target.interrupt({PendingIrq::Kind::rps_ipi, target.backlog});
+        k.interrupt(target, {PendingIrq::Kind::rps_ipi, target.backlog});
     }
 }
 
@@ -217,10 +217,10 @@ void list_is_done(Kernel& k, SoftirqRun& run)
 
 void begin_poll(Kernel& k, SoftirqRun& run)
 {
-    run.poll = PollRun{};
+    run.poll.reset();
     run.poll.napi = run.net_rx.list.front();
     run.net_rx.list.pop_front();
-    run.poll.calls = {k.open(fn::napi_poll, PacketId::none)};
+    run.poll.calls.push_back(k.open(fn::napi_poll, PacketId::none));
     if (k.profile() != Profile::v5_10) {
         run.poll.calls.push_back(k.open(fn::__napi_poll, PacketId::none));
     }

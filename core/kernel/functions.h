@@ -434,7 +434,7 @@ void step_tcp_task(Kernel& k, std::int32_t task);
 
 // hardware
 void kick(Kernel& k, Cpu& cpu, SimTime at);             ///< an idle CPU gets to do something: its clock goes on to there
-void happen(Kernel& k, DeviceEvent event);
+void happen(Kernel& k, DeviceEvent& event);
 /// What a station answers to an echo request; empty: nothing.
 [[nodiscard]] std::vector<std::uint8_t> station_echo_reply(const Station& station, std::span<const std::uint8_t> frame);
 } // namespace skbscope::kernel

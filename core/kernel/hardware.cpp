@@ -223,10 +223,10 @@ void put_to_cpu(Kernel& k, DeviceIndex device, std::uint32_t vector, std::uint32
 {
     Cpu& cpu = k.w.cpus[row];
     kick(k, cpu, at);
-    cpu.interrupt({PendingIrq::Kind::device, device, vector});
+    k.interrupt(cpu, {PendingIrq::Kind::device, device, vector});
 }
 
-void frame_arrives(Kernel& k, DeviceEvent event)
+void frame_arrives(Kernel& k, DeviceEvent& event)
 {
     const NetDevice& device = k.device(event.index);
     k.emit_hardware(EventKind::dequeue, event.at, device, event.packet, to_index(device.link.wire_queue));
@@ -235,7 +235,7 @@ void frame_arrives(Kernel& k, DeviceEvent event)
 
 } // namespace
 
-void happen(Kernel& k, DeviceEvent event)
+void happen(Kernel& k, DeviceEvent& event)
 {
     switch (event.kind) {
     case DeviceEvent::Kind::flow_sends: flow_sends(k, event.index, event.at); break;
@@ -245,7 +245,7 @@ void happen(Kernel& k, DeviceEvent event)
     case DeviceEvent::Kind::frame_enters_wire:
         put_on_wire(k, event.index, std::move(event.frame), event.wire_length, event.at);
         break;
-    case DeviceEvent::Kind::frame_arrives: frame_arrives(k, std::move(event)); break;
+    case DeviceEvent::Kind::frame_arrives: frame_arrives(k, event); break;
     case DeviceEvent::Kind::tx_done:
         netdev_ops(k.device(event.index).kind).transmitted(k, event.index, static_cast<std::uint32_t>(event.argument), event.at);
         break;

@@ -41,9 +41,17 @@ namespace {
     event.host = static_cast<std::uint8_t>(on.host_id);
 }
 
+/// Its result is the record's sequence in that CPU's lane.
+[[gnu::always_inline]] inline std::uint64_t record_call(Cpu& on, FunctionId function, PacketId packet, std::uint32_t arg)
+{
+    const std::uint64_t sequence = on.lane.next_sequence();
+    fill(on.lane.push(), on, EventKind::call, packet, function, arg, on.depth[static_cast<std::size_t>(on.context)]++);
+    return sequence;
+}
+
 } // namespace
 
-// The lane grows out of the way, in functions of their own: so the others need no stack.
+// What is rare is out of the way, in functions of its own: so the others need no stack.
 
 Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg)
 {
@@ -62,26 +70,28 @@ Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std:
     return record(kind, packet, function, arg);
 }
 
-std::uint64_t Kernel::open_recorded(FunctionId function, PacketId packet, std::uint32_t arg)
+void Kernel::enter_watched(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg)
 {
-    Cpu& on = *cpu_;
-    if (on.lane.full()) [[unlikely]] {
-        return open_in_larger_lane(function, packet, arg);
+    if (cpu_->now >= due_ || cpu_->lane.full()) [[unlikely]] {
+        enter_after_more(sequence, function, packet, arg);
+        return;
     }
-    const std::uint64_t sequence = on.lane.next_sequence();
-    fill(on.lane.push(), on, EventKind::call, packet, function, arg, on.depth[static_cast<std::size_t>(on.context)]++);
-    return sequence;
+    sequence = record_call(*cpu_, function, packet, arg); // as nothing is due, it is for the record
+    cpu_->now += costs_[to_index(function)];
 }
 
-[[gnu::noinline, gnu::cold]] std::uint64_t Kernel::open_in_larger_lane(FunctionId function, PacketId packet, std::uint32_t arg)
+[[gnu::noinline]] void Kernel::enter_after_more(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg)
 {
-    cpu_->lane.grow();
-    return open_recorded(function, packet, arg);
+    look_up();
+    if (recording_) {
+        sequence = record_call(*cpu_, function, packet, arg);
+    }
+    cpu_->now += costs_[to_index(function)];
 }
 
-std::uint64_t Kernel::open_recorded(FunctionId function, SkbIndex skb, std::uint32_t arg)
+void Kernel::enter_watched(std::uint64_t& sequence, FunctionId function, SkbIndex skb, std::uint32_t arg)
 {
-    return open_recorded(function, skb == nothing ? PacketId::none : this->skb(skb).packet, arg);
+    enter_watched(sequence, function, skb == nothing ? PacketId::none : this->skb(skb).packet, arg);
 }
 
 void Kernel::close_recorded(std::uint64_t sequence)
@@ -93,13 +103,18 @@ void Kernel::close_recorded(std::uint64_t sequence)
     event.duration_ns = duration_since(event.time());
 }
 
-void Kernel::open_lasting(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg)
+void Kernel::open_watched(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg)
 {
+    look_up();
     Cpu& on = *cpu_;
-    handle.start = on.now;
-    handle.context = on.context;
-    handle.sequence = open_recorded(function, packet, arg);
-    on.lane.specials.push_back({handle.sequence, Lane::Special::What::call});
+    if (recording_) {
+        handle.start = on.now;
+        handle.context = on.context;
+        handle.sequence = record_call(on, function, packet, arg);
+        handle.lasting = on.lane.begin_lasting();
+        on.lane.specials.push_back({handle.sequence, handle.lasting, false});
+    }
+    on.now += costs_[to_index(function)];
 }
 
 void Kernel::close_lasting(const OpenHandle& call)
@@ -118,9 +133,16 @@ void Kernel::field_changed(SkbIndex skb, SkbField field, std::uint64_t before, s
     record(EventKind::field, this->skb(skb).packet, FunctionId::none, trace.add_field_change(field, before, after));
 }
 
+void Kernel::look_up()
+{
+    if (cpu_->now >= due_) [[unlikely]] {
+        look_up_now();
+    }
+}
+
 void Kernel::look_up_now()
 {
-    if (cpu().context != Context::hardirq) {
+    if (cpu_->context != Context::hardirq) {
         take_interrupts();
     }
 }
@@ -131,33 +153,21 @@ void Kernel::close_late(const OpenHandle& call)
     // the lanes were merged: a run comes out the same however it was stepped.
     Lane& lane = cpu().lane;
     const std::uint32_t duration = duration_since(call.start);
-    if (lane.holds(call.sequence)) {
-        lane.at(call.sequence).duration_ns = duration;
-        auto special = lane.specials.rbegin();
-        while (special->sequence != call.sequence) { // one of the last
-            ++special;
-        }
-        special->what = Lane::Special::What::call_closed_late;
-    } else if (const auto out = lane.find_out(call.sequence); out != lane.open_ordinals.end()) {
-        trace.mutable_event(out->ordinal).duration_ns = duration;
-    } else {
-        return;
-    }
-    lane.specials.push_back({lane.next_sequence(), Lane::Special::What::exit});
-    Event& exit = record(EventKind::exit, PacketId::none, FunctionId::none, static_cast<std::uint32_t>(call.sequence));
-    exit.duration_ns = duration;
-}
-
-/// Fills in an exit, the record with that sequence, from its call, which has gone out before it.
-void Kernel::complete_exit(Lane& lane, std::uint64_t sequence, Event& exit)
-{
-    const auto out = lane.find_out(sequence - static_cast<std::uint32_t>(static_cast<std::uint32_t>(sequence) - exit.arg));
-    const std::uint64_t at = exit.time_ns;
-    exit = trace[out->ordinal];
-    exit.time_ns = at;
+    Lane::Lasting& lasting = lane.lasting(call.lasting);
+    const bool waits = lane.holds(call.sequence);
+    Event& begun = waits ? lane.at(call.sequence) : trace.mutable_event(lasting.ordinal);
+    begun.duration_ns = duration;
+    Event exit = begun; // nothing else of the call changes any more: it is of an earlier quantum
+    exit.time_ns = cpu_->now.ns;
     exit.kind = static_cast<std::uint8_t>(EventKind::exit);
-    exit.arg = static_cast<std::uint32_t>(out->ordinal);
-    lane.open_ordinals.erase(out);
+    exit.arg = static_cast<std::uint32_t>(lasting.ordinal);
+    if (waits) { // put_out() knows its place
+        lasting.has_exit = true;
+        lane.specials.push_back({lane.next_sequence(), call.lasting, true});
+    } else {
+        lane.end_lasting(call.lasting);
+    }
+    lane.push() = exit;
 }
 
 void Kernel::close_all(OpenCalls& calls)
@@ -172,7 +182,7 @@ void Kernel::close_all(OpenCalls& calls)
     }
 }
 
-void Kernel::emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg)
+void Kernel::emit_hardware_recorded(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg)
 {
     Event event;
     event.time_ns = at.ns;
@@ -182,25 +192,8 @@ void Kernel::emit_hardware(EventKind kind, SimTime at, const NetDevice& device, 
     event.cpu = static_cast<std::uint16_t>(w.hosts[device.host].first_cpu + device.irq_cpu);
     event.host = static_cast<std::uint8_t>(w.hosts[device.host].id);
     event.flags = Event::make_flags(Context::hardirq);
-    put_hardware(event);
-}
-
-void Kernel::put_hardware(const Event& event)
-{
     // A CPU that is a little ahead may have told the hardware something already: the lane stays in order of time.
-    if (recording_) {
-        w.hardware.insert_in_order(event);
-    }
-}
-
-void Kernel::enqueue(QueueId queue, PacketId packet, FunctionId function)
-{
-    emit(EventKind::enqueue, packet, function, to_index(queue));
-}
-
-void Kernel::dequeue(QueueId queue, PacketId packet, FunctionId function)
-{
-    emit(EventKind::dequeue, packet, function, to_index(queue));
+    w.hardware.insert_in_order(event);
 }
 
 void Kernel::queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after)
@@ -213,9 +206,6 @@ void Kernel::queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after
 
 void Kernel::counter_changed(CounterId counter, HostId host_id, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at)
 {
-    if (!recording_) {
-        return;
-    }
     const std::uint32_t row = trace.add_counter_change(counter, before, after);
     if (at == never) {
         emit(EventKind::counter, packet, FunctionId::none, row);
@@ -228,7 +218,7 @@ void Kernel::counter_changed(CounterId counter, HostId host_id, PacketId packet,
     event.host = static_cast<std::uint8_t>(host_id);
     event.kind = static_cast<std::uint8_t>(EventKind::counter);
     event.flags = Event::make_flags(Context::hardirq);
-    put_hardware(event);
+    w.hardware.insert_in_order(event);
 }
 
 namespace {
@@ -241,12 +231,17 @@ std::string in_net(const World& w, NetIndex net, std::string_view name)
 
 void Kernel::count(NetIndex index, Mib counter, PacketId packet, std::uint64_t by)
 {
+    if (recording_) {
+        count_recorded(index, counter, packet, by);
+    } else {
+        net(index).mib[static_cast<std::size_t>(counter)] += by;
+    }
+}
+
+void Kernel::count_recorded(NetIndex index, Mib counter, PacketId packet, std::uint64_t by)
+{
     Net& on = net(index);
     const auto row = static_cast<std::size_t>(counter);
-    if (!recording_) {
-        on.mib[row] += by;
-        return;
-    }
     const HostId host_id = w.hosts[on.host].id;
     if (on.mib_ids[row] == CounterId::none) {
         on.mib_ids[row] = trace.add_counter({in_net(w, index, mib_names[row]), host_id});
@@ -258,12 +253,17 @@ void Kernel::count(NetIndex index, Mib counter, PacketId packet, std::uint64_t b
 
 void Kernel::count_device(DeviceIndex index, DevStat counter, PacketId packet, std::uint64_t by, SimTime at)
 {
+    if (recording_) {
+        count_device_recorded(index, counter, packet, by, at);
+    } else {
+        device(index).stats[static_cast<std::size_t>(counter)] += by;
+    }
+}
+
+void Kernel::count_device_recorded(DeviceIndex index, DevStat counter, PacketId packet, std::uint64_t by, SimTime at)
+{
     NetDevice& on = device(index);
     const auto row = static_cast<std::size_t>(counter);
-    if (!recording_) {
-        on.stats[row] += by;
-        return;
-    }
     const HostId host_id = host_of(on).id;
     if (on.stat_ids[row] == CounterId::none) {
         on.stat_ids[row] = trace.add_counter({in_net(w, on.net, on.name + "." + std::string(device_stat_names[row])), host_id});
@@ -311,11 +311,8 @@ void Kernel::drop(PacketId packet, DropReasonId reason, FunctionId function)
     emit(EventKind::drop, packet, function, to_index(reason));
 }
 
-void Kernel::attribute_since(std::uint64_t sequence, PacketId packet)
+void Kernel::attribute_recorded(std::uint64_t sequence, PacketId packet)
 {
-    if (!recording_) {
-        return;
-    }
     Lane& lane = cpu().lane;
     const auto give = [&](Event& event) {
         if (event.is_call() && event.packet == 0 && event.context() == Context::process) {
@@ -346,12 +343,12 @@ bool later(const EventTurn& a, const EventTurn& b)
 }
 } // namespace
 
-void Kernel::schedule(DeviceEvent event)
+void Kernel::schedule(DeviceEvent&& event)
 {
     schedule_as(w.next_order++, std::move(event));
 }
 
-void Kernel::schedule_as(std::uint64_t order, DeviceEvent event)
+void Kernel::schedule_as(std::uint64_t order, DeviceEvent&& event)
 {
     std::uint32_t row = static_cast<std::uint32_t>(w.events.size());
     if (w.free_events.empty()) {
@@ -363,6 +360,7 @@ void Kernel::schedule_as(std::uint64_t order, DeviceEvent event)
     w.event_queue.push_back({event.at, order, row});
     std::ranges::push_heap(w.event_queue, later);
     w.next_event = w.event_queue.front().at;
+    note_due();
     event.order = order;
     w.events[row] = std::move(event);
 }
@@ -374,21 +372,20 @@ void Kernel::run_hardware(SimTime t)
         std::ranges::pop_heap(w.event_queue, later);
         w.event_queue.pop_back();
         w.next_event = w.event_queue.empty() ? never : w.event_queue.front().at;
-        DeviceEvent event = std::move(w.events[row]);
+        Cpu& mine = *cpu_;
+        happen(*this, w.events[row]);
         w.free_events.push_back(row);
-        const std::uint32_t mine = cpu_row;
-        happen(*this, std::move(event));
         set_cpu(mine);
     }
 }
 
 // ---- time: whose turn it is --------------------------------------------------------------------------------------------------
 
-std::int32_t Kernel::next_cpu(SimTime* until)
+Cpu* Kernel::next_cpu(SimTime* until)
 {
-    const Cpu* best = nullptr;
+    Cpu* best = nullptr;
     SimTime first = never, second = never;
-    for (const Cpu& candidate : w.cpus) {
+    for (Cpu& candidate : w.cpus) {
         if (!has_work(candidate) || candidate.on_cpp_stack) {
             continue;
         }
@@ -403,7 +400,7 @@ std::int32_t Kernel::next_cpu(SimTime* until)
     if (until != nullptr) {
         *until = second;
     }
-    return best == nullptr ? nothing : static_cast<std::int32_t>(best - w.cpus.data());
+    return best;
 }
 
 void Kernel::take_interrupts()
@@ -413,6 +410,7 @@ void Kernel::take_interrupts()
     }
     while (cpu().irq_waits) {
         const PendingIrq irq = cpu().take_irq();
+        note_due();
         const bool interrupts_softirq = cpu().in_softirq;
         handle_interrupt(*this, irq);
         if (cpu().on_cpp_stack && !interrupts_softirq) {
@@ -431,14 +429,15 @@ void Kernel::finish_softirqs_here()
 
 void Kernel::interleave()
 {
-    const std::uint32_t mine = cpu_row;
-    const SimTime limit = cpu().now;
+    Cpu& mine = *cpu_;
+    const SimTime limit = mine.now;
     for (;;) {
-        const std::int32_t row = next_cpu();
-        if (row == nothing || w.cpus[static_cast<std::size_t>(row)].now >= limit) {
+        Cpu* const next = next_cpu();
+        if (next == nullptr || next->now >= limit) {
             break;
         }
-        step_cpu(static_cast<std::uint32_t>(row));
+        set_cpu(*next);
+        step_cpu();
     }
     set_cpu(mine);
 }
@@ -488,12 +487,11 @@ bool pick_task(Kernel& k)
 
 } // namespace
 
-void Kernel::step_cpu(std::uint32_t row)
+void Kernel::step_cpu()
 {
-    set_cpu(row);
     Cpu& on = *cpu_;
     on.lane.quantum = on.lane.next_sequence();
-    if (on.irq_waits || w.next_event <= on.now) {
+    if (on.now >= due_) {
         take_interrupts();
     }
     if (!on.softirq.empty()) {
@@ -503,7 +501,7 @@ void Kernel::step_cpu(std::uint32_t row)
     if (pick_task(*this)) {
         on.on_cpp_stack = true;
         step_task(*this, on.task);
-        set_cpu(row);
+        set_cpu(on);
         on.on_cpp_stack = false;
     }
 }
@@ -574,43 +572,46 @@ std::size_t count_before(std::span<const Event> events, std::uint64_t limit)
 
 } // namespace
 
-/// Appends what the lane holds before `limit` to the trace: how much that was. Calls whose exits are still to come are
-/// remembered, and exits find their calls.
+/// Appends what the lane holds before `limit` to the trace: how much that was. The places of calls whose exits are still to come are
+/// remembered, and exits are told those of their calls.
 std::size_t Kernel::put_out(Lane& lane, std::size_t& special, std::uint64_t limit)
 {
     const std::span<const Event> waiting = lane.waiting();
     const std::size_t count = count_before(waiting, limit);
     const std::uint64_t sequence = lane.first_sequence();
     const std::uint64_t ordinal = trace.size();
-    trace.append_all(waiting.first(count));
     for (; special < lane.specials.size() && lane.specials[special].sequence < sequence + count; ++special) {
-        const auto [at, what] = lane.specials[special];
-        const std::uint64_t out = ordinal + (at - sequence);
-        if (what == Lane::Special::What::exit) {
-            complete_exit(lane, at, trace.mutable_event(out));
-        } else if (what == Lane::Special::What::call_closed_late || !waiting[at - sequence].has_end()) {
-            lane.open_ordinals.push_back({at, out});
+        const auto [at, row, is_exit] = lane.specials[special];
+        Lane::Lasting& call = lane.lasting(row);
+        if (is_exit) {
+            lane.at(at).arg = static_cast<std::uint32_t>(call.ordinal);
+            lane.end_lasting(row);
+        } else if (call.has_exit || !lane.at(at).has_end()) {
+            call.ordinal = ordinal + (at - sequence);
+        } else {
+            lane.end_lasting(row);
         }
     }
+    trace.append_all(waiting.first(count));
     return count;
 }
 
 void Kernel::run_until(SimTime t)
 {
     constexpr int steps_between_merges = 256;
+    const SimTime end = t == never ? never : t + 1_ns; // what happens, happens before
     int steps = 0;
-    std::int32_t row = nothing;
-    SimTime until; // `row` has its turn as long as its clock stands before
+    Cpu* turn = nullptr;
+    SimTime until; // it has its turn as long as its clock stands before, it has work, and nobody is woken
     for (;;) {
-        const bool goes_on = row != nothing && !woken_ && cpu_->now < until && has_work(*cpu_) && cpu_row == static_cast<std::uint32_t>(row);
-        if (!goes_on) {
+        if (turn == nullptr || woken_ || turn->now >= until || !has_work(*turn)) {
             woken_ = false;
-            row = next_cpu(&until);
+            turn = next_cpu(&until);
         }
-        const SimTime cpu_time = row == nothing ? never : w.cpus[static_cast<std::size_t>(row)].now;
+        const SimTime cpu_time = turn == nullptr ? never : turn->now;
         const SimTime hardware_time = next_hardware_event();
         const SimTime next = std::min(cpu_time, hardware_time);
-        if (next > t || next == never) {
+        if (next >= end) {
             merge(next);
             w.now = std::max(w.now, std::min(t, next));
             return;
@@ -622,22 +623,22 @@ void Kernel::run_until(SimTime t)
         if (hardware_time <= cpu_time) {
             run_hardware(hardware_time);
         } else {
-            set_cpu(static_cast<std::uint32_t>(row));
-            compute_ahead(*this, std::min({hardware_time, until, t == never ? never : t + 1_ns}));
-            step_cpu(static_cast<std::uint32_t>(row));
-            steps += go_on_in_softirq(static_cast<std::uint32_t>(row), until, t, steps_between_merges - steps);
+            const SimTime before = std::min(until, end);
+            set_cpu(*turn);
+            compute_ahead(*this, std::min(hardware_time, before));
+            step_cpu();
+            steps += go_on_in_softirq(before, steps_between_merges - steps);
         }
     }
 }
 
-/// Most quanta are of a softirq and follow each other on one CPU: those, up to `most`, as long as that CPU has its turn by the rules of
-/// run_until(). How many there were.
-int Kernel::go_on_in_softirq(std::uint32_t row, SimTime until, SimTime t, int most)
+/// Most quanta are of a softirq and follow each other on one CPU: those, up to `most`, as long as it has its turn by the rules of
+/// run_until() and nothing is due. How many there were.
+int Kernel::go_on_in_softirq(SimTime before, int most)
 {
-    Cpu& on = w.cpus[row];
+    Cpu& on = *cpu_;
     int quanta = 0;
-    while (quanta < most && !on.softirq.empty() && !woken_ && on.now < until && on.now <= t && on.now < w.next_event && !on.irq_waits &&
-           cpu_row == row) {
+    while (!on.softirq.empty() && on.now < due_ && on.now < before && !woken_ && quanta < most && cpu_ == &on) {
         on.lane.quantum = on.lane.next_sequence();
         step_softirq(*this);
         ++quanta;
@@ -647,13 +648,13 @@ int Kernel::go_on_in_softirq(std::uint32_t row, SimTime until, SimTime t, int mo
 
 SimTime Kernel::next_time()
 {
-    const std::int32_t row = next_cpu();
-    return std::min(row == nothing ? never : w.cpus[static_cast<std::size_t>(row)].now, w.next_event);
+    const Cpu* const next = next_cpu();
+    return std::min(next == nullptr ? never : next->now, w.next_event);
 }
 
 bool Kernel::idle()
 {
-    return next_cpu() == nothing && w.event_queue.empty();
+    return next_cpu() == nullptr && w.event_queue.empty();
 }
 
 } // namespace skbscope::kernel

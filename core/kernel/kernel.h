@@ -16,10 +16,10 @@ class Kernel {
 public:
     /// The World has its CPUs already; whether the trace records does not change meanwhile.
     Kernel(World& world, Trace& out)
-        : w(world), trace(out), cpu_(world.cpus.data()), host_costs_(&world.costs), costs_(world.costs.by_function()), recording_(out.recording())
+        : w(world), trace(out), cpu_(world.cpus.data()), costs_(world.costs.by_function()), recording_(out.recording()), host_costs_(&world.costs)
     {
         if (!world.cpus.empty()) {
-            set_cpu(0);
+            set_cpu(world.cpus.front());
         }
     }
 
@@ -59,12 +59,12 @@ public:
     /// hard interrupt in. The call may last over several quanta.
     OpenHandle open(FunctionId function, PacketId packet, std::uint32_t arg = 0)
     {
-        look_up();
         OpenHandle handle;
-        if (recording_) {
-            open_lasting(handle, function, packet, arg);
+        if (must_stop()) {
+            open_watched(handle, function, packet, arg);
+        } else {
+            cpu_->now += costs_[to_index(function)];
         }
-        cpu_->now += costs_[to_index(function)];
         return handle;
     }
     /// Records its return: fills the duration, and writes an exit record if the call began in an earlier quantum.
@@ -94,15 +94,20 @@ public:
         }
     }
     /// Of the hardware: at a time, on no CPU (the record bears the CPU that its interrupt goes to).
-    void emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg);
+    void emit_hardware(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg)
+    {
+        if (recording_) {
+            emit_hardware_recorded(kind, at, device, packet, arg);
+        }
+    }
     void field(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after)
     {
         if (recording_ && before != after) {
             field_changed(skb, field, before, after);
         }
     }
-    void enqueue(QueueId queue, PacketId packet, FunctionId function);
-    void dequeue(QueueId queue, PacketId packet, FunctionId function);
+    void enqueue(QueueId queue, PacketId packet, FunctionId function) { emit(EventKind::enqueue, packet, function, to_index(queue)); }
+    void dequeue(QueueId queue, PacketId packet, FunctionId function) { emit(EventKind::dequeue, packet, function, to_index(queue)); }
     void queue_fill(QueueId queue, std::uint64_t before, std::uint64_t after);
     /// Adds to a counter; the packet is the cause, if any.
     void count(NetIndex net, Mib counter, PacketId packet, std::uint64_t by = 1);
@@ -110,19 +115,35 @@ public:
     void count_device(DeviceIndex device, DevStat counter, PacketId packet, std::uint64_t by = 1, SimTime at = never);
     void count_softnet(std::uint32_t cpu_row, SoftnetStat counter, PacketId packet, std::uint64_t by = 1);
     /// A counter that is none of the kernel's tables: a tap's, a rule's. `counter` is named in the trace already.
-    void count_other(CounterId counter, PacketId packet, std::uint64_t before, std::uint64_t after) { counter_changed(counter, host().id, packet, before, after, never); }
+    void count_other(CounterId counter, PacketId packet, std::uint64_t before, std::uint64_t after)
+    {
+        if (recording_) {
+            counter_changed(counter, host().id, packet, before, after, never);
+        }
+    }
     void verdict(PacketId packet, Verdict verdict, FunctionId function);
     void drop(PacketId packet, DropReasonId reason, FunctionId function);
     /// Gives the calls of this system call that came before its packet to the packet (ftrace's reader does the same).
-    void attribute_since(std::uint64_t sequence, PacketId packet);
+    void attribute_since(std::uint64_t sequence, PacketId packet)
+    {
+        if (recording_) {
+            attribute_recorded(sequence, packet);
+        }
+    }
     [[nodiscard]] std::uint64_t next_sequence() { return cpu().lane.next_sequence(); }
 
     // ---- hardware --------------------------------------------------------------------------------------------------
-    void schedule(DeviceEvent event);
+    void schedule(DeviceEvent&& event);
     /// … as if it had been scheduled when `order` was the next.
-    void schedule_as(std::uint64_t order, DeviceEvent event);
+    void schedule_as(std::uint64_t order, DeviceEvent&& event);
     /// Lets all hardware events up to t happen.
     void run_hardware(SimTime t);
+    /// That CPU takes this interrupt as soon as it may.
+    void interrupt(Cpu& cpu, PendingIrq irq)
+    {
+        cpu.interrupt(irq);
+        note_due();
+    }
     [[nodiscard]] SimTime next_hardware_event() const { return w.next_event; }
     /// When the next thing happens by itself; `never`: nothing will.
     [[nodiscard]] SimTime next_time();
@@ -141,34 +162,49 @@ public:
 
 private:
     friend class Call;
-    /// A function boundary: hard interrupts that are due come in here.
-    void look_up()
+    /// A function boundary, where hard interrupts that are due come in: something is, or the call is to be recorded. One comparison, as
+    /// a packet passes two hundred of them.
+    [[nodiscard]] bool must_stop() const { return cpu_->now >= stop_from_; }
+    /// A function is entered: what is due happens, its record is written, whose sequence in this CPU's lane is told (if recording), and
+    /// it costs its time.
+    template <typename Packet>
+    void enter(std::uint64_t& sequence, FunctionId function, Packet packet, std::uint32_t arg)
     {
-        if (cpu_->now >= w.next_event || cpu_->irq_waits) [[unlikely]] {
-            look_up_now();
+        if (must_stop()) {
+            enter_watched(sequence, function, packet, arg);
+        } else {
+            cpu_->now += costs_[to_index(function)];
         }
     }
+    // All of it, for the others: out of the way of the code that calls.
+    void enter_watched(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg);
+    void enter_watched(std::uint64_t& sequence, FunctionId function, SkbIndex skb, std::uint32_t arg);
+    void enter_after_more(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg); ///< interrupts first, or room for it
+    void open_watched(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg);
+    void look_up();
     void look_up_now();
-    /// Their results are sequences in this CPU's lane.
-    [[nodiscard]] std::uint64_t open_recorded(FunctionId function, PacketId packet, std::uint32_t arg);
-    [[nodiscard]] std::uint64_t open_recorded(FunctionId function, SkbIndex skb, std::uint32_t arg);
+    /// To be called whenever the running CPU, its waiting interrupts or World::next_event have changed.
+    void note_due()
+    {
+        due_ = cpu_->irq_waits ? SimTime{} : w.next_event;
+        stop_from_ = recording_ ? SimTime{} : due_;
+    }
     /// Precondition: in the quantum in which it was opened.
     void close_recorded(std::uint64_t sequence);
-    void open_lasting(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg);
     void close_lasting(const OpenHandle& call);
     void field_changed(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
-    void set_cpu(std::uint32_t row)
+    void set_cpu(Cpu& cpu)
     {
-        cpu_row.row_ = row;
-        cpu_ = &w.cpus[row];
+        cpu_row.row_ = static_cast<std::uint32_t>(&cpu - w.cpus.data());
+        cpu_ = &cpu;
         if (!w.host_costs.empty()) [[unlikely]] {
             host_costs_ = &w.host_costs[cpu_->host];
             costs_ = host_costs_->by_function();
         }
+        note_due();
     }
     Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
     Event& record_in_larger_lane(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
-    [[nodiscard]] std::uint64_t open_in_larger_lane(FunctionId function, PacketId packet, std::uint32_t arg);
     [[nodiscard]] std::uint32_t duration_since(SimTime start)
     {
         const auto elapsed = static_cast<std::uint64_t>((cpu_->now - start).ns);
@@ -176,28 +212,38 @@ private:
     }
     void close_late(const OpenHandle& call); ///< in a later quantum than it began
     /// The CPU whose clock is furthest behind, of those that have something to do; `until`: nobody else is due before.
-    [[nodiscard]] std::int32_t next_cpu(SimTime* until = nullptr);
-    void step_cpu(std::uint32_t row);
-    int go_on_in_softirq(std::uint32_t row, SimTime until, SimTime t, int most);
+    [[nodiscard]] Cpu* next_cpu(SimTime* until = nullptr);
+    void step_cpu(); ///< this one
+    int go_on_in_softirq(SimTime before, int most);
     void take_interrupts();
     void merge(SimTime horizon);
     [[nodiscard]] std::size_t put_out(Lane& lane, std::size_t& special, std::uint64_t limit);
-    void complete_exit(Lane& lane, std::uint64_t sequence, Event& exit);
-    void put_hardware(const Event& event);
+    void emit_hardware_recorded(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg);
+    void attribute_recorded(std::uint64_t sequence, PacketId packet);
+    void count_recorded(NetIndex net, Mib counter, PacketId packet, std::uint64_t by);
+    void count_device_recorded(DeviceIndex device, DevStat counter, PacketId packet, std::uint64_t by, SimTime at);
     void counter_changed(CounterId counter, HostId host, PacketId packet, std::uint64_t before, std::uint64_t after, SimTime at);
 
     Cpu* cpu_;
-    const Costs* host_costs_;
+    SimTime stop_from_;     ///< from here on a function boundary is more than its cost
     const Duration* costs_; ///< by function
     const bool recording_;
+    const Costs* host_costs_; ///< what costs_ is of
+    SimTime due_; ///< from here on this CPU has an interrupt to take or the hardware something to do
     bool woken_ = false;
 };
 
 /// A call that begins here and ends with this scope, in the same quantum.
 class Call {
 public:
-    Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0) : kernel_(kernel) { begin(function, skb, arg); }
-    Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0) : kernel_(kernel) { begin(function, packet, arg); }
+    Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0) : kernel_(kernel)
+    {
+        kernel.enter(sequence_, function, skb, arg);
+    }
+    Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0) : kernel_(kernel)
+    {
+        kernel.enter(sequence_, function, packet, arg);
+    }
     Call(Kernel& kernel, FunctionId function) : Call(kernel, function, PacketId::none) {}
     ~Call()
     {
@@ -209,18 +255,8 @@ public:
     Call& operator=(const Call&) = delete;
 
 private:
-    template <typename Packet>
-    void begin(FunctionId function, Packet packet, std::uint32_t arg)
-    {
-        kernel_.look_up();
-        if (kernel_.recording_) {
-            sequence_ = kernel_.open_recorded(function, packet, arg);
-        }
-        kernel_.cpu_->now += kernel_.costs_[to_index(function)];
-    }
-
     Kernel& kernel_;
-    std::uint64_t sequence_ = 0; ///< of a call that is recorded
+    std::uint64_t sequence_; ///< of a call that is recorded; of others nobody asks for it, nor is it written
 };
 
 // include/linux/interrupt.h

@@ -636,7 +636,7 @@ void skb_attempt_defer_free(Kernel& k, SkbIndex skb)
     target.defer_list.push_back(skb);
     if (static_cast<std::int64_t>(target.defer_list.size()) == std::max<std::int64_t>(most >> 1, 1)) {
         kick(k, target, k.cpu().now + 1_ns);
-        target.interrupt({PendingIrq::Kind::rps_ipi, nothing});
+        k.interrupt(target, {PendingIrq::Kind::rps_ipi, nothing});
     }
 }
 

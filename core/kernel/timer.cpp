@@ -67,7 +67,7 @@ void timer_expires(Kernel& k, const DeviceEvent& event)
         return;
     }
     kick(k, cpu, event.at);
-    cpu.interrupt({PendingIrq::Kind::timer, nothing});
+    k.interrupt(cpu, {PendingIrq::Kind::timer, nothing});
 }
 
 void run_hrtimers(Kernel& k)

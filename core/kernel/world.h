@@ -346,6 +346,7 @@ struct Socket {
 struct OpenHandle {
     std::uint64_t sequence = 0;
     SimTime start;
+    std::uint32_t lasting = 0; ///< row of the lane's calls of this kind
     Context context = Context::process;
 };
 
@@ -358,6 +359,14 @@ struct PollRun {
     std::uint32_t work = 0;
     enum class Phase : std::uint8_t { begin, packets, complete } phase = Phase::begin;
     OpenCalls calls; ///< napi_poll, __napi_poll, the driver's poll, its receive loop
+    /// As new, without touching the calls' memory.
+    void reset()
+    {
+        napi = nothing;
+        work = 0;
+        phase = Phase::begin;
+        calls.clear();
+    }
 };
 
 struct NetRxRun {
@@ -396,7 +405,7 @@ struct SoftirqRun {
         deadline = {};
         outer.clear();
         net_rx.reset();
-        poll = PollRun{};
+        poll.reset();
     }
 };
 
@@ -521,28 +530,36 @@ public:
     void take(std::size_t count) { events_.take(count); }
 
     std::uint64_t quantum = 0; ///< sequence of the first record of the current quantum
-    /// A record that the merge must look at: a call that may outlive its quantum, or an exit.
+    /// A record that the merge must look at: a call that may outlive its quantum, or the exit of one that has not gone out.
     struct Special {
         std::uint64_t sequence = 0;
-        enum class What : std::uint8_t { call, call_closed_late, exit } what = What::call; ///< closed late: its exit must find it
+        std::uint32_t lasting = 0;
+        bool is_exit = false;
     };
     std::vector<Special> specials; ///< that have not gone out, by sequence
-    /// A call that went out and whose exit has not.
-    struct Out {
-        std::uint64_t sequence = 0, ordinal = 0;
+    /// A call that may outlive its quantum: from its beginning until it is known that its place will not be asked for any more.
+    struct Lasting {
+        std::uint64_t ordinal = 0; ///< in the trace, once it has gone out
+        bool has_exit = false;     ///< one that waits here for that place
     };
-    std::vector<Out> open_ordinals; ///< by sequence; those asked for are mostly the last
-    [[nodiscard]] std::vector<Out>::iterator find_out(std::uint64_t sequence)
+    [[nodiscard]] Lasting& lasting(std::uint32_t row) { return lasting_[row]; }
+    [[nodiscard]] std::uint32_t begin_lasting()
     {
-        auto at = open_ordinals.end();
-        while (at != open_ordinals.begin() && (at - 1)->sequence > sequence) {
-            --at;
+        if (free_lasting_.empty()) {
+            lasting_.emplace_back();
+            return static_cast<std::uint32_t>(lasting_.size() - 1);
         }
-        return at != open_ordinals.begin() && (at - 1)->sequence == sequence ? at - 1 : open_ordinals.end();
+        const std::uint32_t row = free_lasting_.back();
+        free_lasting_.pop_back();
+        lasting_[row] = {};
+        return row;
     }
+    void end_lasting(std::uint32_t row) { free_lasting_.push_back(row); }
 
 private:
     EventRing events_; ///< those before its first have been merged
+    std::vector<Lasting> lasting_;
+    std::vector<std::uint32_t> free_lasting_; ///< rows of it
 };
 
 /// What waits for this CPU to take an interrupt.
@@ -626,6 +643,7 @@ struct Cpu {
     Fifo<QdiscIndex> output_queue; ///< qdiscs to restart in net_tx_action
     std::vector<SkbIndex> completion_queue; ///< sent skbs that a hard interrupt gave back, freed in net_tx_action
     Fifo<PendingIrq> pending_irqs; ///< by interrupt() and take_irq() alone
+    /// Of Kernel::interrupt() alone, which knows when the running CPU must look up.
     void interrupt(PendingIrq irq)
     {
         pending_irqs.push_back(irq);
@@ -918,7 +936,7 @@ struct World {
     std::vector<SkbIndex> free_skbs;
     std::vector<Station> stations;
     std::vector<WireFlow> flows;
-    std::vector<DeviceEvent> events; ///< to come; rows that event_queue does not name are free
+    StableRows<DeviceEvent> events; ///< to come; rows that event_queue does not name are free. A row stays where it is while it happens
     std::vector<EventTurn> event_queue; ///< a heap, earliest on top
     std::vector<std::uint32_t> free_events;
     std::array<std::uint32_t, 4> input_notes{}; ///< by Destination::Input: row of the trace's notes; 0: not looked up yet

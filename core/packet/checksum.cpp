@@ -30,18 +30,19 @@ std::uint32_t csum_partial(std::span<const std::uint8_t> bytes, std::uint32_t su
     // A one's complement sum does not depend on byte order: add native words, the carry at the other end, and swap once.
     const std::uint8_t* p = bytes.data();
     std::size_t left = bytes.size();
-    // Halves of words in sums of their own, whose carries stay in them: the compiler adds them by vectors.
-    std::uint64_t low[2] = {}, high[2] = {};
+    // Upper halves of words in a sum of their own, which never overflows. The sum of whole words does, but less the upper halves it
+    // is that of the lower ones, which does not either. The compiler adds them by vectors.
+    std::uint64_t whole[2] = {}, high[2] = {};
     for (; left >= 32; p += 32, left -= 32) {
         std::uint64_t words[4];
         std::memcpy(words, p, 32);
         for (std::size_t at = 0; at < 4; ++at) {
-            low[at % 2] += words[at] & 0xffffffff;
+            whole[at % 2] += words[at];
             high[at % 2] += words[at] >> 32;
         }
     }
     std::uint64_t native = 0;
-    for (const std::uint64_t part : {low[0], low[1], high[0], high[1]}) {
+    for (const std::uint64_t part : {whole[0] - (high[0] << 32), whole[1] - (high[1] << 32), high[0], high[1]}) {
         native += (part & 0xffffffff) + (part >> 32);
     }
     for (; left >= 4; p += 4, left -= 4) {
