@@ -64,7 +64,7 @@ void BranchRow::paintEvent(QPaintEvent*)
     painter.setRenderHint(QPainter::Antialiasing);
     const Colors& c = Theme::instance().colors();
     const QRectF box = QRectF(rect()).adjusted(0.75, 0.75, -0.75, -0.75);
-    painter.setPen(QPen(isChecked() || hasFocus() ? c.accent : c.border, isChecked() ? 1.5 : 1));
+    painter.setPen(QPen(isChecked() && hasFocus() ? c.text : isChecked() || hasFocus() ? c.accent : c.border, isChecked() ? 1.5 : 1));
     painter.setBrush(underMouse() && !isChecked() ? c.raised : isChecked() ? c.card : c.band);
     painter.drawRoundedRect(box, radius::control, radius::control);
     const QRectF dot(11, height() / 2.0 - 6, 12, 12);

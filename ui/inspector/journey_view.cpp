@@ -5,6 +5,7 @@
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
 
+#include <QAccessible>
 #include <QHelpEvent>
 #include <QMouseEvent>
 #include <QPainter>
@@ -96,6 +97,12 @@ void JourneyView::refresh()
         updateGeometry();
         setFixedHeight(sizeHint().height());
     }
+    if (m_current != current && m_current >= 0 && hasFocus()) {
+        // Read out: the list is painted.
+        setAccessibleDescription(whatIs(m_rows[static_cast<std::size_t>(m_current)]));
+        QAccessibleEvent said(this, QAccessible::DescriptionChanged);
+        QAccessible::updateAccessibility(&said);
+    }
     if (m_current != current && m_current >= 0) {
         emit showLine(top() + m_current * row_height, row_height);
     }
@@ -156,6 +163,11 @@ void JourneyView::paintEvent(QPaintEvent* event)
     const int last = std::min(static_cast<int>(m_rows.size()) - 1, (event->rect().bottom() - top()) / row_height);
     for (int i = first; i <= last; ++i) {
         paintRow(painter, i, top() + i * row_height, at);
+    }
+    if (hasFocus()) {
+        painter.setPen(QPen(Theme::instance().colors().accent, 1, Qt::DashLine));
+        painter.setBrush(Qt::NoBrush);
+        painter.drawRect((m_current < 0 ? rect() : currentRect()).adjusted(0, 0, -1, -1));
     }
 }
 

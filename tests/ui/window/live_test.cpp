@@ -15,6 +15,7 @@
 #include <QApplication>
 #include <QClipboard>
 #include <QComboBox>
+#include <QDeadlineTimer>
 #include <QLineEdit>
 #include <QProgressBar>
 #include <QPushButton>
@@ -23,6 +24,7 @@
 #include <QThread>
 #include <QTimer>
 #include <algorithm>
+#include <atomic>
 #include <gtest/gtest.h>
 
 namespace skbscope::ui {
@@ -245,12 +247,16 @@ TEST(Live, WhatIsSavedStandsStillAndWhatComesMeanwhileIsThereAfterwards)
     ScriptedStream* stream = nullptr;
     std::size_t before = 0;
     std::size_t after = 0;
+    std::atomic<int> looks{0};
     services.save = [&](const Source& source, const std::filesystem::path&, Progress& progress) -> Result<void> {
         progress.begin("writing", 100);
         progress.reach(43);
         before = source.trace().size();
         stream->arrive(1);
-        QThread::msleep(400); // several looks of the window at what has arrived
+        const QDeadlineTimer patience(20'000);
+        while (looks < 10 && !patience.hasExpired()) { // the window looks for what has arrived meanwhile
+            QThread::msleep(1);
+        }
         after = source.trace().size();
         return {};
     };
@@ -260,12 +266,14 @@ TEST(Live, WhatIsSavedStandsStillAndWhatComesMeanwhileIsThereAfterwards)
     live.stream->arriveTo(parts.first);
     ASSERT_TRUE(Live::until([&] { return !live.session().trace().empty(); }));
     QString said;
-    QTimer::singleShot(250, live.window.get(), [&] {
-        const auto* curtain = live.window->findChild<BusyCurtain*>();
-        if (curtain != nullptr) {
+    QTimer looking;
+    QObject::connect(&looking, &QTimer::timeout, live.window.get(), [&] {
+        if (const auto* curtain = live.window->findChild<BusyCurtain*>()) {
             said = QString::number(curtain->findChild<QProgressBar*>()->value()) + " " + curtain->cancelButton()->text();
+            ++looks;
         }
     });
+    looking.start(60); // as often as the window looks
     EXPECT_TRUE(live.window->saveTo("/nowhere/live.pcapng"));
     EXPECT_GT(before, 0U);
     EXPECT_EQ(after, before);

@@ -3,6 +3,7 @@
 #include "core/catalog/catalog.h"
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
+#include "ui/banner.h"
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/branch_list.h"
 #include "ui/controls/control_panel.h"
@@ -21,6 +22,10 @@
 #include <QKeyEvent>
 #include <QLineEdit>
 #include <QListView>
+#include <QDragEnterEvent>
+#include <QMimeData>
+#include <QPointer>
+#include <QUrl>
 #include <QScrollArea>
 #include <QScrollBar>
 #include <QTemporaryDir>
@@ -303,6 +308,39 @@ TEST(LessonStep, IsOnTheClipboardWithItsPacketAndPanelsAndPassesTheCheck)
     EXPECT_EQ(lesson->steps[0].select, PacketId{1});
 }
 
+// ---- files -------------------------------------------------------------------------------------------------------
+
+void drop(MainWindow& window, const QList<QUrl>& urls)
+{
+    QMimeData files;
+    files.setUrls(urls);
+    QDragEnterEvent enter(QPoint(400, 300), Qt::CopyAction, &files, Qt::LeftButton, Qt::NoModifier);
+    QApplication::sendEvent(&window, &enter);
+    if (!enter.isAccepted()) {
+        return;
+    }
+    QDropEvent event(QPointF(400, 300), Qt::CopyAction, &files, Qt::LeftButton, Qt::NoModifier);
+    QApplication::sendEvent(&window, &event);
+}
+
+TEST(Drop, AFileALessonAndNonsenseAreTakenOpenedAndRefusedInWords)
+{
+    Shown shown;
+    drop(shown.window, {QUrl::fromLocalFile(QString::fromStdString((test::lessonsFolder() / "02-a-datagram-leaves" / "scenario.yaml").string()))});
+    ASSERT_TRUE(QTest::qWaitFor([&] { return shown.window.session() != nullptr && !shown.window.isOpening(); }, 20'000));
+    EXPECT_EQ(shown.window.mode(), Mode::model);
+    drop(shown.window, {QUrl::fromLocalFile(QString::fromStdString((test::lessonsFolder() / "01-a-datagram-arrives").string()))});
+    EXPECT_EQ(shown.window.mode(), Mode::lesson);
+    Session* before = shown.window.session();
+    drop(shown.window, {QUrl("https://example.org/trace.dat")});
+    EXPECT_EQ(shown.window.session(), before) << "what is not on this machine is not taken";
+    EXPECT_FALSE(shown.window.isOpening());
+    drop(shown.window, {QUrl::fromLocalFile("/no/such/file.pcapng")});
+    ASSERT_TRUE(QTest::qWaitFor([&] { return !shown.window.isOpening(); }, 20'000));
+    EXPECT_TRUE(shown.window.banner()->words().contains("/no/such/file.pcapng")) << shown.window.banner()->words().toStdString();
+    EXPECT_EQ(shown.window.session(), before);
+}
+
 // ---- the keyboard ------------------------------------------------------------------------------------------------
 
 /// Where Tab stops, from the first on, once round. A page of text keeps it for its links: that is one stop.
@@ -354,6 +392,18 @@ void expectAllReachableAndNamed(MainWindow& window)
     std::vector<QWidget*> back = stopsOf(window, Qt::Key_Backtab);
     std::ranges::reverse(back);
     EXPECT_EQ(back, stops);
+    // Where the keys go is seen.
+    for (const QPointer<QWidget>& widget : std::vector<QPointer<QWidget>>(stops.begin(), stops.end())) {
+        window.setFocus();
+        settle();
+        if (widget == nullptr) {
+            continue; // the model has found a socket and shows its knobs
+        }
+        const QImage without = window.grab().toImage();
+        widget->setFocus(Qt::TabFocusReason);
+        settle();
+        EXPECT_NE(window.grab().toImage(), without) << about(widget) << " " << nameOf(widget).toStdString() << " does not show its focus";
+    }
 }
 
 TEST(Keyboard, TabReachesEveryControlOfALessonOnceAndEachHasAName)
