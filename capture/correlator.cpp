@@ -197,6 +197,8 @@ Symbol Correlator::symbol_of_text(std::string_view name)
         function.interrupts = function.interrupts_softirq || is_one_of(key, {"handle_softirqs", "__do_softirq"});
         function.is_bh_enable = key == "__local_bh_enable_ip";
         function.is_receive = key.find("netif_receive_skb") != std::string::npos;
+        std::ranges::transform(hosts_of(key), std::back_inserter(function.hosts), number_of_name);
+        std::ranges::transform(jumpers_to(key), std::back_inserter(function.jumpers), number_of_name);
         function.name = KnownName(std::move(key));
         functions_.push_back(std::move(function));
     }
@@ -205,22 +207,24 @@ Symbol Correlator::symbol_of_text(std::string_view name)
 
 Symbol Correlator::symbol_of_function(std::uint64_t address)
 {
-    const auto [at, is_new] = symbol_by_address_.emplace(address, 0);
-    if (is_new) {
-        const auto hit = kernel_.symbols.find(address);
-        at->second = symbol_of_text(hit.name.empty() ? fmt::format("{:#x}", address) : std::string(hit.name));
+    if (const Symbol known = symbol_by_address_.find(address); known != 0) {
+        return known;
     }
-    return at->second;
+    const auto hit = kernel_.symbols.find(address);
+    const Symbol symbol = symbol_of_text(hit.name.empty() ? fmt::format("{:#x}", address) : std::string(hit.name));
+    symbol_by_address_.set(address, symbol);
+    return symbol;
 }
 
 Symbol Correlator::symbol_of_caller(std::uint64_t address)
 {
-    const auto [at, is_new] = symbol_by_call_site_.emplace(address, 0);
-    if (is_new) {
-        const auto hit = kernel_.symbols.find(address);
-        at->second = symbol_of_text(hit.name.empty() ? std::string("?") : std::string(hit.name));
+    if (const Symbol known = symbol_by_call_site_.find(address); known != 0) {
+        return known;
     }
-    return at->second;
+    const auto hit = kernel_.symbols.find(address);
+    const Symbol symbol = symbol_of_text(hit.name.empty() ? std::string_view("?") : hit.name);
+    symbol_by_call_site_.set(address, symbol);
+    return symbol;
 }
 
 TaskId Correlator::task_looked_up(std::int32_t pid)

@@ -12,7 +12,6 @@
 
 #include <array>
 #include <map>
-#include <set>
 #include <utility>
 
 namespace skbscope {
@@ -85,6 +84,8 @@ public:
 private:
     struct Function {
         KnownName name; ///< without compiler suffix
+        std::vector<std::uint64_t> hosts, jumpers; ///< hosts_of(), jumpers_to(): numbers of names
+        bool is_caller = false;                    ///< it was seen to call others
         FunctionId id = FunctionId::none;
         FunctionKind kind = FunctionKind::carry;
         bool is_entry = false; ///< what it calls is outermost
@@ -267,8 +268,7 @@ private:
     };
     std::unordered_map<std::string, Symbol, NameHash, std::equal_to<>> symbol_by_name_;
     std::array<std::pair<std::uint64_t, Symbol>, 256> recent_names_{}; ///< of symbol_named(), by a part of the number: that, and whose it is
-    std::unordered_map<std::uint64_t, Symbol> symbol_by_address_, symbol_by_call_site_;
-    std::set<Symbol> seen_callers_;
+    AddressMap symbol_by_address_, symbol_by_call_site_;
     bool gro_results_seen_ = false; ///< napi_gro_receive_exit and its like were recorded
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;

@@ -33,6 +33,11 @@ inline bool is_one_of(std::string_view name, std::initializer_list<std::string_v
     return std::ranges::find(names, name) != names.end();
 }
 
+inline bool is_listed(const std::vector<std::uint64_t>& numbers, const KnownName& name)
+{
+    return std::ranges::find(numbers, name.number()) != numbers.end();
+}
+
 /// Calls that serve nobody in particular: a packet below them is found anew.
 inline bool finds_packets(Kind kind)
 {

@@ -93,7 +93,7 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
     if (interrupts(lane, function)) {
         return; // what is open goes on behind it
     }
-    seen_callers_.insert(caller);
+    functions_[caller].is_caller = true;
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
         Frame& open = lane.stack[i];
         if (open.symbol != caller) {
@@ -104,7 +104,7 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         std::size_t kept = i + 1;
         for (std::size_t k = i + 1; k < lane.stack.size() && (k == i + 1 || lane.stack[k].by_jump); ++k) {
             if (lane.stack[k].item != 0 &&
-                ends_in(functions_[lane.stack[k].symbol].name, functions_[function].name)) {
+                is_listed(functions_[function].jumpers, functions_[lane.stack[k].symbol].name)) {
                 kept = k + 1;
             }
         }
@@ -127,9 +127,9 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         pop_to(lane, base);
         return;
     }
-    const auto hosts = hosts_of(functions_[caller].name);
+    const auto& hosts = functions_[caller].hosts;
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
-        if (std::ranges::find(hosts, std::string_view(functions_[lane.stack[i].symbol].name)) != hosts.end()) {
+        if (is_listed(hosts, functions_[lane.stack[i].symbol].name)) {
             pop_to(lane, i + 1);
             push_untraced(lane, record, caller, function);
             return;
@@ -145,7 +145,7 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         return;
     }
     for (std::size_t i = lane.stack.size(); i-- > base;) {
-        if (seen_callers_.contains(lane.stack[i].symbol)) { // the nearest that calls others at all
+        if (functions_[lane.stack[i].symbol].is_caller) { // the nearest that calls others at all
             pop_to(lane, i + 1);
             push_untraced(lane, record, caller, function);
             return;

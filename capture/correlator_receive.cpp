@@ -107,7 +107,7 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
         book_.item(lane.stack.back().item).flags |= via_kprobe;
     } else {
         while (!lane.stack.empty() && lane.stack.back().item != 0 &&
-               !seen_callers_.contains(lane.stack.back().symbol)) {
+               !functions_[lane.stack.back().symbol].is_caller) {
             pop(lane);
         }
         push_call(lane, record, function, via_kprobe);

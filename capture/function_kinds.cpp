@@ -394,7 +394,7 @@ bool is_entry(std::string_view caller)
     return false;
 }
 
-bool ends_in(std::string_view function, std::string_view next)
+std::span<const std::string_view> jumpers_to(std::string_view next)
 {
     static const std::unordered_map<std::string_view, Hosts> jumps = {
         {"__udp4_lib_rcv", {"udp_rcv"}},
@@ -475,7 +475,7 @@ bool ends_in(std::string_view function, std::string_view next)
         {"__consume_stateless_skb", {"skb_consume_udp"}},
     };
     const auto at = jumps.find(next);
-    return at != jumps.end() && std::find(at->second.begin(), at->second.end(), function) != at->second.end();
+    return at == jumps.end() ? std::span<const std::string_view>{} : at->second;
 }
 
 std::string_view without_suffix(std::string_view symbol)

@@ -79,9 +79,9 @@ enum class FunctionKind : std::uint8_t {
 /// Entry points: functions called by these are outermost in their context.
 [[nodiscard]] bool is_entry(std::string_view caller);
 
-/// Whether `function` ends in a jump to `next` in usual builds: the tracer then names the caller of
-/// `function` as the caller of `next`, which by the source runs below `function`.
-[[nodiscard]] bool ends_in(std::string_view function, std::string_view next);
+/// Which functions end in a jump to `next` in usual builds: the tracer then names their caller as the caller of `next`,
+/// which by the source runs below them.
+[[nodiscard]] std::span<const std::string_view> jumpers_to(std::string_view next);
 
 /// "ip_rcv_finish_core.constprop.0" -> "ip_rcv_finish_core".
 [[nodiscard]] std::string_view without_suffix(std::string_view symbol);
