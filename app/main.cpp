@@ -4,6 +4,7 @@
 #include "app/command.h"
 #include "app/progress_line.h"
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
@@ -67,7 +68,7 @@ void fill_closed_descriptors()
 {
     const char* const places[] = {"/dev/null", "/dev/full", "/dev/null"};
     for (int descriptor = 0; descriptor < 3; ++descriptor) {
-        if (::fcntl(descriptor, F_GETFD) < 0) {
+        if (::fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) {
             (void)::open(places[descriptor], descriptor == 0 ? O_RDONLY : O_WRONLY); // the lowest that is free
         }
     }
