@@ -178,6 +178,7 @@ private:
     bool clones_last_fragment(Lane& lane, const Frame& host, Frame& frame);
     bool gives_its_bytes(Lane& lane, Slot slot, std::uint32_t item);
     Slot next_joined(Lane& lane, std::uint32_t item);
+    Slot part_in_frag_list(const Lane& lane);
     // ---- segments of a large packet
     Slot piece_of(Lane& lane, Slot whole, std::uint32_t item);
     Frame* find_host(Lane& lane, std::initializer_list<FunctionKind> kinds);
@@ -300,6 +301,7 @@ private:
     std::vector<Waiting> unresolved_; ///< packets that wait for a neighbour, oldest first
     std::deque<Slot> tap_queue_;      ///< clones in packet sockets' queues
     std::deque<Slot> share_checked_;  ///< packets that went on as a clone, whose address only their end tells
+    std::unordered_map<Slot, Slot> in_frag_lists_; ///< by datagram: the clone of its last fragment, which no record has named
     std::deque<Slot> unnamed_in_backlog_; ///< in a CPU's backlog, before a record named them
     std::map<DeviceId, std::deque<Slot>> rings_; ///< handed to a device, oldest first; only while no event of freeing is recorded
     bool frees_seen_ = false;                    ///< consume_skb or kfree_skb was recorded

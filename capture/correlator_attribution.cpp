@@ -841,6 +841,10 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
         if (const Slot clone = latest_clone(); clone != 0) {
             return clone;
         }
+        if (const Slot part = part_in_frag_list(lane); part != 0) {
+            book_.bind(part, address);
+            return part;
+        }
         if (foreign) {
             return 0;
         }

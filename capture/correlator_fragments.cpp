@@ -4,7 +4,6 @@
 #include "capture/correlator_detail.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace skbscope {
 
@@ -142,6 +141,11 @@ bool Correlator::clones_last_fragment(Lane& lane, const Frame& host, Frame& fram
     (void)book_.add_side(frame.item, EventKind::clone, clone, whole);
     join(clone, whole, frame.item);
     lane.to_join.push_back(clone);
+    constexpr std::size_t most = 4096;
+    if (in_frag_lists_.size() > most) {
+        in_frag_lists_.clear();
+    }
+    in_frag_lists_[whole] = clone;
     frame.packet = frame.child = whole;
     return true;
 }
@@ -156,6 +160,27 @@ bool Correlator::gives_its_bytes(Lane& lane, Slot slot, std::uint32_t item)
     }
     join(slot, whole, item);
     return true;
+}
+
+/// Fragments whose bytes could not be moved stay behind the first in its frag_list, and are freed with the datagram.
+Slot Correlator::part_in_frag_list(const Lane& lane)
+{
+    for (std::size_t i = lane.stack.size(); i-- > 0 && !in_frag_lists_.empty();) {
+        const Frame& open = lane.stack[i];
+        if (open.kind != Kind::free || open.packet == 0) {
+            continue;
+        }
+        const auto at = in_frag_lists_.find(book_.resolve(open.packet));
+        if (at == in_frag_lists_.end()) {
+            continue;
+        }
+        const Slot part = book_.resolve(at->second);
+        in_frag_lists_.erase(at);
+        if (part != 0 && !book_.at(part).dead && book_.at(part).address == 0) {
+            return part;
+        }
+    }
+    return 0;
 }
 
 /// kfree_skb_partial() below inet_frag_reasm_finish(): skb_try_coalesce() has moved the bytes of the next one behind.

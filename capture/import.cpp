@@ -121,6 +121,9 @@ void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device
             flow && (!record.packet.flow || (flows_agree(*record.packet.flow, *flow) && !flow_lacks_ports(*flow)))) {
             record.packet.flow = flow;
             correlator.book().tell_whole(passages[i].packet);
+        } else if (flow && !passages[i].outgoing && !flow_lacks_ports(*flow) && !record.packet.sent_here && record.packet.flow &&
+                   record.packet.flow->source == flow->source) {
+            record.packet.flow = flow; // what it came with: a probe behind the translation has named another destination
         }
         if (record.packet.length == 0) {
             record.packet.length = file.frames[index].length;

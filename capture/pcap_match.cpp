@@ -53,7 +53,7 @@ public:
     [[nodiscard]] bool fits_rewritten(std::size_t candidate, std::size_t frame) const
     {
         const auto& flow = candidates_[candidate].flow;
-        return candidates_[candidate].outgoing && fits_in_size(candidate, frame) &&
+        return fits_in_size(candidate, frame) &&
                (!flow || !flows_[frame] || flow->protocol == flows_[frame]->protocol);
     }
 
@@ -143,7 +143,7 @@ private:
             }
         }
         for (std::size_t i = 0; i < candidates_.size(); ++i) {
-            if (result.frame_of[i] >= 0 || !candidates_[i].outgoing) {
+            if (result.frame_of[i] >= 0) {
                 continue;
             }
             const std::int64_t expected = sum(static_cast<std::int64_t>(candidates_[i].time_ns), offset);

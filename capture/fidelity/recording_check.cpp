@@ -64,6 +64,7 @@ public:
         for (std::size_t i = 0; i < manifest_.phases.size(); ++i) {
             count_phase(i);
         }
+        count_filtered();
         count_reasons();
         count_readers_elsewhere();
     }
@@ -145,7 +146,10 @@ private:
         for (const ManifestSend& send : phase.sends) {
             sent += send.tool.empty() ? send.count : send.sent;
         }
-        if (found.packets != sent) {
+        frames_sent_ += phase.frames;
+        if (phase.frames != 0 && found.packets < sent) {
+            not_handed_up_.push_back(fmt::format("{}: {} packets were sent, {} are in the trace", phase.name, sent, found.packets));
+        } else if (found.packets != sent) {
             complain("{}: {} packets were sent, {} are in the trace", phase.name, sent, found.packets);
         }
         std::size_t read = 0;
@@ -175,6 +179,18 @@ private:
             if (bytes != expected) {
                 complain("{}: {} bytes were carried, {} are in the trace", flow.text(), expected, bytes);
             }
+        }
+    }
+
+    /// A device that is not promiscuous leaves out frames that are meant for others: its counter shows that.
+    void count_filtered()
+    {
+        std::int64_t received = 0;
+        for (const ManifestLink& link : manifest_.links) {
+            received += link.net == traced_net ? moved(manifest_, link.name + ".rx_packets") : 0;
+        }
+        if (received >= static_cast<std::int64_t>(frames_sent_)) {
+            check_.miscounted.insert(check_.miscounted.end(), not_handed_up_.begin(), not_handed_up_.end());
         }
     }
 
@@ -232,6 +248,8 @@ private:
     std::map<std::string, std::int64_t> reasons_;
     std::map<std::uint16_t, std::size_t> left_to_;
     std::size_t refused_ = 0;
+    std::size_t frames_sent_ = 0;
+    std::vector<std::string> not_handed_up_;
     std::int64_t in_headers_ = 0; ///< dropped where IPv4 looks at its header, or counts its time down
 };
 

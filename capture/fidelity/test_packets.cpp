@@ -191,7 +191,10 @@ PacketChoice test_packets_of(const Manifest& manifest, std::size_t phase, const 
         if (!packet.flow && is_sent_with(wanted, packet)) {
             return true; // nothing of it was captured or named: no tcpdump ran, or only the send call was traced
         }
-        return (packet.flow && is_of(wanted, *packet.flow)) || is_frame_of(wanted, packet, trace.frame(packet.id), manifest);
+        const auto frame = trace.frame(packet.id);
+        constexpr std::size_t icmpv6_type = 14 + 40; // no extension headers
+        const bool is_discovery = packet.flow && packet.flow->protocol == protocol_icmpv6 && frame.size() > icmpv6_type && frame[icmpv6_type] >= 130;
+        return (packet.flow && !is_discovery && is_of(wanted, *packet.flow)) || is_frame_of(wanted, packet, trace.frame(packet.id), manifest);
     };
 }
 

@@ -501,6 +501,26 @@ private:
 
 } // namespace
 
+namespace {
+
+/// Payload of the fragments behind the first of each datagram, by the packet that the datagram became.
+std::map<PacketId, std::uint32_t> bytes_behind_first(const Trace& trace)
+{
+    std::map<PacketId, std::uint32_t> bytes;
+    for (const PacketRecord& packet : trace.packets()) {
+        const auto frame = trace.frame(packet.id);
+        if (frame.size() < ethernet_header + 20 || big_endian(frame, 12, 2) != 0x0800 || (big_endian(frame, ethernet_header + 6, 2) & 0x1fffU) == 0) {
+            continue;
+        }
+        const std::uint32_t header = (frame[ethernet_header] & 0x0fU) * 4U;
+        const std::uint32_t total = big_endian(frame, ethernet_header + 2, 2);
+        bytes[packet.merged_into != PacketId::none ? packet.merged_into : packet.id] += total > header ? total - header : 0;
+    }
+    return bytes;
+}
+
+} // namespace
+
 std::map<FlowKey, std::uint64_t> tcp_bytes_of(const Trace& trace, const PacketChoice& wanted)
 {
     using Range = std::pair<std::int64_t, std::int64_t>;
@@ -509,6 +529,7 @@ std::map<FlowKey, std::uint64_t> tcp_bytes_of(const Trace& trace, const PacketCh
         std::int64_t position = 0; ///< … without its wraps
         std::vector<Range> ranges;
     };
+    const auto behind = bytes_behind_first(trace);
     std::map<FlowKey, Half> directions;
     for (const PacketRecord& packet : trace.packets()) {
         const auto frame = trace.frame(packet.id);
@@ -520,7 +541,9 @@ std::map<FlowKey, std::uint64_t> tcp_bytes_of(const Trace& trace, const PacketCh
         Half& direction = directions.try_emplace(*packet.flow, Half{sequence, 0, {}}).first->second;
         direction.position += static_cast<std::int32_t>(sequence - direction.latest);
         direction.latest = sequence;
-        if (const std::uint32_t payload = tcp_payload_of(frame); payload != 0) {
+        const bool is_first_of_several = big_endian(frame, 12, 2) == 0x0800 && (big_endian(frame, ethernet_header + 6, 2) & 0x2000U) != 0;
+        const auto others = is_first_of_several ? behind.find(packet.merged_into) : behind.end();
+        if (const std::uint32_t payload = tcp_payload_of(frame) + (others != behind.end() ? others->second : 0); payload != 0) {
             direction.ranges.emplace_back(direction.position, direction.position + payload);
         }
     }

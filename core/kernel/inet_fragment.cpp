@@ -14,6 +14,11 @@ void become_part_of(Kernel& k, SkbIndex piece, PacketId whole, FunctionId by)
 {
     PacketRecord& record = k.trace.mutable_packet(k.skb(piece).packet);
     record.merged_into = whole;
+    const auto lacks_ports = [](const FlowKey& flow) { return flow.source_port == 0 && flow.destination_port == 0; };
+    PacketRecord& datagram = k.trace.mutable_packet(whole); // only the first fragment has ports, and it is what the whole begins with
+    if (record.flow && !lacks_ports(*record.flow) && (!datagram.flow || lacks_ports(*datagram.flow))) {
+        datagram.flow = record.flow;
+    }
     k.verdict(k.skb(piece).packet, Verdict::merged, by);
 }
 

@@ -2,6 +2,8 @@
 #include "capture/pcap_match.h"
 #include "tests/capture/recordings.h"
 
+#include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -160,6 +162,33 @@ TEST(PcapMatch, BurstOfEqualFramesIsMatchedInOrder)
         packets[i].time_ns = 500 + i * 900;
         packets[i].length = 106;
     }
+    EXPECT_THAT(match_frames(packets, file).frame_of, ::testing::ElementsAre(0, 1, 2));
+}
+
+TEST(PcapMatch, AFrameFindsItsPacketWhoseDestinationWasTranslatedBeforeAnythingNamedIt)
+{
+    PcapFile file = capture({{day + 10 * ms, 112}});
+    file.frames[0].captured = 42;
+    file.bytes.assign(42, 0);
+    constexpr std::array<std::uint8_t, 28> headers = {0x45, 0, 0, 98, 0, 1, 0, 0, 64, 17, 0, 0, 10, 99, 0, 1, 10, 99, 0, 2, 0xa0, 0x90, 0x17, 0xd8, 0, 78, 0, 0};
+    file.bytes[12] = 0x08;
+    std::ranges::copy(headers, file.bytes.begin() + 14);
+    std::vector<TapCandidate> packets(1);
+    packets[0].time_ns = 10 * ms;
+    packets[0].length = 112;
+    packets[0].ethertype = 0x0800;
+    packets[0].flow = flow_of_frame(file.frame(0));
+    ASSERT_TRUE(packets[0].flow);
+    packets[0].flow->destination_port = 6144; // nat redirected it from 6104
+    EXPECT_THAT(match_frames(packets, file).frame_of, ::testing::ElementsAre(-1)) << "nothing tells the clock's offset";
+    file.frames.push_back(file.frames[0]);
+    file.frames.push_back(file.frames[0]);
+    file.frames[1].wall_ns = day + 100 * ms;
+    file.frames[2].wall_ns = day + 150 * ms;
+    packets.resize(3, packets[0]);
+    packets[1].time_ns = 100 * ms;
+    packets[2].time_ns = 150 * ms;
+    packets[1].flow = packets[2].flow = flow_of_frame(file.frame(0));
     EXPECT_THAT(match_frames(packets, file).frame_of, ::testing::ElementsAre(0, 1, 2));
 }
 
