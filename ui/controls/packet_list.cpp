@@ -467,6 +467,14 @@ void PacketList::copy() const
 
 bool PacketList::eventFilter(QObject* watched, QEvent* event)
 {
+    // Who only passes by with Tab chooses nothing: the view would make its first row the current one.
+    if (watched == m_view && event->type() == QEvent::FocusIn && !m_view->currentIndex().isValid()) {
+        m_quiet = true;
+        QMetaObject::invokeMethod(this, [this] {
+            m_quiet = false;
+            showSelected();
+        }, Qt::QueuedConnection);
+    }
     // The window's Ctrl+C copies the inspector's page; in the list it copies the list's lines.
     if (watched == m_view && (event->type() == QEvent::ShortcutOverride || event->type() == QEvent::KeyPress)) {
         auto* key = static_cast<QKeyEvent*>(event);
