@@ -78,18 +78,22 @@ void MapView::paintActivity(QPainter& p)
         }
         standing = std::min(standing, m_layout->spots(activity.room));
         const bool tray = std::any_of(m_scene->trays().begin(), m_scene->trays().end(), [&](const MapTray& t) { return t.room == activity.room; });
-        const qreal width = 42 * s;
+        const QFont bold = Theme::sans(std::max(least_small, 9.5 * s), QFont::DemiBold);
+        const QString cpuWords = tr("CPU %1").arg(numbers);
+        const QString contextWords = shortContext(activity.context);
+        const QFontMetricsF boldMetrics(bold);
+        const qreal width = std::max(42 * s, std::max(boldMetrics.horizontalAdvance(cpuWords), boldMetrics.horizontalAdvance(contextWords)) + 2 * s);
         const QRectF content = m_layout->content(activity.room);
         qreal right = napi ? content.right() - 6 * s : content.right() - (standing == 0 ? 6 : standing * 34 + 8) * s;
-        const QFont bold = Theme::sans(std::max(least_small, 9.5 * s), QFont::DemiBold);
         const QFont mono = Theme::mono(10.6 * s);
         const QColor ink = Theme::instance().contextText(activity.context);
         // The function that runs right now takes the place of the room's usual one.
         if (!tray && rect.height() >= 27 * s) {
             const QString name = text(m_session->trace().function_name(activity.function));
             const qreal left = rect.left() + 11 * s;
-            const QFont title = Theme::sans(12 * s, QFont::DemiBold);
-            const qreal titleRight = left + QFontMetricsF(title).horizontalAdvance(titleOf(room)) + 5 * s;
+            const QString roomTitle = titleOf(room);
+            const QFont title = fittedSans(roomTitle, textRight(room.id) - left, 12 * s, least_title, QFont::DemiBold); // as it is painted
+            const qreal titleRight = left + QFontMetricsF(title).horizontalAdvance(roomTitle) + 5 * s;
             const bool labelled = right - width > std::min(titleRight, left + 46 * s);
             const qreal stop = napi ? m_layout->spot(activity.room, 0).x() - 18 * s : labelled && right - width > titleRight ? right - width : right;
             const QRectF line(left, rect.center().y() + 0.5 * s, m_layout->content(activity.room).right() - left - 3 * s, rect.height() / 2 - 4 * s);
@@ -123,8 +127,8 @@ void MapView::paintActivity(QPainter& p)
         p.setFont(bold);
         p.setPen(ink);
         const QRectF words(right - width, rect.top() + 3 * s, width - 2 * s, rect.height() - 6 * s);
-        p.drawText(QRectF(words.left() - 20 * s, words.top(), words.width() + 20 * s, words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, tr("CPU %1").arg(numbers));
-        p.drawText(QRectF(words.left() - 20 * s, words.center().y(), words.width() + 20 * s, words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, shortContext(activity.context));
+        p.drawText(QRectF(words.left() - 20 * s, words.top(), words.width() + 20 * s, words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, cpuWords);
+        p.drawText(QRectF(words.left() - 20 * s, words.center().y(), words.width() + 20 * s, words.height() / 2), Qt::AlignRight | Qt::AlignVCenter, contextWords);
     }
 
     // The NAPI poll encloses most of what receives: it always says which CPUs are in it.
