@@ -6,6 +6,8 @@
 #include "core/scenario/model_source.h"
 #include "ui/main_window.h"
 
+#include <QCoreApplication>
+
 namespace skbscope::test {
 
 /// Scenarios, and recordings by their suffix.
@@ -45,6 +47,15 @@ inline ui::WindowServices services()
     };
     services.remember = false;
     return services;
+}
+
+/// What was posted happens, and what that posts.
+inline void settle()
+{
+    for (int i = 0; i < 4; ++i) {
+        QCoreApplication::sendPostedEvents();
+        QCoreApplication::processEvents();
+    }
 }
 
 } // namespace skbscope::test

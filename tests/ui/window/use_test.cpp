@@ -38,13 +38,7 @@
 namespace skbscope::ui {
 namespace {
 
-void settle()
-{
-    for (int i = 0; i < 4; ++i) {
-        QCoreApplication::sendPostedEvents();
-        QCoreApplication::processEvents();
-    }
-}
+using test::settle;
 
 /// Where the keys go now, or the window.
 QWidget& keys(MainWindow& window)

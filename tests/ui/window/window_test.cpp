@@ -47,13 +47,7 @@
 namespace skbscope::ui {
 namespace {
 
-void settle()
-{
-    for (int i = 0; i < 4; ++i) {
-        QCoreApplication::sendPostedEvents();
-        QCoreApplication::processEvents();
-    }
-}
+using test::settle;
 
 /// Press and release, as the platform would deliver it: shortcuts first.
 void press(QWidget& widget, int key, Qt::KeyboardModifiers modifiers = Qt::NoModifier, const QString& text = {})
