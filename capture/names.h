@@ -33,7 +33,7 @@ struct NameNumber {
 /// … with its text, where it may have to be made known.
 struct Name : NameNumber {
     std::string_view text;
-    // NOLINTNEXTLINE(google-explicit-constructor)
+    // NOLINTNEXTLINE(google-explicit-constructor): stands where the literal does
     consteval Name(const char* literal) : NameNumber(literal), text(literal) {}
 };
 
@@ -45,7 +45,7 @@ public:
 
     [[nodiscard]] const std::string& text() const { return text_; }
     [[nodiscard]] std::uint64_t number() const { return number_; }
-    // NOLINTNEXTLINE(google-explicit-constructor)
+    // NOLINTNEXTLINE(google-explicit-constructor): its text, wherever text is asked for
     operator std::string_view() const { return text_; }
     friend bool operator==(const KnownName& name, NameNumber literal) { return name.number_ == literal.number; }
 
