@@ -1,7 +1,7 @@
 // How fast the model is: datagrams of 512 bytes from a socket on one host to a socket on another, over a wire. Prints
 // packets a second with every function call recorded and without recording, events a packet and peak memory.
 //
-//   model_speed [DATAGRAMS] [MODE [FILE]]
+//   model_speed [DATAGRAMS] [MODE [paced|busy [FILE]]]
 //
 // recorded    every call, into memory that the kernel has yet to hand out: fresh pages cost more than what is written there
 // again       … into the memory of a run before it
@@ -25,16 +25,20 @@ namespace {
 
 using namespace skbscope;
 
-std::string pair_of_hosts(long datagrams)
+/// How the datagrams come. Paced: one every 20 us, so each raises its interrupt, wakes its reader and finds every CPU asleep. Otherwise as
+/// fast as the sender's CPU makes them, from a connected socket (ns3_pair's is, too), with the interrupts that a busy NIC is left with.
+std::string pair_of_hosts(long datagrams, bool paced)
 {
+    const std::string link = paced ? ", rate: 10gbit" : ", rate: 10gbit, rx_usecs: 50";
+    const std::string pace = paced ? ", gap: 20us" : ", gap: 0us, connect: true";
     return "skbscope: 1\n"
            "hosts:\n"
            "  - name: a\n    cpus: 2\n"
-           "    devices: [{name: eth0, mac: \"52:54:00:12:34:01\", address: 10.0.0.1/24, link: b.eth0, rate: 10gbit}]\n"
+           "    devices: [{name: eth0, mac: \"52:54:00:12:34:01\", address: 10.0.0.1/24, link: b.eth0" + link + "}]\n"
            "    neighbours: [{address: 10.0.0.2, mac: \"52:54:00:12:34:02\", device: eth0}]\n"
-           "    senders: [{name: tx, to: \"10.0.0.2:5001\", start: 50us, gap: 20us, cpu: 1, size: 512, count: " + std::to_string(datagrams) + "}]\n"
+           "    senders: [{name: tx, to: \"10.0.0.2:5001\", start: 50us, cpu: 1, size: 512, count: " + std::to_string(datagrams) + pace + "}]\n"
            "  - name: b\n    cpus: 2\n"
-           "    devices: [{name: eth0, mac: \"52:54:00:12:34:02\", address: 10.0.0.2/24, link: a.eth0, rate: 10gbit}]\n"
+           "    devices: [{name: eth0, mac: \"52:54:00:12:34:02\", address: 10.0.0.2/24, link: a.eth0" + link + "}]\n"
            "    neighbours: [{address: 10.0.0.1, mac: \"52:54:00:12:34:01\", device: eth0}]\n"
            "    receivers: [{name: rx, port: 5001, cpu: 1}]\n";
 }
@@ -86,7 +90,8 @@ int main(int argc, char** argv)
 {
     const long datagrams = argc > 1 ? std::atol(argv[1]) : 200'000;
     const std::string mode = argc > 2 ? argv[2] : "recorded";
-    const auto scenario = parse_scenario(pair_of_hosts(datagrams), "pair");
+    const bool paced = argc <= 3 || std::string_view(argv[3]) == "paced";
+    const auto scenario = parse_scenario(pair_of_hosts(datagrams, paced), "pair");
     if (!scenario) {
         std::fprintf(stderr, "%s\n", scenario.error().describe().c_str());
         return 1;
@@ -99,7 +104,7 @@ int main(int argc, char** argv)
         model.start_over();
     }
     const std::clock_t start = std::clock(); // of this process: other work on the machine does not count
-    if (!run(model, mode, argc > 3 ? argv[3] : "model_speed.pcapng")) {
+    if (!run(model, mode, argc > 4 ? argv[4] : "model_speed.pcapng")) {
         std::fprintf(stderr, "the recording cannot be written\n");
         return 1;
     }

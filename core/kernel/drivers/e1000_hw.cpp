@@ -4,6 +4,8 @@
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
 
+#include <algorithm>
+
 namespace skbscope::kernel {
 
 bool throttled(Kernel& k, DeviceIndex index, std::uint32_t vector, SimTime at)
@@ -101,8 +103,10 @@ void e1000_count_received(Kernel& k, DeviceIndex device, const RxSlot& slot)
 
 void e1000_mark_sent(E1000& nic, SimTime at)
 {
-    for (TxSlot& slot : nic.tx) {
-        slot.done = slot.done || slot.done_at <= at;
+    // The wire takes them in their order: a busy ring is not looked through for each.
+    auto slot = std::partition_point(nic.tx.begin(), nic.tx.end(), [](const TxSlot& sent) { return sent.done; });
+    for (; slot != nic.tx.end() && slot->done_at <= at; ++slot) {
+        slot->done = true;
     }
 }
 
