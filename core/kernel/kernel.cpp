@@ -15,38 +15,37 @@ namespace skbscope::kernel {
 
 namespace {
 
-/// A record of that CPU, now. All of it is written, once: a model writes three hundred a packet.
-[[gnu::always_inline]] inline void fill(Event& event, const Cpu& on, EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg,
-                                        std::uint8_t depth)
+/// A record of that CPU. All of it is written, once: a model writes two hundred a packet. `marks`: Cpu::event_marks, with what they
+/// lack.
+[[gnu::always_inline]] inline void fill(Event& event, const Cpu& on, SimTime now, std::uint64_t marks, PacketId packet, std::uint32_t arg)
 {
-    event.time_ns = on.now.ns;
+    event.time_ns = now.ns;
     event.duration_ns = Event::unknown_duration;
     event.packet = to_index(packet);
     event.task = on.task_id;
     event.arg = arg;
+    static_assert(static_cast<unsigned>(Confidence::certain) == 0 && via_model == 0); // the flags are the context alone
+    static_assert(offsetof(Event, function) == 24 && offsetof(Event, cpu) == 26 && offsetof(Event, kind) == 28 && offsetof(Event, flags) == 29 &&
+                  offsetof(Event, depth) == 30 && offsetof(Event, host) == 31);
     if constexpr (std::endian::native == std::endian::little) {
-        static_assert(static_cast<unsigned>(Confidence::certain) == 0 && via_model == 0); // the flags are the context alone
-        static_assert(offsetof(Event, function) == 24 && offsetof(Event, cpu) == 26 && offsetof(Event, kind) == 28 && offsetof(Event, flags) == 29 &&
-                      offsetof(Event, depth) == 30 && offsetof(Event, host) == 31);
-        const std::uint64_t rest = on.event_marks | static_cast<std::uint16_t>(function) | static_cast<std::uint64_t>(kind) << 32 |
-                                   static_cast<std::uint64_t>(on.context) << 40 | static_cast<std::uint64_t>(depth) << 48;
-        std::memcpy(reinterpret_cast<unsigned char*>(&event) + offsetof(Event, function), &rest, sizeof rest);
+        std::memcpy(reinterpret_cast<unsigned char*>(&event) + offsetof(Event, function), &marks, sizeof marks);
         return;
     }
-    event.function = static_cast<std::uint16_t>(function);
-    event.cpu = static_cast<std::uint16_t>(on.id);
-    event.kind = static_cast<std::uint8_t>(kind);
-    event.flags = Event::make_flags(on.context);
-    event.depth = depth;
-    event.host = static_cast<std::uint8_t>(on.host_id);
+    event.function = static_cast<std::uint16_t>(marks);
+    event.cpu = static_cast<std::uint16_t>(marks >> 16);
+    event.kind = static_cast<std::uint8_t>(marks >> 32);
+    event.flags = static_cast<std::uint8_t>(marks >> 40);
+    event.depth = static_cast<std::uint8_t>(marks >> 48);
+    event.host = static_cast<std::uint8_t>(marks >> 56);
 }
 
-/// Its result is the record's sequence in that CPU's lane.
-[[gnu::always_inline]] inline std::uint64_t record_call(Cpu& on, FunctionId function, PacketId packet, std::uint32_t arg)
+[[gnu::always_inline]] inline void record_call(Cpu& on, FunctionId function, PacketId packet, std::uint32_t arg, SimTime now)
 {
-    const std::uint64_t sequence = on.lane.next_sequence();
-    fill(on.lane.push(), on, EventKind::call, packet, function, arg, on.depth[static_cast<std::size_t>(on.context)]++);
-    return sequence;
+    static_assert(static_cast<unsigned>(EventKind::call) == 0);
+    std::uint64_t& marks = on.event_marks[static_cast<std::size_t>(on.context)];
+    const std::uint64_t outer = marks;
+    marks = outer + Cpu::one_deeper;
+    fill(on.lane.push(), on, now, outer | static_cast<std::uint16_t>(function), packet, arg);
 }
 
 } // namespace
@@ -59,8 +58,9 @@ Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std:
     if (on.lane.full()) [[unlikely]] {
         return record_in_larger_lane(kind, packet, function, arg);
     }
+    const std::uint64_t marks = on.event_marks[static_cast<std::size_t>(on.context)] & Cpu::no_depth;
     Event& event = on.lane.push();
-    fill(event, on, kind, packet, function, arg, 0);
+    fill(event, on, on.now, marks | static_cast<std::uint16_t>(function) | static_cast<std::uint64_t>(kind) << 32, packet, arg);
     return event;
 }
 
@@ -70,36 +70,41 @@ Event& Kernel::record(EventKind kind, PacketId packet, FunctionId function, std:
     return record(kind, packet, function, arg);
 }
 
-void Kernel::enter_watched(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg)
-{
-    if (cpu_->now >= due_ || cpu_->lane.full()) [[unlikely]] {
-        enter_after_more(sequence, function, packet, arg);
-        return;
-    }
-    sequence = record_call(*cpu_, function, packet, arg); // as nothing is due, it is for the record
-    cpu_->now += costs_[to_index(function)];
-}
-
-[[gnu::noinline]] void Kernel::enter_after_more(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg)
-{
-    look_up();
-    if (recording_) {
-        sequence = record_call(*cpu_, function, packet, arg);
-    }
-    cpu_->now += costs_[to_index(function)];
-}
-
-void Kernel::enter_watched(std::uint64_t& sequence, FunctionId function, SkbIndex skb, std::uint32_t arg)
-{
-    enter_watched(sequence, function, skb == nothing ? PacketId::none : this->skb(skb).packet, arg);
-}
-
-void Kernel::close_recorded(std::uint64_t sequence)
+void Kernel::enter_watched(Lane::Place& place, FunctionId function, PacketId packet, std::uint32_t arg)
 {
     Cpu& on = *cpu_;
-    assert(sequence >= on.lane.quantum);
-    Event& event = on.lane.at(sequence);
-    --on.depth[static_cast<std::size_t>(event.context())];
+    const SimTime now = on.now;
+    if (now >= due_ || on.lane.full()) [[unlikely]] {
+        enter_after_more(place, function, packet, arg);
+        return;
+    }
+    place = on.lane.next_place();
+    on.now = now + costs_[to_index(function)];
+    record_call(on, function, packet, arg, now); // as nothing is due, it is for the record
+}
+
+[[gnu::noinline]] void Kernel::enter_after_more(Lane::Place& place, FunctionId function, PacketId packet, std::uint32_t arg)
+{
+    look_up();
+    Cpu& on = *cpu_;
+    if (recording_) {
+        place = on.lane.next_place();
+        record_call(on, function, packet, arg, on.now);
+    }
+    on.now += costs_[to_index(function)];
+}
+
+void Kernel::enter_watched(Lane::Place& place, FunctionId function, SkbIndex skb, std::uint32_t arg)
+{
+    enter_watched(place, function, skb == nothing ? PacketId::none : this->skb(skb).packet, arg);
+}
+
+void Kernel::close_recorded(Lane::Place place)
+{
+    Cpu& on = *cpu_;
+    assert(place < on.lane.next_place());
+    Event& event = on.lane.at_place(place);
+    on.event_marks[static_cast<std::size_t>(event.context())] -= Cpu::one_deeper;
     event.duration_ns = duration_since(event.time());
 }
 
@@ -110,7 +115,8 @@ void Kernel::open_watched(OpenHandle& handle, FunctionId function, PacketId pack
     if (recording_) {
         handle.start = on.now;
         handle.context = on.context;
-        handle.sequence = record_call(on, function, packet, arg);
+        handle.sequence = on.lane.next_sequence();
+        record_call(on, function, packet, arg, on.now);
         handle.lasting = on.lane.begin_lasting();
         on.lane.specials.push_back({handle.sequence, handle.lasting, false});
     }
@@ -120,7 +126,7 @@ void Kernel::open_watched(OpenHandle& handle, FunctionId function, PacketId pack
 void Kernel::close_lasting(const OpenHandle& call)
 {
     Cpu& on = *cpu_;
-    --on.depth[static_cast<std::size_t>(call.context)];
+    on.event_marks[static_cast<std::size_t>(call.context)] -= Cpu::one_deeper;
     if (call.sequence < on.lane.quantum) {
         close_late(call);
         return;
@@ -130,7 +136,17 @@ void Kernel::close_lasting(const OpenHandle& call)
 
 void Kernel::field_changed(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after)
 {
+    if (trace.field_changes().full()) [[unlikely]] {
+        field_changed_in_larger_table(skb, field, before, after);
+        return;
+    }
     record(EventKind::field, this->skb(skb).packet, FunctionId::none, trace.add_field_change(field, before, after));
+}
+
+[[gnu::noinline, gnu::cold]] void Kernel::field_changed_in_larger_table(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after)
+{
+    trace.reserve_field_changes();
+    field_changed(skb, field, before, after);
 }
 
 void Kernel::look_up()
@@ -314,13 +330,10 @@ void Kernel::drop(PacketId packet, DropReasonId reason, FunctionId function)
 void Kernel::attribute_recorded(std::uint64_t sequence, PacketId packet)
 {
     Lane& lane = cpu().lane;
-    const auto give = [&](Event& event) {
-        if (event.is_call() && event.packet == 0 && event.context() == Context::process) {
+    for (Event& event : lane.waiting().subspan(std::max(sequence, lane.quantum) - lane.first_sequence())) {
+        if (event.packet == 0 && event.is_call() && event.context() == Context::process) {
             event.packet = to_index(packet);
         }
-    };
-    for (std::uint64_t at = std::max(sequence, lane.quantum); at < lane.next_sequence(); ++at) {
-        give(lane.at(at));
     }
 }
 
@@ -451,11 +464,11 @@ void switch_to(Kernel& k, std::int32_t next)
 {
     Cpu& cpu = k.cpu();
     if (cpu.task != nothing) {
-        k.task(cpu.task).depth = cpu.depth[0];
+        k.task(cpu.task).depth = cpu.process_depth();
     }
     cpu.task = next;
     cpu.task_id = next == nothing ? 0 : to_index(k.task(next).id);
-    cpu.depth[0] = next == nothing ? std::uint8_t{0} : k.task(next).depth;
+    cpu.set_process_depth(next == nothing ? std::uint8_t{0} : k.task(next).depth);
     if (next != nothing) {
         cpu.now += context_switch_cost;
     }
@@ -506,94 +519,128 @@ void Kernel::step_cpu()
     }
 }
 
+namespace {
+
+/// A lane while it is merged.
+class MergedLane {
+public:
+    /// Precondition: it is not empty. At the same time, the lane with the smaller row comes first.
+    MergedLane(Lane& lane, std::uint32_t row) : lane_(&lane), row_(row)
+    {
+        const std::span<Event> waiting = lane.waiting();
+        at_ = waiting.data();
+        end_ = at_ + waiting.size();
+        head_ = at_->time_ns;
+        find_special();
+    }
+    [[nodiscard]] std::uint64_t head() const { return head_; } ///< time of its next record
+    [[nodiscard]] bool before(const MergedLane& other) const { return head_ != other.head_ ? head_ < other.head_ : row_ < other.row_; }
+    /// Its records before this time come before the other's next.
+    [[nodiscard]] std::uint64_t limit(const MergedLane& other) const { return other.head_ + (row_ < other.row_ ? 1 : 0); }
+    /// Appends its records before `limit` to the trace; precondition: there is one. False: nothing is left.
+    bool put_out(Trace& trace, std::uint64_t limit)
+    {
+        do {
+            if (at_ == special_) {
+                put_out_special(trace);
+            }
+            at_ = trace.append_before(at_, stop_, limit);
+            if (at_ == end_) {
+                return false;
+            }
+            head_ = at_->time_ns;
+        } while (head_ < limit);
+        return true;
+    }
+    /// What has gone out is taken from the lane.
+    void take()
+    {
+        lane_->take(static_cast<std::size_t>(at_ - lane_->waiting().data()));
+        auto& specials = lane_->specials;
+        specials.erase(specials.begin(), specials.begin() + static_cast<std::ptrdiff_t>(specials_done_));
+    }
+
+private:
+    void find_special()
+    {
+        const bool none = specials_done_ == lane_->specials.size();
+        special_ = none ? nullptr : &lane_->at(lane_->specials[specials_done_].sequence);
+        stop_ = none ? end_ : special_;
+    }
+    /// The place of a call whose exit is still to come is remembered, and an exit is told that of its call.
+    void put_out_special(const Trace& trace)
+    {
+        const auto [at, row, is_exit] = lane_->specials[specials_done_++];
+        Lane::Lasting& call = lane_->lasting(row);
+        if (is_exit) {
+            at_->arg = static_cast<std::uint32_t>(call.ordinal);
+            lane_->end_lasting(row);
+        } else if (call.has_exit || !at_->has_end()) {
+            call.ordinal = trace.size();
+        } else {
+            lane_->end_lasting(row);
+        }
+        find_special();
+    }
+
+    Lane* lane_;
+    Event* at_;      ///< the next to go out
+    Event* stop_;    ///< until here they are but copied: special_ or end_
+    Event* special_; ///< the next that is one of lane_->specials; nullptr: there is none
+    Event* end_;
+    std::uint64_t head_;
+    std::size_t specials_done_ = 0; ///< of lane_->specials: those before have gone out
+    std::uint32_t row_;
+};
+
+/// Into its place among those behind it, which are in order.
+void sort_in_first(std::span<MergedLane*> order)
+{
+    MergedLane* const first = order.front();
+    std::size_t at = 0;
+    for (; at + 1 < order.size() && order[at + 1]->before(*first); ++at) {
+        order[at] = order[at + 1];
+    }
+    order[at] = first;
+}
+
+} // namespace
+
+/// The CPUs of two hosts take turns at every other record: so what is done for each turn is as little as can be.
 void Kernel::merge(SimTime horizon)
 {
     if (!recording_) {
         return;
     }
-    constexpr std::uint64_t no_head = ~std::uint64_t{0};
-    struct Part {
-        Lane* lane;
-        std::uint64_t head;      ///< time of its first event
-        std::size_t special = 0; ///< of lane->specials: those before have gone out
-    };
-    SmallList<Part, 16> parts;
+    std::vector<MergedLane> lanes;
+    lanes.reserve(w.cpus.size() + 1);
     const auto add = [&](Lane& lane) {
         if (!lane.empty()) {
-            parts.push_back({&lane, lane.front().time_ns});
+            lanes.emplace_back(lane, static_cast<std::uint32_t>(lanes.size()));
         }
     };
     add(w.hardware);
     for (Cpu& cpu : w.cpus) {
         add(cpu.lane);
     }
-    while (!parts.empty()) {
-        // The earliest lane goes out up to where the next one begins; at the same time, the one that stands first.
-        std::size_t first = 0;
-        std::uint64_t limit = no_head;
-        for (std::size_t row = 1; row < parts.size(); ++row) {
-            const std::uint64_t head = parts[row].head;
-            if (head < parts[first].head) {
-                limit = parts[first].head;
-                first = row;
-            } else if (head < limit) {
-                limit = head + 1;
-            }
-        }
-        Part& part = parts[first];
-        const std::size_t count = put_out(*part.lane, part.special, std::min(limit, horizon.ns)); // only what lies before
-        if (count == 0) {
-            break;
-        }
-        part.lane->take(count);
-        part.head = part.lane->empty() ? no_head : part.lane->front().time_ns;
+    std::vector<MergedLane*> by_time;
+    by_time.reserve(lanes.size());
+    for (MergedLane& lane : lanes) {
+        by_time.push_back(&lane);
     }
-    for (Part& part : parts) {
-        auto& specials = part.lane->specials;
-        specials.erase(specials.begin(), specials.begin() + static_cast<std::ptrdiff_t>(part.special));
-    }
-}
-
-namespace {
-
-/// How many of them, which are in order of time, lie before `limit`.
-std::size_t count_before(std::span<const Event> events, std::uint64_t limit)
-{
-    constexpr std::size_t stride = 8;
-    std::size_t count = 0;
-    while (count + stride <= events.size() && events[count + stride - 1].time_ns < limit) {
-        count += stride;
-    }
-    while (count < events.size() && events[count].time_ns < limit) {
-        ++count;
-    }
-    return count;
-}
-
-} // namespace
-
-/// Appends what the lane holds before `limit` to the trace: how much that was. The places of calls whose exits are still to come are
-/// remembered, and exits are told those of their calls.
-std::size_t Kernel::put_out(Lane& lane, std::size_t& special, std::uint64_t limit)
-{
-    const std::span<const Event> waiting = lane.waiting();
-    const std::size_t count = count_before(waiting, limit);
-    const std::uint64_t sequence = lane.first_sequence();
-    const std::uint64_t ordinal = trace.size();
-    for (; special < lane.specials.size() && lane.specials[special].sequence < sequence + count; ++special) {
-        const auto [at, row, is_exit] = lane.specials[special];
-        Lane::Lasting& call = lane.lasting(row);
-        if (is_exit) {
-            lane.at(at).arg = static_cast<std::uint32_t>(call.ordinal);
-            lane.end_lasting(row);
-        } else if (call.has_exit || !lane.at(at).has_end()) {
-            call.ordinal = ordinal + (at - sequence);
+    std::ranges::sort(by_time, [](const MergedLane* a, const MergedLane* b) { return a->before(*b); });
+    std::span<MergedLane*> left = by_time;
+    while (!left.empty() && left.front()->head() < horizon.ns) {
+        const std::uint64_t limit = left.size() == 1 ? horizon.ns : std::min(left.front()->limit(*left[1]), horizon.ns);
+        if (left.front()->put_out(trace, limit)) {
+            sort_in_first(left);
         } else {
-            lane.end_lasting(row);
+            left = left.subspan(1);
         }
     }
-    trace.append_all(waiting.first(count));
-    return count;
+    for (MergedLane& lane : lanes) {
+        lane.take();
+    }
 }
 
 void Kernel::run_until(SimTime t)

@@ -165,21 +165,21 @@ private:
     /// A function boundary, where hard interrupts that are due come in: something is, or the call is to be recorded. One comparison, as
     /// a packet passes two hundred of them.
     [[nodiscard]] bool must_stop() const { return cpu_->now >= stop_from_; }
-    /// A function is entered: what is due happens, its record is written, whose sequence in this CPU's lane is told (if recording), and
+    /// A function is entered: what is due happens, its record is written, whose place in this CPU's lane is told (if recording), and
     /// it costs its time.
     template <typename Packet>
-    void enter(std::uint64_t& sequence, FunctionId function, Packet packet, std::uint32_t arg)
+    void enter(Lane::Place& place, FunctionId function, Packet packet, std::uint32_t arg)
     {
         if (must_stop()) {
-            enter_watched(sequence, function, packet, arg);
+            enter_watched(place, function, packet, arg);
         } else {
             cpu_->now += costs_[to_index(function)];
         }
     }
     // All of it, for the others: out of the way of the code that calls.
-    void enter_watched(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg);
-    void enter_watched(std::uint64_t& sequence, FunctionId function, SkbIndex skb, std::uint32_t arg);
-    void enter_after_more(std::uint64_t& sequence, FunctionId function, PacketId packet, std::uint32_t arg); ///< interrupts first, or room for it
+    void enter_watched(Lane::Place& place, FunctionId function, PacketId packet, std::uint32_t arg);
+    void enter_watched(Lane::Place& place, FunctionId function, SkbIndex skb, std::uint32_t arg);
+    void enter_after_more(Lane::Place& place, FunctionId function, PacketId packet, std::uint32_t arg); ///< interrupts first, or room for it
     void open_watched(OpenHandle& handle, FunctionId function, PacketId packet, std::uint32_t arg);
     void look_up();
     void look_up_now();
@@ -189,10 +189,11 @@ private:
         due_ = cpu_->irq_waits ? SimTime{} : w.next_event;
         stop_from_ = recording_ ? SimTime{} : due_;
     }
-    /// Precondition: in the quantum in which it was opened.
-    void close_recorded(std::uint64_t sequence);
+    /// Precondition: in the quantum in which it was opened, so that nothing has been merged meanwhile.
+    void close_recorded(Lane::Place place);
     void close_lasting(const OpenHandle& call);
     void field_changed(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
+    void field_changed_in_larger_table(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
     void set_cpu(Cpu& cpu)
     {
         cpu_row.row_ = static_cast<std::uint32_t>(&cpu - w.cpus.data());
@@ -217,7 +218,6 @@ private:
     int go_on_in_softirq(SimTime before, int most);
     void take_interrupts();
     void merge(SimTime horizon);
-    [[nodiscard]] std::size_t put_out(Lane& lane, std::size_t& special, std::uint64_t limit);
     void emit_hardware_recorded(EventKind kind, SimTime at, const NetDevice& device, PacketId packet, std::uint32_t arg);
     void attribute_recorded(std::uint64_t sequence, PacketId packet);
     void count_recorded(NetIndex net, Mib counter, PacketId packet, std::uint64_t by);
@@ -238,17 +238,17 @@ class Call {
 public:
     Call(Kernel& kernel, FunctionId function, SkbIndex skb, std::uint32_t arg = 0) : kernel_(kernel)
     {
-        kernel.enter(sequence_, function, skb, arg);
+        kernel.enter(place_, function, skb, arg);
     }
     Call(Kernel& kernel, FunctionId function, PacketId packet, std::uint32_t arg = 0) : kernel_(kernel)
     {
-        kernel.enter(sequence_, function, packet, arg);
+        kernel.enter(place_, function, packet, arg);
     }
     Call(Kernel& kernel, FunctionId function) : Call(kernel, function, PacketId::none) {}
     ~Call()
     {
         if (kernel_.recording_) {
-            kernel_.close_recorded(sequence_);
+            kernel_.close_recorded(place_);
         }
     }
     Call(const Call&) = delete;
@@ -256,7 +256,7 @@ public:
 
 private:
     Kernel& kernel_;
-    std::uint64_t sequence_; ///< of a call that is recorded; of others nobody asks for it, nor is it written
+    Lane::Place place_; ///< of a call that is recorded; of others nobody asks for it, nor is it written
 };
 
 // include/linux/interrupt.h

@@ -429,105 +429,75 @@ private:
     SoftirqRun run_;
 };
 
-/// Events by sequence, in a ring: what is taken from its front makes room for what comes, in memory that the cache holds.
-/// A copy is of what it holds.
-class EventRing {
+/// What one CPU (or the hardware) has recorded and what has not been merged into the trace yet, in order of time. Records
+/// count up from 0 by sequence. They lie in one piece of memory, which is used from its beginning again after each merge: the cache
+/// holds it. A copy is of what it holds.
+class Lane {
 public:
-    EventRing() = default;
-    EventRing(const EventRing& other) : first_(other.first_), next_(other.first_), end_(other.first_)
+    Lane() = default;
+    Lane(const Lane& other) : quantum(other.quantum), specials(other.specials), first_(other.first_), lasting_(other.lasting_), free_lasting_(other.free_lasting_)
     {
-        while (next_ != other.next_) {
-            push() = other[next_];
+        for (const Event& event : other.waiting()) {
+            push() = event;
         }
     }
-    EventRing(EventRing&& other) noexcept { swap(other); }
-    EventRing& operator=(EventRing other) noexcept
+    Lane(Lane&& other) noexcept { swap(other); }
+    Lane& operator=(Lane other) noexcept
     {
         swap(other);
         return *this;
     }
-    ~EventRing() = default;
-    /// Sequences of the first that it holds, and of the next to come.
-    [[nodiscard]] std::uint64_t first() const { return first_; }
-    [[nodiscard]] std::uint64_t next() const { return next_; }
-    [[nodiscard]] Event& operator[](std::uint64_t sequence) { return slots_[sequence & mask_]; }
-    [[nodiscard]] const Event& operator[](std::uint64_t sequence) const { return slots_[sequence & mask_]; }
+    ~Lane() = default;
+    [[nodiscard]] bool empty() const { return next_ == slots_.get(); }
+    [[nodiscard]] std::uint64_t next_sequence() const { return first_ + static_cast<std::uint64_t>(next_ - slots_.get()); }
+    [[nodiscard]] std::uint64_t first_sequence() const { return first_; }
+    [[nodiscard]] bool holds(std::uint64_t sequence) const { return sequence >= first_; }
+    [[nodiscard]] Event& at(std::uint64_t sequence) { return slots_[sequence - first_]; }
+    /// Until the next merge, whatever else is pushed: the record that the next push() makes is at().
+    using Place = std::uint64_t;
+    [[nodiscard]] Place next_place() const
+    {
+        return static_cast<Place>(reinterpret_cast<const unsigned char*>(next_) - reinterpret_cast<const unsigned char*>(slots_.get()));
+    }
+    [[nodiscard]] Event& at_place(Place place) { return *reinterpret_cast<Event*>(reinterpret_cast<unsigned char*>(slots_.get()) + place); }
+    /// The next push() must make room.
     [[nodiscard]] bool full() const { return next_ == end_; }
+    void grow()
+    {
+        const auto held = static_cast<std::size_t>(next_ - slots_.get());
+        const std::size_t room = std::max<std::size_t>(held * 2, 64);
+        auto larger = std::make_unique<Event[]>(room);
+        std::copy(slots_.get(), next_, larger.get());
+        slots_ = std::move(larger);
+        next_ = slots_.get() + held;
+        end_ = slots_.get() + room;
+    }
     /// One more, to be filled by the caller.
     Event& push()
     {
         if (full()) [[unlikely]] {
             grow();
         }
-        return slots_[next_++ & mask_];
+        return *next_++;
     }
-    void take(std::size_t count)
-    {
-        first_ += count;
-        end_ += count;
-    }
-    /// From the first on, as far as they lie in one piece.
-    [[nodiscard]] std::span<const Event> front_piece() const
-    {
-        const std::uint64_t at = first_ & mask_;
-        return {slots_.get() + at, static_cast<std::size_t>(std::min<std::uint64_t>(next_ - first_, mask_ + 1 - at))};
-    }
-    void grow()
-    {
-        const std::uint64_t room = std::max<std::uint64_t>((end_ - first_) * 2, 64); // a power of two
-        auto larger = std::make_unique<Event[]>(room);
-        for (std::uint64_t at = first_; at != next_; ++at) {
-            larger[at & (room - 1)] = slots_[at & mask_];
-        }
-        slots_ = std::move(larger);
-        mask_ = room - 1;
-        end_ = first_ + room;
-    }
-
-private:
-    void swap(EventRing& other) noexcept
-    {
-        slots_.swap(other.slots_);
-        std::swap(mask_, other.mask_);
-        std::swap(first_, other.first_);
-        std::swap(next_, other.next_);
-        std::swap(end_, other.end_);
-    }
-
-    std::unique_ptr<Event[]> slots_;
-    std::uint64_t mask_ = 0; ///< slots less one; 0 also before there are any
-    std::uint64_t first_ = 0, next_ = 0;
-    std::uint64_t end_ = 0; ///< where it is full: first_ + slots
-};
-
-/// What one CPU (or the hardware) has recorded and what has not been merged into the trace yet, in order of time. Records
-/// count up from 0 by sequence.
-class Lane {
-public:
-    [[nodiscard]] bool empty() const { return events_.first() == events_.next(); }
-    [[nodiscard]] std::uint64_t next_sequence() const { return events_.next(); }
-    [[nodiscard]] std::uint64_t first_sequence() const { return events_.first(); }
-    [[nodiscard]] bool holds(std::uint64_t sequence) const { return sequence >= events_.first(); }
-    [[nodiscard]] Event& at(std::uint64_t sequence) { return events_[sequence]; }
-    [[nodiscard]] const Event& front() const { return events_[events_.first()]; }
-    /// The next push() must make room.
-    [[nodiscard]] bool full() const { return events_.full(); }
-    void grow() { events_.grow(); }
-    /// One more, to be filled by the caller.
-    Event& push() { return events_.push(); }
     /// Of the hardware, which may be told of a moment that lies a little behind.
     void insert_in_order(const Event& event)
     {
-        events_.push();
-        std::uint64_t at = events_.next() - 1;
-        for (; at > events_.first() && events_[at - 1].time_ns > event.time_ns; --at) {
-            events_[at] = events_[at - 1];
+        Event* at = &push();
+        for (; at != slots_.get() && at[-1].time_ns > event.time_ns; --at) {
+            *at = at[-1];
         }
-        events_[at] = event;
+        *at = event;
     }
-    /// From the first on; not all of it where the ring begins again.
-    [[nodiscard]] std::span<const Event> waiting() const { return events_.front_piece(); }
-    void take(std::size_t count) { events_.take(count); }
+    /// From the first on.
+    [[nodiscard]] std::span<const Event> waiting() const { return {slots_.get(), static_cast<std::size_t>(next_ - slots_.get())}; }
+    [[nodiscard]] std::span<Event> waiting() { return {slots_.get(), static_cast<std::size_t>(next_ - slots_.get())}; }
+    /// Those have been merged.
+    void take(std::size_t count)
+    {
+        next_ = std::copy(slots_.get() + count, next_, slots_.get());
+        first_ += count;
+    }
 
     std::uint64_t quantum = 0; ///< sequence of the first record of the current quantum
     /// A record that the merge must look at: a call that may outlive its quantum, or the exit of one that has not gone out.
@@ -557,7 +527,22 @@ public:
     void end_lasting(std::uint32_t row) { free_lasting_.push_back(row); }
 
 private:
-    EventRing events_; ///< those before its first have been merged
+    void swap(Lane& other) noexcept
+    {
+        std::swap(quantum, other.quantum);
+        specials.swap(other.specials);
+        slots_.swap(other.slots_);
+        std::swap(next_, other.next_);
+        std::swap(end_, other.end_);
+        std::swap(first_, other.first_);
+        lasting_.swap(other.lasting_);
+        free_lasting_.swap(other.free_lasting_);
+    }
+
+    std::unique_ptr<Event[]> slots_;
+    Event* next_ = nullptr; ///< where the next will be
+    Event* end_ = nullptr;  ///< of the slots
+    std::uint64_t first_ = 0; ///< sequence of the first: those before have been merged
     std::vector<Lasting> lasting_;
     std::vector<std::uint32_t> free_lasting_; ///< rows of it
 };
@@ -606,9 +591,10 @@ struct Cpu {
     CpuId id{};                ///< this and host_id: by set_place() alone
     HostId host_id{};
     Context context = Context::process;
-    std::uint64_t event_marks = 0; ///< id and host_id as the last eight bytes of an event bear them, read as a little-endian number
-    std::int32_t task = nothing;   ///< running; nothing: idle
-    std::uint8_t depth[4] = {};
+    std::int32_t task = nothing; ///< running; nothing: idle
+    /// By context: the last eight bytes of the next call's event, read as a little-endian number, but for the function: place, context
+    /// and depth.
+    std::uint64_t event_marks[4] = {};
     bool irq_waits = false;    ///< pending_irqs is not empty
     bool on_cpp_stack = false; ///< a system call of this CPU is being interrupted: it cannot be stepped now
     SoftirqRuns softirq;
@@ -618,8 +604,14 @@ struct Cpu {
     {
         id = cpu;
         host_id = on;
-        event_marks = static_cast<std::uint64_t>(cpu) << 16 | static_cast<std::uint64_t>(on) << 56;
+        for (std::uint64_t of = 0; of < std::size(event_marks); ++of) { // the flags are the context alone
+            event_marks[of] = static_cast<std::uint64_t>(cpu) << 16 | of << 40 | static_cast<std::uint64_t>(on) << 56;
+        }
     }
+    static constexpr std::uint64_t one_deeper = std::uint64_t{1} << 48; ///< of event_marks
+    static constexpr std::uint64_t no_depth = ~(std::uint64_t{0xff} << 48);
+    [[nodiscard]] std::uint8_t process_depth() const { return static_cast<std::uint8_t>(event_marks[0] >> 48); }
+    void set_process_depth(std::uint8_t depth) { event_marks[0] = (event_marks[0] & no_depth) | static_cast<std::uint64_t>(depth) << 48; }
     std::uint32_t host = 0;
     std::uint32_t index = 0; ///< within its host
     std::uint32_t preempted_by_hardirq = 0; ///< nesting

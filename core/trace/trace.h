@@ -208,6 +208,9 @@ public:
         }
         return *new (rows_ + held_++) T(row);
     }
+    /// The next row must make room.
+    [[nodiscard]] bool full() const { return held_ == room_; }
+    void make_room() { grow(held_ + 1); }
     /// A row more, to be filled by the caller.
     T& push()
     {
@@ -304,6 +307,23 @@ public:
             cursor_ += count;
             events = events.subspan(count);
         }
+    }
+    /// … those from `at` on that lie before that time, up to `stop`, which is not `at`; the first in any case. Where it ended.
+    template <typename EventPointer>
+    EventPointer append_before(EventPointer at, EventPointer stop, std::uint64_t time_ns)
+    {
+        if (stop - at > chunk_end_ - cursor_) [[unlikely]] {
+            do {
+                append(*at++);
+            } while (at != stop && at->time_ns < time_ns);
+            return at;
+        }
+        Event* to = cursor_;
+        do {
+            *to++ = *at++;
+        } while (at != stop && at->time_ns < time_ns);
+        cursor_ = to;
+        return at;
     }
     [[nodiscard]] std::size_t size() const
     {
@@ -402,6 +422,7 @@ public:
         row.after = after;
         return static_cast<std::uint32_t>(field_changes_.size() - 1);
     }
+    void reserve_field_changes() { field_changes_.make_room(); }
     std::uint32_t add_counter_change(CounterId counter, std::uint64_t before, std::uint64_t after)
     {
         CounterChange& row = counter_changes_.push();
