@@ -81,6 +81,7 @@ struct TcpQueues {
     std::deque<Slot> unacked;  ///< sent at least once (clones of them, that is)
     std::deque<Slot> backlog;  ///< arrived while an application held the socket
     std::deque<Slot> received; ///< in receive queues
+    std::deque<Slot> out_of_order; ///< accepted, before what comes first
     Slot reading = 0;          ///< taken last from a receive queue
 };
 

@@ -277,6 +277,7 @@ void Correlator::lost(const RawRecord& record)
     const bool is_counted = record.lost_before != RawRecord::unknown_loss;
     lost_records_ += is_counted ? record.lost_before : 0;
     loss_not_counted_ = loss_not_counted_ || !is_counted;
+    forgets_ = true;
     for (std::size_t level = 0; level < 4; ++level) {
         Lane& lane = cpu_lanes_[record.cpu * std::size_t{4} + level];
         pop_to(lane, 0);
@@ -287,6 +288,7 @@ void Correlator::lost(const RawRecord& record)
             pop_to(lane, 0);
         }
     }
+    forgets_ = false;
     completed_.erase(record.cpu);
     loop_calls_[record.cpu] = 0;
     book_.mark_loss();
@@ -319,11 +321,13 @@ void Correlator::hand_on(std::uint32_t until, bool everything)
 void Correlator::resume(std::uint64_t time_ns, bool drops_only)
 {
     drops_only_ = drops_only;
+    forgets_ = true;
     std::ranges::for_each(cpu_lanes_, [this](Lane& lane) { pop_to(lane, 0); });
     for (auto& [pid, lane] : task_lanes_) {
         pop_to(lane, 0);
         lane.sending = 0;
     }
+    forgets_ = false;
     socket_queues_.clear();
     completed_.clear();
     std::ranges::fill(loop_calls_, 0U);

@@ -165,6 +165,8 @@ private:
     void place_original(Lane& lane, bool behind_first);
     void tcp_clone(Lane& lane, Slot clone);
     void tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
+    void keeps_out_of_order(const Frame& frame);
+    Slot joins_stream(const Frame& call);
     bool silent_free(Lane& lane, Frame* host, Frame& frame);
     void note_freed(Lane& lane, Slot slot);
     void end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog);
@@ -304,6 +306,7 @@ private:
     std::unordered_map<Slot, Slot> in_frag_lists_; ///< by datagram: the clone of its last fragment, which no record has named
     std::deque<Slot> unnamed_in_backlog_; ///< in a CPU's backlog, before a record named them
     std::map<DeviceId, std::deque<Slot>> rings_; ///< handed to a device, oldest first; only while no event of freeing is recorded
+    bool forgets_ = false;                       ///< what is open is left because records are missing, not because it returned
     bool frees_seen_ = false;                    ///< consume_skb or kfree_skb was recorded
     std::deque<Slot> fragments_waiting_; ///< received, for the others of their datagrams; in order of arrival
     TcpQueues tcp_;

@@ -721,6 +721,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     case Kind::core_receive:
     case Kind::neighbour_update:
     case Kind::tap_transmit:
+    case Kind::stream_data:
     case Kind::carry:
         break;
     }

@@ -46,6 +46,9 @@ void Correlator::pop(Lane& lane)
             tap_queue_.push_back(clone);
         }
     }
+    if (frame.kind == Kind::stream_data && !forgets_) {
+        keeps_out_of_order(frame);
+    }
     if (!xmit_result_is_seen_ && frame.lists && frame.lists->in_driver != 0) {
         // The event with the driver's answer was not recorded. NETDEV_TX_BUSY is rare: taken, unless shown
         // otherwise.
@@ -223,6 +226,8 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         const Frame* host = lane.top();
         if (reassembles(lane)) {
             frame.packet = frame.child = next_joined(lane, book_.last_item());
+        } else if (lane.top() != nullptr && lane.top()->kind == Kind::stream_data) {
+            frame.packet = frame.child = joins_stream(*lane.top());
         }
         const std::uint32_t item = frame.packet != 0 ? book_.at(frame.packet).last_item : book_.last_item();
         end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);

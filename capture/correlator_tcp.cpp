@@ -115,6 +115,40 @@ void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord
     frame.child = frame.packet;
 }
 
+/// tcp_data_queue() (net/ipv4/tcp_input.c) queues a segment, frees it, or keeps it in the out-of-order queue: the socket has accepted it.
+void Correlator::keeps_out_of_order(const Frame& frame)
+{
+    const bool shows_the_rest = symbol_by_name_.contains(std::string_view("tcp_queue_rcv")) && symbol_by_name_.contains(std::string_view("__kfree_skb"));
+    const Slot slot = book_.resolve(frame.packet);
+    if (!shows_the_rest || slot == 0 || frame.item == 0 || frame.item < book_.written()) {
+        return;
+    }
+    const SlotRecord& known = book_.at(slot);
+    if (!known.born || known.dead || known.packet.verdict != Verdict::in_flight) {
+        return;
+    }
+    book_.delivered(slot, frame.item);
+    constexpr std::size_t most = 4096;
+    tcp_.out_of_order.push_back(slot);
+    if (tcp_.out_of_order.size() > most) {
+        tcp_.out_of_order.pop_front();
+    }
+}
+
+/// kfree_skb_partial() below tcp_data_queue(): of a segment whose bytes went on in the one before it. Behind tcp_queue_rcv() those out of order come
+/// first (tcp_ofo_queue()), the one that has just arrived last.
+Slot Correlator::joins_stream(const Frame& call)
+{
+    const Slot slot = book_.resolve(call.packet);
+    if (slot == 0 || book_.at(slot).packet.verdict != Verdict::in_flight) {
+        const Slot waited = next_living(tcp_.out_of_order);
+        return waited != 0 ? waited : slot;
+    }
+    book_.delivered(slot, call.item != 0 ? call.item : book_.last_item()); // joined to one that is out of order, too
+    book_.never_queued(slot);
+    return slot;
+}
+
 /// __kfree_skb has no event of its own; whoever calls it says what it frees. False: a part of a call that has one.
 bool Correlator::silent_free(Lane& lane, Frame* host, Frame& frame)
 {

@@ -351,6 +351,16 @@ void Correlator::end_by_call(Lane& lane, std::size_t index)
     book_.freed(slot, frame.item);
 }
 
+namespace {
+
+/// net/core/pktgen.c; 5.10 has compiled the one into the other.
+bool sends_for_pktgen(std::string_view function)
+{
+    return function == "pktgen_xmit" || function == "pktgen_thread_worker";
+}
+
+} // namespace
+
 void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
 {
     frees_seen_ = true;
@@ -425,7 +435,11 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     // pktgen holds each of its frames once more (pktgen_xmit: burst references) and gives that back. Over veth the receiver went on with a
     // clone then.
     const std::uint64_t address = decoder.skb.read(record.data);
-    if (is_drop && known.shared && without_suffix(kernel_.symbols.find(decoder.location.read(record.data)).name) == "pktgen_xmit") {
+    const bool is_pktgens = is_drop && known.shared && sends_for_pktgen(without_suffix(kernel_.symbols.find(decoder.location.read(record.data)).name));
+    // Where it gave its reference back first, skb_share_check() frees the last one of the sk_buff that the receiver leaves behind.
+    const bool is_left_behind = !is_drop && known.shared && known.address == address &&
+                                std::ranges::any_of(share_checked_, [&](Slot other) { return book_.resolve(other) == slot; });
+    if (is_pktgens || is_left_behind) {
         book_.leave(slot, address);
         return;
     }
@@ -481,7 +495,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         }
         // What pktgen gives back last has left its device. Over veth it may go on as a clone that nothing shows; or the backlog was full, and
         // refused it without an event.
-        if (verdict == Verdict::in_flight && known.looped && place == "pktgen_xmit") {
+        if (verdict == Verdict::in_flight && known.looped && sends_for_pktgen(place)) {
             if (functions_seen_ && !known.core_seen) {
                 reason = drop::CPU_BACKLOG;
                 where = fn::enqueue_to_backlog;

@@ -175,6 +175,7 @@ const std::vector<KindRow>& kind_rows()
         {Kind::data_ready, {"sock_def_readable"}},
         {Kind::fragment, {"ip_defrag", "ipv6_frag_rcv", "nf_ct_frag6_gather"}},
         {Kind::stream_copy, {"skb_copy_datagram_iter"}},
+        {Kind::stream_data, {"tcp_data_queue"}},
         {Kind::stream_enqueue, {"tcp_queue_rcv"}},
         {Kind::backlog_enqueue, {"tcp_add_backlog"}},
         {Kind::backlog_receive, {"tcp_v4_do_rcv", "tcp_v6_do_rcv"}},
@@ -296,7 +297,7 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
         {"qdisc_run", {"__dev_queue_xmit", "net_tx_action"}},
         {"__dev_forward_skb2", {"__dev_forward_skb", "veth_xmit"}},
         {"arp_xmit_finish", {"arp_xmit"}},
-        {"pktgen_alloc_skb", {"pktgen_xmit"}},
+        {"pktgen_alloc_skb", {"pktgen_xmit", "pktgen_thread_worker"}},
         {"neigh_event_send_probe", {"neigh_resolve_output"}},
         {"neigh_event_ns", {"arp_process"}},
         {"tcp4_gro_complete", {"napi_gro_complete"}},
@@ -473,6 +474,7 @@ std::span<const std::string_view> jumpers_to(std::string_view next)
          {"consume_skb", "kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop", "__kfree_skb",
           "__consume_stateless_skb"}},
         {"__consume_stateless_skb", {"skb_consume_udp"}},
+        {"__kfree_skb", {"tcp_data_queue"}}, // 5.10
     };
     const auto at = jumps.find(next);
     return at == jumps.end() ? std::span<const std::string_view>{} : at->second;

@@ -64,6 +64,7 @@ enum class FunctionKind : std::uint8_t {
     data_ready,          ///< sock_def_readable
     fragment,            ///< ip_defrag: for a fragment that arrives, and for the datagram that it completes
     stream_copy,         ///< skb_copy_datagram_iter: of a stream, from the next packet of its queue
+    stream_data,         ///< tcp_data_queue: a segment that it neither queues nor frees waits among those out of order
     stream_enqueue,      ///< tcp_queue_rcv
     backlog_enqueue,     ///< tcp_add_backlog: the application holds the socket
     backlog_receive,     ///< tcp_v4_do_rcv: for the packet that arrives, or the next of the backlog

@@ -144,7 +144,9 @@ ProbeCheck check_probes(Correlator& correlator, const Trace& trace)
         ++check.checked;
         const Event& call = book.item(probed.item);
         const SlotRecord* given = book.id_of(call.packet) != PacketId::none ? &book.at(call.packet) : nullptr;
-        const bool right = given != nullptr ? given->address == probed.address : probed.living == 0;
+        // A packet that went on as a clone has left the sk_buff that was its own then.
+        const bool was_its_own = probed.living != 0 && given == &book.at(probed.living);
+        const bool right = given != nullptr ? given->address == probed.address || was_its_own : probed.living == 0;
         if (right) {
             continue;
         }

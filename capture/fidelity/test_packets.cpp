@@ -125,10 +125,12 @@ void add_local(std::vector<Place>& path, const PacketRecord& packet, std::uint8_
     }
 }
 
-void add_maker(std::vector<Place>& path, std::uint8_t protocol)
+void add_maker(std::vector<Place>& path, std::uint8_t protocol, std::string_view born_in)
 {
-    if (protocol == protocol_udp) {
-        path.push_back({"udp_sendmsg", "udpv6_sendmsg", "packet_sendmsg", "pktgen_xmit"});
+    if (born_in == "__netdev_alloc_skb") { // pktgen, which has no socket: pktgen_alloc_skb() (net/core/pktgen.c)
+        path.push_back({"__netdev_alloc_skb"});
+    } else if (protocol == protocol_udp) {
+        path.push_back({"udp_sendmsg", "udpv6_sendmsg", "packet_sendmsg"});
     } else if (protocol == protocol_tcp) {
         path.push_back({"__ip_queue_xmit", "ip_queue_xmit", "ip_build_and_send_pkt", "tcp_v4_send_synack", "ip_send_unicast_reply"});
     }
@@ -139,7 +141,7 @@ std::vector<Place> path_of(const Trace& recorded, const PacketRecord& packet, bo
     const std::uint8_t protocol = packet.flow ? packet.flow->protocol : std::uint8_t{0};
     std::vector<Place> path;
     if (packet.sent_here) {
-        add_maker(path, protocol);
+        add_maker(path, protocol, without_suffix(recorded.function_name(packet.birth_function)));
     }
     switch (packet.verdict) {
     case Verdict::dropped:

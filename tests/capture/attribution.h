@@ -27,6 +27,28 @@ inline bool looks(std::string_view function)
     return names.contains(function);
 }
 
+/// The sk_buff of a netlink message: __neigh_notify() (net/core/neighbour.c), which no usual tracer shows, makes it and frees it.
+inline bool may_be_netlinks(FunctionKind kind, std::string_view caller)
+{
+    using Kind = FunctionKind;
+    const bool is_of_sk_buffs = kind == Kind::allocate || kind == Kind::free || kind == Kind::free_tail;
+    return is_of_sk_buffs && (kind_of(caller) == Kind::neighbour_update || caller == "neigh_timer_handler" || caller == "__neigh_event_send");
+}
+
+/// skb_defer_free_flush() (net/core/dev.c) frees what other CPUs' readers have left to this one. An sk_buff that no record has named before was received
+/// where nothing is recorded.
+inline bool is_left_by_untraced_cpu(std::string_view name, std::string_view caller, const Event& event)
+{
+    const bool is_named = event.confidence() == Confidence::certain && (event.via() & via_tracepoint) != 0;
+    return name == "napi_consume_skb" && caller == "net_rx_action" && event.packet == 0 && is_named;
+}
+
+/// A probe showed which sk_buff it was given (none), and no event of its end came.
+inline bool frees_nothing(FunctionKind kind, const Event& event)
+{
+    return kind == FunctionKind::free && event.packet == 0 && event.confidence() == Confidence::certain && (event.via() & via_tracepoint) == 0;
+}
+
 inline bool serves_nobody(FunctionKind kind)
 {
     using Kind = FunctionKind;
@@ -62,6 +84,7 @@ inline Attribution attribution_within(const Trace& trace, const nlohmann::json& 
     struct Open {
         std::uint8_t depth;
         bool of_nobody; ///< it and all it calls
+        std::string name;
     };
     Attribution found;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<Open>> lanes;
@@ -84,12 +107,14 @@ inline Attribution attribution_within(const Trace& trace, const nlohmann::json& 
         const std::string name(without_suffix(trace.function_name(event.function_id())));
         const FunctionKind kind = kind_of(name);
         const bool outer = !lane.empty() && lane.back().of_nobody;
-        lane.push_back({event.depth, outer || kind == FunctionKind::none || kind == FunctionKind::foreign});
+        const std::string caller = lane.empty() ? std::string() : lane.back().name;
+        const bool is_others = (event.packet == 0 && may_be_netlinks(kind, caller)) || is_left_by_untraced_cpu(name, caller, event);
+        lane.push_back({event.depth, outer || is_others || kind == FunctionKind::none || kind == FunctionKind::foreign, name});
         const bool in_phase = std::ranges::any_of(phases, [&](const nlohmann::json& phase) {
             return event.time_ns >= phase.at("begin").get<std::uint64_t>() && event.time_ns <= phase.at("end").get<std::uint64_t>();
         });
         const bool is_known = Catalog::find_function(name) != FunctionId::none; // a graph shows helpers of all kinds, too
-        if (!in_phase || outer || !is_known || (event.packet == 0 && (serves_nobody(kind) || looks(name)))) {
+        if (!in_phase || outer || is_others || frees_nothing(kind, event) || !is_known || (event.packet == 0 && (serves_nobody(kind) || looks(name)))) {
             continue;
         }
         ++call.calls;

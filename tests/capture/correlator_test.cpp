@@ -293,6 +293,40 @@ TEST(Correlator, EveryFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
               (std::vector<std::string>{"ip_local_deliver_finish", "udp_rcv", "__udp_enqueue_schedule_skb"}));
 }
 
+/// A segment on its way up to tcp_data_queue(); the poll is left open.
+void segment_arrives(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    poll_begins(trace);
+    frame_arrives(trace, skb);
+    list_begins(trace);
+    core(trace, skb);
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
+    trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv").call("ip_local_deliver", "ip_sublist_rcv_finish");
+    trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish").call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv");
+    trace.call("tcp_rcv_established", "tcp_v4_do_rcv").call("tcp_data_queue", "tcp_rcv_established");
+}
+
+TEST(Correlator, SegmentThatTcpNeitherQueuesNorFreesIsAcceptedOutOfOrder)
+{
+    TraceDatBuilder trace;
+    segment_arrives(trace, skb_a); // a bare ACK
+    trace.call("__kfree_skb", "tcp_data_queue").call("skb_release_head_state", "__kfree_skb").softirq_exit();
+    segment_arrives(trace, skb_b); // in order
+    trace.call("tcp_queue_rcv", "tcp_data_queue").softirq_exit();
+    segment_arrives(trace, skb_c); // one is missing before it
+    trace.softirq_exit();
+    segment_arrives(trace, skb_a); // that one
+    trace.call("tcp_queue_rcv", "tcp_data_queue").call("skb_release_head_state", "kfree_skb_partial").softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 4U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::consumed);
+    for (const PacketId id : {PacketId{2}, PacketId{3}, PacketId{4}}) {
+        EXPECT_EQ(result.packet(id).verdict, Verdict::delivered) << to_index(id);
+    }
+    EXPECT_EQ(own_calls(result, PacketId{3}).back(), "skb_release_head_state");
+    EXPECT_NE(result.packet(PacketId{3}).death, never);
+}
+
 TEST(Correlator, FragmentsOfALongDatagramArePacketsOfTheirOwnFromTheirAllocation)
 {
     TraceDatBuilder trace;
@@ -897,16 +931,25 @@ TEST(Correlator, CloneOfATapIsAPacketOfItsOwn)
 }
 
 /// pktgen sends over veth: the receiver is not the frame's only owner (skb_share_check), and what the application reads is a clone.
-void frame_of_pktgen(TraceDatBuilder& trace, std::uint64_t skb)
+/// `left_alone`: pktgen has given its reference back before skb_share_check() does.
+void frame_of_pktgen(TraceDatBuilder& trace, std::uint64_t skb, bool left_alone = false, const char* sender = "pktgen_xmit")
 {
     trace.call("__netdev_alloc_skb", "pktgen_alloc_skb").call("__alloc_skb", "__netdev_alloc_skb");
-    trace.call("veth_xmit", "pktgen_xmit").call("__netif_rx", "veth_xmit").call("netif_rx_internal", "__netif_rx");
+    trace.call("veth_xmit", sender).call("__netif_rx", "veth_xmit").call("netif_rx_internal", "__netif_rx");
     trace.call("enqueue_to_backlog", "netif_rx_internal");
     trace.on(1, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs").call("__napi_poll", "net_rx_action");
     trace.call("process_backlog", "__napi_poll").call("__netif_receive_skb", "process_backlog");
     trace.call("__netif_receive_skb_one_core", "process_backlog").call("__netif_receive_skb_core", "__netif_receive_skb_one_core").received(skb, 92);
     trace.call("ip_rcv", "__netif_receive_skb_one_core").call("ip_rcv_core", "ip_rcv");
-    trace.call("skb_clone", "ip_rcv_core").call("consume_skb", "ip_rcv_core").call("ip_rcv_finish_core.constprop.0", "ip_rcv");
+    trace.call("skb_clone", "ip_rcv_core");
+    if (left_alone) {
+        trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit").on(1, TraceDatBuilder::softirq);
+    }
+    trace.call("consume_skb", "ip_rcv_core");
+    if (left_alone) {
+        trace.consumed(skb).call("skb_release_data", "consume_skb").call("kfree_skbmem", "ip_rcv_core");
+    }
+    trace.call("ip_rcv_finish_core.constprop.0", "ip_rcv");
     trace.call("ip_local_deliver", "ip_rcv").call("ip_local_deliver_finish", "ip_rcv").call("udp_rcv", "ip_protocol_deliver_rcu");
     trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb").softirq_exit();
 }
@@ -943,6 +986,43 @@ TEST(Correlator, FrameThatPktgenHoldsIsOnePacketFromItsAllocationToTheReadOfItsC
                                                     "skb_consume_udp", "kfree_skb_reason"}))
             << (read_first ? "read first" : "given back first");
         EXPECT_THAT(own_calls(result, PacketId{2}), ::testing::Not(::testing::Contains("skb_consume_udp")));
+    }
+}
+
+TEST(Correlator, FrameWhoseLastReferenceTheReceiverGivesBackGoesOnAsItsClone)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit"); // of none: the first time
+    frame_of_pktgen(trace, skb_a, true);
+    clone_is_read(trace, skb_b);
+    trace.on(0, TraceDatBuilder::task, 127);
+    frame_of_pktgen(trace, skb_a, true);
+    clone_is_read(trace, skb_b);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    for (const PacketId id : {PacketId{1}, PacketId{2}}) {
+        EXPECT_EQ(result.packet(id).verdict, Verdict::delivered);
+        EXPECT_THAT(own_calls(result, id), ::testing::IsSupersetOf({"veth_xmit", "skb_clone", "skb_release_data", "__udp_enqueue_schedule_skb", "skb_consume_udp"}));
+    }
+    EXPECT_LT(result.packet(PacketId{1}).death, result.packet(PacketId{2}).birth);
+}
+
+TEST(Correlator, PktgenOfOlderKernelsSendsFromItsThreadsFunction)
+{
+    TraceDatBuilder trace;
+    for (int i = 0; i < 2; ++i) {
+        trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_thread_worker");
+        if (i > 0) {
+            trace.dropped(skb_a, "pktgen_thread_worker", 2).call("skb_release_data", "kfree_skb_reason");
+        }
+        frame_of_pktgen(trace, skb_a, false, "pktgen_thread_worker");
+        clone_is_read(trace, skb_b);
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    for (const PacketId id : {PacketId{1}, PacketId{2}}) {
+        EXPECT_EQ(result.packet(id).verdict, Verdict::delivered);
+        EXPECT_THAT(own_calls(result, id), ::testing::IsSupersetOf({"__netdev_alloc_skb", "veth_xmit", "skb_consume_udp"}));
     }
 }
 

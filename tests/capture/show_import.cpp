@@ -12,7 +12,7 @@ using namespace skbscope;
 int main(int argc, char** argv)
 {
     if (argc < 2) {
-        fmt::print(stderr, "usage: show_import TRACE.dat [all|summary|PACKET] [no-kprobes]\n");
+        fmt::print(stderr, "usage: show_import TRACE.dat [all|summary|calls|PACKET] [no-kprobes]\n");
         return 2;
     }
     ImportOptions options;
@@ -43,6 +43,16 @@ int main(int argc, char** argv)
         for (const auto& example : imported->probes.examples) {
             fmt::print("  {}\n", example);
         }
+    }
+    if (what == "calls") { // every one with the packet it was given, or 0
+        for (std::size_t i = 0; i < trace.size(); ++i) {
+            const Event& e = trace[i];
+            if (e.is_call()) {
+                fmt::print("{:>14} [{}] {:8} {:10.10} #{:<5} {:{}}{} ({})\n", e.time_ns, e.cpu, to_string(e.context()), trace.task(e.task_id()).name,
+                           e.packet, "", e.depth * 2, trace.function_name(e.function_id()), via_text(e.via()));
+            }
+        }
+        return 0;
     }
     JourneyIndex index(trace);
     index.update();
