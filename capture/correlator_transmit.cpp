@@ -95,7 +95,7 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
         (void)book_.add_queue_side(lane.stack[index].item, EventKind::dequeue, slot, {QueueKind::qdisc, {}});
         known.qdisc_side = 0;
     }
-    known.driver_call = 0;
+    known.driver_call = functions_seen_ ? 0 : lane.stack[index].item; // else the driver's own function is still to come
     if (!lane.stack[index].batch().many) {
         field_facts(slot, lane.stack[index].item, record, decoder);
     }
@@ -132,6 +132,8 @@ void Correlator::on_xmit(const RawRecord& record, const Decoder& decoder)
         if (!known.dead || known.in_ring) {
             book_.transmitted(slot, item);
         }
+    } else {
+        known.driver_call = 0;
     }
     if (frame->lists->many) {
         frame->child = frame->lists->bulk.empty() ? 0 : frame->lists->bulk.front();
@@ -353,10 +355,10 @@ void Correlator::end_by_call(Lane& lane, std::size_t index)
 
 namespace {
 
-/// net/core/pktgen.c; 5.10 has compiled the one into the other.
-bool sends_for_pktgen(std::string_view function)
+/// pktgen_xmit(), which 5.10 has compiled into its caller, or pktgen_stop_device() behind the last frame (net/core/pktgen.c).
+bool gives_back_for_pktgen(std::string_view function)
 {
-    return function == "pktgen_xmit" || function == "pktgen_thread_worker";
+    return function.starts_with("pktgen_");
 }
 
 } // namespace
@@ -435,7 +437,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     // pktgen holds each of its frames once more (pktgen_xmit: burst references) and gives that back. Over veth the receiver went on with a
     // clone then.
     const std::uint64_t address = decoder.skb.read(record.data);
-    const bool is_pktgens = is_drop && known.shared && sends_for_pktgen(without_suffix(kernel_.symbols.find(decoder.location.read(record.data)).name));
+    const bool is_pktgens = is_drop && known.shared && gives_back_for_pktgen(without_suffix(kernel_.symbols.find(decoder.location.read(record.data)).name));
     // Where it gave its reference back first, skb_share_check() frees the last one of the sk_buff that the receiver leaves behind.
     const bool is_left_behind = !is_drop && known.shared && known.address == address &&
                                 std::ranges::any_of(share_checked_, [&](Slot other) { return book_.resolve(other) == slot; });
@@ -495,7 +497,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         }
         // What pktgen gives back last has left its device. Over veth it may go on as a clone that nothing shows; or the backlog was full, and
         // refused it without an event.
-        if (verdict == Verdict::in_flight && known.looped && sends_for_pktgen(place)) {
+        if (verdict == Verdict::in_flight && known.looped && gives_back_for_pktgen(place)) {
             if (functions_seen_ && !known.core_seen) {
                 reason = drop::CPU_BACKLOG;
                 where = fn::enqueue_to_backlog;
