@@ -325,8 +325,10 @@ struct IcmpErrno {
 bool raw_local_deliver(Kernel& k, SkbIndex skb, std::uint8_t protocol); ///< true: some raw socket wanted it
 void raw_icmp_error(Kernel& k, SkbIndex skb, std::uint8_t protocol, std::uint32_t info);
 int raw_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint32_t address, std::uint64_t call_sequence);
+/// 0: an echo request that may go out.
+int ping_common_sendmsg(Kernel& k, std::span<const std::uint8_t> message, std::uint8_t echo_request);
 int ping_v4_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> message, std::uint32_t address, std::uint64_t call_sequence);
-bool ping_rcv(Kernel& k, SkbIndex skb, DropReasonId& reason); ///< true: a ping socket took a clone
+bool ping_rcv(Kernel& k, SkbIndex skb, DropReasonId& reason); ///< of either family; true: a ping socket took a clone
 void ping_err(Kernel& k, SkbIndex skb, std::uint32_t info);
 int ping_get_port(Kernel& k, SocketIndex sk, std::uint16_t identifier);
 /// Queues it to a raw or ping socket; false: no room, the skb is the caller's and the reason says why.

@@ -117,6 +117,10 @@ SkbIndex ip6_make_skb(Kernel& k, SocketIndex sk, const Destination& dst, const F
 /// header yet.
 SkbIndex ip6_append_data(Kernel& k, SocketIndex sk, const Destination& dst, const Flowi6& fl6,
                          std::span<const std::uint8_t> payload, std::uint32_t transhdrlen);
+/// … and for an application's: `getfrag` is what copies from its memory. nothing: `error` says why.
+SkbIndex ip6_append_data(Kernel& k, SocketIndex sk, const Destination& dst, const Flowi6& fl6,
+                         std::span<const std::uint8_t> payload, std::uint32_t transhdrlen, FunctionId getfrag,
+                         std::uint64_t call_sequence, int& error);
 int ip6_push_pending_frames(Kernel& k, SkbIndex skb, const Destination& dst, const Flowi6& fl6,
                             const Ipcm6Cookie& ipc6);
 [[nodiscard]] std::uint32_t ip6_make_flowlabel(Kernel& k, NetIndex net, const Flowi6& fl6);
@@ -142,6 +146,22 @@ void icmpv6_count_out(Kernel& k, NetIndex net, std::uint8_t type, PacketId packe
 bool ipv6_peer_allow(Kernel& k, NetIndex net, const IpAddress& peer, std::int64_t timeout);
 /// The errno that an ICMPv6 error means to a socket; true: it ends a connection.
 bool icmpv6_err_convert(std::uint8_t type, std::uint8_t code, int& error);
+
+/// Completes the header (its checksum, too) of the message that ip6_append_data() made, and sends it.
+void icmpv6_push_pending_frames(Kernel& k, SkbIndex skb, const Destination& dst, const Flowi6& fl6,
+                                const Ipcm6Cookie& ipc6, std::span<const std::uint8_t, 8> header);
+
+// net/ipv6/raw.c, net/ipv6/ping.c
+/// True: a raw socket wanted it; each that does gets a clone.
+bool raw6_local_deliver(Kernel& k, SkbIndex skb, std::uint8_t nexthdr);
+/// data of the skb begins at the IPv6 header that the error quotes.
+void raw6_icmp_error(Kernel& k, SkbIndex skb, std::uint8_t nexthdr, std::uint8_t type, std::uint8_t code);
+int rawv6_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> message, const IpAddress& address,
+                  std::uint64_t call_sequence);
+/// ping_err() of an ICMPv6 error; `offset`: of the quoted ICMPv6 header in data of the skb.
+void ping_v6_err(Kernel& k, SkbIndex skb, std::uint8_t type, std::uint8_t code, std::size_t offset);
+int ping_v6_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> message, const IpAddress& address,
+                    std::uint64_t call_sequence);
 
 // net/ipv6/af_inet6.c, net/ipv6/datagram.c, net/ipv6/udp.c
 int inet6_bind(Kernel& k, SocketIndex sk, const IpAddress& address, std::uint16_t port);

@@ -326,6 +326,7 @@ struct Socket {
     bool recverr = false;          ///< IP_RECVERR
     bool broadcast = false;        ///< SO_BROADCAST
     std::uint32_t icmp_filter = 0; ///< ICMP_FILTER: types that do not come up
+    std::array<std::uint32_t, 8> icmp6_filter{}; ///< ICMPV6_FILTER: the same, a bit a type
     std::uint8_t pmtudisc = IP_PMTUDISC_WANT;
     std::uint8_t tos = 0;
     std::int16_t uc_ttl = -1, mc_ttl = 1; ///< IP_TTL (-1: the default), IP_MULTICAST_TTL

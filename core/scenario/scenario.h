@@ -138,6 +138,7 @@ struct ScenarioSender {
 struct ScenarioPing {
     std::string name = "ping";
     std::uint32_t address = 0;
+    IpAddress address6; ///< with v6 set: this instead
     std::uint64_t count = 5;
     std::uint32_t size = 56;         ///< bytes behind the ICMP header
     Duration interval{1'000'000'000};
