@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <optional>
 #include <pcap/pcap.h>
+#include <poll.h>
 
 namespace skbscope {
 
@@ -49,7 +50,7 @@ Result<Handle> open_device(const std::string& device, const std::string& filter,
     if (pcap_datalink(handle.get()) != DLT_EN10MB) {
         return fail(ErrorKind::unsupported, device, "has no Ethernet frames");
     }
-    (void)pcap_setnonblock(handle.get(), 1, trouble);
+    (void)pcap_setnonblock(handle.get(), 1, trouble); // where fcntl() is refused: has_frames() is asked first
     if (!filter.empty()) {
         bpf_program program{};
         if (pcap_compile(handle.get(), &program, filter.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
@@ -62,6 +63,17 @@ Result<Handle> open_device(const std::string& device, const std::string& filter,
         }
     }
     return handle;
+}
+
+/// Reading would not wait.
+bool has_frames(pcap_t* handle)
+{
+    char trouble[PCAP_ERRBUF_SIZE] = {};
+    if (pcap_getnonblock(handle, trouble) == 1) {
+        return true;
+    }
+    pollfd ready{pcap_get_selectable_fd(handle), POLLIN, 0};
+    return poll(&ready, 1, 0) > 0;
 }
 
 std::vector<std::string> devices_up()
@@ -127,7 +139,8 @@ bool FrameSource::read(std::vector<LiveFrame>& into)
     bool any = false;
     for (std::uint32_t i = 0; i < state_->handles.size(); ++i) {
         Handle& handle = state_->handles[i];
-        if (!handle) {
+        if (!handle || !has_frames(handle.get())) {
+            any = any || handle;
             continue;
         }
         struct Target {
