@@ -2,6 +2,7 @@
 
 #include "app/privilege.h"
 #include "app/replay.h"
+#include "app/text.h"
 #include "capture/host/device_address.h"
 #include "capture/host/proc_tables.h"
 #include "capture/host/text_file.h"
@@ -104,27 +105,27 @@ private:
 void say_state(const LiveReplay& replay, const Trace& trace, Clock::duration since)
 {
     const auto counts = trace.verdicts();
-    fmt::print(stderr, "\r{:.0f} s: {} frames, {} delivered, {} dropped ", std::chrono::duration<double>(since).count(), replay.frames(),
+    say("\r{:.0f} s: {} frames, {} delivered, {} dropped ", std::chrono::duration<double>(since).count(), replay.frames(),
                counts[static_cast<std::size_t>(Verdict::delivered)], counts[static_cast<std::size_t>(Verdict::dropped)]);
 }
 
 /// What became of the frames before they reached the model.
 void say_end(const DeviceWishes& wishes, const LiveReplay& replay, const FrameSource& frames, std::uint64_t long_frames)
 {
-    fmt::print(stderr, "{}: {} frames replayed", wishes.device, replay.frames());
+    say("{}: {} frames replayed", wishes.device, replay.frames());
     const auto& counts = replay.counts();
     const auto also = [](std::uint64_t count, const char* words) {
         if (count != 0) {
-            fmt::print(stderr, ", {} {}", count, words);
+            say(", {} {}", count, words);
         }
     };
     also(counts.own, "of the host's own left out");
     also(counts.unfinished, "had their checksum filled in, as no device had done it yet");
     also(counts.cut, "cut by the capture and padded");
     also(frames.lost(), "lost by the capture");
-    fmt::print(stderr, "\n");
+    say("\n");
     if (long_frames != 0) {
-        fmt::print(stderr, "{}: {} frames are longer than a wire carries: GRO or the sender's offloads made them before the capture saw them\n",
+        say("{}: {} frames are longer than a wire carries: GRO or the sender's offloads made them before the capture saw them\n",
                    wishes.device, long_frames);
     }
 }
@@ -166,7 +167,7 @@ Result<bool> follow(const DeviceWishes& wishes, FrameSource& frames, LiveReplay&
         }
     }
     if (shows && said != began) {
-        fmt::print(stderr, "\n");
+        say("\n");
     }
     return gone;
 }
@@ -214,7 +215,7 @@ Result<int> replay_device(const DeviceWishes& wishes, const ReplayOptions& optio
     for (const ScenarioHost& each : host->scenario.hosts) {
         receivers += each.receivers.size();
     }
-    fmt::print(stderr, "replaying: {} as {}, kernel {}, {} receivers{}\n", wishes.device, IpAddress::v4(host->identity.address).text(),
+    say("replaying: {} as {}, kernel {}, {} receivers{}\n", wishes.device, IpAddress::v4(host->identity.address).text(),
                host->scenario.kernel, receivers, wishes.seconds > 0 || wishes.frames != 0 ? "" : "; Ctrl-C ends it");
     LiveReplay replay(std::move(host->scenario), host->identity.mac, wall_ns());
     replay.source().keep_snapshots(false); // nobody looks back

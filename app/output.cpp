@@ -1,6 +1,7 @@
 #include "app/output.h"
 
 #include "app/progress_line.h"
+#include "app/text.h"
 #include "core/recording/recording.h"
 #include "core/recording/report.h"
 
@@ -114,14 +115,14 @@ void say_written(const std::string& path, const Trace& trace)
                                     to_string(static_cast<Verdict>(i)));
         }
     }
-    fmt::print(stderr, "{}: {} packet{}{}\n", path, trace.packet_count(),
+    say("{}: {} packet{}{}\n", path, trace.packet_count(),
                trace.packet_count() == 1 ? "" : "s", verdicts);
 }
 
 void say_losses(const std::string& path, const std::vector<std::string>& losses)
 {
     for (const auto& loss : losses) {
-        fmt::print(stderr, "skbscope: {}{}\n", loss.starts_with(path) ? "" : path + ": ", loss);
+        say("skbscope: {}{}\n", loss.starts_with(path) ? "" : path + ": ", loss);
     }
 }
 

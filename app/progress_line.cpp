@@ -1,5 +1,7 @@
 #include "app/progress_line.h"
 
+#include "app/text.h"
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -93,14 +95,14 @@ private:
         auto pause = 500ms; // what is over sooner shows nothing
         while (!ended_.wait_for(guard, pause, [this] { return over_; })) {
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-            fmt::print(stderr, "\r{}{}\033[K", progress_text(subject_, progress, took.count()),
+            say("\r{}{}\033[K", progress_text(subject_, progress, took.count()),
                        progress.is_cancelled() ? ": stopping" : "; Ctrl-C stops it");
             std::fflush(stderr);
             shown = true;
             pause = 200ms;
         }
         if (shown) {
-            fmt::print(stderr, "\r\033[K");
+            say("\r\033[K");
             std::fflush(stderr);
         }
     }

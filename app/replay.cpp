@@ -3,6 +3,7 @@
 #include "app/file_kind.h"
 #include "app/open.h"
 #include "app/pcap_capture.h"
+#include "app/text.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -34,15 +35,15 @@ Result<Identity> first_receiver(Capture& capture, const std::string& path)
 void say_what_was_changed(const std::string& path, const ReplayPlan& plan)
 {
     if (plan.counts.own != 0) {
-        fmt::print(stderr, "{}: {} frames that the modelled host had sent itself are left out\n", path,
+        say("{}: {} frames that the modelled host had sent itself are left out\n", path,
                    plan.counts.own);
     }
     if (plan.counts.cut != 0) {
-        fmt::print(stderr, "{}: {} frames were cut by the capture; zeros stand in for what is missing\n",
+        say("{}: {} frames were cut by the capture; zeros stand in for what is missing\n",
                    path, plan.counts.cut);
     }
     if (plan.counts.unfinished != 0) {
-        fmt::print(stderr, "{}: {} frames bore a checksum that a device was still to fill in, as on veth; it has been filled in\n", path,
+        say("{}: {} frames bore a checksum that a device was still to fill in, as on veth; it has been filled in\n", path,
                    plan.counts.unfinished);
     }
 }
@@ -119,7 +120,7 @@ Result<std::unique_ptr<ModelSource>> replay_capture(const std::string& path, con
     }
     const ReplayPlan plan = plan_replay(**capture, host->identity.address, host->identity.mac);
     if (const std::string damage = (*capture)->damage(); !damage.empty()) {
-        fmt::print(stderr, "skbscope: {}: {}\n", path, damage);
+        say("skbscope: {}: {}\n", path, damage);
     }
     if (plan.frames == 0) {
         return fail(ErrorKind::invalid, path, "holds no frame that goes to the modelled host",

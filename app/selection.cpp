@@ -1,5 +1,7 @@
 #include "app/selection.h"
 
+#include "app/text.h"
+
 #include <cstdio>
 #include <fmt/format.h>
 
@@ -32,8 +34,7 @@ Result<Selection> select(const Trace& trace, const SelectionOptions& options)
     }
     selection.filter = std::move(*filter);
     if (selection.filter.asks_for_times() && !trace.info.times_trustworthy) {
-        fmt::print(stderr,
-                   "skbscope: {}: its order is real, its times are not: the filter's answer on latency means "
+        say("skbscope: {}: its order is real, its times are not: the filter's answer on latency means "
                    "little\n",
                    trace.info.source);
     }

@@ -1,8 +1,11 @@
 #pragma once
 // Text on the terminal: paragraphs wrapped to 100 columns, entries with a label.
 
+#include <cstdio>
+#include <fmt/format.h>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace skbscope::app {
 
@@ -12,5 +15,13 @@ namespace skbscope::app {
 
 /// "  label       text", wrapped under itself; nothing if the text is empty.
 void print_entry(std::string_view label, std::string_view text);
+
+/// To standard error. Where that cannot be written (a full disk, a reader that has gone) the words are lost, and nothing else is:
+/// fmt::print() would throw.
+template <typename... T>
+void say(fmt::format_string<T...> format, T&&... values)
+{
+    (void)std::fputs(fmt::format(format, std::forward<T>(values)...).c_str(), stderr);
+}
 
 } // namespace skbscope::app

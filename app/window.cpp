@@ -5,6 +5,7 @@
 #include "app/live_recorder.h"
 #include "app/open.h"
 #include "app/stream_source.h"
+#include "app/text.h"
 #include "capture/why_drop.h"
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
@@ -65,7 +66,7 @@ void say_for_qt(QtMsgType type, const QMessageLogContext&, const QString& words)
     if (type == QtDebugMsg || type == QtInfoMsg || words.startsWith("QStandardPaths: XDG_RUNTIME_DIR")) {
         return;
     }
-    fmt::print(stderr, "skbscope: {}\n", words.toStdString());
+    say("skbscope: {}\n", words.toStdString());
     if (type == QtFatalMsg) {
         std::abort();
     }

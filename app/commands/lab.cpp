@@ -5,6 +5,7 @@
 #include "app/output.h"
 #include "app/privilege.h"
 #include "app/scenario_options.h"
+#include "app/text.h"
 #include "core/catalog/catalog.h"
 #include "core/compare/compare.h"
 #include "core/recording/recording.h"
@@ -32,17 +33,17 @@ struct Options {
 void say_run(const lab::LabRun& run)
 {
     if (run.others != 0) {
-        fmt::print(stderr, "lab: {} packets of this machine's other traffic are left out\n", run.others);
+        say("lab: {} packets of this machine's other traffic are left out\n", run.others);
     }
     for (const std::string& remark : run.remarks) {
-        fmt::print(stderr, "lab: {}\n", remark);
+        say("lab: {}\n", remark);
     }
     for (const lab::TaskCount& task : run.tasks) {
-        fmt::print(stderr, "lab: {} in {}: sent {}, received {}", task.name, task.space, task.sent, task.received);
+        say("lab: {} in {}: sent {}, received {}", task.name, task.space, task.sent, task.received);
         if (task.refused != 0) {
-            fmt::print(stderr, ", {} refused ({})", task.refused, std::strerror(task.last_error));
+            say(", {} refused ({})", task.refused, std::strerror(task.last_error));
         }
-        fmt::print(stderr, "\n");
+        say("\n");
     }
 }
 
@@ -72,7 +73,7 @@ void leave_out_shared(Comparison& comparison)
     if (processed == comparison.counters.end()) {
         return; // as many as in the model: nobody else's
     }
-    fmt::print(stderr, "lab: softnet_stat is not compared: it has counted {} packets on this machine, {} in the model, and counts everybody's\n",
+    say("lab: softnet_stat is not compared: it has counted {} packets on this machine, {} in the model, and counts everybody's\n",
                processed->b, processed->a);
     std::erase_if(comparison.counters, [&](const CounterComparison& counter) { return counter.name.starts_with(shared); });
 }
@@ -82,7 +83,7 @@ int compare_with_model(const lab::LabRun& run, const Options& options)
     Scenario scenario = run.scenario;
     if (options.scenario.kernel.empty()) {
         scenario.kernel = nearest_profile(run.trace.info.kernel);
-        fmt::print(stderr, "lab: the model runs as {}, the profile nearest to this machine's {}\n", scenario.kernel, run.trace.info.kernel_release);
+        say("lab: the model runs as {}, the profile nearest to this machine's {}\n", scenario.kernel, run.trace.info.kernel_release);
     }
     ModelSource model(scenario);
     model.keep_snapshots(false);
@@ -116,7 +117,7 @@ Result<int> run(const Options& options)
     }
     say_run(*run);
     if (!run->complete) {
-        fmt::print(stderr, "lab: stopped before all was sent\n");
+        say("lab: stopped before all was sent\n");
     }
     if (!options.output.empty()) {
         if (const auto written = write_watched(run->trace, options.output); !written) {

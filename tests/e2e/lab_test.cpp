@@ -89,6 +89,20 @@ INSTANTIATE_TEST_SUITE_P(Scenarios, LabBesideTheModel,
                                          LabCase{"Forwarding", "tests/data/lab/forward.yaml", ""}),
                          [](const auto& row) { return std::string(row.param.name); });
 
+TEST_F(Lab, WhoseWordsNobodyCanReadKeepsItsRecording)
+{
+    const TemporaryFolder folder;
+    const auto outcome = run_program({"sh", "-c", "exec \"$0\" lab \"$1\" -w \"$2\" 2>/dev/full", SKBSCOPE_PROGRAM,
+                                      source_file("tests/data/lab/one-flow.yaml"), folder / "kept.pcapng"});
+    if (outcome.status == 4) {
+        GTEST_SKIP() << "this lab cannot be made here";
+    }
+    EXPECT_EQ(outcome.status, 0) << outcome.out;
+    const auto report = skbscope({"report", folder / "kept.pcapng", "--format", "json"});
+    ASSERT_EQ(report.status, 0) << report.err;
+    EXPECT_GT(report.json()["packets"]["total"], 0);
+}
+
 // ---- nothing stays --------------------------------------------------------------------------------------------------------
 
 constexpr const char* backlog_file = "/proc/sys/net/core/netdev_max_backlog";
