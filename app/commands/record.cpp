@@ -4,6 +4,7 @@
 #include "app/arguments.h"
 #include "app/command.h"
 #include "app/privilege.h"
+#include "app/text.h"
 #include "capture/live/live_recording.h"
 
 #include <algorithm>
@@ -73,29 +74,30 @@ Waiting waiting_room(int output, const std::string& path, const Caller& who)
     return room;
 }
 
-void say(const LiveSummary& summary, const std::string& output)
+void say_done(const LiveSummary& summary, const std::string& output)
 {
-    fmt::print(stderr, "{}: {} packets from {} records", output == "-" ? "standard output" : output, summary.packets, summary.records);
+    say("{}: {} packets from {} records", output == "-" ? "standard output" : output, summary.packets, summary.records);
     if (summary.lost != 0) {
-        fmt::print(stderr, ", {} records lost", summary.lost);
+        say(", {} records lost", summary.lost);
     }
     if (summary.frames != 0) {
-        fmt::print(stderr, "; {} frames, {} of them matched", summary.frames, summary.matched);
+        say("; {} frames, {} of them matched", summary.frames, summary.matched);
     }
     if (summary.frames_lost != 0) {
-        fmt::print(stderr, ", {} lost", summary.frames_lost);
+        say(", {} lost", summary.frames_lost);
     }
-    fmt::print(stderr, "\n");
+    say("\n");
     for (const std::string& remark : summary.remarks) {
-        fmt::print(stderr, "skbscope: {}\n", remark);
+        say("skbscope: {}\n", remark);
     }
 }
 
 Result<int> run(const Options& options)
 {
     LiveWishes wishes{options.device, options.filter, options.seconds, options.packets, 0, !options.no_frames, Detail::functions};
-    // A reader at the other end of a pipe wants to see it now.
-    wishes.yields = options.output == "-" ? 10 : 19;
+    // A reader at the other end of a pipe wants to see it now, and all of it is made while it comes. Into a file a flood is made little
+    // by little anyway; what else is to be done must not wait for others for ever.
+    wishes.yields = options.output == "-" ? 10 : 5;
     wishes.defers = options.output != "-";
     wishes.most = options.detail == "tracepoints" ? Detail::tracepoints : options.detail == "probes" ? Detail::probes : Detail::functions;
     wishes.sample_seconds = options.sample;
@@ -124,10 +126,10 @@ Result<int> run(const Options& options)
         return tl::unexpected(dropped.error());
     }
     for (const std::string& line : recording->missing()) {
-        fmt::print(stderr, "skbscope: {}\n", line);
+        say("skbscope: {}\n", line);
     }
     recording->start();
-    fmt::print(stderr, "recording: {}\n", recording->describes());
+    say("recording: {}\n", recording->describes());
     auto summary = recording->run(sink_of(*file), options.output == "-" ? "standard output" : options.output, stop_wanted);
     if (!summary) {
         return tl::unexpected(summary.error());
@@ -135,7 +137,7 @@ Result<int> run(const Options& options)
     if (*file != STDOUT_FILENO && close(*file) != 0) {
         return fail(ErrorKind::unwritable, options.output, "cannot be written", "is the disk full?");
     }
-    say(*summary, options.output);
+    say_done(*summary, options.output);
     return 0;
 }
 

@@ -39,6 +39,8 @@ std::size_t spool_bytes(const HostFacts& facts)
 }
 /// Taken at a time: what is made of it is written before the next is taken, however far behind this process is.
 constexpr std::size_t round_bytes = std::size_t{2} << 20;
+/// … while most of what comes is kept for later.
+constexpr std::size_t deferred_round_bytes = std::size_t{256} << 10;
 constexpr auto round_pause = std::chrono::milliseconds(20);
 /// … while only drops are recorded.
 constexpr auto calm_pause = std::chrono::milliseconds(100);
@@ -318,7 +320,6 @@ private:
                 std::this_thread::sleep_for(reader_ && reader_->is_calm() ? calm_pause : round_pause);
             }
             const std::uint64_t began = monotonic_ns();
-            const std::uint64_t bytes = reader_ ? reader_->bytes() : 0;
             const std::uint64_t spent = thread_cpu_ns();
             more = take_records();
             shared_correlating_ns_ += thread_cpu_ns() - spent;
@@ -328,25 +329,51 @@ private:
                 return written;
             }
             if (more && wishes_.defers) {
-                leave_time_to_traffic(began, bytes);
+                leave_time_to_traffic(began);
             }
         }
         return {};
     }
 
-    /// While records come at the rate of a CPU that does little else, and behind a burst of them that the budget has ended, a
-    /// twentieth of the time has to do: even an otherwise idle CPU's work slows the traffic down (wakeups go to a CPU that is
-    /// busy, memory is shared).
-    void leave_time_to_traffic(std::uint64_t began_ns, std::uint64_t bytes_before)
+    /// While records come at the rate of a CPU that does little else, and behind a burst of them that the budget has ended, a small
+    /// part of the time has to do: even an otherwise idle CPU's work slows the traffic down (wakeups go to a CPU that is busy, memory
+    /// is shared). The less room there is for what waits, the larger a part.
+    void leave_time_to_traffic(std::uint64_t began_ns)
     {
-        constexpr double many_bytes = 10e6; // a second
-        constexpr std::uint64_t shares = 19;
         constexpr std::uint64_t longest = 300'000'000;
-        const std::uint64_t took = monotonic_ns() - began_ns;
-        if (throttled_ || static_cast<double>(reader_->bytes() - bytes_before) * 1e9 > many_bytes * static_cast<double>(took)) {
-            std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(shares * took, longest)));
+        constexpr std::uint64_t flood_shares = 99;
+        constexpr std::uint64_t shares_otherwise = 19; // while the budget pauses, or there is less room
+        constexpr double little_room = 0.25;
+        constexpr double no_room = 0.75;
+        is_flood_ = pace_.is_flood(monotonic_ns(), reader_->bytes());
+        const double filled = spool_.filled();
+        if (!(throttled_ || is_flood_) || filled > no_room) {
+            return;
         }
+        const std::uint64_t shares = throttled_ || filled > little_room ? shares_otherwise : flood_shares;
+        std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(shares * (monotonic_ns() - began_ns), longest)));
     }
+
+    /// How fast records come, over a while: the reader takes many at a time.
+    class Pace {
+    public:
+        bool is_flood(std::uint64_t now_ns, std::uint64_t bytes)
+        {
+            constexpr std::uint64_t a_while = 50'000'000;
+            constexpr double many_bytes = 10e6; // a second
+            if (now_ns - at_ns_ >= a_while) {
+                is_flood_ = static_cast<double>(bytes - bytes_) * 1e9 > many_bytes * static_cast<double>(now_ns - at_ns_);
+                at_ns_ = now_ns;
+                bytes_ = bytes;
+            }
+            return is_flood_;
+        }
+
+    private:
+        std::uint64_t at_ns_ = monotonic_ns();
+        std::uint64_t bytes_ = 0;
+        bool is_flood_ = false;
+    };
 
     /// The host's own figures, beside what is traced.
     void look_at_host()
@@ -401,7 +428,7 @@ private:
             return false;
         }
         summary_.behind = std::max(summary_.behind, spool_.waiting());
-        PageSpool::Batch batch = spool_.take(round_bytes);
+        PageSpool::Batch batch = spool_.take(is_flood_ ? deferred_round_bytes : round_bytes);
         for (SpooledPage& page : batch.pages) {
             merge_->add(std::move(page));
         }
@@ -536,6 +563,7 @@ private:
                 throttle_.join();
             }
             (void)session_->set_running(false);
+            is_flood_ = false;
             ended_ns_ = monotonic_ns();
             if (device_counts_ != nullptr) {
                 counts_at_end_ = device_counts_->read();
@@ -865,6 +893,8 @@ private:
     };
     std::deque<Gap> gaps_; ///< not met by a record yet
     std::uint64_t pauses_ = 0;
+    Pace pace_;
+    bool is_flood_ = false; ///< most is kept for later
     std::uint64_t records_taken_ = 0; ///< of the correlating thread
     std::atomic<std::uint64_t> shared_taken_{0}, shared_correlating_ns_{0}; ///< … and what that has cost it
     std::uint64_t own_cpu_at_start_us_ = own_cpu_us();

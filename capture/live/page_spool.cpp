@@ -349,6 +349,12 @@ std::uint64_t PageSpool::waiting() const
     return in_memory_ + in_file_;
 }
 
+double PageSpool::filled() const
+{
+    const std::uint64_t room = room_.memory + (room_.file >= 0 ? room_.file_bytes : 0);
+    return std::min(static_cast<double>(waiting()) / static_cast<double>(std::max<std::uint64_t>(room, 1)), 1.0);
+}
+
 // ---- the third thread
 
 void PageSpool::call_tender()

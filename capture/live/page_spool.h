@@ -91,6 +91,8 @@ public:
     [[nodiscard]] Batch take(std::size_t most_bytes);
     /// Bytes that wait to be taken, a few for each page's place included.
     [[nodiscard]] std::uint64_t waiting() const;
+    /// … as a share of what may, 0 … 1.
+    [[nodiscard]] double filled() const;
 
     /// The third thread's life. `each`: what it does whenever it has been called, before its work.
     void tend(const std::stop_token& stop, const std::function<void()>& each = [] {});

@@ -76,6 +76,7 @@ private:
     bool enable(tracefs_instance* instance, const PlannedEvent& event);
     void measure_cost(double untraced_ns);
     [[nodiscard]] std::uint64_t sum_of_statistics(std::initializer_list<std::string_view> names) const;
+    [[nodiscard]] bool size_buffers(tracefs_instance* instance, std::uint64_t kb);
     void set_probes(const ProbePlan& plan);
     void trace_functions(const ProbePlan& plan);
     Result<void> open_buffers(bool with_drops);

@@ -252,7 +252,7 @@ TEST_F(RecordVeth, AFullDiskIsOneLineAndWhatFitOpens)
                                   {folder_.path().string()}));
     ASSERT_TRUE(recorder.says("recording: "));
     (void)send_datagrams(*veth_, 30'000, small_buffer);
-    const auto outcome = recorder.wait(60); // what is made of records waits for CPUs that nobody else wants
+    const auto outcome = recorder.wait();
     EXPECT_EQ(outcome.status, 3) << outcome.err;
     expect_one_line(outcome);
     const auto report = skbscope({"report", folder_ / "full.pcapng", "--format", "json"});
@@ -355,6 +355,13 @@ TEST_F(RecordVeth, AFileAtItsLimitIsOneLineAndWhatFitOpens)
     expect_one_line(outcome);
     EXPECT_THAT(instances_of(pid), IsEmpty());
     EXPECT_EQ(skbscope({"report", folder_ / "limit.pcapng"}).status, 0);
+}
+
+TEST_F(Record, WhoseWordsNobodyCanReadIsMadeAllTheSame)
+{
+    const auto outcome = run_program({"sh", "-c", "exec \"$0\" record -d 0.2 -w \"$1\" 2>/dev/full", SKBSCOPE_PROGRAM, folder_ / "quiet.pcapng"});
+    EXPECT_EQ(outcome.status, 0) << outcome.out;
+    EXPECT_EQ(skbscope({"report", folder_ / "quiet.pcapng"}).status, 0);
 }
 
 TEST_F(Record, WhereNothingCanBePrintedIsUnwritable)

@@ -95,6 +95,25 @@ TEST(PageSpool, DoesNotGrowWhileNothingComes)
     EXPECT_EQ(spool.take(1000).horizon_ns, 1001U);
 }
 
+TEST(PageSpool, KnowsHowFullItIs)
+{
+    constexpr std::size_t memory = 1U << 20;
+    const File file = temporary_file();
+    ASSERT_TRUE(file);
+    for (const std::uint64_t in_file : {std::uint64_t{0}, std::uint64_t{memory}}) {
+        PageSpool spool({.memory = memory, .file = in_file != 0 ? fileno(file.get()) : -1, .file_bytes = in_file});
+        EXPECT_EQ(spool.filled(), 0);
+        while (spool.waiting() < memory / 2) {
+            ASSERT_TRUE(push_number(spool, 1));
+        }
+        EXPECT_NEAR(spool.filled(), in_file != 0 ? 0.25 : 0.5, 0.01);
+        while (spool.waiting() < 3 * memory) {
+            ASSERT_TRUE(push_number(spool, 1)); // whoever does not ask has_room() first may fill it further
+        }
+        EXPECT_EQ(spool.filled(), 1);
+    }
+}
+
 TEST(PageSpool, MovesWhatWaitsIntoItsFileAndGivesAllOfItBackInOrder)
 {
     const File file = temporary_file();

@@ -55,6 +55,28 @@ TEST_F(Session, HasAnInstanceOfItsOwnWithEventsAndBuffersAndTakesItDown)
     EXPECT_TRUE(session->close()) << "closing twice is no harm";
 }
 
+TEST_F(Session, ReadsLargeBuffersByLargePagesWhereTheKernelHasThem)
+{
+    const auto kb_of_pages = [&](const TraceSession& session) {
+        std::size_t kb = 0;
+        std::ifstream(facts_.tracefs + "/instances/" + session.name() + "/buffer_subbuf_size_kb") >> kb;
+        return kb;
+    };
+    {
+        auto large = TraceSession::open(facts_, plan_, {{}, 8192});
+        ASSERT_TRUE(large) << large.error().describe();
+        if (kb_of_pages(*large) == 0) {
+            GTEST_SKIP() << "this kernel's buffers have pages of one size";
+        }
+        EXPECT_EQ(large->page_size(), 65536U);
+        EXPECT_EQ(kb_of_pages(*large), 64U);
+    }
+    auto small = TraceSession::open(facts_, plan_, {{}, 256}); // of which pages like these would be four
+    ASSERT_TRUE(small) << small.error().describe();
+    EXPECT_EQ(small->page_size(), 1024 * kb_of_pages(*small));
+    EXPECT_LT(small->page_size(), 65536U);
+}
+
 TEST_F(Session, SwitchesItsEventsOffAndOnAndKnowsWhatARecordCosts)
 {
     auto session = TraceSession::open(facts_, plan_, {{}, 256, true});
