@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <sys/utsname.h>
 
@@ -19,6 +20,7 @@ constexpr KernelVersion tells_reasons_since = KernelVersion::v6_1; // in fact 5.
 struct Advice {
     std::vector<std::string> settings;
     std::string command;
+    std::vector<std::string> newer_reasons; ///< what kernels after 6.1 call the same drop
 };
 
 std::vector<std::string> split(const std::string& text, char separator)
@@ -38,7 +40,8 @@ const std::map<std::string, Advice, std::less<>>& advice()
         for (const std::string& line : split(advice_table, '\n')) {
             const auto fields = split(line, '\t');
             if (!fields.empty() && fields.front() != "key") {
-                rows[fields[0]] = {fields.size() > 1 ? split(fields[1], ' ') : std::vector<std::string>(), fields.size() > 2 ? fields[2] : ""};
+                const auto words = [&](std::size_t column) { return fields.size() > column ? split(fields[column], ' ') : std::vector<std::string>(); };
+                rows[fields[0]] = {words(1), fields.size() > 2 ? fields[2] : "", words(3)};
             }
         }
         return rows;
@@ -51,12 +54,78 @@ bool is_ipv6(const PacketRecord& packet)
     return packet.flow && packet.flow->source.v6;
 }
 
+using CounterChanges = std::map<std::string, std::int64_t>;
+
+bool is_named(std::string_view counters, std::string_view name);
+bool is_named_of_host(std::string_view counters, std::string_view name, const PacketRecord& packet);
+
+/// How many of the counters that such a drop moves did move.
+std::ptrdiff_t moved_counters(const DropSite& site, const PacketRecord& packet, const CounterChanges& own, const CounterChanges& on_host)
+{
+    return std::ranges::count_if(own, [&](const auto& counter) { return is_named(site.counters, counter.first); }) +
+           std::ranges::count_if(on_host, [&](const auto& counter) { return is_named_of_host(site.counters, counter.first, packet); });
+}
+
+/// Nobody says why, so the function alone tells; several tests of one function may end so.
+bool is_vague(DropReasonId reason)
+{
+    return reason != DropReasonId::none && Catalog::drop_reason(reason).name == "NOT_SPECIFIED";
+}
+
+/// The place that the catalog lists under the packet's function and reason. Of several the one whose counters moved; where none
+/// did, the first, unless the kernel said nothing of the reason either.
+const DropSite* site_by_function(const PacketRecord& packet, const CounterChanges& own, const CounterChanges& on_host)
+{
+    const DropSite* best = Catalog::find_drop_site(packet.end_function, packet.reason);
+    if (best == nullptr || packet.reason == DropReasonId::none) {
+        return best;
+    }
+    std::ptrdiff_t most = moved_counters(*best, packet, own, on_host);
+    bool is_only = true;
+    for (const DropSite& site : Catalog::drop_sites()) {
+        if (&site == best || site.function != packet.end_function || site.reason != packet.reason) {
+            continue;
+        }
+        is_only = false;
+        if (const std::ptrdiff_t moved = moved_counters(site, packet, own, on_host); moved > most) {
+            most = moved;
+            best = &site;
+        }
+    }
+    return is_only || most > 0 || !is_vague(packet.reason) ? best : nullptr;
+}
+
+/// The place whose drops newer kernels give a reason of their own: the one in that function, or the only one.
+const DropSite* site_by_newer_reason(const PacketRecord& packet)
+{
+    if (packet.reason == DropReasonId::none || is_ipv6(packet)) {
+        return nullptr; // the rows are IPv4's
+    }
+    const DropSite* only = nullptr;
+    int found = 0;
+    for (const DropSite& site : Catalog::drop_sites()) {
+        const auto row = advice().find(site.key);
+        if (row == advice().end() || std::ranges::find(row->second.newer_reasons, Catalog::drop_reason(packet.reason).name) == row->second.newer_reasons.end()) {
+            continue;
+        }
+        if (site.function == packet.end_function) {
+            return &site;
+        }
+        only = &site;
+        ++found;
+    }
+    return found == 1 ? only : nullptr;
+}
+
 /// The place in the catalog. A tracepoint alone names the function that the real one was inlined into: then the reason, the
 /// stage and the protocol tell.
-const DropSite* site_of(const PacketRecord& packet)
+const DropSite* site_of(const PacketRecord& packet, const CounterChanges& own, const CounterChanges& on_host)
 {
     if (const DropSite* exact = Catalog::find_drop_site(packet.end_function, packet.reason); exact != nullptr) {
-        return exact;
+        return site_by_function(packet, own, on_host);
+    }
+    if (const DropSite* newer = site_by_newer_reason(packet); newer != nullptr) {
+        return newer;
     }
     const StageId stage = to_index(packet.end_function) < Catalog::function_count() ? Catalog::function(packet.end_function).stage : StageId::none;
     const DropSite* best = nullptr;
@@ -80,9 +149,7 @@ const DropSite* site_of(const PacketRecord& packet)
             best = &site;
         }
     }
-    // "Not specified" is the reason of too many places to choose by anything but the function.
-    const bool is_vague = packet.reason != DropReasonId::none && Catalog::drop_reason(packet.reason).name == "NOT_SPECIFIED";
-    return is_vague || (best_score < 2 && candidates > 1) ? nullptr : best;
+    return is_vague(packet.reason) || (best_score < 2 && candidates > 1) ? nullptr : best;
 }
 
 const QueueRecord* queue_governed_by(const Trace& trace, const std::string& setting)
@@ -91,17 +158,60 @@ const QueueRecord* queue_governed_by(const Trace& trace, const std::string& sett
     return found == trace.queues().end() ? nullptr : &*found;
 }
 
+/// Where the packet was when it was dropped: over a veth, or when it is forwarded, that is not the device it was first seen at.
+DeviceId device_at_end(const Trace& trace, const JourneyIndex& journeys, PacketId packet)
+{
+    DeviceId device = trace.packet(packet).device;
+    for (const std::uint32_t ordinal : journeys.events_of(packet)) {
+        if (trace[ordinal].event_kind() != EventKind::field) {
+            continue;
+        }
+        const FieldChange& change = trace.field_changes()[trace[ordinal].arg];
+        if (change.field == SkbField::device && change.after != 0 && change.after < trace.devices().size()) {
+            device = static_cast<DeviceId>(change.after);
+        }
+    }
+    return device;
+}
+
+/// The receive buffer of the socket that is bound to the port, as the recorder read it; empty where there is none, or several differ.
+std::string recorded_receive_buffer(const Trace& trace, std::uint16_t port)
+{
+    std::set<std::string> buffers;
+    for (const HostFile& file : trace.files) {
+        if (file.name != "sockets" || !file.space.empty()) {
+            continue;
+        }
+        for (const std::string& line : split(file.text, '\n')) { // socket, owner, state, receive buffer, …
+            const auto fields = split(line, '\t');
+            const auto local = fields.empty() ? std::string() : fields[0].substr(0, fields[0].find(' ', sizeof "socket udp"));
+            if (fields.size() > 3 && fields[0].starts_with("socket udp ") && local.ends_with(fmt::format(":{}", port)) && fields[3] != "-") {
+                buffers.insert(fields[3]);
+            }
+        }
+    }
+    return buffers.size() == 1 ? *buffers.begin() : std::string();
+}
+
 /// What stands for {dev}, {dport} … in a row of advice.
 class Filler {
 public:
-    Filler(const Trace& trace, const PacketRecord& packet)
+    Filler(const Trace& trace, const PacketRecord& packet, DeviceId device)
     {
-        words_["dev"] = packet.device != DeviceId::none ? trace.device(packet.device).name : "DEV";
+        words_["dev"] = device != DeviceId::none ? trace.device(device).name : "DEV";
         words_["dport"] = packet.flow ? std::to_string(packet.flow->destination_port) : "PORT";
         words_["daddr"] = packet.flow ? packet.flow->destination.text() : "ADDRESS";
     }
 
     void set(const std::string& word, const std::string& value) { words_[word] = value; }
+    /// Of two whole numbers the larger one stays.
+    void set_larger(const std::string& word, const std::string& value)
+    {
+        const std::string& now = words_[word];
+        if (std::pair(value.size(), value) > std::pair(now.size(), now)) {
+            words_[word] = value;
+        }
+    }
 
     /// "{value*2}" of "1000" is 2000; of what is not a number, NEW.
     [[nodiscard]] std::string fill(const std::string& text) const
@@ -129,15 +239,19 @@ private:
     std::map<std::string, std::string> words_;
 };
 
-void advise(DropExplanation& drop, const Trace& trace, const SettingReader& reader)
+void advise(DropExplanation& drop, const Trace& trace, const JourneyIndex& journeys, const SettingReader& reader)
 {
     const auto row = advice().find(drop.site->key);
     if (row == advice().end()) {
         return;
     }
     const PacketRecord& packet = trace.packet(drop.example);
-    Filler filler(trace, packet);
+    const DeviceId device = device_at_end(trace, journeys, drop.example);
+    Filler filler(trace, packet, device);
     for (const std::string& pattern : row->second.settings) {
+        if (device == DeviceId::none && pattern.find("{dev}") != std::string::npos) {
+            continue;
+        }
         const std::string name = filler.fill(pattern);
         GoverningSetting setting{name, {}, {}};
         if (const QueueRecord* queue = queue_governed_by(trace, name); queue != nullptr && queue->limit != 0) {
@@ -145,12 +259,15 @@ void advise(DropExplanation& drop, const Trace& trace, const SettingReader& read
             setting.where = "the trace";
         } else if (const auto present = reader ? reader(name) : std::nullopt; present) {
             setting = *present;
+        } else if (name.ends_with(".SO_RCVBUF") && packet.flow) {
+            setting.value = recorded_receive_buffer(trace, packet.flow->destination_port);
+            setting.where = setting.value.empty() ? "" : "the socket, when it was recorded";
         }
         if (name.starts_with(":") && setting.value.empty()) {
             continue; // of a socket that nothing tells about
         }
         if (name.ends_with(".SO_RCVBUF") || (name == "net.core.rmem_max" && !setting.value.empty())) {
-            filler.set("rcvbuf", setting.value);
+            filler.set_larger("rcvbuf", setting.value);
         }
         if (drop.settings.empty()) {
             filler.set("setting", setting.name);
@@ -159,7 +276,7 @@ void advise(DropExplanation& drop, const Trace& trace, const SettingReader& read
         drop.settings.push_back(std::move(setting));
     }
     for (const QueueRecord& queue : trace.queues()) {
-        if (queue.kind == QueueKind::qdisc && queue.limit != 0 && packet.device != DeviceId::none && queue.name.find(trace.device(packet.device).name) != std::string::npos) {
+        if (queue.kind == QueueKind::qdisc && queue.limit != 0 && device != DeviceId::none && queue.name.find(trace.device(device).name) != std::string::npos) {
             filler.set("limit", std::to_string(queue.limit));
         }
         if (queue.kind == QueueKind::rx_ring && queue.limit != 0) {
@@ -192,9 +309,9 @@ bool is_named_of_host(std::string_view counters, std::string_view name, const Pa
 }
 
 /// What the host itself counted over the whole recording; empty where nobody looked.
-std::map<std::string, std::int64_t> moved_on_host(const Trace& trace)
+CounterChanges moved_on_host(const Trace& trace)
 {
-    std::map<std::string, std::int64_t> moved;
+    CounterChanges moved;
     if (!trace.info.observed || trace.counters().size() <= 1) {
         return moved;
     }
@@ -209,7 +326,7 @@ std::map<std::string, std::int64_t> moved_on_host(const Trace& trace)
     return moved;
 }
 
-void add_counters(DropExplanation& drop, const Trace& trace, const std::map<std::string, std::int64_t>& moved, const std::map<std::string, std::int64_t>& on_host)
+void add_counters(DropExplanation& drop, const Trace& trace, const CounterChanges& moved, const CounterChanges& on_host)
 {
     for (const auto& [name, by] : moved) {
         if (drop.site != nullptr && is_named(drop.site->counters, name)) {
@@ -243,7 +360,7 @@ std::vector<DropExplanation> explain_drops(const Trace& trace, const JourneyInde
                                            const SettingReader& reader)
 {
     std::vector<DropExplanation> drops;
-    std::vector<std::map<std::string, std::int64_t>> moved;
+    std::vector<CounterChanges> moved;
     std::map<std::pair<std::uint32_t, std::uint32_t>, std::size_t> rows;
     for (const PacketId id : packets) {
         const PacketRecord& packet = trace.packet(id);
@@ -267,16 +384,16 @@ std::vector<DropExplanation> explain_drops(const Trace& trace, const JourneyInde
             }
         }
     }
-    const auto on_host = drops.empty() ? std::map<std::string, std::int64_t>() : moved_on_host(trace);
+    const auto on_host = drops.empty() ? CounterChanges() : moved_on_host(trace);
     for (std::size_t i = 0; i < drops.size(); ++i) {
         DropExplanation& drop = drops[i];
-        drop.site = site_of(trace.packet(drop.example));
+        drop.site = site_of(trace.packet(drop.example), moved[i], on_host);
         drop.words = drop.reason != DropReasonId::none ? std::string(Catalog::drop_reason(drop.reason).what) : "The record gives no reason.";
         add_counters(drop, trace, moved[i], on_host);
         if (drop.site != nullptr) {
             drop.condition = drop.site->condition;
             drop.remedy = drop.site->remedy;
-            advise(drop, trace, reader);
+            advise(drop, trace, journeys, reader);
         }
     }
     std::ranges::stable_sort(drops, std::ranges::greater(), &DropExplanation::count);
@@ -371,7 +488,7 @@ std::string drops_to_text(std::span<const DropExplanation> drops, const Trace& t
             moved += fmt::format("{}{} by {}", moved.empty() ? "" : ", ", counter.name, counter.by);
         }
         const bool of_host = !drop.moved.empty() && drop.moved.front().of_host;
-        line("moved", moved + (of_host ? "  (on the whole host, while it was recorded)" : ""));
+        line("moved", moved + (of_host ? "  (the host's own count while it was recorded, of all its packets)" : ""));
         line(moved.empty() ? "moves" : "look at", drop.counters);
         for (const GoverningSetting& setting : drop.settings) {
             line("setting", setting.value.empty() ? setting.name : fmt::format("{} = {}  ({})", setting.name, setting.value, setting.where));

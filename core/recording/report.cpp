@@ -4,6 +4,7 @@
 #include "core/trace/stack_state.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace skbscope {
@@ -244,6 +245,16 @@ void fill_queues(Report& report, const Trace& trace)
     }
 }
 
+/// A level or a rate among the host's sampled figures (capture/host/host_sampler.cpp), not a count.
+bool is_gauge(std::string_view name)
+{
+    static constexpr std::array<std::string_view, 9> gauges{"rmem",          "wmem",            "receive_queue", "send_queue", "backlog",
+                                                            "backlog_bytes", "backlog_packets", "carrier",       "per_second"};
+    const auto dot = name.rfind('.');
+    const bool is_sampled = name.starts_with("socket ") || name.starts_with("qdisc ") || name.starts_with("interrupt ") || name.ends_with(".carrier");
+    return is_sampled && dot != std::string_view::npos && std::ranges::find(gauges, name.substr(dot + 1)) != gauges.end();
+}
+
 void fill_counters(Report& report, const Trace& trace, const JourneyIndex& journeys, const TraceFilter& filter,
                    std::span<const PacketId> packets)
 {
@@ -275,6 +286,9 @@ void fill_counters(Report& report, const Trace& trace, const JourneyIndex& journ
             continue; // what was looked at and stands still has not moved
         }
         const CounterRecord& counter = trace.counters()[row];
+        if (is_gauge(counter.name)) {
+            continue; // it goes up and down: by how much over the whole time says nothing
+        }
         // Hosts that have counters of the same name are told apart.
         const bool shared_name = std::ranges::count(trace.counters(), counter.name, &CounterRecord::name) > 1;
         const bool host_known = to_index(counter.host) < trace.hosts().size();

@@ -90,6 +90,14 @@ void add_verdicts(std::string& out, const Report& report)
                : "  the account does not close: events and packet table disagree, so records are missing\n";
 }
 
+/// Whether no other test of that function drops for that reason.
+bool is_only_site(const DropSite& site, const DropCount& drop)
+{
+    return std::ranges::none_of(Catalog::drop_sites(), [&](const DropSite& other) {
+        return other.key != site.key && other.function == drop.function && other.reason == drop.reason;
+    });
+}
+
 void add_drops(std::string& out, const Report& report, const Trace& trace)
 {
     if (report.drops.empty()) {
@@ -102,7 +110,7 @@ void add_drops(std::string& out, const Report& report, const Trace& trace)
         out += fmt::format("  {}   {}  in {}\n", right(count_text(drop.count), 10), left(reason, 24),
                            drop.function == FunctionId::none ? "?" : trace.function_name(drop.function));
         const DropSite* site = Catalog::find_drop_site(drop.function, drop.reason);
-        if (site != nullptr && !site->control.empty() && site->control != "-") {
+        if (site != nullptr && is_only_site(*site, drop) && !site->control.empty() && site->control != "-") {
             out += fmt::format("  {}   governed by {}\n", right("", 10), site->control);
         }
     }
@@ -138,8 +146,9 @@ void add_queues(std::string& out, const Report& report, const Trace& trace)
     for (const QueuePeak& queue : report.queues) {
         const QueueRecord& record = trace.queue(queue.queue);
         const std::string_view unit = record.unit == QueueUnit::bytes ? "bytes" : "packets";
+        const std::string_view without = trace.info.observed ? "not known" : "no limit"; // a recording tells of few limits
         out += fmt::format("  {}{}{}  {}\n", left(record.name, 38), right(count_text(queue.peak), 10),
-                           right(queue.limit == 0 ? "no limit" : count_text(queue.limit), 14),
+                           right(queue.limit == 0 ? std::string(without) : count_text(queue.limit), 14),
                            queue.limit == 0 ? std::string(unit) : left(unit, 9) + bar(queue.peak, queue.limit, 20));
     }
 }

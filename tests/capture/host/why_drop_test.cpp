@@ -21,7 +21,7 @@ struct Dropped {
     Trace trace;
     std::vector<PacketId> packets;
 
-    explicit Dropped(DropReasonId reason, FunctionId function, std::uint16_t port = 5001)
+    explicit Dropped(DropReasonId reason, FunctionId function, std::uint16_t port = 5001, bool knows_device = true)
     {
         (void)trace.add_host({"host", 2});
         const DeviceId device = trace.add_device({"eth0", HostId{}, "", {}, 1500});
@@ -29,7 +29,7 @@ struct Dropped {
         packet.verdict = Verdict::dropped;
         packet.reason = reason;
         packet.end_function = function;
-        packet.device = device;
+        packet.device = knows_device ? device : DeviceId::none;
         packet.birth = packet.death = SimTime{10};
         FlowKey flow;
         flow.source = IpAddress::v4(0x0a630001);
@@ -152,6 +152,91 @@ TEST(WhyDrop, WhatTheHostItselfCountedIsNamedWithThePacketsOwnSocketOnly)
     }
     EXPECT_THAT(names, testing::ElementsAre("Udp.RcvbufErrors", "socket udp 0.0.0.0:5001 #77.drops"));
     EXPECT_THAT(drops_to_text(drops, trace), HasSubstr("Udp.RcvbufErrors by 7"));
+}
+
+TEST(WhyDrop, TheDeviceIsTheOneWhereThePacketWasDroppedNotWhereItWasSent)
+{
+    Dropped dropped(drop::IP_RPFILTER, fn::ip_rcv_finish_core);
+    Trace& trace = dropped.trace;
+    const DeviceId far_end = trace.add_device({"veth1", HostId{}, "", {}, 1500});
+    Event event;
+    event.time_ns = 9;
+    event.packet = to_index(dropped.packets[0]);
+    event.kind = static_cast<std::uint8_t>(EventKind::field);
+    event.arg = trace.add_field_change(SkbField::device, to_index(trace.packet(dropped.packets[0]).device), to_index(far_end));
+    (void)trace.append(event);
+    const auto drops = dropped.explained();
+    ASSERT_THAT(drops, SizeIs(1));
+    EXPECT_THAT(drops[0].command, HasSubstr("net.ipv4.conf.veth1.rp_filter=2"));
+    ASSERT_THAT(drops[0].settings, SizeIs(2));
+    EXPECT_EQ(drops[0].settings[1].name, "net.ipv4.conf.veth1.rp_filter");
+}
+
+TEST(WhyDrop, ASettingOfADeviceThatNobodyKnowsIsNotNamed)
+{
+    const auto drops = Dropped(drop::NEIGH_FAILED, fn::arp_error_report, 5001, false).explained();
+    ASSERT_THAT(drops, SizeIs(1));
+    for (const GoverningSetting& setting : drops[0].settings) {
+        EXPECT_THAT(setting.name, testing::Not(HasSubstr("DEV")));
+    }
+    EXPECT_FALSE(drops[0].settings.empty());
+}
+
+TEST(WhyDrop, TheReceiveBufferIsThatOfTheSocketWhichTheRecorderSaw)
+{
+    Dropped dropped(drop::SOCKET_RCVBUFF, fn::__udp_enqueue_schedule_skb);
+    dropped.trace.files.push_back({HostId{}, "", "sockets",
+                                   "socket\towner\tstate\treceive buffer\tsend buffer\tnetwork namespace\n"
+                                   "socket udp 0.0.0.0:15001 #7\ta 1\t\t9999\t212992\t-\n"
+                                   "socket udp 10.0.0.1:5001 #8\tb 2\t\t4608\t212992\t-\n"});
+    const auto drops = dropped.explained([](const std::string& name) -> std::optional<GoverningSetting> {
+        return name == "net.core.rmem_max" ? std::optional(GoverningSetting{name, "212992", "this host"}) : std::nullopt;
+    });
+    ASSERT_THAT(drops, SizeIs(1));
+    ASSERT_THAT(drops[0].settings, SizeIs(3));
+    EXPECT_EQ(drops[0].settings[2].name, ":5001.SO_RCVBUF");
+    EXPECT_EQ(drops[0].settings[2].value, "4608");
+    EXPECT_THAT(drops[0].command, HasSubstr("rmem_max=425984")); // never less than it is
+}
+
+TEST(WhyDrop, AReasonThatOlderKernelsLackedIsExplainedByItsPlace)
+{
+    const auto late = Dropped(drop::FRAG_REASM_TIMEOUT, fn::ip_expire).explained();
+    ASSERT_THAT(late, SizeIs(1));
+    ASSERT_NE(late[0].site, nullptr);
+    EXPECT_EQ(late[0].site->key, "frag_timeout");
+    EXPECT_THAT(late[0].command, HasSubstr("net.ipv4.ipfrag_time"));
+    const auto copy = Dropped(drop::DUP_FRAG, fn::ip_defrag).explained(); // the caller, as the tracepoint tells it
+    ASSERT_NE(copy[0].site, nullptr);
+    EXPECT_EQ(copy[0].site->key, "frag_dup");
+}
+
+TEST(WhyDrop, OfSeveralTestsInOneFunctionTheOneWhoseCounterMovedIsNamed)
+{
+    Dropped dropped(drop::NOT_SPECIFIED, fn::tcp_v4_rcv);
+    EXPECT_EQ(dropped.explained()[0].site, nullptr); // a low TTL, or a full accept queue: nothing tells
+    Trace& trace = dropped.trace;
+    trace.info.observed = true;
+    const auto moves = [&](const std::string& name) {
+        Event event;
+        event.time_ns = 20;
+        event.kind = static_cast<std::uint8_t>(EventKind::counter);
+        event.arg = trace.add_counter_change(trace.add_counter({name, HostId{}}), 1, 2);
+        (void)trace.append(event);
+    };
+    moves("Tcp.InSegs");
+    moves("TcpExt.ListenOverflows");
+    const auto drops = dropped.explained();
+    ASSERT_NE(drops[0].site, nullptr);
+    EXPECT_EQ(drops[0].site->key, "tcp_acceptq_ack");
+}
+
+TEST(WhyDrop, WhatAQdiscRefusesIsExplainedAtItsCallerToo)
+{
+    const auto drops = Dropped(drop::QDISC_DROP, fn::__dev_queue_xmit).explained();
+    ASSERT_THAT(drops, SizeIs(1));
+    EXPECT_EQ(drops[0].command, "tc -s qdisc show dev eth0; ip link show dev eth0");
+    EXPECT_THAT(drops[0].counters, HasSubstr("qdisc drops"));
 }
 
 TEST(WhyDrop, AScenariosOwnValueComesBeforeTheKernelsDefault)

@@ -146,6 +146,34 @@ TEST_F(ReportTest, JourneyHasItsStepsWaitsAndVerdict)
     EXPECT_TRUE(journey(4)["steps"][0]["duration_ns"].is_null());
 }
 
+TEST_F(ReportTest, LevelsAndRatesAreNotAddedUpAsCounts)
+{
+    const auto changes = [&](const std::string& name) {
+        Event event;
+        event.time_ns = sample.trace[sample.trace.size() - 1].time_ns + 1;
+        event.kind = static_cast<std::uint8_t>(EventKind::counter);
+        event.arg = sample.trace.add_counter_change(sample.trace.add_counter({name, HostId{}}), 7, 2);
+        (void)sample.trace.append(event);
+    };
+    for (const char* name : {"interrupt 38 virtio2.per_second", "socket udp 0.0.0.0:5001 #7.rmem", "qdisc eth0 pfifo root 1:.backlog_bytes", "eth0.carrier"}) {
+        changes(name);
+        EXPECT_FALSE(json()["counters"].contains(name)) << name;
+    }
+    changes("softnet_stat.backlog CPU 1");
+    EXPECT_EQ(json()["counters"]["softnet_stat.backlog CPU 1"], -5);
+}
+
+TEST_F(ReportTest, ARecordingDoesNotClaimThatAQueueHasNoLimit)
+{
+    const QueueId queue = sample.trace.add_queue({":53 receive queue", QueueKind::socket, HostId{}, Catalog::find_room("socket_rx_queue"), 0, QueueUnit::packets, ""});
+    Report report = this->report();
+    report.queues.push_back({queue, 3, 0});
+    EXPECT_THAT(to_text(report, sample.trace), HasSubstr("no limit"));
+    sample.trace.info.observed = true;
+    EXPECT_THAT(to_text(report, sample.trace), HasSubstr("not known"));
+    EXPECT_THAT(to_text(report, sample.trace), Not(HasSubstr("no limit")));
+}
+
 TEST_F(ReportTest, NoPacketIsAnEmptyArray)
 {
     EXPECT_EQ(Json::parse(journeys_to_json(sample.trace, journeys, {})), Json::array());
