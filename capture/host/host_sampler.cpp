@@ -7,12 +7,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fcntl.h>
 #include <filesystem>
 #include <fmt/format.h>
 #include <iterator>
 #include <optional>
+#include <sched.h>
 #include <set>
+#include <sstream>
 #include <system_error>
+#include <thread>
+#include <unistd.h>
 
 namespace skbscope::host {
 
@@ -27,6 +32,42 @@ constexpr std::uint16_t all_protocols = 3; // ETH_P_ALL
 std::string endpoint(const IpAddress& address, std::uint16_t port)
 {
     return address.v6 ? fmt::format("[{}]:{}", address.text(), port) : fmt::format("{}:{}", address.text(), port);
+}
+
+/// Where the network namespaces of this process and of those that started it can be entered: one of them is mostly the host's first one,
+/// and that of process 1 may be looked at with CAP_SYS_PTRACE only.
+std::vector<std::string> spaces_of_ancestors()
+{
+    constexpr std::size_t most = 32;
+    std::vector<std::string> spaces;
+    for (std::string pid = std::to_string(getpid()); pid != "0" && !pid.empty() && spaces.size() < most;) {
+        spaces.push_back(fmt::format("/proc/{}/ns/net", pid));
+        const std::string status = read_file(fmt::format("/proc/{}/status", pid)).value_or("");
+        constexpr std::string_view title = "\nPPid:\t";
+        const auto at = status.find(title);
+        pid = at == std::string::npos ? "" : first_line(status.substr(at + title.size()));
+    }
+    return spaces;
+}
+
+/// The settings that the host's first network namespace shows: /proc/sys/net is that of the thread which reads it.
+std::string settings_of_first_space(const std::string& proc)
+{
+    std::string table;
+    std::thread([&] {
+        for (const std::string& path : spaces_of_ancestors()) {
+            const int space = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+            const bool is_inside = space >= 0 && ::setns(space, CLONE_NEWNET) == 0;
+            if (space >= 0) {
+                (void)::close(space);
+            }
+            if (is_inside && read_file(proc + "/sys/net/core/netdev_max_backlog")) { // the others do not show it
+                table = settings_table(proc, {});
+                return;
+            }
+        }
+    }).join();
+    return table;
 }
 
 std::string trimmed(std::string value)
@@ -123,6 +164,20 @@ std::string settings_table(const std::string& proc, const std::vector<std::strin
         }
     }
     return out;
+}
+
+std::string with_host_wide_settings(std::string own, const std::string& first)
+{
+    const std::string known = "\n" + own;
+    std::istringstream lines(first);
+    for (std::string line; std::getline(lines, line);) {
+        const std::string name = line.substr(0, line.find(" = "));
+        const bool of_devices = name.find(".conf.") != std::string::npos || (name.find(".neigh.") != std::string::npos && name.find(".gc_thresh") == std::string::npos);
+        if (!of_devices && known.find("\n" + name + " = ") == std::string::npos) {
+            own += line + "\n";
+        }
+    }
+    return own;
 }
 
 void add_links(Counters& counters, const std::vector<Link>& links)
@@ -380,7 +435,10 @@ std::vector<HostFile> HostSampler::look_at_what_stands(bool with_rules)
         owners_[inode] = owner; // those that cannot be seen any more keep their name
     }
     add("sockets", sockets_table());
-    add("sysctl", settings_table(places_.proc, names));
+    if (with_rules) { // the first look, with whatever rights there are
+        first_spaces_settings_ = settings_of_first_space(places_.proc);
+    }
+    add("sysctl", with_host_wide_settings(settings_table(places_.proc, names), first_spaces_settings_));
     for (const Tool& tool : rule_tools()) {
         const auto text = with_rules ? ask_tool(tool) : Result<std::string>(tl::unexpected(Error{}));
         if (text) {

@@ -29,6 +29,9 @@ namespace skbscope::host {
 
 /// The settings that the catalog knows, with their values: "name = value" a line. Those of devices for each of `devices`.
 [[nodiscard]] std::string settings_table(const std::string& proc, const std::vector<std::string>& devices);
+/// `own`, and of `first` (the settings_table() of the first network namespace) what the whole host shares and only that one shows:
+/// net.core.netdev_max_backlog, say.
+[[nodiscard]] std::string with_host_wide_settings(std::string own, const std::string& first);
 
 /// Figures of devices, qdiscs and sockets under the names above.
 void add_links(Counters& counters, const std::vector<Link>& links);
@@ -100,6 +103,7 @@ private:
     };
     std::map<std::string, SocketRow> known_sockets_; ///< by name: all that have been there
     std::map<std::string, std::string> told_;
+    std::string first_spaces_settings_; ///< as settings_table() has them; empty in the first network namespace, or where it may not be entered
     std::map<std::string, std::string> rules_; ///< by tool: what it said when there were rights
 };
 

@@ -244,6 +244,41 @@ TEST(Settings, ThoseOfTheCatalogAreReadWithTheirDevices)
     fs::remove_all(folder);
 }
 
+TEST(Settings, WhatTheWholeHostSharesIsKnownInANamespaceThatDoesNotShowIt)
+{
+    const std::string own = "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 2\n";
+    const std::string first = "net.core.netdev_max_backlog = 1000\nnet.ipv4.ip_forward = 0\nnet.ipv4.conf.default.rp_filter = 0\n"
+                              "net.ipv4.neigh.default.mcast_solicit = 3\nnet.ipv4.neigh.default.gc_thresh3 = 1024\n";
+    EXPECT_EQ(with_host_wide_settings(own, first), own + "net.core.netdev_max_backlog = 1000\nnet.ipv4.neigh.default.gc_thresh3 = 1024\n");
+    EXPECT_EQ(with_host_wide_settings(own, ""), own);
+}
+
+TEST(HostSampler, InANamespaceOfItsOwnTheHostsBacklogLimitIsRecordedToo)
+{
+    if (!fs::exists("/proc/sys/net/core/netdev_max_backlog")) {
+        GTEST_SKIP() << "the tests run in a network namespace that does not show it";
+    }
+    std::string trouble;
+    std::string settings;
+    std::thread([&] {
+        if (unshare(CLONE_NEWNET) != 0) {
+            trouble = "needs CAP_SYS_ADMIN";
+            return;
+        }
+        HostSampler sampler({"/proc", true, false});
+        sampler.begin(SimTime{0});
+        Trace trace;
+        (void)trace.add_host({"host", 1});
+        sampler.write(trace, never);
+        const auto file = std::ranges::find(trace.files, "sysctl", &HostFile::name);
+        settings = file == trace.files.end() ? "" : file->text;
+    }).join();
+    if (!trouble.empty()) {
+        GTEST_SKIP() << trouble;
+    }
+    EXPECT_THAT(settings, HasSubstr("net.core.netdev_max_backlog = "));
+}
+
 TEST(Rules, AToolThatIsNotThereOrFailsIsNamed)
 {
     const auto absent = ask_tool({"no-such-tool", {}});
