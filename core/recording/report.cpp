@@ -235,7 +235,9 @@ void fill_queues(Report& report, const Trace& trace)
     }
     std::array<std::uint64_t, verdict_count> table{};
     for (const PacketRecord& record : trace.packets()) {
-        ++table[static_cast<std::size_t>(record.verdict)];
+        // Of a recording that was cut off the table calls lost what its last event leaves in flight.
+        const bool was_cut_off = record.verdict == Verdict::lost && record.touched_by_loss && record.death == never;
+        ++table[static_cast<std::size_t>(was_cut_off ? Verdict::in_flight : record.verdict)];
     }
     const Accounting& account = state.accounting();
     report.accounting_closed = account.born == trace.packet_count();

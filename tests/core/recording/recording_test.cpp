@@ -1,6 +1,7 @@
 #include "core/recording/recording.h"
 
 #include "core/recording/format.h"
+#include "core/recording/report.h"
 #include "core/recording/wire.h"
 #include "tests/core/recording/sample_trace.h"
 
@@ -227,6 +228,9 @@ TEST(Recording, EveryCutOpensWithWhatIsWholeAndTellsTheLoss)
         for (const PacketRecord& record : loaded->trace.packets()) {
             EXPECT_TRUE(record.death == never || record.death <= loaded->trace.end_time());
         }
+        JourneyIndex journeys(loaded->trace);
+        journeys.update();
+        EXPECT_TRUE(build_report(loaded->trace, journeys).accounting_closed) << length;
     }
     EXPECT_GT(opened, bytes.size() / 4);
 }
