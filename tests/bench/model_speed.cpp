@@ -1,7 +1,7 @@
-// How fast the model is: datagrams of 512 bytes from a socket on one host to a socket on another, over a wire. Prints
+// How fast the model is: datagrams of 512 bytes from a socket on one host to a socket on another. Prints
 // packets a second with every function call recorded and without recording, events a packet and peak memory.
 //
-//   model_speed [DATAGRAMS] [MODE [paced|busy [FILE]]]
+//   model_speed [DATAGRAMS] [MODE [PAIR [FILE]]]
 //
 // recorded    every call, into memory that the kernel has yet to hand out: fresh pages cost more than what is written there
 // again       … into the memory of a run before it
@@ -9,6 +9,8 @@
 // written     … and written to FILE as it comes, as run -w does
 // unrecorded  counters and verdicts alone
 // kinds       recorded; says how many events of each kind a packet makes
+//
+// PAIR: paced, busy or veth (see pair_of_hosts)
 
 #include "core/recording/recording.h"
 #include "core/scenario/model_source.h"
@@ -25,22 +27,28 @@ namespace {
 
 using namespace skbscope;
 
-/// How the datagrams come. Paced: one every 20 us, so each raises its interrupt, wakes its reader and finds every CPU asleep. Otherwise as
-/// fast as the sender's CPU makes them, from a connected socket (ns3_pair's is, too), with the interrupts that a busy NIC is left with.
-std::string pair_of_hosts(long datagrams, bool paced)
+/// A namespace with one device: its name, the last digit of its address and MAC, and the rest of its device.
+std::string machine(const std::string& name, const std::string& is, int digit, const std::string& device)
 {
-    const std::string link = paced ? ", rate: 10gbit" : ", rate: 10gbit, rx_usecs: 50";
-    const std::string pace = paced ? ", gap: 20us" : ", gap: 0us, connect: true";
-    return "skbscope: 1\n"
-           "hosts:\n"
-           "  - name: a\n    cpus: 2\n"
-           "    devices: [{name: eth0, mac: \"52:54:00:12:34:01\", address: 10.0.0.1/24, link: b.eth0" + link + "}]\n"
-           "    neighbours: [{address: 10.0.0.2, mac: \"52:54:00:12:34:02\", device: eth0}]\n"
-           "    senders: [{name: tx, to: \"10.0.0.2:5001\", start: 50us, cpu: 1, size: 512, count: " + std::to_string(datagrams) + pace + "}]\n"
-           "  - name: b\n    cpus: 2\n"
-           "    devices: [{name: eth0, mac: \"52:54:00:12:34:02\", address: 10.0.0.2/24, link: a.eth0" + link + "}]\n"
-           "    neighbours: [{address: 10.0.0.1, mac: \"52:54:00:12:34:01\", device: eth0}]\n"
-           "    receivers: [{name: rx, port: 5001, cpu: 1}]\n";
+    const auto mac = [](int last) { return "\"52:54:00:12:34:0" + std::to_string(last) + "\""; };
+    return "  - name: " + name + "\n    " + is + "\n    devices: [{name: eth0, mac: " + mac(digit) + ", address: 10.0.0." + std::to_string(digit) +
+           "/24, " + device + "}]\n    neighbours: [{address: 10.0.0." + std::to_string(3 - digit) + ", mac: " + mac(3 - digit) + ", device: eth0}]\n";
+}
+
+/// The pair, and how the datagrams come:
+/// paced  over a wire, one every 20 us: each raises its interrupt, wakes its reader and finds every CPU asleep
+/// busy   over a wire, as fast as the sender's CPU makes them, from a connected socket (ns3_pair's is, too), with the interrupts that a
+///        busy NIC is left with
+/// veth   the same between two namespaces of one machine
+std::string pair_of_hosts(long datagrams, const std::string& pair)
+{
+    const bool paced = pair == "paced", wire = pair != "veth";
+    const std::string nic = std::string("rate: 10gbit") + (paced ? "" : ", rx_usecs: 50");
+    return "skbscope: 1\nhosts:\n" + machine("a", "cpus: 2", 1, wire ? "link: b.eth0, " + nic : "driver: veth, peer: b.eth0") +
+           "    senders: [{name: tx, to: \"10.0.0.2:5001\", start: 50us, " + (paced ? "gap: 20us" : "gap: 0us, connect: true") +
+           ", cpu: 1, size: 512, count: " + std::to_string(datagrams) + "}]\n" +
+           machine("b", wire ? "cpus: 2" : "namespace_of: a", 2, wire ? "link: a.eth0, " + nic : "driver: veth, peer: a.eth0") +
+           "    receivers: [{name: rx, port: 5001, cpu: " + (wire ? "1" : "0") + "}]\n";
 }
 
 bool run(ModelSource& model, const std::string& mode, const char* file)
@@ -90,8 +98,8 @@ int main(int argc, char** argv)
 {
     const long datagrams = argc > 1 ? std::atol(argv[1]) : 200'000;
     const std::string mode = argc > 2 ? argv[2] : "recorded";
-    const bool paced = argc <= 3 || std::string_view(argv[3]) == "paced";
-    const auto scenario = parse_scenario(pair_of_hosts(datagrams, paced), "pair");
+    const std::string pair = argc > 3 ? argv[3] : "paced";
+    const auto scenario = parse_scenario(pair_of_hosts(datagrams, pair), "pair");
     if (!scenario) {
         std::fprintf(stderr, "%s\n", scenario.error().describe().c_str());
         return 1;
@@ -115,7 +123,7 @@ int main(int argc, char** argv)
     }
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    std::printf("%s: %ld datagrams, %llu received, %.3f s, %.0f packets/s, %.1f events a packet, peak %ld MB\n", mode.c_str(), datagrams,
+    std::printf("%s, %s: %ld datagrams, %llu received, %.3f s, %.0f packets/s, %.1f events a packet, peak %ld MB\n", mode.c_str(), pair.c_str(), datagrams,
                 static_cast<unsigned long long>(received), took, static_cast<double>(datagrams) / took,
                 static_cast<double>(model.trace().size()) / static_cast<double>(datagrams), usage.ru_maxrss / 1024);
     if (mode == "kinds") {
