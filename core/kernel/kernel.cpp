@@ -440,15 +440,32 @@ void Kernel::finish_softirqs_here()
     }
 }
 
+namespace {
+
+/// The CPU that can be stepped whose clock is furthest behind, of those that stand before this time.
+Cpu* next_cpu_before(World& w, SimTime limit)
+{
+    Cpu* best = nullptr;
+    for (Cpu& candidate : w.cpus) {
+        if (candidate.now < limit && has_work(candidate) && !candidate.on_cpp_stack) {
+            limit = candidate.now;
+            best = &candidate;
+        }
+    }
+    return best;
+}
+
+} // namespace
+
 void Kernel::interleave()
 {
     Cpu& mine = *cpu_;
     const SimTime limit = mine.now;
-    for (;;) {
-        Cpu* const next = next_cpu();
-        if (next == nullptr || next->now >= limit) {
-            break;
-        }
+    Cpu* next = next_cpu_before(w, limit);
+    if (next == nullptr) {
+        return;
+    }
+    for (; next != nullptr; next = next_cpu_before(w, limit)) {
         set_cpu(*next);
         step_cpu();
     }
