@@ -102,31 +102,151 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     }
     run->model_journeys_.emplace(run->model_);
     run->model_journeys_->update();
-    if (run->needs_other_paces()) {
-        const bool is_one_machine = std::ranges::any_of(run->rebuilt_->scenario.hosts, [](const ScenarioHost& host) { return !host.namespace_of.empty(); });
-        for (const Pace& pace : other_paces()) {
-            if ((pace.generator_as_recorded && run->has_streams()) || (pace.chunk != 0 && !is_one_machine)) {
-                continue;
-            }
-            auto other = run->run_model(pace);
-            if (!other) {
-                return tl::unexpected(other.error());
-            }
-            run->paces_.push_back(std::make_unique<Trace>(std::move(*other)));
-        }
-    }
-    if (run->leaves_segments_unexplained()) {
-        for (const Pace& pace : drawn_paces(most_drawn_paces)) {
-            auto other = run->run_model(pace);
-            if (!other) {
-                return tl::unexpected(other.error());
-            }
-            if (run->carries_what_was_recorded(*other)) {
-                run->paces_.push_back(std::make_unique<Trace>(std::move(*other)));
-            }
-        }
+    if (auto learned = run->run_at_the_paces(); !learned) {
+        return tl::unexpected(learned.error());
     }
     return run;
+}
+
+/// One pace after another, until nothing is left that another one might explain.
+Result<bool> FidelityRun::run_at_the_paces()
+{
+    learned_.resize(manifest_.phases.size());
+    learn(model_, *model_journeys_, true);
+    auto done = learn_at(other_paces(), false);
+    if (done && has_streams() && !explains_segments()) {
+        done = learn_at(drawn_paces(most_drawn_paces), true);
+    }
+    return done;
+}
+
+Result<bool> FidelityRun::learn_at(const std::vector<Pace>& paces, bool only_complete)
+{
+    const bool is_one_machine = std::ranges::any_of(rebuilt_->scenario.hosts, [](const ScenarioHost& host) { return !host.namespace_of.empty(); });
+    for (const Pace& pace : paces) {
+        if (explains_segments() && (only_complete || explains_counters())) {
+            return true;
+        }
+        if (!only_complete && ((pace.generator_as_recorded && has_streams()) || (pace.chunk != 0 && !is_one_machine))) {
+            continue;
+        }
+        auto other = run_model(pace);
+        if (!other) {
+            return tl::unexpected(other.error());
+        }
+        const bool is_complete = carries_what_was_recorded(*other);
+        if (is_complete) {
+            complete_runs_.push_back(counter_moves_of(*other)); // what was cut off by the recording's end counts less than is possible
+        }
+        if (is_complete || !only_complete) {
+            JourneyIndex journeys(*other);
+            journeys.update();
+            learn(*other, journeys, false);
+        }
+    }
+    return true;
+}
+
+bool FidelityRun::explains_segments() const
+{
+    return std::ranges::all_of(learned_, [](const Learned& phase) { return phase.unexplained.empty(); });
+}
+
+/// Only of a connection they hang on the pace.
+bool FidelityRun::explains_counters() const
+{
+    return !has_streams() || std::ranges::none_of(counters().differing, [](const FidelityCounter& counter) { return counter.elsewhere.empty(); });
+}
+
+CounterResult FidelityRun::counters() const
+{
+    CounterResult counters = compare_counters(manifest_, counter_moves_of(model_));
+    if (has_streams()) {
+        explain_by_pace(counters, complete_runs_);
+    }
+    return counters;
+}
+
+FidelityRun::Way FidelityRun::recorded_way(PacketId packet) const
+{
+    return segments_of(recorded_, recorded_journeys_->journey(packet), visible_);
+}
+
+void FidelityRun::learn(const Trace& model, const JourneyIndex& journeys, bool is_first)
+{
+    for (std::size_t phase = 0; phase < learned_.size(); ++phase) {
+        Learned& learned = learned_[phase];
+        if (rebuilt_->refused.contains(phase) || (!is_first && learned.unexplained.empty())) {
+            continue;
+        }
+        if (hangs_on_speed(manifest_.phases[phase])) {
+            learn_ways(learned, phase, model, journeys);
+        } else if (manifest_.phases[phase].stream) {
+            learn_stream(learned, phase, model, journeys, is_first);
+        } else {
+            learn_agreeing(learned, phase, model, journeys, is_first);
+        }
+    }
+}
+
+namespace {
+
+bool is_among(const std::vector<std::vector<Segment>>& ways, const std::vector<Segment>& way)
+{
+    return std::ranges::any_of(ways, [&](const std::vector<Segment>& known) { return !first_difference(known, way); });
+}
+
+} // namespace
+
+/// Which packet found what queue at what length is chance: any way to the end will do.
+void FidelityRun::learn_ways(Learned& learned, std::size_t phase, const Trace& model, const JourneyIndex& journeys) const
+{
+    for (const auto& [end, packets] : ends_of(phase, model)) {
+        for (const PacketId id : packets) {
+            if (Way way = segments_of(model, journeys.journey(id), visible_); !is_among(learned.ways[end], way)) {
+                learned.ways[end].push_back(std::move(way));
+            }
+        }
+    }
+    learned.unexplained.clear();
+    for (const auto& [end, packets] : ends_of(phase, recorded_)) {
+        for (const PacketId id : packets) {
+            if (!is_among(learned.ways[end], recorded_way(id))) {
+                learned.unexplained.insert(id);
+            }
+        }
+    }
+}
+
+void FidelityRun::learn_agreeing(Learned& learned, std::size_t phase, const Trace& model, const JourneyIndex& journeys, bool is_first) const
+{
+    for (const PacketComparison& packet : compare_phase(phase, model, journeys).packets) {
+        if (packet.same()) {
+            learned.agreeing.insert(packet.pair.b);
+            learned.unexplained.erase(packet.pair.b);
+        } else if (is_first && differs_by_pace(packet)) {
+            learned.unexplained.insert(packet.pair.b);
+        }
+    }
+}
+
+void FidelityRun::learn_stream(Learned& learned, std::size_t phase, const Trace& model, const JourneyIndex& journeys, bool is_first) const
+{
+    learned.stream.learn(model, journeys, visible_, choice(phase, model), is_first);
+    learn_agreeing(learned, phase, model, journeys, false);
+    const auto in_recording = choice(phase, false);
+    learned.unexplained.clear();
+    for (const PacketRecord& packet : recorded_.packets()) {
+        const auto kind = in_recording(packet) ? class_of(recorded_, packet) : std::nullopt;
+        if (!kind) {
+            continue;
+        }
+        const bool is_explained = is_of_speed(*kind) ? learned.stream.has_end(*kind) && !learned.stream.difference(*kind, legs_of(recorded_, packet.id, recorded_way(packet.id)))
+                                                     : learned.agreeing.contains(packet.id);
+        if (!is_explained) {
+            learned.unexplained.insert(packet.id);
+        }
+    }
 }
 
 /// Otherwise it was cut off by the recording's end: of its counters and its ways nothing follows.
@@ -140,44 +260,14 @@ bool FidelityRun::carries_what_was_recorded(const Trace& model) const
     return true;
 }
 
-bool FidelityRun::leaves_segments_unexplained() const
-{
-    for (std::size_t phase = 0; phase < manifest_.phases.size(); ++phase) {
-        if (manifest_.phases[phase].stream && !rebuilt_->refused.contains(phase) && !row(phase).differing.empty()) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool FidelityRun::has_streams() const
 {
     return std::ranges::any_of(manifest_.phases, [](const ManifestPhase& phase) { return phase.stream.has_value(); });
 }
 
-bool FidelityRun::needs_other_paces() const
-{
-    for (std::size_t phase = 0; phase < manifest_.phases.size(); ++phase) {
-        if (rebuilt_->refused.contains(phase)) {
-            continue;
-        }
-        if (manifest_.phases[phase].stream) {
-            return true;
-        }
-        if (hangs_on_speed(manifest_.phases[phase])) {
-            const FidelityRow at_first = row(phase);
-            if (at_first.same_functions != at_first.packets) {
-                return true;
-            }
-        } else if (std::ranges::any_of(compare_phase(phase).packets, differs_by_pace)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 Result<Trace> FidelityRun::run_model(const Pace& pace) const
 {
+    ++runs_;
     const auto recorded_gap = [this](std::uint16_t from_port, std::uint16_t port) {
         SimTime first = never, last{};
         std::int64_t count = 0;
@@ -257,22 +347,6 @@ Comparison FidelityRun::compare_phase(std::size_t phase, const Trace& model, con
     return compare_traces(model, journeys, recorded_, *recorded_journeys_, options);
 }
 
-/// Of packets of the recording that met the model's end on another way: those that agree in everything at one of the other paces.
-std::set<PacketId> FidelityRun::agreeing_at_other_paces(std::size_t phase) const
-{
-    std::set<PacketId> agreeing;
-    for (const auto& model : paces_) {
-        JourneyIndex journeys(*model);
-        journeys.update();
-        for (const PacketComparison& packet : compare_phase(phase, *model, journeys).packets) {
-            if (packet.same()) {
-                agreeing.insert(packet.pair.b);
-            }
-        }
-    }
-    return agreeing;
-}
-
 std::string FidelityRun::side_by_side(PacketPair pair) const
 {
     return skbscope::side_by_side(model_, *model_journeys_, recorded_, *recorded_journeys_, pair, visible_);
@@ -312,13 +386,10 @@ FidelityRow FidelityRun::row(std::size_t phase) const
     row.same_verdict = comparison.same_verdict();
     row.same_reason = comparison.same_reason();
     row.same_functions = comparison.same_functions();
-    std::set<PacketId> elsewhere;
-    if (std::ranges::any_of(comparison.packets, differs_by_pace)) {
-        elsewhere = agreeing_at_other_paces(phase);
-        row.at_other_pace = static_cast<std::size_t>(
-            std::ranges::count_if(comparison.packets, [&](const PacketComparison& packet) { return differs_by_pace(packet) && elsewhere.contains(packet.pair.b); }));
-        row.same_functions += row.at_other_pace;
-    }
+    const std::set<PacketId>& elsewhere = learned_[phase].agreeing;
+    row.at_other_pace = static_cast<std::size_t>(
+        std::ranges::count_if(comparison.packets, [&](const PacketComparison& packet) { return differs_by_pace(packet) && elsewhere.contains(packet.pair.b); }));
+    row.same_functions += row.at_other_pace;
     const auto first = std::ranges::find_if(
         comparison.packets, [&](const PacketComparison& packet) { return !packet.same() && !(differs_by_pace(packet) && elsewhere.contains(packet.pair.b)); });
     if (first != comparison.packets.end()) {
@@ -400,26 +471,6 @@ void note_strange_way(FidelityRow& row, PacketId packet, const std::vector<Segme
 /// pace or another), nor that each packet has one and the counters know it.
 void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
 {
-    using Way = std::vector<Segment>;
-    std::map<std::string, std::vector<Way>> ways; // which packet found what queue at what length is chance: any way to the end will do
-    const auto is_known = [&ways](const std::string& end, const Way& way) {
-        return std::ranges::any_of(ways[end], [&](const Way& known) { return !first_difference(known, way); });
-    };
-    const auto learn = [&](const Trace& model, const JourneyIndex& journeys) {
-        for (const auto& [end, packets] : ends_of(phase, model)) {
-            for (const PacketId id : packets) {
-                if (Way way = segments_of(model, journeys.journey(id), visible_); !is_known(end, way)) {
-                    ways[end].push_back(std::move(way));
-                }
-            }
-        }
-    };
-    learn(model_, *model_journeys_);
-    for (const auto& model : paces_) {
-        JourneyIndex journeys(*model);
-        journeys.update();
-        learn(*model, journeys);
-    }
     const auto of_model = ends_of(phase, model_);
     const auto of_recording = ends_of(phase, recorded_);
     for (const auto& [end, packets] : of_recording) {
@@ -430,11 +481,10 @@ void FidelityRun::compare_outcomes(FidelityRow& row, std::size_t phase) const
         row.same_verdict += packets.size();
         row.same_reason += packets.size();
         for (const PacketId id : packets) {
-            const Way way = segments_of(recorded_, recorded_journeys_->journey(id), visible_);
-            if (is_known(end, way)) {
+            if (!learned_[phase].unexplained.contains(id)) {
                 ++row.same_functions;
             } else {
-                note_strange_way(row, id, way, ways[end]);
+                note_strange_way(row, id, recorded_way(id), learned_[phase].ways.at(end));
             }
         }
     }
@@ -516,20 +566,7 @@ void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
         pair_of[packet.pair.b] = &packet;
     }
     const auto in_recording = choice(phase, false);
-    StreamWays ways;
-    ways.learn(model_, *model_journeys_, visible_, choice(phase, model_), true);
-    for (const auto& model : paces_) {
-        JourneyIndex journeys(*model);
-        journeys.update();
-        ways.learn(*model, journeys, visible_, choice(phase, *model), false);
-    }
-    std::optional<std::set<PacketId>> agreeing; // looked at only where one is needed
-    const auto agrees_at_another_pace = [&](PacketId id) {
-        if (!agreeing) {
-            agreeing = agreeing_at_other_paces(phase);
-        }
-        return agreeing->contains(id);
-    };
+    const StreamWays& ways = learned_[phase].stream;
     for (const PacketRecord& packet : recorded_.packets()) {
         if (!in_recording(packet)) {
             continue;
@@ -545,7 +582,7 @@ void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
         }
         if (!is_of_speed(*kind)) {
             const PacketComparison& pair = *paired->second;
-            const bool same = pair.same() || (differs_by_pace(pair) && agrees_at_another_pace(packet.id));
+            const bool same = pair.same() || (differs_by_pace(pair) && learned_[phase].agreeing.contains(packet.id));
             row.same_verdict += pair.same_verdict ? 1 : 0;
             row.same_reason += pair.same_reason ? 1 : 0;
             row.same_functions += same || pair.same_functions ? 1 : 0;
@@ -560,7 +597,7 @@ void FidelityRun::compare_stream(FidelityRow& row, std::size_t phase) const
         }
         ++row.same_verdict;
         ++row.same_reason;
-        const auto legs = legs_of(recorded_, packet.id, segments_of(recorded_, recorded_journeys_->journey(packet.id), visible_));
+        const auto legs = legs_of(recorded_, packet.id, recorded_way(packet.id));
         if (auto difference = ways.difference(*kind, legs)) {
             row.differing.push_back({{difference->like, packet.id}, difference->text, std::move(difference->model), std::move(difference->recorded)});
         } else {
@@ -585,16 +622,7 @@ FolderFidelity FidelityRun::result() const
         return result;
     }
     result.notes = rebuilt_->notes;
-    CounterResult counters = compare_counters(manifest_, counter_moves_of(model_));
-    std::vector<CounterMoves> paces;
-    for (const auto& other : paces_) {
-        if (carries_what_was_recorded(*other)) { // what was cut off by the recording's end counts less than is possible
-            paces.push_back(counter_moves_of(*other));
-        }
-    }
-    if (has_streams()) {
-        explain_by_pace(counters, paces);
-    }
+    CounterResult counters = this->counters();
     result.counters = std::move(counters.differing);
     result.counters_compared = counters.compared;
     return result;

@@ -5,6 +5,7 @@
 #include "capture/fidelity/counters.h"
 #include "capture/fidelity/manifest.h"
 #include "capture/fidelity/rebuild.h"
+#include "capture/fidelity/stream.h"
 #include "capture/import.h"
 #include "core/compare/compare.h"
 
@@ -56,16 +57,35 @@ public:
     [[nodiscard]] const Rebuilt* rebuilt() const { return rebuilt_ ? &*rebuilt_ : nullptr; }
     [[nodiscard]] const Trace& model() const { return model_; }
     [[nodiscard]] const Trace& recorded() const { return recorded_; }
+    /// How often the model ran.
+    [[nodiscard]] std::size_t runs() const { return runs_; }
     [[nodiscard]] Comparison compare_phase(std::size_t phase) const;
     /// Both journeys of a pair in two columns.
     [[nodiscard]] std::string side_by_side(PacketPair pair) const;
 
 private:
+    using Way = std::vector<Segment>;
+
+    /// What the model's runs so far tell of a phase, and what of it they leave unexplained.
+    struct Learned {
+        StreamWays stream;                                ///< of a connection
+        std::map<std::string, std::vector<Way>> ways;     ///< where it hangs on speed: by end
+        std::set<PacketId> agreeing;                      ///< of the recording: with the run at one pace or another
+        std::set<PacketId> unexplained;                   ///< of the recording: another pace might tell
+    };
+
     FidelityRun() = default;
+    [[nodiscard]] Result<bool> run_at_the_paces();
+    [[nodiscard]] Result<bool> learn_at(const std::vector<Pace>& paces, bool only_complete);
+    void learn(const Trace& model, const JourneyIndex& journeys, bool is_first);
+    void learn_ways(Learned& learned, std::size_t phase, const Trace& model, const JourneyIndex& journeys) const;
+    void learn_stream(Learned& learned, std::size_t phase, const Trace& model, const JourneyIndex& journeys, bool is_first) const;
+    void learn_agreeing(Learned& learned, std::size_t phase, const Trace& model, const JourneyIndex& journeys, bool is_first) const;
+    [[nodiscard]] bool explains_segments() const;
+    [[nodiscard]] bool explains_counters() const;
+    [[nodiscard]] Way recorded_way(PacketId packet) const;
+    [[nodiscard]] CounterResult counters() const;
     [[nodiscard]] Comparison compare_phase(std::size_t phase, const Trace& model, const JourneyIndex& journeys) const;
-    [[nodiscard]] std::set<PacketId> agreeing_at_other_paces(std::size_t phase) const;
-    [[nodiscard]] bool needs_other_paces() const;
-    [[nodiscard]] bool leaves_segments_unexplained() const;
     [[nodiscard]] bool carries_what_was_recorded(const Trace& model) const;
     [[nodiscard]] FidelityRow row(std::size_t phase) const;
     void compare_outcomes(FidelityRow& row, std::size_t phase) const;
@@ -86,7 +106,9 @@ private:
     std::string refused_;
     Trace model_, recorded_;
     std::optional<JourneyIndex> model_journeys_, recorded_journeys_;
-    std::vector<std::unique_ptr<Trace>> paces_; ///< the model at other paces, where one of them may tell what the first does not
+    std::vector<Learned> learned_;              ///< by phase
+    std::vector<CounterMoves> complete_runs_;   ///< counters of the runs at other paces in which connections got done
+    mutable std::size_t runs_ = 0;
     VisibleFunctions visible_; ///< to the recording's tracer
 };
 

@@ -60,9 +60,19 @@ void announce(Kernel& k, SkbIndex index)
 }
 
 /// Gives the row back; the packet's life ends with it.
+/// The second of a pair that is allocated together is free for the next clone, however it went: sent, dropped, or cut into pieces.
+void give_back_fast_clone(Kernel& k, const SkBuff& clone)
+{
+    const SkbIndex origin = clone.fclone_origin;
+    if (origin != nothing && k.skb(origin).in_use && k.trace.packet(clone.packet).parent == k.skb(origin).packet) {
+        k.skb(origin).tcp.fast_clone_queued = false;
+    }
+}
+
 void release(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);
+    give_back_fast_clone(k, skb);
     nf_reset_ct(k, index); // those that are freed without their state, too
     SkbHead head = skb.head.unique() ? std::move(skb.head) : SkbHead{}; // its memory serves the next one
     std::destroy_at(&skb);

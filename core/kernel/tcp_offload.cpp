@@ -152,7 +152,6 @@ SkbList tcp_gso_segment(Kernel& k, SkbIndex skb)
             k.skb(piece).sk = large.sk;
             k.skb(piece).destructor = SkBuff::Destructor::tcp_wfree;
         }
-        k.skb(pieces.back()).fclone_origin = large.fclone_origin;
         sk.sk_wmem_alloc += truesize;
         sk.sk_wmem_alloc -= std::min(sk.sk_wmem_alloc, large.truesize);
         large.sk = nothing;

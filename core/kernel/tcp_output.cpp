@@ -395,9 +395,11 @@ int __tcp_transmit_skb(Kernel& k, SocketIndex index, SkbIndex skb, bool clone_it
     const SkbIndex original = clone_it ? skb : nothing;
     if (clone_it) {
         skb = skb_clone(k, original, fn::skb_clone);
-        k.skb(skb).fclone = !tcp_cb(k, original).fast_clone_queued;
-        k.skb(skb).fclone_origin = original;
-        tcp_cb(k, original).fast_clone_queued = true;
+        if (!tcp_cb(k, original).fast_clone_queued) {
+            k.skb(skb).fclone = true;
+            k.skb(skb).fclone_origin = original;
+            tcp_cb(k, original).fast_clone_queued = true;
+        }
         k.skb(skb).device = nothing;
     }
     TcpCb& cb = tcp_cb(k, skb);
@@ -584,10 +586,6 @@ void tcp_wfree(Kernel& k, SkbIndex skb)
     sk.sk_wmem_alloc -= std::min(sk.sk_wmem_alloc, buff.truesize);
     k.field(skb, SkbField::socket, to_index(sk.queue), 0);
     buff.sk = nothing;
-    if (const SkbIndex origin = buff.fclone_origin; origin != nothing && k.skb(origin).in_use &&
-                                                    k.trace.packet(buff.packet).parent == k.skb(origin).packet) {
-        tcp_cb(k, origin).fast_clone_queued = false;
-    }
     if (!tp.in_use) {
         if (!sk.in_use && sk.sk_wmem_alloc == 0) {
             tcp_free_socket(k, index);

@@ -1,5 +1,5 @@
 // The model held against every recording there is, and the reader of their manifests held against broken ones. With
-// SKBSCOPE_WRITE_FIDELITY=1 the table is written to docs/fidelity.md.
+// SKBSCOPE_WRITE_FIDELITY=1 the table is written to docs/fidelity.md, if all are compared in one process.
 
 #include "capture/fidelity/fidelity.h"
 #include "capture/fidelity/stream.h"
@@ -493,49 +493,71 @@ std::map<std::string, Floor> read_floors()
     return floors;
 }
 
-TEST(Fidelity, NoPhaseOfAnyRecordingFallsBelowWhatItHasReached)
+/// Compared by the tests that ran before in this process, in the order of recordings().
+std::vector<FolderFidelity> compared;
+
+/// Of each recording, where all were compared in one process: what they have reached, and the page.
+void write_what_is_reached()
+{
+    std::string reached;
+    for (const FolderFidelity& folder : compared) {
+        for (const FidelityRow& row : folder.rows) {
+            reached += fmt::format("{}\t{}\t{}\t{}\n", key_of(row), row.same_verdict, row.same_reason, row.same_functions);
+        }
+    }
+    std::ofstream(floors_file) << reached;
+    std::ofstream(fs::path(SKBSCOPE_SOURCE_DIR) / "docs" / "fidelity.md") << page(compared);
+}
+
+void expect_no_less_than(const FidelityRow& row, const std::map<std::string, Floor>& floors)
+{
+    const auto floor = floors.find(key_of(row));
+    if (floor == floors.end()) { // one that the table does not know; a graph may not show the way out
+        const bool is_shown = row.first_difference != "sent | in_flight";
+        EXPECT_TRUE(!is_shown || row.same_verdict == row.packets) << row.first_difference;
+        EXPECT_TRUE(!is_shown || row.same_reason == row.packets) << row.first_difference;
+        return;
+    }
+    EXPECT_GE(row.same_verdict, floor->second.verdict) << row.first_difference;
+    EXPECT_GE(row.same_reason, floor->second.reason) << row.first_difference;
+    EXPECT_GE(row.same_functions, floor->second.functions) << row.first_difference;
+}
+
+class Fidelity : public ::testing::TestWithParam<fs::path> {};
+
+TEST_P(Fidelity, OfNoPhaseFallsBelowWhatItHasReached)
 {
     const bool writes = std::getenv("SKBSCOPE_WRITE_FIDELITY") != nullptr;
+    auto result = fidelity_of(GetParam());
+    ASSERT_TRUE(result) << result.error().describe();
+    ASSERT_FALSE(result->rows.empty());
     const std::map<std::string, Floor> floors = read_floors();
-    std::vector<FolderFidelity> results;
-    std::string reached;
-    for (const fs::path& folder : recordings()) {
-        auto result = fidelity_of(folder);
-        ASSERT_TRUE(result) << result.error().describe();
-        for (const FidelityRow& row : result->rows) {
-            SCOPED_TRACE(key_of(row));
-            reached += fmt::format("{}\t{}\t{}\t{}\n", key_of(row), row.same_verdict, row.same_reason, row.same_functions);
-            const auto floor = floors.find(key_of(row));
-            EXPECT_THAT(row.faults, ::testing::IsEmpty());
-            if (writes) {
-                continue;
-            }
-            if (floor == floors.end()) { // one that the table does not know; a graph may not show the way out
-                const bool is_shown = row.first_difference != "sent | in_flight";
-                EXPECT_TRUE(!is_shown || row.same_verdict == row.packets) << row.first_difference;
-                EXPECT_TRUE(!is_shown || row.same_reason == row.packets) << row.first_difference;
-                continue;
-            }
-            EXPECT_GE(row.same_verdict, floor->second.verdict) << row.first_difference;
-            EXPECT_GE(row.same_reason, floor->second.reason) << row.first_difference;
-            EXPECT_GE(row.same_functions, floor->second.functions) << row.first_difference;
+    for (const FidelityRow& row : result->rows) {
+        SCOPED_TRACE(key_of(row));
+        EXPECT_THAT(row.faults, ::testing::IsEmpty());
+        if (!writes) {
+            expect_no_less_than(row, floors);
         }
-        for (const FidelityCounter& counter : result->counters) {
-            EXPECT_TRUE(!is_drop_scenario(*result) || !counter.elsewhere.empty())
-                << folder << " " << counter.net << ": " << counter.name << " " << counter.model << " | " << counter.recorded;
-        }
-        results.push_back(std::move(*result));
     }
-    ASSERT_FALSE(results.empty());
-    const json rows = json::parse(fidelity_to_json(results));
+    for (const FidelityCounter& counter : result->counters) {
+        EXPECT_TRUE(!is_drop_scenario(*result) || !counter.elsewhere.empty())
+            << counter.net << ": " << counter.name << " " << counter.model << " | " << counter.recorded;
+    }
+    const json rows = json::parse(fidelity_to_json({*result}));
     for (const char* key : {"dir", "kernel", "scenario", "phase", "packets", "same_verdict", "same_reason", "same_functions", "first_difference"}) {
         EXPECT_TRUE(rows.at(0).contains(key)) << key;
     }
-    if (writes) {
-        std::ofstream(floors_file) << reached;
-        std::ofstream(fs::path(SKBSCOPE_SOURCE_DIR) / "docs" / "fidelity.md") << page(results);
+    compared.push_back(std::move(*result));
+    if (writes && compared.size() == recordings().size()) {
+        write_what_is_reached();
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Recorded, Fidelity, ::testing::ValuesIn(recordings()), [](const ::testing::TestParamInfo<fs::path>& one) {
+    std::string name = name_of(one.param);
+    std::ranges::replace_if(name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+    return name;
+});
 
 /// A phase that hangs on speed, its manifest changed.
 std::vector<std::string> faults_with(const fs::path& original, const std::function<void(json&)>& change)
@@ -546,7 +568,7 @@ std::vector<std::string> faults_with(const fs::path& original, const std::functi
     return result ? result->rows.back().faults : std::vector<std::string>();
 }
 
-TEST(Fidelity, APhaseThatHangsOnSpeedFailsWhenItsReasonOrItsCountersAreOthers)
+TEST(Comparison, APhaseThatHangsOnSpeedFailsWhenItsReasonOrItsCountersAreOthers)
 {
     const auto all = recordings();
     const auto rps = std::ranges::find_if(all, [](const fs::path& folder) { return folder.filename() == "rps-e1000"; });
@@ -562,7 +584,7 @@ TEST(Fidelity, APhaseThatHangsOnSpeedFailsWhenItsReasonOrItsCountersAreOthers)
                 ::testing::Contains(HasSubstr("were sent")));
 }
 
-TEST(Fidelity, AConnectionFailsWhenTheModelCarriesOtherBytes)
+TEST(Comparison, AConnectionFailsWhenTheModelCarriesOtherBytes)
 {
     const auto all = recordings();
     const auto tcp = std::ranges::find_if(all, [](const fs::path& folder) { return folder.filename().string().starts_with("tcp-"); });

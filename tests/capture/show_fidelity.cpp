@@ -161,6 +161,7 @@ int main(int argc, char** argv)
             continue;
         }
         FolderFidelity result = (*run)->result();
+        fmt::print(stderr, "{} runs\n", (*run)->runs());
         if (wishes.scenario && (*run)->rebuilt() != nullptr) {
             fmt::print("{}\n", to_text((*run)->rebuilt()->scenario));
         }

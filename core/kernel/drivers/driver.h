@@ -62,7 +62,7 @@ void begin_virtnet_poll_tx(Kernel& k, PollRun& poll);
 bool step_virtnet_poll_tx(Kernel& k, PollRun& poll);
 void virtio_frame_arrives(Kernel& k, DeviceIndex device, PacketId packet, std::vector<std::uint8_t> frame, SimTime at);
 void virtio_transmitted(Kernel& k, DeviceIndex device, std::uint32_t queue, SimTime at);
-void virtio_throttle_over(Kernel& k, DeviceIndex device, std::uint32_t queue, SimTime at); ///< its late transmit interrupt
+void virtio_throttle_over(Kernel& k, DeviceIndex device, std::uint32_t vector, SimTime at); ///< an interrupt of its that comes later
 void virtnet_probe(NetDevice& device, std::uint32_t pairs, std::uint32_t rx_size, std::uint32_t tx_size); ///< fills the receive queues
 
 // drivers/net/veth.c, drivers/net/loopback.c

@@ -215,6 +215,7 @@ bool step_e1000_clean(Kernel& k, PollRun& poll)
     case PollRun::Phase::complete:
         if (napi_complete_done(k, poll.napi, poll.work)) {
             e1000_irq_enable(k, device);
+            e1000_interrupt_for_what_comes(k, device, 0);
         }
         return true;
     }

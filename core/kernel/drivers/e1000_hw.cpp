@@ -8,6 +8,26 @@
 
 namespace skbscope::kernel {
 
+namespace {
+
+/// The hardware looks again at that moment whether it has cause for an interrupt.
+void arm_throttle(Kernel& k, DeviceIndex index, std::uint32_t vector, SimTime at)
+{
+    E1000& nic = k.device(index).e1000;
+    if (nic.throttle_armed) {
+        return;
+    }
+    nic.throttle_armed = true;
+    DeviceEvent over;
+    over.kind = DeviceEvent::Kind::throttle_over;
+    over.at = at;
+    over.index = index;
+    over.argument = vector;
+    k.schedule(std::move(over));
+}
+
+} // namespace
+
 bool throttled(Kernel& k, DeviceIndex index, std::uint32_t vector, SimTime at)
 {
     E1000& nic = k.device(index).e1000;
@@ -18,16 +38,18 @@ bool throttled(Kernel& k, DeviceIndex index, std::uint32_t vector, SimTime at)
         nic.next_interrupt = at + Duration{static_cast<std::int64_t>(nic.coalesce_usecs * 1000)};
         return false;
     }
-    if (!nic.throttle_armed) {
-        nic.throttle_armed = true;
-        DeviceEvent over;
-        over.kind = DeviceEvent::Kind::throttle_over;
-        over.at = nic.next_interrupt;
-        over.index = index;
-        over.argument = vector;
-        k.schedule(std::move(over));
-    }
+    arm_throttle(k, index, vector, nic.next_interrupt);
     return true;
+}
+
+void e1000_interrupt_for_what_comes(Kernel& k, DeviceIndex device, std::uint32_t vector)
+{
+    E1000& nic = k.device(device).e1000;
+    if (nic.cause || nic.rx_filled.empty() || nic.rx_filled.front().visible_from <= k.cpu().now) {
+        return;
+    }
+    nic.cause = true;
+    arm_throttle(k, device, vector, nic.rx_filled.front().visible_from);
 }
 
 bool e1000_take_frame(Kernel& k, DeviceIndex index, PacketId packet, std::vector<std::uint8_t> frame, SimTime at)

@@ -17,6 +17,9 @@ inline constexpr std::uint32_t MAX_SKB_FRAGS = 17;
 
 /// The throttle (ITR) lets no interrupt out before its time: true, and the hardware tries again then.
 bool throttled(Kernel& k, DeviceIndex device, std::uint32_t vector, SimTime at);
+/// To be called when a poll has let interrupts in again: of a frame that a CPU whose clock is ahead had arrive, and that by this CPU's
+/// clock is still to come, the interrupt comes with it. The one before came too early for it.
+void e1000_interrupt_for_what_comes(Kernel& k, DeviceIndex device, std::uint32_t vector);
 /// The frame lies in a descriptor with DD set, or it is discarded for want of one (rx_missed_errors). True: it lies there.
 bool e1000_take_frame(Kernel& k, DeviceIndex device, PacketId packet, std::vector<std::uint8_t> frame, SimTime at);
 /// Whether the hardware found the frame's TCP or UDP checksum good.

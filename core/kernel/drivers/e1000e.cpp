@@ -174,6 +174,7 @@ bool step_e1000e_poll(Kernel& k, PollRun& poll)
     if (poll.phase == PollRun::Phase::complete) {
         if (napi_complete_done(k, poll.napi, poll.work)) {
             unmask_receive(k, device);
+            e1000_interrupt_for_what_comes(k, device, receive_vector);
         }
         return true;
     }

@@ -22,6 +22,17 @@ VirtioPair& pair_of(Kernel& k, DeviceIndex device, std::uint32_t queue) { return
 
 // ---- virtio_ring.c ------------------------------------------------------------------------------------------------------------
 
+void interrupt_later(Kernel& k, DeviceIndex device, Virtqueue& vq, std::uint32_t vector, SimTime at)
+{
+    DeviceEvent later;
+    later.kind = DeviceEvent::Kind::throttle_over;
+    later.at = at;
+    later.index = device;
+    later.argument = vector;
+    vq.irq_pending = true;
+    k.schedule(std::move(later));
+}
+
 void virtqueue_disable_cb(Virtqueue& vq)
 {
     vq.callbacks_off = true;
@@ -265,6 +276,20 @@ void virtqueue_napi_schedule(Kernel& k, Virtqueue& vq)
     }
 }
 
+/// A CPU whose clock is ahead had the frame arrive while this one polled, without interrupt: by this CPU's clock it is still to come,
+/// and finds interrupts on again. False: it is there.
+bool interrupt_for_what_comes(Kernel& k, DeviceIndex device, std::uint32_t queue)
+{
+    VirtioPair& pair = pair_of(k, device, queue);
+    if (pair.rx_used.empty() || pair.rx_used.front().visible_from <= k.cpu().now) {
+        return false;
+    }
+    if (!pair.rx.irq_pending) {
+        interrupt_later(k, device, pair.rx, 2 * queue, pair.rx_used.front().visible_from);
+    }
+    return true;
+}
+
 void virtqueue_napi_complete(Kernel& k, NapiIndex napi, DeviceIndex device, std::uint32_t queue, std::uint32_t processed)
 {
     Call call(k, fn::virtqueue_napi_complete);
@@ -273,7 +298,7 @@ void virtqueue_napi_complete(Kernel& k, NapiIndex napi, DeviceIndex device, std:
     Virtqueue& vq = pair_of(k, device, queue).rx;
     if (!complete) {
         virtqueue_disable_cb(vq);
-    } else if (virtqueue_poll(vq, opaque)) {
+    } else if (virtqueue_poll(vq, opaque) && !interrupt_for_what_comes(k, device, queue)) {
         virtqueue_napi_schedule(k, vq);
     }
 }
@@ -542,19 +567,13 @@ void virtio_transmitted(Kernel& k, DeviceIndex index, std::uint32_t queue, SimTi
     if (delay == Duration{}) {
         interrupt_if_wanted(k, index, queue, pair.tx, before, 2 * queue + 1, at);
     } else if (wants_interrupt(pair.tx, before)) { // what the driver wanted when the frame was given back holds
-        DeviceEvent later;
-        later.kind = DeviceEvent::Kind::throttle_over;
-        later.at = at + delay;
-        later.index = index;
-        later.argument = queue;
-        pair.tx.irq_pending = true;
-        k.schedule(std::move(later));
+        interrupt_later(k, index, pair.tx, 2 * queue + 1, at + delay);
     }
 }
 
-void virtio_throttle_over(Kernel& k, DeviceIndex index, std::uint32_t queue, SimTime at)
+void virtio_throttle_over(Kernel& k, DeviceIndex index, std::uint32_t vector, SimTime at)
 {
-    deliver_interrupt(k, index, 2 * queue + 1, pair_of(k, index, queue).irq_cpu, at);
+    deliver_interrupt(k, index, vector, pair_of(k, index, vector / 2).irq_cpu, at);
 }
 
 void virtnet_probe(NetDevice& device, std::uint32_t pairs, std::uint32_t rx_size, std::uint32_t tx_size)

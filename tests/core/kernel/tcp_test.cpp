@@ -85,6 +85,38 @@ TEST(Tcp, EveryByteArrivesInOrderOverALossyLink)
     }
 }
 
+TEST(Tcp, WhatTheKernelCutItselfIsSentAgainWhenItIsLost)
+{
+    for (const int seed : {1, 2, 3}) {
+        const ModelRun run(two_hosts("send: 300000", "receive: 300000", "loss: 2%, delay: 1ms, tso: false", "", "seed: " + std::to_string(seed) + "\n"));
+        EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 300000U) << "seed " << seed;
+        EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U) << "seed " << seed;
+        EXPECT_GT(run.counter("Tcp.RetransSegs"), 0U) << "seed " << seed;
+        EXPECT_EQ(run.counter("TcpExt.TCPSpuriousRtxHostQueues"), 0U) << "seed " << seed << ": no clone of it was in the host's queues";
+        expect_closed_accounting(run);
+    }
+}
+
+/// A quantum of a slow CPU lasts long: what it lets arrive may still be to come by the clock of the CPU that polls for it.
+TEST(Tcp, OfCpusOfAnySpeedNoInterruptIsLostAndNoPollTurnsInVain)
+{
+    for (const char* driver : {"e1000", "e1000e", "virtio_net"}) {
+        for (const char* scale : {"1", "30", "300", "1000"}) {
+            for (const char* of_peer : {"1", "0.001"}) {
+                std::string text = two_hosts("send: 60000, receive: 60000", "receive: 60000, send: 60000", std::string("driver: ") + driver, "",
+                                             std::string("cost_scale: ") + scale + "\n");
+                text.insert(text.find("  - name: peer\n") + 15, std::string("    cost_scale: ") + of_peer + "\n");
+                const ModelRun run(text);
+                SCOPED_TRACE(std::string(driver) + " " + scale + " " + of_peer);
+                EXPECT_EQ(app(run, Program::tcp_client).done, 1U);
+                EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 60000U);
+                EXPECT_EQ(run.counter("TcpExt.TCPTimeouts"), 0U);
+                EXPECT_LT(run.calls_anywhere(fn::napi_complete_done), 8 * run.trace().packet_count());
+            }
+        }
+    }
+}
+
 TEST(Tcp, WithoutSackTimestampsAndScalingItStillArrives)
 {
     const std::string host = "    sysctls: {net.ipv4.tcp_sack: 0, net.ipv4.tcp_timestamps: 0, net.ipv4.tcp_window_scaling: 0}\n";
