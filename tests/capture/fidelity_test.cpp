@@ -340,7 +340,7 @@ std::size_t held_against_the_model(const FolderFidelity& folder)
 
 constexpr const char* introduction = R"(# The model against real kernels
 
-Written by `test_fidelity` with `SKBSCOPE_WRITE_FIDELITY=1`; do not edit. Each row is a phase of a recording: its scenario is rebuilt
+Written by `test_fidelity` with `SKBSCOPE_WRITE_FIDELITY=1` where it compares all of them in one process; do not edit. Each row is a phase of a recording: its scenario is rebuilt
 from the manifest (links, settings, sockets, the moments of each send), the model runs it, and both are compared packet by packet.
 
 - **verdict, reason**: packets that met the same end, for the same reason. Kernel 5.10 tells no reasons: there the verdict counts.
@@ -363,7 +363,8 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
   of thirty paces (CPUs up to 8000 times slower, as an emulated one is while its calls are recorded, on both machines or on one; a longer, slower
   or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
   bursts or is late with the interrupt for what was sent; where both ends are on one machine also two at which applications write by pieces), or, where these leave a
-  segment unexplained, of up to eighteen more drawn at random over the same range (those at which the connection gets done in time). Both runs must carry the same bytes in each direction; else there is a line under "Faults".
+  segment unexplained, of up to eighteen more drawn at random over the same range (those at which the connection gets done in time). The model runs at one
+  of them after the other, until every segment and every counter of the connection is explained. Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
   so its sums over the machine are compared. What other traffic of the recorded machine moved is listed with its proof and not held against the model; of a
   connection, whose segments are as many as its pace makes them, neither is what lies between the least and the most that the model counts at those paces.
