@@ -38,8 +38,6 @@ struct BatchLists {
     std::vector<std::uint32_t> dequeued; ///< of a bulk: the calls that gave its packets, but the first, whom the event named
     SlotQueue bulk; ///< validated, waiting for the event that names them
     SlotQueue completed; ///< net_tx_action: left to it by interrupts, in the order in which it frees them
-    Slot in_driver = 0;    ///< between net_dev_start_xmit and net_dev_xmit
-    std::uint64_t in_driver_address = 0;
     bool single = false; ///< the list held one packet: its order cannot be wrong
     bool many = false;   ///< dev_hard_start_xmit and above serve a bulk
 };
@@ -53,6 +51,8 @@ struct Frame {
     Slot follow = 0; ///< whom its tail callees serve (the clone, the packet just made)
     Slot wait = 0;   ///< of completion: the packet freed next
     Slot freed = 0;  ///< freed last below this call
+    Slot in_driver = 0; ///< between net_dev_start_xmit and net_dev_xmit
+    std::uint64_t in_driver_address = 0;
     bool has_freed = false;
     bool free_seen = false;  ///< the free event of this very call
     bool released = false;   ///< of a freeing call: it was seen to release, so it gave the last reference back

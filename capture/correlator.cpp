@@ -97,7 +97,7 @@ void Correlator::prepare(const EventFormat& format)
     };
     xmit_result_is_seen_ = xmit_result_is_seen_ || format.name == "net_dev_xmit";
     decoder.skb = first_of({"skbaddr", "skb"});
-    decoder.name = first_of({"name", "dev", "dev_name"});
+    decoder.name = format.device_name();
     decoder.length = first_of({"len"});
     decoder.protocol = first_of({"protocol", "proto"});
     decoder.location = first_of({"location"});
@@ -246,8 +246,14 @@ TaskId Correlator::task_looked_up(std::int32_t pid)
     return at->second;
 }
 
-DeviceId Correlator::device_of(const RawRecord& record, const Decoder& decoder)
+DeviceId Correlator::device_looked_up(const RawRecord& record, const Decoder& decoder)
 {
+    if (record.device_name != 0) {
+        if (record.device_name >= device_by_number_.size()) {
+            device_by_number_.resize(std::size_t{record.device_name} + 1, DeviceId::none);
+        }
+        return device_by_number_[record.device_name] = device_named(decoder.name.text(record.data));
+    }
     const ShortBytes bytes(decoder.name.bytes(record.data));
     auto& [known, device] = recent_devices_[bytes.place()];
     if (bytes.size != 0 && bytes == known) {
@@ -329,6 +335,7 @@ void Correlator::resume(std::uint64_t time_ns, bool drops_only)
     }
     forgets_ = false;
     socket_queues_.clear();
+    recent_queue_ = {};
     completed_.clear();
     std::ranges::fill(loop_calls_, 0U);
     unresolved_.clear();
@@ -353,7 +360,8 @@ void Correlator::let_go(SimTime oldest)
     };
     std::ranges::for_each(cpu_lanes_, use);
     // A task that is not within a call is made anew when it comes again.
-    last_lane_ = {0, nullptr};
+    recent_lanes_ = {};
+    recent_queue_ = {};
     std::erase_if(task_lanes_, [](const auto& entry) {
         return entry.second.stack.empty() && entry.second.clones.empty() && entry.second.sending == 0;
     });

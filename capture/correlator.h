@@ -126,6 +126,8 @@ private:
     }
     Symbol symbol_looked_up(const Name& name);
     Lane& lane_of(const RawRecord& record);
+    Lane& lane_looked_up(std::int32_t pid);
+    void leave_interrupts(Lane& lane);
     [[nodiscard]] bool interrupts(const Lane& lane, Symbol function) const;
     static Context context_of(const RawRecord& record);
     void pop(Lane& lane);
@@ -253,7 +255,12 @@ private:
         return pid == known ? task : task_looked_up(pid);
     }
     TaskId task_looked_up(std::int32_t pid);
-    DeviceId device_of(const RawRecord& record, const Decoder& decoder);
+    DeviceId device_of(const RawRecord& record, const Decoder& decoder)
+    {
+        const bool is_known = record.device_name < device_by_number_.size() && device_by_number_[record.device_name] != DeviceId::none;
+        return is_known ? device_by_number_[record.device_name] : device_looked_up(record, decoder);
+    }
+    DeviceId device_looked_up(const RawRecord& record, const Decoder& decoder);
     DeviceId device_named(std::string_view name);
     void tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing);
     std::string neighbour_name(const RawRecord& record, const Decoder& decoder);
@@ -283,6 +290,14 @@ private:
         std::deque<RawRecord> early; ///< reads that found nothing told to wait (without their data): a reader on another CPU may be faster than the event
     };
     [[nodiscard]] Slot next_of(SocketQueue& queue);
+    [[nodiscard]] SocketQueue& queue_of(std::uint64_t socket)
+    {
+        if (recent_queue_.second == nullptr || recent_queue_.first != socket) {
+            recent_queue_ = {socket, &socket_queues_[socket]}; // rows of this table never move
+        }
+        return *recent_queue_.second;
+    }
+    std::pair<std::uint64_t, SocketQueue*> recent_queue_{0, nullptr}; ///< null: none, or it was taken out
     void end_read(const RawRecord& record, Slot slot);
     std::unordered_map<std::uint64_t, SocketQueue> socket_queues_; ///< of datagrams, by struct sock, as their events tell
     bool next_by_jump_ = false;        ///< of the call that place() made room for
@@ -293,8 +308,9 @@ private:
     std::unordered_map<std::int32_t, TaskId> tasks_;
     std::map<std::string, DeviceId, std::less<>> devices_;
     // Records of one task, one device come in rows: what was found for those before.
-    std::pair<std::int32_t, Lane*> last_lane_{0, nullptr};
+    std::array<std::pair<std::int32_t, Lane*>, 16> recent_lanes_{}; ///< by the lowest bits of the pid; of none where that is 0
     std::array<std::pair<std::int32_t, TaskId>, 16> recent_tasks_{}; ///< by the lowest bits of the pid; 0: the idle task
+    std::vector<DeviceId> device_by_number_; ///< by RawRecord::device_name; none: not met yet, as number 0 never is
     std::array<std::pair<ShortBytes, DeviceId>, 16> recent_devices_; ///< by ShortBytes::place() of the field with the name
     struct Waiting {
         Slot slot;

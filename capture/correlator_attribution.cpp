@@ -734,9 +734,8 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     }
     frame.packet = frame.child = inherited(lane, host, record);
     // The driver's transmit function: where the packet joins the ring.
-    if (is_traced && host != nullptr && host->kind == Kind::hard_transmit && host->lists &&
-        host->lists->in_driver != 0) {
-        SlotRecord& slot = book_.at(host->lists->in_driver);
+    if (is_traced && host != nullptr && host->kind == Kind::hard_transmit && host->in_driver != 0) {
+        SlotRecord& slot = book_.at(host->in_driver);
         if (slot.driver_call == 0) {
             slot.driver_call = frame.item;
         }

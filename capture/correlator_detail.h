@@ -80,6 +80,40 @@ inline Context Correlator::context_of(const RawRecord& record)
     return (record.flags & correlating::flag_softirq) != 0 ? Context::softirq : Context::process;
 }
 
+inline bool Correlator::interrupts(const Lane& lane, Symbol function) const
+{
+    return lane.is_task ? functions_[function].interrupts : functions_[function].interrupts_softirq;
+}
+
+inline Lane& Correlator::lane_of(const RawRecord& record)
+{
+    const Context context = context_of(record);
+    const bool is_task = context == Context::process && record.pid != 0;
+    const auto& [known, of_task] = recent_lanes_[static_cast<std::uint32_t>(record.pid) % recent_lanes_.size()];
+    Lane& lane = !is_task              ? cpu_lanes_[record.cpu * std::size_t{4} + static_cast<std::size_t>(context)]
+                 : known == record.pid ? *of_task
+                                       : lane_looked_up(record.pid);
+    lane.is_task = context == Context::process;
+    lane.cpu = record.cpu;
+    if (!lane.stack.empty() && interrupts(lane, lane.stack.back().symbol)) [[unlikely]] {
+        leave_interrupts(lane);
+    }
+    return lane;
+}
+
+inline Frame* Correlator::open_call(Lane& lane, std::initializer_list<NameNumber> names)
+{
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        if (lane.stack[i].item != 0 && correlating::is_one_of(functions_[lane.stack[i].symbol].name, names)) {
+            if (i + 1 != lane.stack.size()) {
+                pop_to(lane, i + 1);
+            }
+            return &lane.stack[i];
+        }
+    }
+    return nullptr;
+}
+
 inline std::uint32_t Correlator::add_item(Lane& lane, const RawRecord& record, EventKind kind, FunctionId function,
                                    Slot packet, Confidence confidence, std::uint8_t via, std::uint32_t arg)
 {

@@ -46,7 +46,7 @@ void Correlator::pop_returned(Lane& lane)
     std::size_t keep = 0;
     for (std::size_t i = 0; i < lane.stack.size(); ++i) {
         const Frame& frame = lane.stack[i];
-        const bool in_driver = frame.lists && frame.lists->in_driver != 0;
+        const bool in_driver = frame.in_driver != 0;
         const bool is_receiving = !lane.is_task && (finds_packets(frame.kind) || frame.kind == Kind::core_receive ||
                                                     functions_[frame.symbol].is_receive);
         if (in_driver || is_receiving || (i == 0 && !lane.is_task)) {
@@ -152,7 +152,7 @@ void Correlator::on_data_ready(const RawRecord& record, const Decoder& decoder)
     book_.delivered(slot, item);
     if (holds_datagrams(decoder.protocol.read(record.data))) {
         book_.at(slot).is_datagram = true;
-        SocketQueue& queue = socket_queues_[decoder.socket.read(record.data)];
+        SocketQueue& queue = queue_of(decoder.socket.read(record.data));
         queue.waiting.push_back(slot);
         // Whoever was already reading has it. A read from before it came took another one, which nobody saw coming.
         while (!queue.early.empty() && queue.early.front().time_ns < begun) {
@@ -195,7 +195,7 @@ void Correlator::on_received(const RawRecord& record, const Decoder& decoder)
     if (!is_read || !holds_datagrams(decoder.protocol.read(record.data)) || reads_end_with_event_) {
         return;
     }
-    SocketQueue& queue = socket_queues_[decoder.socket.read(record.data)];
+    SocketQueue& queue = queue_of(decoder.socket.read(record.data));
     if (const Slot slot = next_of(queue); slot != 0) {
         end_read(record, slot);
         return;

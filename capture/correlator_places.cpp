@@ -13,26 +13,19 @@ using namespace correlating;
 // ---- places
 // ---------------------------------------------------------------------------------------------------------
 
-Lane& Correlator::lane_of(const RawRecord& record)
+/// What was interrupted goes on: all that is open above it has returned.
+void Correlator::leave_interrupts(Lane& lane)
 {
-    const Context context = context_of(record);
-    const bool is_task = context == Context::process && record.pid != 0;
-    if (is_task && record.pid != last_lane_.first) {
-        last_lane_ = {record.pid, &task_lanes_[record.pid]}; // rows of this table never move; let_go() takes them out
-    }
-    Lane& lane = is_task ? *last_lane_.second
-                         : cpu_lanes_[record.cpu * std::size_t{4} + static_cast<std::size_t>(context)];
-    lane.is_task = context == Context::process;
-    lane.cpu = record.cpu;
     while (!lane.stack.empty() && interrupts(lane, lane.stack.back().symbol)) {
         pop(lane); // all that it calls runs in the interrupt's lane
     }
-    return lane;
 }
 
-bool Correlator::interrupts(const Lane& lane, Symbol function) const
+Lane& Correlator::lane_looked_up(std::int32_t pid)
 {
-    return lane.is_task ? functions_[function].interrupts : functions_[function].interrupts_softirq;
+    Lane& lane = task_lanes_[pid]; // rows of this table never move; let_go() takes them out
+    recent_lanes_[static_cast<std::uint32_t>(pid) % recent_lanes_.size()] = {pid, &lane};
+    return lane;
 }
 
 void Correlator::pop(Lane& lane)
@@ -49,12 +42,12 @@ void Correlator::pop(Lane& lane)
     if (frame.kind == Kind::stream_data && !forgets_) {
         keeps_out_of_order(frame);
     }
-    if (!xmit_result_is_seen_ && frame.lists && frame.lists->in_driver != 0) {
+    if (!xmit_result_is_seen_ && frame.in_driver != 0) {
         // The event with the driver's answer was not recorded. NETDEV_TX_BUSY is rare: taken, unless shown
         // otherwise.
-        const SlotRecord& slot = book_.at(frame.lists->in_driver);
+        const SlotRecord& slot = book_.at(frame.in_driver);
         if (!slot.dead) {
-            book_.transmitted(frame.lists->in_driver, slot.driver_call != 0 ? slot.driver_call : frame.item);
+            book_.transmitted(frame.in_driver, slot.driver_call != 0 ? slot.driver_call : frame.item);
         }
     }
     if (frame.kind == Kind::direct_transmit && functions_[frame.symbol].name == "sch_direct_xmit") {
@@ -242,17 +235,6 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         }
     }
     lane.push(std::move(frame));
-}
-
-Frame* Correlator::open_call(Lane& lane, std::initializer_list<NameNumber> names)
-{
-    for (std::size_t i = lane.stack.size(); i-- > 0;) {
-        if (lane.stack[i].item != 0 && is_one_of(functions_[lane.stack[i].symbol].name, names)) {
-            pop_to(lane, i + 1);
-            return &lane.stack.back();
-        }
-    }
-    return nullptr;
 }
 
 Frame* Correlator::find_host(Lane& lane, std::initializer_list<Kind> kinds)

@@ -71,9 +71,10 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
     const std::uint64_t address = decoder.skb.read(record.data);
     const std::size_t index = frame_for(lane, record, {"dev_hard_start_xmit"}, "dev_hard_start_xmit");
     Frame& frame = lane.stack[index];
-    BatchLists& lists = frame.batch();
+    const bool many = frame.lists && frame.lists->many;
     Slot slot = 0;
-    if (lists.many) {
+    if (many) {
+        BatchLists& lists = *frame.lists;
         const Slot validated = lists.bulk.empty() ? 0 : lists.bulk.front();
         if (!lists.bulk.empty()) {
             lists.bulk.pop_front();
@@ -96,11 +97,11 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
         known.qdisc_side = 0;
     }
     known.driver_call = functions_seen_ ? 0 : lane.stack[index].item; // else the driver's own function is still to come
-    if (!lane.stack[index].batch().many) {
+    if (!many) {
         field_facts(slot, lane.stack[index].item, record, decoder);
     }
     device_passages_.push_back({slot, known.at_device, record.time_ns, true, known.length_now});
-    BatchLists& now = lane.stack[index].batch();
+    Frame& now = lane.stack[index];
     now.in_driver = slot;
     now.in_driver_address = address;
     if (!frees_seen_) {
@@ -119,13 +120,12 @@ void Correlator::on_xmit(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
     Frame* frame = open_call(lane, {"dev_hard_start_xmit"});
-    if (frame == nullptr || !frame->lists || frame->lists->in_driver == 0 ||
-        frame->lists->in_driver_address != decoder.skb.read(record.data)) {
+    if (frame == nullptr || frame->in_driver == 0 ||
+        frame->in_driver_address != decoder.skb.read(record.data)) {
         return; // its beginning was not seen; the address may be somebody else's by now
     }
     book_.item(frame->item).flags |= via_tracepoint;
-    const Slot slot = frame->lists->in_driver;
-    frame->lists->in_driver = 0;
+    const Slot slot = std::exchange(frame->in_driver, 0);
     SlotRecord& known = book_.at(slot);
     if (decoder.number.read(record.data) == 0) { // NETDEV_TX_OK; anything else: requeued
         const std::uint32_t item = known.driver_call != 0 ? known.driver_call : frame->item;
@@ -135,7 +135,7 @@ void Correlator::on_xmit(const RawRecord& record, const Decoder& decoder)
     } else {
         known.driver_call = 0;
     }
-    if (frame->lists->many) {
+    if (frame->lists && frame->lists->many) {
         frame->child = frame->lists->bulk.empty() ? 0 : frame->lists->bulk.front();
     }
 }
@@ -307,8 +307,8 @@ void Correlator::completed_unnamed(Lane& lane, Slot slot, std::uint32_t item)
     }
     lane.completed.emplace_back(slot, item);
     for (const Frame& open : lane.stack) {
-        if (open.lists && open.lists->in_driver != 0) {
-            name_completed(lane, book_.at(open.lists->in_driver).at_device);
+        if (open.in_driver != 0) {
+            name_completed(lane, book_.at(open.in_driver).at_device);
             return;
         }
     }
@@ -454,7 +454,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     if (known.driver_call != 0 && !known.transmitted && known.packet.verdict == Verdict::in_flight &&
         !known.looped) {
         const bool by_sender = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
-            return frame.lists && book_.resolve(frame.lists->in_driver) == slot;
+            return frame.in_driver != 0 && book_.resolve(frame.in_driver) == slot;
         });
         if (!by_sender) {
             book_.transmitted(slot, known.driver_call);

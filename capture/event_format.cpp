@@ -89,6 +89,16 @@ std::string_view EventField::text(std::span<const std::uint8_t> record) const
     return whole.substr(0, whole.find('\0'));
 }
 
+EventField EventFormat::device_name() const
+{
+    for (const char* called : {"name", "dev", "dev_name"}) {
+        if (const EventField found = field(called)) {
+            return found;
+        }
+    }
+    return {};
+}
+
 EventField EventFormat::field(const std::string& field_name) const
 {
     const auto at = fields.find(field_name);

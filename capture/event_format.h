@@ -73,6 +73,8 @@ struct EventFormat {
     [[nodiscard]] static std::optional<EventFormat> parse(std::string_view system, std::string_view text);
 
     [[nodiscard]] EventField field(const std::string& field_name) const;
+    /// … that names a device, if one does.
+    [[nodiscard]] EventField device_name() const;
     /// Numbers and names that the print format gives for `REC->field` through __print_symbolic.
     [[nodiscard]] std::vector<std::pair<std::int64_t, std::string>>
     symbols_of(std::string_view field_name) const;

@@ -178,18 +178,25 @@ bool has_captures_beside(const std::string& path)
     return false;
 }
 
-/// What was read on another thread stands in that one's cache: asked for in good time, it comes while others are taken.
-inline void fetch_ahead(std::span<const RawRecord> records, std::size_t taken)
+/// Gives the correlator records. What was read on another thread stands in that one's cache: asked for in good time, it comes while
+/// others are taken.
+inline void take_all(Correlator& correlator, std::span<const RawRecord> records)
 {
     constexpr std::size_t record_soon = 24;
     constexpr std::size_t data_soon = 12;
-    if (taken + record_soon >= records.size()) {
-        return;
+    const RawRecord* at = records.data();
+    const RawRecord* const end = at + records.size();
+    const RawRecord* const last_soon = records.size() > record_soon ? end - record_soon : at;
+    for (; at < last_soon; ++at) {
+        __builtin_prefetch(at + record_soon);
+        const auto data = at[data_soon].data;
+        __builtin_prefetch(data.data());
+        __builtin_prefetch(data.data() + data.size() - 1);
+        correlator.take(*at);
     }
-    __builtin_prefetch(&records[taken + record_soon]);
-    const auto data = records[taken + data_soon].data;
-    __builtin_prefetch(data.data());
-    __builtin_prefetch(data.data() + data.size() - 1);
+    for (; at < end; ++at) {
+        correlator.take(*at);
+    }
 }
 
 /// Makes a trace of a long recording while it is read.
@@ -200,12 +207,24 @@ public:
     {
     }
 
-    void took_a_record()
+    /// Gives it the correlator, and makes what is settled part of the trace.
+    void take(std::span<const RawRecord> records)
     {
-        if (++since_last_ < step_) {
-            return;
+        while (!records.empty()) {
+            const std::size_t count = std::min(records.size(), step_ - since_last_);
+            take_all(*correlator_, records.first(count));
+            records = records.subspan(count);
+            since_last_ += count;
+            if (since_last_ == step_) {
+                since_last_ = 0;
+                hand_on();
+            }
         }
-        since_last_ = 0;
+    }
+
+private:
+    void hand_on()
+    {
         last_items_.push_back(correlator_->book().last_item());
         if (last_items_.size() > steps) {
             (void)correlator_->take_passages(); // for captures, of which there are none
@@ -215,7 +234,6 @@ public:
         }
     }
 
-private:
     static constexpr std::size_t steps = 8;
     Correlator* correlator_;
     std::size_t step_;
@@ -280,12 +298,10 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
     HandingOn handing_on(correlator, options.settled_after);
     const auto take = [&](std::span<const RawRecord> records) {
         imported.records += records.size();
-        for (std::size_t i = 0; i < records.size(); ++i) {
-            fetch_ahead(records, i);
-            correlator.take(records[i]);
-            if (!is_at_once) {
-                handing_on.took_a_record();
-            }
+        if (is_at_once) {
+            take_all(correlator, records);
+        } else {
+            handing_on.take(records);
         }
     };
     if (options.progress != nullptr) {

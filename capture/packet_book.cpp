@@ -20,26 +20,21 @@ inline void fetch_ahead(const Event& event)
     __builtin_prefetch(&event + 16, 1);
 }
 
-/// Walks along rows of a trace, of which a chunk lies in one piece.
+/// Walks along rows of a trace, over the ends of its chunks.
 class Rowwise {
 public:
-    /// Precondition: row < trace.size().
-    Rowwise(const Trace& trace, std::uint32_t row) : trace_(&trace), event_(&trace[row]), row_(row) {}
-    [[nodiscard]] const Event& operator*() const { return *event_; }
+    Rowwise(const Trace& trace, std::uint32_t row) : trace_(&trace), row_(row) {}
+    [[nodiscard]] const Event& operator*() const { return (*trace_)[row_]; }
     [[nodiscard]] std::uint32_t row() const { return row_; }
-    /// The next; not to be looked at if it is `end`, which may have no memory yet.
-    void next(std::uint32_t end)
+    Rowwise& operator++()
     {
         ++row_;
-        ++event_;
-        if (row_ % Trace::chunk_events == 0 && row_ < end) [[unlikely]] {
-            event_ = &(*trace_)[row_];
-        }
+        return *this;
     }
+    [[nodiscard]] bool operator!=(const Rowwise& other) const { return row_ != other.row_; }
 
 private:
     const Trace* trace_;
-    const Event* event_;
     std::uint32_t row_;
 };
 
@@ -50,7 +45,6 @@ PacketBook::PacketBook(Trace& trace, Trace& items) : trace_(trace), items_(items
     (void)slots_.push(); // 0: none
     (void)append_item(); // 0: none
     told_.emplace_back(); // 0: none
-    recent_changes_.assign(1024, none);
 }
 
 Slot PacketBook::open(SlotRecord::Kind kind)
@@ -351,15 +345,13 @@ void PacketBook::end_all_unseen(std::uint32_t item)
 
 std::uint32_t PacketBook::field_row(const FieldChange& change)
 {
-    const std::uint64_t mixed =
-        (change.after * 31 + change.before) * 31 + static_cast<std::uint64_t>(change.field);
-    std::uint32_t& recent = recent_changes_[((mixed * 0x9e3779b97f4a7c15) >> 40) % recent_changes_.size()];
-    if (recent != none && field_changes_[recent].field == change.field &&
-        field_changes_[recent].before == change.before && field_changes_[recent].after == change.after) {
-        return recent;
+    const std::uint64_t mixed = change.after * 961 + change.before * 31 + static_cast<std::uint64_t>(change.field);
+    RecentChange& recent = recent_changes_[((mixed * 0x9e3779b97f4a7c15) >> 40) % recent_changes_.size()];
+    if (recent.row == none || recent.change.field != change.field || recent.change.before != change.before || recent.change.after != change.after) {
+        field_changes_.push_back(change);
+        recent = {change, static_cast<std::uint32_t>(field_changes_.size() - 1)};
     }
-    field_changes_.push_back(change);
-    return recent = static_cast<std::uint32_t>(field_changes_.size() - 1);
+    return recent.row;
 }
 
 void PacketBook::tell(Slot slot, std::uint32_t item, std::span<const Field> fields)
@@ -435,8 +427,13 @@ QueueId PacketBook::queue_id(const QueueName& name, Slot slot)
                               std::uint64_t{has_port ? record.packet.flow->destination_port : 0U} << 32 |
                               to_index(record.packet.device);
     const bool has_key = name.detail.empty();
+    auto& [recent_key, recent_id] = recent_queues_[((key ^ key >> 29) * 0x9e3779b97f4a7c15) >> 60];
+    if (has_key && recent_key == key && recent_id != QueueId::none) {
+        return recent_id;
+    }
     if (const auto known = has_key ? queue_by_key_.find(key) : queue_by_key_.end(); known != queue_by_key_.end()) {
-        return known->second;
+        recent_key = key;
+        return recent_id = known->second;
     }
     std::string title;
     std::string_view room;
@@ -751,7 +748,7 @@ void PacketBook::add_packets(const std::vector<Slot>& touched)
     }
 }
 
-void PacketBook::append_side(const Event& side)
+inline void PacketBook::append_side(const Event& side)
 {
     if (!is_written(side)) {
         return;
@@ -775,40 +772,70 @@ void PacketBook::write_items(std::uint32_t until, bool everything)
     change_in_trace_.resize(field_changes_.size(), none);
     const std::vector<std::uint64_t> order = order_of_late();
     auto late = order.begin();
+    const auto group_of_next = [&] { return late != order.end() ? *late >> 31 : ~std::uint64_t{0}; };
+    std::uint64_t next_late = group_of_next();
     const auto write_late = [&](std::uint64_t group) {
-        for (; late != order.end() && *late >> 31 <= group; ++late) {
+        while (next_late <= group) {
             append_side(late_[*late & ~late_handle & 0xffffffff].event);
+            ++late;
+            next_late = group_of_next();
         }
     };
-    const std::uint32_t first = std::max(written_, 1U);
-    if (first < until) {
-        for (Rowwise at(items_, first); at.row() < until;) {
-            const std::uint64_t item = at.row();
-            const Event& known = *at;
-            at.next(until);
+    // An item, whose sides stand from first_side to past_sides.
+    const auto write_group = [&](const Event& known, std::uint32_t item, auto first_side, const auto& past_sides, bool has_before) {
+        for (auto side = first_side; has_before && side != past_sides; ++side) {
+            if (((*side).host & mark_before) != 0) {
+                append_side(*side);
+            }
+        }
+        write_late(std::uint64_t{item} << 1);
+        const std::uint32_t packet = known.packet == 0 ? 0 : to_index(written_id(known.packet));
+        unattributed_ += known.is_call() && packet == 0 && known.packet != 0 ? 1 : 0;
+        Event& event = trace_.append(known);
+        fetch_ahead(event);
+        event.packet = packet;
+        event.time_ns = written_ns_ = std::max(known.time_ns, written_ns_);
+        for (; first_side != past_sides; ++first_side) {
+            if (((*first_side).host & mark_before) == 0) {
+                append_side(*first_side);
+            }
+        }
+        write_late(std::uint64_t{item} << 1 | 1);
+    };
+    constexpr std::uint32_t usual_sides = 32;
+    for (std::uint32_t row = std::max(written_, 1U); row < until;) {
+        const std::uint32_t end = std::min<std::uint32_t>(until, (row / Trace::chunk_events + 1) * Trace::chunk_events);
+        if (end - row > usual_sides) { // most: as long as a whole group lies in this chunk
+            const Event* const begin = &items_[row];
+            const Event* const last = begin + (end - row);
+            const Event* at = begin;
+            while (last - at > usual_sides) {
+                const Event* past = at + 1;
+                unsigned marks = 0;
+                for (; past != last && (past->host & mark_side) != 0; ++past) {
+                    marks |= past->host;
+                }
+                if (past == last) {
+                    break;
+                }
+                write_group(*at, row + static_cast<std::uint32_t>(at - begin), at + 1, past, (marks & mark_before) != 0);
+                at = past;
+            }
+            row += static_cast<std::uint32_t>(at - begin);
+        }
+        // The last of the chunk, one after the other.
+        while (row < end) {
+            Rowwise past(items_, row);
+            const Event& known = *past;
+            const std::uint32_t item = row;
+            ++past;
+            const Rowwise first_side = past;
             bool has_before = false;
-            const Rowwise sides = at;
-            for (; at.row() < until && ((*at).host & mark_side) != 0; at.next(until)) {
-                has_before = has_before || ((*at).host & mark_before) != 0;
+            for (; past.row() < until && ((*past).host & mark_side) != 0; ++past) {
+                has_before = has_before || ((*past).host & mark_before) != 0;
             }
-            for (Rowwise side = sides; has_before && side.row() < at.row(); side.next(until)) {
-                if (((*side).host & mark_before) != 0) {
-                    append_side(*side);
-                }
-            }
-            write_late(item << 1);
-            const std::uint32_t packet = known.packet == 0 ? 0 : to_index(written_id(known.packet));
-            unattributed_ += known.is_call() && packet == 0 && known.packet != 0 ? 1 : 0;
-            Event& event = trace_.append(known);
-            fetch_ahead(event);
-            event.packet = packet;
-            event.time_ns = written_ns_ = std::max(known.time_ns, written_ns_);
-            for (Rowwise side = sides; side.row() < at.row(); side.next(until)) {
-                if (((*side).host & mark_before) == 0) {
-                    append_side(*side);
-                }
-            }
-            write_late(item << 1 | 1);
+            write_group(known, item, first_side, past, has_before);
+            row = past.row();
         }
     }
     for (; everything && late != order.end(); ++late) { // they stand behind items that never came
@@ -888,7 +915,7 @@ void PacketBook::compact_changes()
     }
     field_changes_ = std::move(kept);
     change_in_trace_.assign(field_changes_.size(), none);
-    recent_changes_.assign(recent_changes_.size(), none);
+    recent_changes_ = {};
 }
 
 void PacketBook::retire(SimTime oldest, const std::vector<Slot>& in_use)
@@ -914,6 +941,7 @@ void PacketBook::retire(SimTime oldest, const std::vector<Slot>& in_use)
         SlotRecord* const rows = &slots_[first];
         bool is_over = is_written_of(rows[Slots::rows_a_chunk - 1]); // most likely the youngest
         for (std::size_t row = 0; row < Slots::rows_a_chunk && is_over; ++row) {
+            __builtin_prefetch(&rows[row + 8]); // beyond the end that does nothing
             const SlotRecord& record = rows[row].same_as == 0 ? rows[row] : slots_[resolve(rows[row].same_as)];
             const bool is_written = is_written_of(record) && is_written_of(rows[row]);
             const bool has_ended = !record.born || record.dead || record.packet.birth < oldest;
@@ -927,7 +955,7 @@ void PacketBook::retire(SimTime oldest, const std::vector<Slot>& in_use)
             if (record.address != 0 && living_.find(record.address) == slot) {
                 living_.erase(record.address);
             }
-            if (record.same_as == 0 && record.packet.id != PacketId::none && !record.row_is_final) {
+            if (!record.row_is_final && record.same_as == 0 && record.packet.id != PacketId::none) {
                 PacketRecord& row = trace_.mutable_packet(record.packet.id);
                 row.death = trace_.end_time();
                 row.end_inferred = true;

@@ -274,13 +274,18 @@ private:
     std::vector<Slot> order_; ///< the packets, by birth
     std::vector<QueueName> queue_names_;
     std::vector<FieldChange> field_changes_; ///< one row for equal changes that come close together
-    std::vector<std::uint32_t> recent_changes_;
+    struct RecentChange {
+        FieldChange change;
+        std::uint32_t row = ~std::uint32_t{0}; ///< of field_changes_; all ones: none
+    };
+    std::array<RecentChange, 1024> recent_changes_{}; ///< by a part of what they say: of many thousand rows these few are asked for
     std::vector<std::uint32_t> change_in_trace_; ///< row there; all ones: not written yet
     std::vector<Told> told_;
     std::vector<std::uint32_t> free_told_;
     AddressMap living_;
     std::map<std::pair<int, std::string>, QueueId> queues_;
     std::unordered_map<std::uint64_t, QueueId> queue_by_key_;
+    std::array<std::pair<std::uint64_t, QueueId>, 16> recent_queues_{}; ///< of those, by a part of the key
 };
 
 } // namespace skbscope

@@ -25,6 +25,8 @@ struct RawRecord {
     std::int32_t pid = 0;
     std::uint16_t event_id = 0;
     std::uint16_t cpu = 0;
+    /// Of the device that it names, where whoever read it has looked: of one number, of one name. 0: not looked, or none.
+    std::uint16_t device_name = 0;
     std::uint8_t flags = 0;         ///< TRACE_FLAG_* of include/linux/trace_events.h
     std::uint8_t preempt_count = 0; ///< low half: preemption depth
 

@@ -39,6 +39,7 @@ void SymbolTable::parse(std::string_view kallsyms)
     symbols_.clear();
     text_.clear();
     constexpr std::size_t usual_line = 45;
+    // What of it is never written to takes no memory.
     symbols_.reserve(kallsyms.size() / usual_line);
     text_.reserve(kallsyms.size() / 2);
     for (std::size_t from = 0; from < kallsyms.size();) {
@@ -66,13 +67,11 @@ void SymbolTable::parse(std::string_view kallsyms)
                             static_cast<std::uint16_t>(name.size()), name_end != rest.end()});
         text_ += name;
     }
-    text_.shrink_to_fit();
     if (!std::ranges::is_sorted(symbols_, {}, &Symbol::address)) {
         std::ranges::stable_sort(symbols_, {}, &Symbol::address);
     }
     const auto repeated = std::ranges::unique(symbols_, {}, &Symbol::address);
     symbols_.erase(repeated.begin(), repeated.end());
-    symbols_.shrink_to_fit();
 }
 
 SymbolTable::Hit SymbolTable::find(std::uint64_t address) const

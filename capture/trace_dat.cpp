@@ -133,6 +133,11 @@ void TraceDat::State::finish()
         highest = std::max<std::uint16_t>(highest, cpu.cpu);
     }
     kernel.cpus = std::max<std::uint16_t>(kernel.cpus, static_cast<std::uint16_t>(highest + (records.cpus.empty() ? 0 : 1)));
+    for (const EventFormat& format : kernel.formats()) {
+        const auto id = static_cast<std::size_t>(format.id);
+        records.device_names.resize(std::max(records.device_names.size(), id + 1));
+        records.device_names[id] = format.device_name();
+    }
 }
 
 Result<TraceDat> TraceDat::open(const std::string& path)

@@ -1,13 +1,19 @@
 #include "capture/trace_dat_records.h"
 
+#include "capture/names.h"
+
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <exception>
 #include <fmt/format.h>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <tuple>
+#include <utility>
 
 namespace skbscope::trace_dat {
 
@@ -21,8 +27,50 @@ struct Batch {
     std::vector<Window> left; ///< windows that were read to their end meanwhile: this batch or earlier ones point into them
 };
 
+/// Numbers for what devices are called: who makes sense of the records need not compare letters.
+class DeviceNumbers {
+public:
+    explicit DeviceNumbers(const std::vector<EventField>& fields) : fields_(&fields) {}
+
+    /// 0: it names none, or by more than 16 bytes.
+    [[nodiscard]] std::uint16_t of(const RawRecord& record)
+    {
+        if (record.event_id >= fields_->size() || !(*fields_)[record.event_id]) {
+            return 0;
+        }
+        const ShortBytes name((*fields_)[record.event_id].bytes(record.data));
+        const auto& [known, number] = recent_[name.place()];
+        return name.size != 0 && name == known ? number : looked_up(name);
+    }
+
+private:
+    std::uint16_t looked_up(const ShortBytes& name)
+    {
+        constexpr std::size_t most = 0xffff;
+        if (name.size == 0) {
+            return 0;
+        }
+        const std::tuple key(name.first, name.last, name.size);
+        auto at = numbers_.find(key);
+        if (at == numbers_.end()) {
+            if (numbers_.size() == most) {
+                return 0;
+            }
+            at = numbers_.emplace(key, static_cast<std::uint16_t>(numbers_.size() + 1)).first;
+        }
+        recent_[name.place()] = {name, at->second};
+        return at->second;
+    }
+
+    const std::vector<EventField>* fields_;
+    std::map<std::tuple<std::uint64_t, std::uint64_t, std::size_t>, std::uint16_t> numbers_;
+    std::array<std::pair<ShortBytes, std::uint16_t>, 16> recent_; ///< by ShortBytes::place()
+};
+
 /// What the readers of all CPUs share.
 struct Reading {
+    explicit Reading(const RecordSource& source) : devices(source.device_names) {}
+    DeviceNumbers devices;
     Batch* filling = nullptr;    ///< takes windows that are left
     std::vector<Window> windows; ///< nobody points into them any more
     std::uint64_t bytes = 0;     ///< of the file, read so far
@@ -44,6 +92,7 @@ public:
                 return false;
             }
         }
+        record_.device_name = shared_->devices.of(record_);
         return true;
     }
     void tell_damage(std::vector<std::string>& damage) const
@@ -139,7 +188,7 @@ private:
 /// All CPUs' records in time order, a batch at a time.
 class Merge {
 public:
-    explicit Merge(const RecordSource& source) : source_(&source) { readers_.reserve(source.cpus.size()); }
+    explicit Merge(const RecordSource& source) : source_(&source), shared_(source) { readers_.reserve(source.cpus.size()); }
 
     /// Empties the batch, whose windows serve again, and fills it. False: nothing follows behind it.
     bool fill(Batch& batch)

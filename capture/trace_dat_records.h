@@ -2,6 +2,7 @@
 // The records in a trace.dat: where each CPU's pages lie in the file, and walking them in time order with a small
 // window of each CPU in memory, on the thread of the one who takes them or ahead of it on another.
 
+#include "capture/event_format.h"
 #include "capture/ring_pages.h"
 #include "capture/trace_dat_bytes.h"
 #include "capture/walk_options.h"
@@ -31,6 +32,7 @@ struct RecordSource {
     std::size_t page_size = 4096;  ///< a power of two, at most 1 MiB
     std::int64_t time_offset = 0;  ///< nanoseconds added to each time
     std::vector<CpuPages> cpus;
+    std::vector<EventField> device_names; ///< where records name a device, by event id
 };
 
 /// Takes the next records in time order; their data is good during the call.

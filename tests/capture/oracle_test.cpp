@@ -4,6 +4,7 @@
 
 #include "capture/function_kinds.h"
 #include "capture/import.h"
+#include "capture/trace_dat.h"
 #include "core/catalog/catalog.h"
 #include "core/trace/journey.h"
 #include "core/trace/stack_state.h"
@@ -514,6 +515,22 @@ void expect_closed_books(const Trace& trace)
             EXPECT_GE(packet.birth, trace.packet(static_cast<PacketId>(id - 1)).birth);
         }
     }
+}
+
+// Whoever makes sense of the records compares numbers in the place of letters.
+TEST_P(Recording, DevicesOfOneNumberHaveOneName)
+{
+    const auto file = TraceDat::open((GetParam() / "trace.dat").string());
+    ASSERT_TRUE(file) << file.error().describe();
+    std::map<std::uint16_t, std::string> name_of; // one name may have several: events keep it in fields of different lengths
+    file->for_each([&](const RawRecord& record) {
+        const EventFormat* format = file->kernel().format(record.event_id);
+        const std::string name(format == nullptr ? std::string_view() : format->device_name().text(record.data));
+        ASSERT_TRUE(record.device_name != 0 || name.empty() || name.size() > 15) << name;
+        if (record.device_name != 0) {
+            ASSERT_EQ(name_of.emplace(record.device_name, name).first->second, name);
+        }
+    });
 }
 
 // Whatever else was recorded (forwarding, TCP, netfilter, taps, overload …) must import and keep its books.
