@@ -572,7 +572,9 @@ public:
     /// What has gone out is taken from the lane.
     void take()
     {
-        lane_->take(static_cast<std::size_t>(at_ - lane_->waiting().data()));
+        if (const auto gone = static_cast<std::size_t>(at_ - lane_->waiting().data()); gone > 0) {
+            lane_->take(gone);
+        }
         auto& specials = lane_->specials;
         specials.erase(specials.begin(), specials.begin() + static_cast<std::ptrdiff_t>(specials_done_));
     }
