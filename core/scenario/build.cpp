@@ -8,6 +8,7 @@
 #include "core/scenario/device_settings.h"
 #include "core/scenario/model_source.h"
 #include "core/scenario/pktgen.h"
+#include "core/scenario/install_rules.h"
 #include "core/scenario/rules_text.h"
 #include "core/scenario/sysctls.h"
 
@@ -524,20 +525,12 @@ private:
 
     void add_rules(const ScenarioHost& from)
     {
-        NfState& nf = net().nf;
-        for (const auto& parsed : {parse_nft(from.nft, "nft"), parse_iptables_save(from.iptables, "iptables")}) {
-            nf.rules.tables.insert(nf.rules.tables.end(), parsed->tables.begin(), parsed->tables.end()); // accepted when the scenario was read
+        NfRuleset all = *parse_nft(from.nft, "nft"); // accepted when the scenario was read
+        NfRuleset legacy = *parse_iptables_save(from.iptables, "iptables");
+        for (NfTable& table : legacy.tables) {
+            all.tables.push_back(std::move(table));
         }
-        for (NfTable& table : nf.rules.tables) {
-            for (NfChain& chain : table.chains) {
-                const std::string where = fmt::format("{} table {}, chain {}", table.engine == NfTable::Engine::nft ? "nft" : "iptables", table.name, chain.name);
-                chain.note = trace_.add_note(fmt::format("{}: policy {}", where, chain.policy_accept ? "accept" : "drop"));
-                for (std::size_t i = 0; i < chain.rules.size(); ++i) {
-                    chain.rules[i].note = trace_.add_note(fmt::format("{}, rule {}: {}", where, i + 1, chain.rules[i].text));
-                }
-            }
-        }
-        nf_register_hooks(nf, from.lsm == "apparmor");
+        install_rules(world_, net_row_, std::move(all), trace_, from.lsm == "apparmor");
     }
 
     void add_tap(const ScenarioTap& from)

@@ -523,11 +523,11 @@ void ModelSource::make_room()
 namespace {
 
 /// "net.core.netdev_max_backlog = 10 at 1.25 ms"
-std::string title_of(const std::map<std::string, std::int64_t>& settings, SimTime at)
+std::string title_of(const std::map<std::string, std::string>& settings, SimTime at)
 {
     std::string title;
-    for (const auto& [key, value] : settings) {
-        title += fmt::format("{}{} = {}", title.empty() ? "" : ", ", key, value);
+    for (const auto& [key, set_to] : settings) {
+        title += fmt::format("{}{} {}", title.empty() ? "" : ", ", key, set_to);
     }
     return title + fmt::format(" at {} ms", static_cast<double>(at.ns) / 1e6);
 }
@@ -539,6 +539,13 @@ Result<void> ModelSource::branch(const std::string& key, std::int64_t value, Sim
     if (auto checked = check(key, value); !checked) {
         return checked;
     }
+    return branch_by({at, key, value, false}, fmt::format("= {}", value));
+}
+
+Result<void> ModelSource::branch_by(Command command, std::string set_to)
+{
+    const std::string key = command.key;
+    const SimTime at = command.at;
     // Everything else that a person did stays as it was, also behind that moment: one thing changes.
     std::vector<Command> later;
     std::ranges::copy_if(line_.commands, std::back_inserter(later), [&](const Command& c) { return c.at > at && c.key != key; });
@@ -551,7 +558,7 @@ Result<void> ModelSource::branch(const std::string& key, std::int64_t value, Sim
                 line_.commands.erase(std::next(last).base());
             }
         }
-        line_.parted_by[key] = value;
+        line_.parted_by[key] = std::move(set_to);
         rewind_to(at);
     } else {
         store_line();
@@ -561,13 +568,13 @@ Result<void> ModelSource::branch(const std::string& key, std::int64_t value, Sim
         trace_ = from.trace.copy();
         line_.id = ++branches_made_;
         line_.parted = at;
-        line_.parted_by = {{key, value}};
+        line_.parted_by = {{key, std::move(set_to)}};
         chosen_ = stored_.size();
         stored_.emplace_back();
         make_room();
     }
     line_.title = title_of(line_.parted_by, at);
-    auto taken = take({at, key, value, false});
+    auto taken = take(std::move(command));
     for (auto next = later.begin(); taken && next != later.end(); ++next) {
         taken = take(*next);
     }
@@ -683,6 +690,11 @@ void ModelSource::apply(const Command& command)
             return;
         }
         send(command.key == "send_burst" ? scenario_.burst : 1, command.at);
+        return;
+    }
+    if (command.text) {
+        k.emit(EventKind::setting, PacketId::none, FunctionId::none, trace_.add_note(fmt::format("{} = {}", command.key, *command.text)));
+        apply_text(command.key, *command.text);
         return;
     }
     k.emit(EventKind::setting, PacketId::none, FunctionId::none, trace_.add_note(fmt::format("{} = {}", command.key, command.value)));

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace skbscope {
@@ -32,6 +33,11 @@ public:
     [[nodiscard]] std::vector<Action> actions() const override;
     Result<void> set_knob(const std::string& key, std::int64_t value, SimTime at) override;
     Result<void> act(const std::string& key, SimTime at) override;
+    [[nodiscard]] std::vector<TextKnob> texts() const override;
+    [[nodiscard]] std::optional<TextFault> check_text(const std::string& key, const std::string& text) const override;
+    Result<void> set_text(const std::string& key, const std::string& text, SimTime at) override;
+    Result<void> branch_text(const std::string& key, const std::string& text, SimTime at) override;
+    [[nodiscard]] std::optional<std::string> scenario_text() const override;
     void start_over() override;
     [[nodiscard]] std::vector<Branch> branches() const override;
     [[nodiscard]] std::size_t chosen_branch() const override { return chosen_; }
@@ -77,6 +83,7 @@ private:
         std::string key;
         std::int64_t value = 0; ///< of a knob
         bool is_action = false;
+        std::optional<std::string> text{}; ///< of a text
     };
     /// The world between two quanta, and how far the trace was then.
     struct Snapshot {
@@ -90,7 +97,7 @@ private:
         std::string title = "main";
         SimTime parted;      ///< where it left another line
         std::uint32_t id = 0;
-        std::map<std::string, std::int64_t> parted_by; ///< the knobs
+        std::map<std::string, std::string> parted_by; ///< the knobs and texts, with what they were set to in words
         std::vector<Command> commands;
         std::vector<std::shared_ptr<const Snapshot>> snapshots; ///< in order of time, at most most_snapshots
         std::size_t snapshot_events = 4096; ///< that lie between two of them at least
@@ -109,6 +116,10 @@ private:
     void apply(const Command& command);
     Result<void> take(Command command);
     [[nodiscard]] Result<void> check(const std::string& key, std::int64_t value) const;
+    [[nodiscard]] Result<void> refuse_bad_text(const std::string& key, const std::string& text) const;
+    [[nodiscard]] std::string text_in_force(const std::string& key, const std::string& initial) const;
+    void apply_text(const std::string& key, const std::string& text);
+    Result<void> branch_by(Command command, std::string set_to);
     void send(std::uint64_t count, SimTime at);
     void take_snapshot();
     void store_line();

@@ -158,6 +158,7 @@ private:
             complain(word, fmt::format("chain '{}' with policy '{}'", name, policy), "ACCEPT or DROP, once");
         }
         found->policy_accept = policy == "ACCEPT";
+        found->line = static_cast<std::uint32_t>(word.line);
         if (words_.size() > 2) {
             counters(words_[2], found->packets, found->bytes);
         }

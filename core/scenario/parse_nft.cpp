@@ -168,6 +168,7 @@ private:
                 hook(chain);
             } else if (accept("policy")) {
                 const Word& policy = take();
+                chain.line = static_cast<std::uint32_t>(policy.line);
                 if (!policy.is("accept") && !policy.is("drop")) {
                     complain(policy, fmt::format("policy '{}'", policy.text), "accept or drop");
                 }

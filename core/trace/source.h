@@ -29,6 +29,32 @@ struct Action {
     std::string text;
 };
 
+/// A text that a person may rewrite while the source runs: a host's packet filter rules, a socket's filter.
+struct TextKnob {
+    enum class Language { nft, iptables, tcpdump };
+    /// A line that does something.
+    struct Line {
+        std::uint32_t line = 0;                ///< where it stands, from 1
+        CounterId packets = CounterId::none;   ///< follows what it counts; none: the kernel does not count there
+        std::uint64_t counted_before = 0;      ///< what its text says that it had counted
+        std::optional<std::uint32_t> note;     ///< row of Trace::notes() at the packets that it decided
+        bool is_policy = false;                ///< of a chain
+    };
+    std::string key;     ///< "router/nft", "router/tcpdump.filter"
+    std::string host;    ///< "router"
+    std::string title;   ///< "Rules of router", "Filter of tcpdump"
+    Language language{};
+    std::string value;   ///< the text that is in force
+    std::string initial; ///< … and that was when the source was opened
+    std::vector<Line> lines{};
+};
+
+/// Why a text is not taken, and where.
+struct TextFault {
+    std::uint32_t line = 0, column = 0; ///< from 1, columns in bytes; 0: it says no place
+    std::string what, remedy;           ///< the remedy may be empty
+};
+
 /// One of several runs that share their beginning: where somebody turned a knob in the past, the run as it was is kept.
 struct Branch {
     std::string title; ///< "main", "net.core.netdev_max_backlog = 10 at 1.250 ms"
@@ -73,6 +99,15 @@ public:
     /// Changes the knob at time `at`: what lies behind it is run again.
     virtual Result<void> set_knob(const std::string& key, std::int64_t value, SimTime at);
     virtual Result<void> act(const std::string& key, SimTime at);
+
+    [[nodiscard]] virtual std::vector<TextKnob> texts() const { return {}; }
+    /// What is wrong with a text for that knob; nothing: it would be taken. Changes nothing.
+    [[nodiscard]] virtual std::optional<TextFault> check_text(const std::string& key, const std::string& text) const;
+    /// As set_knob() and branch(). A text that is not taken leaves the last good one in force.
+    virtual Result<void> set_text(const std::string& key, const std::string& text, SimTime at);
+    virtual Result<void> branch_text(const std::string& key, const std::string& text, SimTime at);
+    /// A scenario file that begins with the knobs and texts as they stand now; nullopt: this source is no scenario.
+    [[nodiscard]] virtual std::optional<std::string> scenario_text() const { return std::nullopt; }
 
     // ---- what-if: lines that part at some moment. trace(), advance_to(), set_knob() … speak of the chosen one ----------
     /// The main line first, then in order of making. Empty: this source has no branches.

@@ -91,7 +91,8 @@ struct NfRule {
     std::vector<RuleExpr> exprs;
     std::string text;          ///< as it was written, without its counters
     std::uint32_t line = 0;    ///< of the text that it was read from
-    std::uint32_t note = 0;    ///< row of Trace::notes() that names it; filled when the world is built
+    std::uint32_t note = 0;    ///< row of Trace::notes() that names it; filled when it is installed, like `counter`
+    std::uint32_t counter = 0; ///< row of Trace::counters() that follows its packets; 0: the rule counts nothing
     bool operator==(const NfRule&) const = default;
 };
 
@@ -104,7 +105,9 @@ struct NfChain {
     bool policy_accept = true;
     std::uint64_t packets = 0, bytes = 0; ///< of the policy (iptables)
     std::vector<NfRule> rules;
+    std::uint32_t line = 0;               ///< of the text where its policy stands; 0: nowhere
     std::uint32_t note = 0;               ///< of its policy
+    std::uint32_t counter = 0;            ///< of its policy's packets (iptables); 0: they are not counted
     bool operator==(const NfChain&) const = default;
 };
 

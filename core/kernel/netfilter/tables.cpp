@@ -400,9 +400,17 @@ private:
         }
     }
 
+    void counted(std::uint32_t counter, std::uint64_t before)
+    {
+        if (counter != 0) {
+            k_.count_other(static_cast<CounterId>(counter), k_.skb(skb_).packet, before, before + 1);
+        }
+    }
+
     NfVerdict policy(std::size_t base)
     {
         NfChain& at = chain(base);
+        counted(at.counter, at.packets);
         ++at.packets;
         at.bytes += k_.skb(skb_).len;
         if (at.policy_accept) {
@@ -449,6 +457,7 @@ private:
     {
         switch (expr.kind) {
         case Kind::counter:
+            counted(rule.counter, expr.packets);
             ++expr.packets;
             expr.bytes += k_.skb(skb_).len;
             return {};
