@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <fmt/format.h>
+#include <limits>
 #include <thread>
 
 namespace skbscope::app {
@@ -145,26 +146,47 @@ Result<bool> follow(const DeviceWishes& wishes, FrameSource& frames, LiveReplay&
         const std::chrono::duration<double> passed = Clock::now() - began;
         return stop || (wishes.seconds > 0 && passed.count() >= wishes.seconds) || (wishes.frames != 0 && replay.frames() >= wishes.frames);
     };
-    while (!gone && !enough()) {
-        std::this_thread::sleep_for(pause);
+    /// Reads once and runs the model up to `now`. False: nothing stamped before `end` was there.
+    const auto step = [&](std::uint64_t now, std::uint64_t end) -> Result<bool> {
         seen.clear();
-        const std::uint64_t now = wall_ns(); // before the read: whatever is older has been handed on, or is late
         gone = !frames.read(seen);
+        bool any = false;
         for (LiveFrame& frame : seen) {
-            if (wishes.frames != 0 && replay.frames() >= wishes.frames) {
+            const auto stamp = static_cast<std::uint64_t>(std::max<std::int64_t>(frame.wall_ns, 0));
+            if (stamp >= end || (wishes.frames != 0 && replay.frames() >= wishes.frames)) {
                 break;
             }
+            any = true;
             long_frames += frame.length > longest ? 1 : 0;
-            replay.take({static_cast<std::uint64_t>(std::max<std::int64_t>(frame.wall_ns, 0)), frame.length, FrameBytes(std::move(frame.bytes))});
+            replay.take({stamp, frame.length, FrameBytes(std::move(frame.bytes))});
         }
         replay.run_until(now);
         if (auto written = output.update(); !written) {
             return tl::unexpected(written.error());
         }
+        return any;
+    };
+    constexpr std::uint64_t open_end = std::numeric_limits<std::uint64_t>::max();
+    while (!gone && !enough()) {
+        std::this_thread::sleep_for(pause);
+        const std::uint64_t now = wall_ns(); // before the read: whatever is older has been handed on, or is late
+        if (auto read = step(now, open_end); !read) {
+            return tl::unexpected(read.error());
+        }
         if (shows && Clock::now() - said >= std::chrono::seconds(1)) {
             said = Clock::now();
             say_state(replay, replay.source().trace(), said - began);
         }
+    }
+    // Faster than the model runs: what had come by now still lies in the capture's buffer, the last of it for another moment.
+    const std::uint64_t end = wall_ns();
+    std::this_thread::sleep_for(pause);
+    for (bool more = !gone; more && !gone;) {
+        auto read = step(end, end);
+        if (!read) {
+            return tl::unexpected(read.error());
+        }
+        more = *read;
     }
     if (shows && said != began) {
         say("\n");

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <fstream>
 #include <future>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -143,6 +144,43 @@ TEST_F(LiveReplayOfAVeth, StreamsARecordingThatOpens)
     ASSERT_TRUE(report.is_object());
     EXPECT_GT(report["packets"]["delivered"], 20);
     EXPECT_EQ(report["packets"]["delivered"], report["packets"]["total"]);
+}
+
+TEST_F(LiveReplayOfAVeth, WhatStillLiesInTheCapturesBufferAtTheEndIsReplayedToo)
+{
+    using Clock = std::chrono::steady_clock;
+    constexpr int flood = 60'000;
+    constexpr auto duration = std::chrono::milliseconds(400);
+    std::atomic<bool> ended = false;
+    auto took = Clock::duration::max();
+    std::thread sender([&] {
+        const auto is_captured = [] {
+            std::ifstream sockets("/proc/thread-self/net/packet");
+            std::string line;
+            return std::getline(sockets, line) && std::getline(sockets, line);
+        };
+        while (!ended && !in_namespace(far_, is_captured)) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        }
+        const auto began = Clock::now();
+        for (int n = 0; n < flood && !ended; ++n) {
+            send(7009);
+        }
+        took = Clock::now() - began;
+    });
+    const Outcome outcome = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "-f", "udp and dst port 7009", "-d", "0.4", "--summary"}, {.seconds = 60});
+    ended = true;
+    sender.join();
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    if (took >= duration) {
+        GTEST_SKIP() << "this machine sends too slowly: the flood is not over when the replay ends";
+    }
+    const auto number_before = [&](const std::string& words) {
+        const auto at = outcome.err.find(" " + words);
+        const auto begin = at == std::string::npos ? at : outcome.err.rfind(' ', at - 1);
+        return begin == std::string::npos ? 0 : std::stoi(outcome.err.substr(begin));
+    };
+    EXPECT_EQ(number_before("frames replayed") + number_before("lost by the capture"), flood) << outcome.err;
 }
 
 TEST_F(LiveReplayOfAVeth, ADeviceThatIsNotThereAFilterThatIsNoneAndAnUnknownHostAreOneLineEach)
