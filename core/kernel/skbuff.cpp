@@ -407,6 +407,31 @@ void set_device(Kernel& k, SkbIndex index, DeviceIndex device)
     skb.device = device;
 }
 
+namespace {
+
+/// __kfree_skb() (net/core/skbuff.c) of what nobody refers to any more; its row is given back by release().
+void free_skb(Kernel& k, SkbIndex index)
+{
+    Call call(k, fn::__kfree_skb, index);
+    skb_release_all(k, index);
+    Call memory(k, fn::kfree_skbmem, index);
+}
+
+/// A reference is given back by `function`; the last one ends a packet that was of use.
+void free_consumed(Kernel& k, SkbIndex index, FunctionId function, FunctionId by)
+{
+    const PacketId packet = k.skb(index).packet;
+    Call call(k, function, index);
+    if (!skb_unref(k, index)) {
+        return;
+    }
+    free_skb(k, index);
+    end_of_life(k, packet, by);
+    release(k, index);
+}
+
+} // namespace
+
 void kfree_skb_reason(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId by)
 {
     const PacketId packet = k.skb(index).packet;
@@ -415,11 +440,7 @@ void kfree_skb_reason(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId
         return;
     }
     k.drop(packet, reason, by);
-    {
-        Call inner(k, fn::__kfree_skb, index);
-        skb_release_all(k, index);
-        Call memory(k, fn::kfree_skbmem, index);
-    }
+    free_skb(k, index);
     release(k, index);
 }
 
@@ -434,11 +455,7 @@ void kfree_skb_held(Kernel& k, SkbIndex index, FunctionId by)
     if (!goes_on && k.trace.packet(packet).verdict == Verdict::in_flight) {
         k.drop(packet, drop::NOT_SPECIFIED, by);
     }
-    {
-        Call inner(k, fn::__kfree_skb, index);
-        skb_release_all(k, index);
-        Call memory(k, fn::kfree_skbmem, index);
-    }
+    free_skb(k, index);
     if (!goes_on && k.trace.packet(packet).death == never) {
         end_of_life(k, packet, by);
     }
@@ -447,18 +464,7 @@ void kfree_skb_held(Kernel& k, SkbIndex index, FunctionId by)
 
 void sk_skb_reason_drop_consumed(Kernel& k, SkbIndex index, FunctionId by)
 {
-    const PacketId packet = k.skb(index).packet;
-    Call call(k, fn::kfree_skb_reason, index);
-    if (!skb_unref(k, index)) {
-        return;
-    }
-    {
-        Call inner(k, fn::__kfree_skb, index);
-        skb_release_all(k, index);
-        Call memory(k, fn::kfree_skbmem, index);
-    }
-    end_of_life(k, packet, by);
-    release(k, index);
+    free_consumed(k, index, fn::kfree_skb_reason, by);
 }
 
 /// As net_tx_action() does (net/core/dev.c): what is no half of a pair goes back to NAPI's cache, since 6.4 by __napi_kfree_skb(),
@@ -492,18 +498,7 @@ void kfree_skb_bulk(Kernel& k, SkbIndex index, DropReasonId reason, FunctionId b
 
 void consume_skb(Kernel& k, SkbIndex index, FunctionId by)
 {
-    const PacketId packet = k.skb(index).packet;
-    Call call(k, fn::consume_skb, index);
-    if (!skb_unref(k, index)) {
-        return;
-    }
-    {
-        Call inner(k, fn::__kfree_skb, index);
-        skb_release_all(k, index);
-        Call memory(k, fn::kfree_skbmem, index);
-    }
-    end_of_life(k, packet, by);
-    release(k, index);
+    free_consumed(k, index, fn::consume_skb, by);
 }
 
 void kfree_skb_partial(Kernel& k, SkbIndex index, FunctionId by)
