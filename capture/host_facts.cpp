@@ -78,6 +78,12 @@ Access access_of(const std::string& path, int mode)
     }
 }
 
+/// Whether the rights that the program runs with allow it: access() asks for those of whoever started it, without capabilities.
+bool may(const std::string& path, int mode)
+{
+    return faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0;
+}
+
 void read_rights(HostFacts& facts, const HostPlaces& places)
 {
     facts.user = geteuid();
@@ -137,7 +143,7 @@ void find_tracefs(HostFacts& facts, const HostPlaces& places)
             }
             continue;
         }
-        if (access((place + "/events").c_str(), F_OK) == 0) {
+        if (may(place + "/events", F_OK)) {
             facts.tracefs = place;
             break;
         }
@@ -156,7 +162,7 @@ void find_tracefs(HostFacts& facts, const HostPlaces& places)
     }
     facts.tracing_trouble.clear();
     const std::string instances = facts.tracefs + "/instances";
-    if (access(instances.c_str(), W_OK) == 0 && access((facts.tracefs + "/events").c_str(), R_OK) == 0) {
+    if (may(instances, W_OK) && may(facts.tracefs + "/events", R_OK)) {
         facts.tracing = Access::usable;
         return;
     }
@@ -193,7 +199,7 @@ void read_tracing(HostFacts& facts, bool with_functions)
     facts.event_probes = readme.find("e[:[<group>/]") != std::string::npos;
     facts.function_probes = readme.find("f[:[<group>/]") != std::string::npos;
     facts.kprobe_events = access_of(root + "/kprobe_events", O_RDONLY);
-    if (facts.kprobe_events == Access::usable && access((root + "/kprobe_events").c_str(), W_OK) != 0) {
+    if (facts.kprobe_events == Access::usable && !may(root + "/kprobe_events", W_OK)) {
         facts.kprobe_events = errno == EROFS ? Access::read_only : Access::denied;
     }
     facts.function_filter = access_of(root + "/set_ftrace_filter", O_RDONLY);

@@ -443,6 +443,24 @@ TEST_F(Record, WithoutTracefsIsOfFramesOnlyAndSaysSo)
     EXPECT_EQ(skbscope({"report", folder_ / "frames.pcapng"}).status, 0);
 }
 
+TEST_F(Record, ByAUserTheCapabilitiesOfTheProgramAreEnoughToFollowPackets)
+{
+    if (!is_installed("setpriv") || !is_installed("setcap")) {
+        GTEST_SKIP() << "setpriv or setcap is not installed";
+    }
+    const std::string copy = folder_ / "skbscope";
+    std::filesystem::copy_file(SKBSCOPE_PROGRAM, copy);
+    (void)chmod(folder_.path().c_str(), 0777);
+    if (const auto given = run_program({"setcap", "cap_dac_override,cap_dac_read_search,cap_net_raw,cap_syslog+ep", copy}); given.status != 0) {
+        GTEST_SKIP() << "capabilities cannot be given to a file here: " << given.err;
+    }
+    // The leak checker of the sanitizers may not look into a program with capabilities.
+    const auto doctor = run_program({"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "ASAN_OPTIONS=detect_leaks=0", copy, "doctor"},
+                                    {.directory = "/"});
+    EXPECT_EQ(doctor.status, 0) << doctor.out << doctor.err;
+    EXPECT_THAT(doctor.out, HasSubstr("yes tracefs"));
+}
+
 TEST_F(Record, ByAUserWithoutRightsIsNotPermittedInOneLine)
 {
     if (!is_installed("setpriv")) {
