@@ -59,11 +59,21 @@ using CounterChanges = std::map<std::string, std::int64_t>;
 bool is_named(std::string_view counters, std::string_view name);
 bool is_named_of_host(std::string_view counters, std::string_view name, const PacketRecord& packet);
 
-/// How many of the counters that such a drop moves did move.
-std::ptrdiff_t moved_counters(const DropSite& site, const PacketRecord& packet, const CounterChanges& own, const CounterChanges& on_host)
+/// Those of the changes that such a drop makes.
+std::vector<std::int64_t> moves_of(const DropSite& site, const PacketRecord& packet, const CounterChanges& own, const CounterChanges& on_host)
 {
-    return std::ranges::count_if(own, [&](const auto& counter) { return is_named(site.counters, counter.first); }) +
-           std::ranges::count_if(on_host, [&](const auto& counter) { return is_named_of_host(site.counters, counter.first, packet); });
+    std::vector<std::int64_t> moves;
+    for (const auto& [name, by] : own) {
+        if (is_named(site.counters, name)) {
+            moves.push_back(by);
+        }
+    }
+    for (const auto& [name, by] : on_host) {
+        if (is_named_of_host(site.counters, name, packet)) {
+            moves.push_back(by);
+        }
+    }
+    return moves;
 }
 
 /// Nobody says why, so the function alone tells; several tests of one function may end so.
@@ -72,27 +82,48 @@ bool is_vague(DropReasonId reason)
     return reason != DropReasonId::none && Catalog::drop_reason(reason).name == "NOT_SPECIFIED";
 }
 
-/// The place that the catalog lists under the packet's function and reason. Of several the one whose counters moved; where none
-/// did, the first, unless the kernel said nothing of the reason either.
-const DropSite* site_by_function(const PacketRecord& packet, const CounterChanges& own, const CounterChanges& on_host)
+/// The places that the catalog lists under the packet's function and reason.
+std::vector<const DropSite*> sites_by_function(const PacketRecord& packet)
 {
-    const DropSite* best = Catalog::find_drop_site(packet.end_function, packet.reason);
-    if (best == nullptr || packet.reason == DropReasonId::none) {
-        return best;
+    std::vector<const DropSite*> sites;
+    if (const DropSite* first = Catalog::find_drop_site(packet.end_function, packet.reason); first != nullptr) {
+        sites.push_back(first);
     }
-    std::ptrdiff_t most = moved_counters(*best, packet, own, on_host);
-    bool is_only = true;
     for (const DropSite& site : Catalog::drop_sites()) {
-        if (&site == best || site.function != packet.end_function || site.reason != packet.reason) {
-            continue;
-        }
-        is_only = false;
-        if (const std::ptrdiff_t moved = moved_counters(site, packet, own, on_host); moved > most) {
-            most = moved;
-            best = &site;
+        if (!sites.empty() && &site != sites.front() && packet.reason != DropReasonId::none && site.function == packet.end_function && site.reason == packet.reason) {
+            sites.push_back(&site);
         }
     }
-    return is_only || most > 0 || !is_vague(packet.reason) ? best : nullptr;
+    return sites;
+}
+
+/// The one of several whose counters moved. Where the kernel said nothing of the reason they must have moved as often as packets were
+/// dropped, and no other's; otherwise nobody knows.
+const DropSite* chosen_of(const std::vector<const DropSite*>& sites, const DropExplanation& drop, const PacketRecord& packet, const CounterChanges& own,
+                          const CounterChanges& on_host)
+{
+    if (sites.size() == 1) {
+        return sites.front();
+    }
+    if (is_vague(packet.reason)) {
+        const auto fits = [&](const DropSite* site) {
+            const auto moves = moves_of(*site, packet, own, on_host);
+            return std::ranges::find(moves, static_cast<std::int64_t>(drop.count)) != moves.end();
+        };
+        const auto found = std::ranges::find_if(sites, fits);
+        return std::ranges::count_if(sites, fits) == 1 ? *found : nullptr;
+    }
+    return *std::ranges::max_element(sites, {}, [&](const DropSite* site) { return moves_of(*site, packet, own, on_host).size(); });
+}
+
+/// What may have been the condition, where nothing tells which of them it was.
+std::string conditions_of(const std::vector<const DropSite*>& sites)
+{
+    std::string text;
+    for (const DropSite* site : sites) {
+        text += fmt::format("{}{}", text.empty() ? "One of these, the kernel does not say which: " : "; or: ", site->condition);
+    }
+    return text;
 }
 
 /// The place whose drops newer kernels give a reason of their own: the one in that function, or the only one.
@@ -119,11 +150,8 @@ const DropSite* site_by_newer_reason(const PacketRecord& packet)
 
 /// The place in the catalog. A tracepoint alone names the function that the real one was inlined into: then the reason, the
 /// stage and the protocol tell.
-const DropSite* site_of(const PacketRecord& packet, const CounterChanges& own, const CounterChanges& on_host)
+const DropSite* site_by_reason(const PacketRecord& packet)
 {
-    if (const DropSite* exact = Catalog::find_drop_site(packet.end_function, packet.reason); exact != nullptr) {
-        return site_by_function(packet, own, on_host);
-    }
     if (const DropSite* newer = site_by_newer_reason(packet); newer != nullptr) {
         return newer;
     }
@@ -387,10 +415,14 @@ std::vector<DropExplanation> explain_drops(const Trace& trace, const JourneyInde
     const auto on_host = drops.empty() ? CounterChanges() : moved_on_host(trace);
     for (std::size_t i = 0; i < drops.size(); ++i) {
         DropExplanation& drop = drops[i];
-        drop.site = site_of(trace.packet(drop.example), moved[i], on_host);
+        const PacketRecord& packet = trace.packet(drop.example);
+        const auto sites = sites_by_function(packet);
+        drop.site = sites.empty() ? site_by_reason(packet) : chosen_of(sites, drop, packet, moved[i], on_host);
         drop.words = drop.reason != DropReasonId::none ? std::string(Catalog::drop_reason(drop.reason).what) : "The record gives no reason.";
         add_counters(drop, trace, moved[i], on_host);
-        if (drop.site != nullptr) {
+        if (drop.site == nullptr) {
+            drop.condition = conditions_of(sites);
+        } else {
             drop.condition = drop.site->condition;
             drop.remedy = drop.site->remedy;
             advise(drop, trace, journeys, reader);

@@ -229,6 +229,11 @@ TEST(WhyDrop, OfSeveralTestsInOneFunctionTheOneWhoseCounterMovedIsNamed)
     const auto drops = dropped.explained();
     ASSERT_NE(drops[0].site, nullptr);
     EXPECT_EQ(drops[0].site->key, "tcp_acceptq_ack");
+    moves("TcpExt.ListenOverflows"); // twice, and one drop: it counts SYNs, too
+    const auto unsure = dropped.explained();
+    EXPECT_EQ(unsure[0].site, nullptr);
+    EXPECT_THAT(unsure[0].condition, testing::AllOf(HasSubstr("does not say which"), HasSubstr("TIME_WAIT"), HasSubstr("Accept queue full")));
+    EXPECT_TRUE(unsure[0].command.empty());
 }
 
 TEST(WhyDrop, WhatAQdiscRefusesIsExplainedAtItsCallerToo)
