@@ -59,7 +59,6 @@ void announce(Kernel& k, SkbIndex index)
     k.field(index, SkbField::len, ~std::uint64_t{0}, skb.len);
 }
 
-/// Gives the row back; the packet's life ends with it.
 /// The second of a pair that is allocated together is free for the next clone, however it went: sent, dropped, or cut into pieces.
 void give_back_fast_clone(Kernel& k, const SkBuff& clone)
 {
@@ -69,6 +68,7 @@ void give_back_fast_clone(Kernel& k, const SkBuff& clone)
     }
 }
 
+/// Gives the row back; the packet's life ends with it.
 void release(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);
