@@ -282,15 +282,18 @@ std::uint16_t internet_sum(const std::vector<std::uint8_t>& bytes)
 
 Result<Run> open_ping(const ScenarioPing& ping)
 {
-    const int fd = ::socket(AF_INET, (ping.raw ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC, IPPROTO_ICMP);
+    const bool v6 = ping.address6.v6;
+    const int fd = ::socket(v6 ? AF_INET6 : AF_INET, (ping.raw ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC,
+                            v6 ? static_cast<int>(IPPROTO_ICMPV6) : static_cast<int>(IPPROTO_ICMP));
     if (fd < 0) {
         return trouble(ping.name, ping.raw ? "raw socket" : "ping socket (net.ipv4.ping_group_range)");
     }
-    if (ping.ttl != 0 && !set(fd, IPPROTO_IP, IP_TTL, ping.ttl)) {
-        return trouble(ping.name, "IP_TTL");
+    if (ping.ttl != 0 && !(v6 ? set(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, ping.ttl) : set(fd, IPPROTO_IP, IP_TTL, ping.ttl))) {
+        return trouble(ping.name, v6 ? "IPV6_UNICAST_HOPS" : "IP_TTL");
     }
-    const Endpoint to = endpoint(ping.address, {}, 0);
-    return Run([fd, ping, to](const Stage& stage) {
+    const Endpoint to = endpoint(ping.address, ping.address6, 0);
+    constexpr std::uint8_t echo_request6 = 128, echo_reply6 = 129;
+    return Run([fd, ping, to, v6](const Stage& stage) {
         std::vector<std::uint8_t> message(sizeof(icmphdr) + ping.size, '.');
         const auto id = static_cast<std::uint16_t>(::getpid());
         const std::uint64_t count = ping.times.empty() ? ping.count : ping.times.size();
@@ -302,20 +305,20 @@ Result<Run> open_ping(const ScenarioPing& ping)
                     break;
                 }
                 const ssize_t got = ::recv(fd, answer.data(), answer.size(), MSG_DONTWAIT);
-                const std::size_t header = ping.raw ? (answer[0] & 15U) * 4U : 0;
-                if (got > static_cast<ssize_t>(header) && answer[header] == ICMP_ECHOREPLY) {
+                const std::size_t header = ping.raw && !v6 ? (answer[0] & 15U) * 4U : 0;
+                if (got > static_cast<ssize_t>(header) && answer[header] == (v6 ? echo_reply6 : ICMP_ECHOREPLY)) {
                     ++stage.count->received;
                 }
             }
         };
         for (std::uint64_t i = 0; i < count; ++i) {
             std::fill_n(message.begin(), sizeof(icmphdr), std::uint8_t{0});
-            message[0] = ICMP_ECHO;
+            message[0] = v6 ? echo_request6 : ICMP_ECHO;
             message[4] = static_cast<std::uint8_t>(id >> 8U);
             message[5] = static_cast<std::uint8_t>(id);
             message[6] = static_cast<std::uint8_t>((i + 1) >> 8U);
             message[7] = static_cast<std::uint8_t>(i + 1);
-            const std::uint16_t sum = internet_sum(message);
+            const std::uint16_t sum = v6 ? 0 : internet_sum(message); // of ICMPv6 the kernel sums
             message[2] = static_cast<std::uint8_t>(sum >> 8U);
             message[3] = static_cast<std::uint8_t>(sum);
             const std::int64_t at = due(stage, ping.times, ping.start, ping.interval, i);

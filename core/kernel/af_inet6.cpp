@@ -41,9 +41,12 @@ int __inet6_bind(Kernel& k, SocketIndex index, const IpAddress& address, std::ui
 int inet_autobind(Kernel& k, SocketIndex sk)
 {
     Call call(k, fn::inet_autobind);
-    const int error = udp_v6_get_port(k, sk, 0);
+    const bool is_ping = k.socket(sk).kind == SocketKind::ping;
+    const int error = is_ping ? ping_get_port(k, sk, 0) : udp_v6_get_port(k, sk, 0);
     const Call release(k, fn::release_sock);
-    name_socket_queue(k, sk);
+    if (!is_ping) {
+        name_socket_queue(k, sk);
+    }
     return error;
 }
 
@@ -98,7 +101,11 @@ int inet6_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> paylo
             }
         }
     }
-    return udpv6_sendmsg(k, sk, payload, address, port, call_sequence);
+    switch (k.socket(sk).kind) {
+    case SocketKind::raw: return rawv6_sendmsg(k, sk, payload, address, call_sequence);
+    case SocketKind::ping: return ping_v6_sendmsg(k, sk, payload, address, call_sequence);
+    default: return udpv6_sendmsg(k, sk, payload, address, port, call_sequence);
+    }
 }
 
 int sys_bind6(Kernel& k, SocketIndex sk, const IpAddress& address, std::uint16_t port)

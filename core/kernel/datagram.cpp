@@ -22,6 +22,14 @@ SkbIndex __skb_try_recv_from_queue(Kernel& k, Socket& sk)
     return skb;
 }
 
+FunctionId reader(const Socket& sk)
+{
+    if (sk.kind == SocketKind::ping) {
+        return fn::ping_recvmsg;
+    }
+    return sk.inet6 ? fn::rawv6_recvmsg : fn::raw_recvmsg;
+}
+
 } // namespace
 
 std::optional<std::vector<std::uint8_t>> __sys_recvmsg(Kernel& k, std::int32_t index, int& error)
@@ -30,8 +38,8 @@ std::optional<std::vector<std::uint8_t>> __sys_recvmsg(Kernel& k, std::int32_t i
     Socket& sk = k.socket(task.socket);
     error = 0;
     if (task.calls.empty()) {
-        const FunctionId protocol = sk.kind == SocketKind::ping ? fn::ping_recvmsg : fn::raw_recvmsg;
-        for (const FunctionId function : {fn::__x64_sys_recvmsg, fn::sock_recvmsg, fn::sock_recvmsg_nosec, fn::inet_recvmsg, protocol}) {
+        const FunctionId family = sk.inet6 ? fn::inet6_recvmsg : fn::inet_recvmsg;
+        for (const FunctionId function : {fn::__x64_sys_recvmsg, fn::sock_recvmsg, fn::sock_recvmsg_nosec, family, reader(sk)}) {
             task.calls.push_back(k.open(function, PacketId::none));
         }
     } else { // woken inside __skb_wait_for_more_packets
@@ -61,7 +69,7 @@ std::optional<std::vector<std::uint8_t>> __sys_recvmsg(Kernel& k, std::int32_t i
         k.spend(k.costs().copy(bytes.size()));
     }
     ++task.received;
-    consume_skb(k, skb, sk.kind == SocketKind::ping ? fn::ping_recvmsg : fn::raw_recvmsg);
+    consume_skb(k, skb, reader(sk));
     k.close_all(task.calls);
     return message;
 }

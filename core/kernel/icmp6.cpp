@@ -106,7 +106,7 @@ bool icmpv6_xrlim_allow(Kernel& k, NetIndex net, const Flowi6& fl6, bool apply_r
 // ---- send
 // ----------------------------------------------------------------------------------------------------------------------
 
-/// ip6_append_data() and icmpv6_push_pending_frames(): a message with that header and payload goes out.
+/// A message with that header and payload goes out.
 void send_message(Kernel& k, NetIndex net, const Destination& dst, const Flowi6& fl6, const Ipcm6Cookie& ipc6,
                   std::span<const std::uint8_t, icmp6_header> header, std::span<const std::uint8_t> payload)
 {
@@ -116,23 +116,7 @@ void send_message(Kernel& k, NetIndex net, const Destination& dst, const Flowi6&
         k.count(net, Mib::Icmp6OutErrors, PacketId::none);
         return;
     }
-    Call push(k, fn::icmpv6_push_pending_frames, k.skb(skb).packet);
-    const auto message = skb_network_writable(k, skb).subspan(ipv6_header);
-    std::ranges::copy(header, message.begin());
-    store_be16(message.data() + 2, 0);
-    store_be16(message.data() + 2,
-               csum_ipv6_magic(fl6.saddr, fl6.daddr, static_cast<std::uint32_t>(message.size()),
-                               proto::ipproto_icmpv6, csum_partial(message)));
-    k.spend(k.costs().copy(message.size()));
-    FlowKey flow;
-    flow.source = fl6.saddr;
-    flow.destination = fl6.daddr;
-    flow.protocol = proto::ipproto_icmpv6;
-    flow.ethertype = proto::eth_p_ipv6;
-    PacketRecord& record = k.trace.mutable_packet(k.skb(skb).packet);
-    record.flow = flow;
-    record.device = k.device(dst.device).id;
-    ip6_push_pending_frames(k, skb, dst, fl6, ipc6);
+    icmpv6_push_pending_frames(k, skb, dst, fl6, ipc6, header);
 }
 
 /// is_ineligible(): no error about an ICMPv6 error, nor about what cannot be told from one.
@@ -216,10 +200,15 @@ void icmpv6_notify(Kernel& k, SkbIndex skb, std::uint8_t type, std::uint8_t code
         if (transport.whole && inner.size() >= offset + 8) {
             if (transport.protocol == proto::ipproto_udp) {
                 udpv6_err(k, skb, type, code, offset, info);
-            } else if (transport.protocol == proto::ipproto_icmpv6 &&
-                       type == ICMPV6_PKT_TOOBIG) { // icmpv6_err()
-                ip6_rt_update_pmtu(k, net, ip.destination(), info);
+            } else if (transport.protocol == proto::ipproto_icmpv6) { // icmpv6_err()
+                if (type == ICMPV6_PKT_TOOBIG) {
+                    ip6_rt_update_pmtu(k, net, ip.destination(), info);
+                }
+                if ((type & ICMPV6_INFOMSG_MASK) == 0 && inner[offset] == ICMPV6_ECHO_REQUEST) {
+                    ping_v6_err(k, skb, type, code, offset);
+                }
             }
+            raw6_icmp_error(k, skb, transport.protocol, type, code);
             return;
         }
     }
@@ -251,9 +240,9 @@ End take(Kernel& k, SkbIndex skb, std::uint8_t type, std::uint8_t code, std::uin
         }
         return done;
     case ICMPV6_ECHO_REPLY: {
-        Call ping(k, fn::ping_rcv, k.skb(skb).packet);
-        return {false, k.profile() == Profile::v5_10 ? drop::NOT_SPECIFIED
-                                                     : drop::NO_SOCKET}; // no ping socket of IPv6 is modelled
+        DropReasonId reason = drop::NOT_SPECIFIED;
+        const bool taken = ping_rcv(k, skb, reason);
+        return {taken, k.profile() == Profile::v5_10 ? drop::NOT_SPECIFIED : reason};
     }
     case ICMPV6_DEST_UNREACH:
     case ICMPV6_PKT_TOOBIG:
@@ -276,6 +265,28 @@ End take(Kernel& k, SkbIndex skb, std::uint8_t type, std::uint8_t code, std::uin
 }
 
 } // namespace
+
+void icmpv6_push_pending_frames(Kernel& k, SkbIndex skb, const Destination& dst, const Flowi6& fl6,
+                                const Ipcm6Cookie& ipc6, std::span<const std::uint8_t, icmp6_header> header)
+{
+    Call push(k, fn::icmpv6_push_pending_frames, k.skb(skb).packet);
+    const auto message = skb_network_writable(k, skb).subspan(ipv6_header);
+    std::ranges::copy(header, message.begin());
+    store_be16(message.data() + 2, 0);
+    store_be16(message.data() + 2,
+               csum_ipv6_magic(fl6.saddr, fl6.daddr, static_cast<std::uint32_t>(message.size()),
+                               proto::ipproto_icmpv6, csum_partial(message)));
+    k.spend(k.costs().copy(message.size()));
+    FlowKey flow;
+    flow.source = fl6.saddr;
+    flow.destination = fl6.daddr;
+    flow.protocol = proto::ipproto_icmpv6;
+    flow.ethertype = proto::eth_p_ipv6;
+    PacketRecord& record = k.trace.mutable_packet(k.skb(skb).packet);
+    record.flow = flow;
+    record.device = k.device(dst.device).id;
+    ip6_push_pending_frames(k, skb, dst, fl6, ipc6);
+}
 
 void icmpv6_count_out(Kernel& k, NetIndex net, std::uint8_t type, PacketId packet)
 {

@@ -201,13 +201,6 @@ void ip6_sublist_rcv(Kernel& k, const SkbList& list)
     ip6_list_rcv_finish(k, accepted);
 }
 
-/// net/ipv6/raw.c: no raw IPv6 socket is open, so there is nobody to hand a clone to.
-bool raw6_local_deliver(Kernel& k, SkbIndex skb)
-{
-    Call call(k, fn::raw6_local_deliver, skb);
-    return false;
-}
-
 bool is_mld(Kernel& k, SkbIndex skb)
 {
     const auto message = skb_data(k, skb);
@@ -240,7 +233,7 @@ void ip6_protocol_deliver_rcu(Kernel& k, SkbIndex skb, std::uint8_t nexthdr, boo
             skb_pull(k, skb, headers);
             nexthdr = skb_network(k, skb)[k.skb(skb).ip6cb.nhoff];
         }
-        const bool raw = raw6_local_deliver(k, skb);
+        const bool raw = raw6_local_deliver(k, skb, nexthdr);
         const Inet6Protocol* protocol = find_protocol(nexthdr);
         if (protocol == nullptr) {
             if (raw) {

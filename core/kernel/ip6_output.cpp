@@ -277,7 +277,7 @@ std::uint32_t ip6_make_flowlabel(Kernel& k, NetIndex net, const Flowi6& fl6)
 namespace {
 
 SkbIndex __ip6_append_data(Kernel& k, SocketIndex sk, const Destination& dst, const Flowi6& fl6,
-                           std::span<const std::uint8_t> payload, std::uint32_t transhdrlen, bool from_user,
+                           std::span<const std::uint8_t> payload, std::uint32_t transhdrlen, FunctionId getfrag,
                            std::uint64_t call_sequence, int& error)
 {
     Call call(k, fn::__ip6_append_data);
@@ -317,8 +317,12 @@ SkbIndex __ip6_append_data(Kernel& k, SocketIndex sk, const Destination& dst, co
     }
     set_network_header(k, skb);
     set_transport_header(k, skb, ipv6_header);
-    if (from_user) {
+    if (getfrag == fn::ip_generic_getfrag) {
         ip_generic_getfrag(k, skb, payload, bytes + ipv6_header + transhdrlen);
+    } else if (getfrag != FunctionId::none) {
+        Call copy(k, getfrag, skb);
+        std::ranges::copy(payload, bytes + ipv6_header + transhdrlen);
+        k.spend(k.costs().copy(payload.size()));
     } else { // icmpv6_getfrag(): copies and sums
         std::ranges::copy(payload, bytes + ipv6_header + transhdrlen);
         k.spend(k.costs().copy(payload.size()));
@@ -361,7 +365,15 @@ SkbIndex ip6_append_data(Kernel& k, SocketIndex sk, const Destination& dst, cons
     const std::uint64_t sequence = k.next_sequence();
     Call call(k, fn::ip6_append_data);
     int error = 0;
-    return __ip6_append_data(k, sk, dst, fl6, payload, transhdrlen, false, sequence, error);
+    return __ip6_append_data(k, sk, dst, fl6, payload, transhdrlen, FunctionId::none, sequence, error);
+}
+
+SkbIndex ip6_append_data(Kernel& k, SocketIndex sk, const Destination& dst, const Flowi6& fl6,
+                         std::span<const std::uint8_t> payload, std::uint32_t transhdrlen, FunctionId getfrag,
+                         std::uint64_t call_sequence, int& error)
+{
+    Call call(k, fn::ip6_append_data);
+    return __ip6_append_data(k, sk, dst, fl6, payload, transhdrlen, getfrag, call_sequence, error);
 }
 
 int ip6_push_pending_frames(Kernel& k, SkbIndex skb, const Destination& dst, const Flowi6& fl6,
@@ -377,7 +389,7 @@ SkbIndex ip6_make_skb(Kernel& k, SocketIndex sk, const Destination& dst, const F
                       std::uint32_t transhdrlen, std::uint64_t call_sequence, int& error)
 {
     Call call(k, fn::ip6_make_skb);
-    const SkbIndex skb = __ip6_append_data(k, sk, dst, fl6, payload, transhdrlen, true, call_sequence, error);
+    const SkbIndex skb = __ip6_append_data(k, sk, dst, fl6, payload, transhdrlen, fn::ip_generic_getfrag, call_sequence, error);
     if (skb != nothing) {
         __ip6_make_skb(k, skb, dst, fl6, ipc6);
         k.attribute_since(call_sequence, k.skb(skb).packet);

@@ -1,6 +1,6 @@
 // net/ipv4/ping.c: ICMP sockets for echo without privileges. The identifier is the port.
 
-#include "core/kernel/functions.h"
+#include "core/kernel/ipv6.h"
 #include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
 #include "core/packet/protocols.h"
@@ -18,11 +18,13 @@ SocketIndex ping_lookup(Kernel& k, SkbIndex skb, std::uint16_t identifier)
 {
     Call call(k, fn::ping_lookup, skb);
     const NetIndex net = k.skb_net(skb);
-    const std::uint32_t daddr = Ipv4View::unchecked(skb_network(k, skb)).daddr();
+    const bool v6 = k.skb(skb).protocol == proto::eth_p_ipv6;
+    const std::uint32_t daddr = v6 ? 0 : Ipv4View::unchecked(skb_network(k, skb)).daddr();
+    const IpAddress daddr6 = v6 ? Ipv6View::unchecked(skb_network(k, skb)).destination() : IpAddress::any6();
     for (std::size_t row = 0; row < k.w.sockets.size(); ++row) {
         const Socket& sk = k.w.sockets[row];
-        const bool matches = sk.in_use && sk.kind == SocketKind::ping && !sk.inet6 && sk.net == net && sk.num == identifier &&
-                             (sk.rcv_saddr == 0 || sk.rcv_saddr == daddr) &&
+        const bool matches = sk.in_use && sk.kind == SocketKind::ping && sk.inet6 == v6 && sk.net == net && sk.num == identifier &&
+                             (v6 ? sk.v6_rcv_saddr.is_any() || sk.v6_rcv_saddr == daddr6 : sk.rcv_saddr == 0 || sk.rcv_saddr == daddr) &&
                              (sk.bound_device == nothing || sk.bound_device == k.skb(skb).device);
         if (matches) {
             return static_cast<SocketIndex>(row);
@@ -130,14 +132,40 @@ void ping_err(Kernel& k, SkbIndex skb, std::uint32_t)
     wake_up(k, sk.waiting_task, PacketId::none);
 }
 
-int ping_v4_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> message, std::uint32_t address, std::uint64_t call_sequence)
+void ping_v6_err(Kernel& k, SkbIndex skb, std::uint8_t type, std::uint8_t code, std::size_t offset)
 {
-    Call call(k, fn::ping_v4_sendmsg);
+    Call call(k, fn::ping_err, skb);
+    const auto quoted = skb_data(k, skb).subspan(offset);
+    if (quoted[1] != 0) { // ping_supported(); the caller has looked at the type
+        return;
+    }
+    const SocketIndex index = ping_lookup(k, skb, load_be16(&quoted[4]));
+    if (index == nothing) {
+        return;
+    }
+    Socket& sk = k.socket(index);
+    int error = 0;
+    const bool hard = icmpv6_err_convert(type, code, error);
+    if (sk.recverr || (hard && !sk.v6_daddr.is_any())) {
+        sk.sk_err = error;
+        wake_up(k, sk.waiting_task, PacketId::none);
+    }
+}
+
+int ping_common_sendmsg(Kernel& k, std::span<const std::uint8_t> message, std::uint8_t echo_request)
+{
+    Call call(k, fn::ping_common_sendmsg);
     if (message.size() > 0xffff) {
         return -EMSGSIZE;
     }
-    if (message.size() < icmp_header || message[0] != ICMP_ECHO || message[1] != 0) {
-        return -EINVAL;
+    return message.size() < icmp_header || message[0] != echo_request || message[1] != 0 ? -EINVAL : 0;
+}
+
+int ping_v4_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> message, std::uint32_t address, std::uint64_t call_sequence)
+{
+    Call call(k, fn::ping_v4_sendmsg);
+    if (const int error = ping_common_sendmsg(k, message, ICMP_ECHO); error != 0) {
+        return error;
     }
     const Socket& sk = k.socket(index);
     if (address == 0 && sk.daddr == 0) {

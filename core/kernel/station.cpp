@@ -7,13 +7,56 @@
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
 
+#include <algorithm>
+
 namespace skbscope::kernel {
+
+namespace {
+
+/// The request goes back as it came, with its ends exchanged.
+std::vector<std::uint8_t> echo_reply6(const Station& station, std::span<const std::uint8_t> frame)
+{
+    constexpr std::size_t ethernet_header = 14, ipv6_header = 40, icmp_header = 8;
+    constexpr std::uint8_t echo_request = 128, echo_reply = 129, hop_limit = 64;
+    const auto ip = Ipv6View::checked(frame.subspan(ethernet_header));
+    if (!station.address6.v6 || !ip || ip->destination() != station.address6 || ip->next_header() != proto::ipproto_icmpv6) {
+        return {};
+    }
+    const auto message = ip->payload();
+    if (message.size() < icmp_header || message[0] != echo_request ||
+        transport_checksum(ip->source(), ip->destination(), proto::ipproto_icmpv6, message) != 0) {
+        return {};
+    }
+    std::vector<std::uint8_t> reply(ethernet_header + ipv6_header + message.size());
+    write_ethernet(reply, {EthernetView::unchecked(frame).src(), station.mac, proto::eth_p_ipv6});
+    Ipv6Fields fields;
+    fields.source = station.address6;
+    fields.destination = ip->source();
+    fields.next_header = proto::ipproto_icmpv6;
+    fields.payload_length = static_cast<std::uint16_t>(message.size());
+    fields.hop_limit = hop_limit;
+    write_ipv6(std::span(reply).subspan(ethernet_header), fields);
+    const auto answer = std::span(reply).subspan(ethernet_header + ipv6_header);
+    std::ranges::copy(message, answer.begin());
+    answer[0] = echo_reply;
+    store_be16(&answer[2], 0);
+    store_be16(&answer[2], transport_checksum(fields.source, fields.destination, proto::ipproto_icmpv6, answer));
+    return reply;
+}
+
+} // namespace
 
 std::vector<std::uint8_t> station_echo_reply(const Station& station, std::span<const std::uint8_t> frame)
 {
     constexpr std::size_t ethernet_header = 14, icmp_header = 8;
     const auto ethernet = EthernetView::checked(frame);
-    if (!station.answers_ping || !ethernet || ethernet->ethertype() != proto::eth_p_ip || ethernet->dst() != station.mac) {
+    if (!station.answers_ping || !ethernet || ethernet->dst() != station.mac) {
+        return {};
+    }
+    if (ethernet->ethertype() == proto::eth_p_ipv6) {
+        return echo_reply6(station, frame);
+    }
+    if (ethernet->ethertype() != proto::eth_p_ip) {
         return {};
     }
     const auto ip = Ipv4View::checked(ethernet->payload());

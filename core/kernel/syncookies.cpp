@@ -37,16 +37,23 @@ std::uint32_t tcp_cookie_time(Kernel& k) { return tcp_jiffies32(k) / TCP_SYNCOOK
 /// secure_tcp_ts_off(): of the flow alone, as nobody remembers what was drawn for it.
 std::uint32_t ts_off(const TcpFlow& flow) { return keyed_hash(flow, 0, key_of_timestamps); }
 
-/// 0: this is no cookie of ours, or one too old; else the MSS it bears.
-std::uint16_t cookie_mss(Kernel& k, const TcpFlow& flow, std::uint32_t cookie, std::uint32_t sseq)
+std::uint32_t cookie_hash(Kernel& k, const TcpFlow& flow, std::uint32_t count, std::uint64_t key, PacketId packet)
 {
-    cookie -= keyed_hash(flow, 0, key_of_all) + sseq;
+    Call call(k, fn::cookie_hash, packet);
+    return keyed_hash(flow, count, key);
+}
+
+/// 0: this is no cookie of ours, or one too old; else the MSS it bears.
+std::uint16_t __cookie_v4_check(Kernel& k, const TcpFlow& flow, std::uint32_t cookie, std::uint32_t sseq, PacketId packet)
+{
+    Call call(k, fn::__cookie_v4_check, packet);
+    cookie -= cookie_hash(k, flow, 0, key_of_all, packet) + sseq;
     const std::uint32_t count = tcp_cookie_time(k);
     const std::uint32_t diff = (count - (cookie >> COOKIEBITS)) & (~std::uint32_t{0} >> COOKIEBITS);
     if (diff >= MAX_SYNCOOKIE_AGE) {
         return 0;
     }
-    const std::uint32_t data = (cookie - keyed_hash(flow, count - diff, key_of_minute)) & COOKIEMASK;
+    const std::uint32_t data = (cookie - cookie_hash(k, flow, count - diff, key_of_minute, packet)) & COOKIEMASK;
     return data < msstab.size() ? msstab[data] : std::uint16_t{0};
 }
 
@@ -56,9 +63,10 @@ bool tcp_synq_no_recent_overflow(Kernel& k, const TcpSock& tp)
     return tp.synq_overflow_ts == 0 || age > TCP_SYNCOOKIE_VALID;
 }
 
-/// cookie_timestamp_decode(). False: an option that is switched off here.
-bool decode_timestamp(const Sysctls& sysctl, TcpOptions& opt)
+/// False: an option that is switched off here.
+bool cookie_timestamp_decode(Kernel& k, const Sysctls& sysctl, TcpOptions& opt, PacketId packet)
 {
+    Call call(k, fn::cookie_timestamp_decode, packet);
     const std::uint32_t bits = opt.rcv_tsecr;
     opt.sack_ok = opt.wscale_ok = false;
     opt.snd_wscale = 0;
@@ -77,26 +85,39 @@ bool decode_timestamp(const Sysctls& sysctl, TcpOptions& opt)
     return sysctl.tcp_window_scaling != 0;
 }
 
+/// What the cookie stands for, only while the connection is made of it.
+std::int32_t cookie_tcp_reqsk_alloc(Kernel& k, PacketId packet)
+{
+    Call call(k, fn::cookie_tcp_reqsk_alloc, packet);
+    if (k.profile() >= Profile::v6_12) {
+        Call init(k, fn::cookie_tcp_reqsk_init, packet);
+    }
+    return new_request(k);
+}
+
 } // namespace
 
 void cookie_init_sequence(Kernel& k, SocketIndex listener, TcpRequest& req, PacketId syn)
 {
     tcp_sk(k, listener).synq_overflow_ts = std::int64_t{tcp_jiffies32(k)} + 1; // tcp_synq_overflow()
     k.count(k.sock_net(listener), Mib::TcpExt_SyncookiesSent, syn);
+    Call call(k, fn::cookie_v4_init_sequence, syn);
+    Call inner(k, fn::__cookie_v4_init_sequence, syn);
     std::uint32_t mssind = msstab.size() - 1;
     while (mssind > 0 && req.mss < msstab[mssind]) {
         --mssind;
     }
     req.mss = msstab[mssind];
     const std::uint32_t count = tcp_cookie_time(k);
-    req.snt_isn = keyed_hash(req.flow, 0, key_of_all) + req.rcv_isn + (count << COOKIEBITS) +
-                  ((keyed_hash(req.flow, count, key_of_minute) + mssind) & COOKIEMASK);
+    const std::uint32_t base = cookie_hash(k, req.flow, 0, key_of_all, syn) + req.rcv_isn + (count << COOKIEBITS);
+    req.snt_isn = base + ((cookie_hash(k, req.flow, count, key_of_minute, syn) + mssind) & COOKIEMASK);
     req.ts_off = req.tstamp_ok ? ts_off(req.flow) : 0;
     req.timeout = 0; // nothing will send its SYN-ACK again
 }
 
-std::uint32_t cookie_init_timestamp(const TcpRequest& req, std::uint32_t ts_now)
+std::uint32_t cookie_init_timestamp(Kernel& k, const TcpRequest& req, std::uint32_t ts_now, PacketId syn_ack)
 {
+    Call call(k, fn::cookie_init_timestamp, syn_ack);
     const std::uint32_t options = (req.wscale_ok ? req.snd_wscale : TS_OPT_WSCALE_MASK) | (req.sack_ok ? TS_OPT_SACK : 0);
     const std::uint32_t ts = (ts_now >> TSBITS << TSBITS) | options;
     return ts > ts_now ? ts - (1U << TSBITS) : ts;
@@ -108,13 +129,14 @@ SocketIndex cookie_v4_check(Kernel& k, SocketIndex listener, SkbIndex skb)
     const Sysctls& sysctl = k.net(net).sysctl;
     const TcpHeader th = tcp_hdr(k, skb);
     const PacketId packet = k.skb(skb).packet;
+    Call call(k, fn::cookie_v4_check, packet);
     TcpSock& tp = tcp_sk(k, listener);
     if (sysctl.tcp_syncookies == 0 || !th.ack() || th.rst() || tcp_synq_no_recent_overflow(k, tp)) {
         return listener;
     }
     const TcpFlow flow = flow_of_segment(k, skb);
     const std::uint32_t cookie = th.ack_seq - 1;
-    const std::uint16_t mss = cookie_mss(k, flow, cookie, th.seq - 1);
+    const std::uint16_t mss = __cookie_v4_check(k, flow, cookie, th.seq - 1, packet);
     if (mss == 0) {
         k.count(net, Mib::TcpExt_SyncookiesFailed, packet);
         return listener;
@@ -124,14 +146,10 @@ SocketIndex cookie_v4_check(Kernel& k, SocketIndex listener, SkbIndex skb)
     tcp_parse_options(k, net, th, opt, false, nullptr);
     const bool echoes = opt.saw_tstamp && opt.rcv_tsecr != 0;
     opt.rcv_tsecr -= echoes ? ts_off(flow) : 0;
-    if (!decode_timestamp(sysctl, opt)) {
+    if (!cookie_timestamp_decode(k, sysctl, opt, packet)) {
         return listener;
     }
-    const Destination route = ip_route_output_flow(k, net, flow.daddr, flow.saddr, packet);
-    if (!route.valid) {
-        return listener;
-    }
-    const std::int32_t row = new_request(k); // only while the child is made
+    const std::int32_t row = cookie_tcp_reqsk_alloc(k, packet);
     TcpRequest& req = tcp_request(k, row);
     req.flow = flow;
     req.listener = listener;
@@ -146,12 +164,21 @@ SocketIndex cookie_v4_check(Kernel& k, SocketIndex listener, SkbIndex skb)
     req.ts_recent = opt.saw_tstamp ? opt.rcv_tsval : 0;
     req.ts_off = echoes ? ts_off(flow) : 0;
     req.timeout = 0;
+    const Destination route = ip_route_output_flow(k, net, flow.daddr, flow.saddr, packet);
+    if (!route.valid) {
+        free_request(k, row);
+        return nothing;
+    }
     const std::int64_t full_space = tcp_full_space(k, listener);
     req.window_clamp = tp.window_clamp;
     if (tp.rcvbuf_locked && (req.window_clamp > full_space || req.window_clamp == 0)) {
         req.window_clamp = static_cast<std::uint32_t>(full_space);
     }
     tcp_select_initial_window(k, net, full_space, req.mss, req.rsk_rcv_wnd, req.window_clamp, req.wscale_ok, req.rcv_wscale);
+    if (k.profile() < Profile::v6_12) { // inline since
+        Call ecn(k, fn::cookie_ecn_ok, packet);
+    }
+    Call get(k, fn::tcp_get_cookie_sock, packet);
     const SocketIndex child = tcp_v4_syn_recv_sock(k, listener, skb, row);
     if (child != nothing) { // inet_csk_reqsk_queue_add()
         tcp_sk(k, child).parent = listener;

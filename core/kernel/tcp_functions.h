@@ -227,7 +227,7 @@ void cookie_init_sequence(Kernel& k, SocketIndex listener, TcpRequest& req, Pack
 /// The request that a cookie stands for is not remembered, so no timer runs for it.
 [[nodiscard]] inline bool is_cookie(const TcpRequest& req) { return req.timeout == 0; }
 /// The latest timestamp up to `ts_now` whose lowest bits are the options that a SYN brought.
-[[nodiscard]] std::uint32_t cookie_init_timestamp(const TcpRequest& req, std::uint32_t ts_now);
+[[nodiscard]] std::uint32_t cookie_init_timestamp(Kernel& k, const TcpRequest& req, std::uint32_t ts_now, PacketId syn_ack);
 /// An ACK for a listener. A child in its accept queue; the listener itself: this is no cookie; nothing: one, but there is no room.
 [[nodiscard]] SocketIndex cookie_v4_check(Kernel& k, SocketIndex listener, SkbIndex skb);
 

@@ -238,7 +238,7 @@ SkbIndex tcp_make_synack(Kernel& k, std::int32_t row)
     opt.wscale = req.wscale_ok;
     opt.shift = req.rcv_wscale;
     const std::uint32_t ts_now = tcp_skb_timestamp(k.cpu().now);
-    opt.tsval = (is_cookie(req) ? cookie_init_timestamp(req, ts_now) : ts_now) + req.ts_off;
+    opt.tsval = (is_cookie(req) ? cookie_init_timestamp(k, req, ts_now, k.skb(skb).packet) : ts_now) + req.ts_off;
     opt.tsecr = req.ts_recent;
     const auto options = syn_options(opt);
     write_header(k, skb, req.flow, req.rcv_nxt, static_cast<std::uint16_t>(std::min(req.rsk_rcv_wnd, 65535U)), cb.flags, options);

@@ -197,6 +197,8 @@ private:
         Task task = task_on(from.name, from.cpu);
         task.program = Program::ping;
         task.destination = from.address;
+        task.inet6 = from.address6.v6;
+        task.destination6 = from.address6;
         task.size = from.size;
         task.to_send = from.count;
         task.gap = from.interval;

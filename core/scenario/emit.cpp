@@ -220,7 +220,7 @@ void emit(YAML::Emitter& out, const ScenarioPing& ping)
     const ScenarioPing usual;
     out << YAML::BeginMap;
     put_unless(out, "name", ping.name, usual.name);
-    put(out, "to", IpAddress::v4(ping.address).text());
+    put(out, "to", (ping.address6.v6 ? ping.address6 : IpAddress::v4(ping.address)).text());
     put_unless(out, "count", ping.count, usual.count);
     put_unless(out, "size", ping.size, usual.size);
     if (ping.interval != usual.interval) {

@@ -559,12 +559,24 @@ Scenario read_scenario(const YAML::Node& root)
         .key("cost_scale", [&](const YAML::Node& n) { scenario.cost_scale = read_cost_scale(n); })
         .required("hosts",
                   [&](const YAML::Node& n) {
-                      each(n, "hosts", [&](const YAML::Node& h) { scenario.hosts.push_back(read_host(h, scenario.hosts)); });
+                      each(n, "hosts", [&](const YAML::Node& h) {
+                          ScenarioHost host = read_host(h, scenario.hosts);
+                          if (std::ranges::find(scenario.hosts, host.name, &ScenarioHost::name) != scenario.hosts.end()) {
+                              complain(h, fmt::format("host '{}' stands twice", host.name), "settings and cables tell hosts apart by their names");
+                          }
+                          scenario.hosts.push_back(std::move(host));
+                      });
                       if (scenario.hosts.empty() || scenario.hosts.size() > 16) {
                           complain(n, "a scenario has 1 to 16 hosts");
                       }
                   })
-        .key("stations", [&](const YAML::Node& n) { each(n, "stations", [&](const YAML::Node& s) { scenario.stations.push_back(read_station(s)); }); })
+        .key("stations", [&](const YAML::Node& n) { each(n, "stations", [&](const YAML::Node& s) {
+                 ScenarioStation station = read_station(s);
+                 if (std::ranges::find(scenario.stations, station.name, &ScenarioStation::name) != scenario.stations.end()) {
+                     complain(s, fmt::format("station '{}' stands twice", station.name), "cables tell stations apart by their names");
+                 }
+                 scenario.stations.push_back(std::move(station));
+             }); })
         .done();
     check_links(root, scenario);
     return scenario;

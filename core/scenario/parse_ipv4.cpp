@@ -1,5 +1,6 @@
 // YAML -> routes, pings, ready-made frames.
 
+#include "core/scenario/ipv6_keys.h"
 #include "core/scenario/parse_parts.h"
 
 namespace skbscope {
@@ -98,7 +99,14 @@ ScenarioPing read_ping(const YAML::Node& node, const ScenarioHost& host)
     ScenarioPing ping;
     Mapping(node, "ping")
         .key("name", [&](const YAML::Node& n) { ping.name = name_of(n, "name"); })
-        .required("to", [&](const YAML::Node& n) { ping.address = address(n, "to"); })
+        .required("to",
+                  [&](const YAML::Node& n) {
+                      if (is_ipv6(n)) {
+                          ping.address6 = address6(n, "to");
+                      } else {
+                          ping.address = address(n, "to");
+                      }
+                  })
         .key("count", [&](const YAML::Node& n) { ping.count = static_cast<std::uint64_t>(integer(n, "count", 0, 1'000'000'000)); })
         .key("size", [&](const YAML::Node& n) { ping.size = static_cast<std::uint32_t>(integer(n, "size", 0, 65507)); })
         .key("interval", [&](const YAML::Node& n) { ping.interval = duration(n, "interval"); })

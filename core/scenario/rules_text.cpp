@@ -193,43 +193,59 @@ std::uint64_t unit_ns(const Word& word, std::string_view text)
 
 void check_jumps(const NfTable& table)
 {
-    enum class Colour : std::uint8_t { white, grey, black };
-    std::vector<Colour> colours(table.chains.size(), Colour::white);
-    std::size_t depth = 0;
-    const std::function<void(std::size_t)> visit = [&](std::size_t row) {
-        colours[row] = Colour::grey;
-        if (++depth > 16) {
-            complain({"", 1, 1}, fmt::format("jumps of table '{}' are more than 16 deep", table.name));
+    // nft_chain_validate(): NFT_JUMP_STACK_SIZE. The kernel knows no limit to what jumps multiply to; a packet would never be done.
+    constexpr std::uint64_t deepest = 16, most_rules = 1'000'000;
+    struct Chain {
+        enum class Colour : std::uint8_t { white, grey, black } colour = Colour::white;
+        std::uint64_t height = 1; ///< chains that lie below each other, this one counted
+        std::uint64_t rules = 0;  ///< that a packet may pass in here and below
+    };
+    std::vector<Chain> chains(table.chains.size());
+    const auto target_of = [&](const NfRule& rule, const RuleExpr& expr) {
+        const Word at{"", rule.line, 1};
+        const auto found = std::ranges::find(table.chains, expr.text, &NfChain::name);
+        if (found == table.chains.end()) {
+            complain(at, fmt::format("there is no chain '{}' in table '{}'", expr.text, table.name));
         }
+        if (found->base) {
+            complain(at, fmt::format("'{}' hangs on a hook: nothing can jump to it", expr.text));
+        }
+        const auto target = static_cast<std::size_t>(found - table.chains.begin());
+        if (chains[target].colour == Chain::Colour::grey) {
+            complain(at, fmt::format("the jump to '{}' leads back to itself", expr.text));
+        }
+        return target;
+    };
+    const std::function<void(std::size_t, std::uint64_t)> visit = [&](std::size_t row, std::uint64_t depth) {
+        if (chains[row].colour == Chain::Colour::black) {
+            return;
+        }
+        chains[row].colour = Chain::Colour::grey;
         for (const NfRule& rule : table.chains[row].rules) {
+            ++chains[row].rules;
             for (const RuleExpr& expr : rule.exprs) {
                 if (expr.kind != RuleExpr::Kind::jump && expr.kind != RuleExpr::Kind::go_to) {
                     continue;
                 }
-                const Word at{"", rule.line, 1};
-                const auto found = std::ranges::find(table.chains, expr.text, &NfChain::name);
-                if (found == table.chains.end()) {
-                    complain(at, fmt::format("there is no chain '{}' in table '{}'", expr.text, table.name));
+                const std::size_t target = target_of(rule, expr);
+                if (depth < deepest) { // else it is too deep whatever lies there
+                    visit(target, depth + 1);
                 }
-                if (found->base) {
-                    complain(at, fmt::format("'{}' hangs on a hook: nothing can jump to it", expr.text));
-                }
-                const auto target = static_cast<std::size_t>(found - table.chains.begin());
-                if (colours[target] == Colour::grey) {
-                    complain(at, fmt::format("the jump to '{}' leads back to itself", expr.text));
-                }
-                if (colours[target] == Colour::white) {
-                    visit(target);
-                }
+                chains[row].height = std::max(chains[row].height, depth < deepest ? chains[target].height + 1 : deepest + 1);
+                chains[row].rules += chains[target].rules;
+            }
+            if (chains[row].height > deepest) {
+                complain({"", rule.line, 1}, fmt::format("jumps of table '{}' are more than {} deep", table.name, deepest));
+            }
+            if (chains[row].rules > most_rules) {
+                complain({"", rule.line, 1}, fmt::format("jumps from chain '{}' of table '{}' multiply to more than {} rules for one packet",
+                                                         table.chains[row].name, table.name, most_rules));
             }
         }
-        --depth;
-        colours[row] = Colour::black;
+        chains[row].colour = Chain::Colour::black;
     };
-    for (std::size_t row = 0; row < table.chains.size(); ++row) {
-        if (colours[row] == Colour::white) {
-            visit(row);
-        }
+    for (std::size_t row = 0; row < chains.size(); ++row) {
+        visit(row, 1);
     }
 }
 

@@ -4,6 +4,8 @@
 #include "core/packet/build.h"
 #include "core/packet/checksum.h"
 #include "core/packet/views.h"
+#include "core/scenario/device_settings.h"
+#include "core/scenario/sysctls.h"
 #include "core/trace/stack_state.h"
 
 #include <algorithm>
@@ -73,6 +75,64 @@ stations:
   - {name: west, mac: "52:54:00:00:01:01", address: 10.0.0.2, address6: "fd00:0::2"}
   - {name: east, mac: "52:54:00:00:01:02", address: 10.0.1.2, address6: "fd00:1::2"}
   - {name: north, mac: "52:54:00:00:01:03", address: 10.0.2.2, answers_arp: false}
+)";
+
+/// The same machine where the first one is quiet: queues that shape and drop, RPS everywhere, a listener that answers with SYN
+/// cookies, raw and ping sockets of IPv6, an accept queue that is full, rings of the least size, a lossy wire.
+constexpr const char* crowded_router = R"(skbscope: 1
+kernel: "PROFILE"
+hosts:
+  - name: router
+    cpus: 3
+    ipv6_forwarding: true
+    sysctls: {net.ipv4.ip_forward: 1, net.core.netdev_max_backlog: 3, net.core.netdev_budget: 2, net.core.dev_weight: 1, net.ipv4.tcp_syncookies: 2, net.ipv4.tcp_max_syn_backlog: 1, net.core.flow_limit_cpu_bitmap: 7, net.core.rps_sock_flow_entries: 8, net.ipv4.ipfrag_high_thresh: 3000, net.ipv6.ip6frag_high_thresh: 3000, net.netfilter.nf_conntrack_max: 5, net.ipv4.neigh.default.gc_thresh3: 3, net.ipv4.udp_mem: 2}
+    devices:
+      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, rx_ring: 48, tx_ring: 48, rps_cpus: "6", rps_flow_cnt: 4, qdisc: {kind: tbf, rate: 100kbit, burst: 1600, limit: 3000}}
+      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, rps_cpus: "1", gro_flush_timeout: 20000, napi_defer_hard_irqs: 2, tso_empty_tail: true, loss: 10%, qdisc: {kind: fq_codel, limit: 3, flows: 2, target: 1us, interval: 1us, memory_limit: 4000}}
+      - {name: eth2, driver: virtio_net, queues: 3, rps_cpus: "7", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, txqueuelen: 2, qdisc: pfifo_fast, tx_irq_delay: 30us, irq_delay: 3us}
+      - {name: v0, driver: veth, mac: "52:54:00:00:00:04", addresses: [10.0.3.1/24, "fd00:3::1/64"], peer: inner.v1, rps_cpus: "4"}
+    receivers:
+      - {name: dnsd, port: 53, rcvbuf: 2304, connect: "10.0.0.2:40001", cpu: 1}
+      - {name: six, port: 54, address: "::", rcvbuf: 2304, wait: recvfrom, work: 50us, cpu: 1}
+      - {name: slow, port: 5001, start: 1s, cpu: 0}
+      - {name: pair-a, port: 5004, reuseport: true, cpu: 0}
+      - {name: pair-b, port: 5004, reuseport: true, cpu: 2}
+    taps:
+      - {name: ring, version: 2, buffer: 4096, snaplen: 100, cpu: 0}
+      - {name: late, kind: packet, rcvbuf: 2304, start: 110us, stop: 150us, work: 20us, cpu: 2}
+    pings:
+      - {to: 10.0.0.2, count: 3, size: 2000, interval: 10us, cpu: 0}
+      - {to: "fd00:0::2", count: 3, size: 1600, interval: 10us, cpu: 1}
+      - {to: "fd00:3::2", count: 3, interval: 15us, socket: ping, cpu: 2}
+      - {to: "fd00:2::9", count: 2, interval: 15us, socket: ping, cpu: 2}
+    tcp_servers:
+      - {name: web, port: 80, receive: 4000, send: 3000, backlog: 1, cpu: 0}
+      - {name: full, port: 81, backlog: 0, accept: false, cpu: 1}
+RULES
+  - name: inner
+    namespace_of: router
+    devices:
+      - {name: v1, driver: veth, mac: "52:54:00:00:00:05", addresses: [10.0.3.2/24, "fd00:3::2/64"], peer: router.v0}
+    routes:
+      - {to: default, via: 10.0.3.1, device: v1}
+      - {to: "::/0", via: "fd00:3::1", device: v1}
+    receivers:
+      - {name: echo, port: 53, cpu: 1}
+    pings:
+      - {to: "fd00:2::2", count: 2, interval: 10us, cpu: 1}
+    senders:
+      - {name: dig, to: 10.0.0.2:53, count: 12, size: 1400, gap: 1us, start: 100us, sndbuf: 4608, cpu: 1}
+      - {name: burst, to: 10.0.1.2:53, count: 12, size: 600, gap: 0us, start: 100us, cpu: 0}
+      - {name: north, to: 10.0.2.2:53, count: 12, size: 60, gap: 0us, start: 105us, cpu: 2}
+      - {name: big6, to: "[fd00:1::2]:53", count: 2, size: 9000, gap: 20us, start: 110us, cpu: 0}
+    tcp_clients:
+      - {name: browser, to: 10.0.3.1:80, from_port: 40010, send: 4000, receive: 3000, start: 100us, cpu: 1}
+      - {name: second, to: 10.0.3.1:81, count: 3, gap: 5us, send: 10, start: 100us, cpu: 2}
+      - {name: third, to: 10.0.3.1:80, count: 2, gap: 5us, send: 4000, receive: 3000, start: 101us, cpu: 0}
+stations:
+  - {name: west, mac: "52:54:00:00:01:01", address: 10.0.0.2, address6: "fd00:0::2"}
+  - {name: east, mac: "52:54:00:00:01:02", address: 10.0.1.2, address6: "fd00:1::2"}
+  - {name: north, mac: "52:54:00:00:01:03", address: 10.0.2.2, address6: "fd00:2::2"}
 )";
 
 constexpr const char* nft_rules = R"(    nft: |
@@ -157,7 +217,7 @@ constexpr const char* iptables_rules = R"(    lsm: apparmor
       COMMIT
 )";
 
-constexpr unsigned profiles = 4, rule_sets = 3;
+constexpr unsigned profiles = 4, rule_sets = 3, plain_variants = profiles * rule_sets, variants = 2 * plain_variants;
 
 std::string replaced(std::string text, std::string_view what, std::string_view by)
 {
@@ -165,11 +225,11 @@ std::string replaced(std::string text, std::string_view what, std::string_view b
     return text;
 }
 
-Scenario parsed(unsigned profile, unsigned rules)
+Scenario parsed(const char* text, unsigned profile, unsigned rules)
 {
     const char* names[profiles] = {"5.10", "6.1", "6.12", "6.18"};
     const char* texts[rule_sets] = {"", nft_rules, iptables_rules};
-    const auto scenario = parse_scenario(replaced(replaced(router, "PROFILE", names[profile]), "RULES\n", texts[rules]), "fuzz");
+    const auto scenario = parse_scenario(replaced(replaced(text, "PROFILE", names[profile]), "RULES\n", texts[rules]), "fuzz");
     if (!scenario) {
         std::fprintf(stderr, "fuzz: %s\n", scenario.error().describe().c_str());
         std::abort();
@@ -181,12 +241,12 @@ const Scenario& scenario(unsigned variant)
 {
     static const std::vector<Scenario> all = [] {
         std::vector<Scenario> made;
-        for (unsigned row = 0; row < profiles * rule_sets; ++row) {
-            made.push_back(parsed(row % profiles, row / profiles));
+        for (unsigned row = 0; row < variants; ++row) {
+            made.push_back(parsed(row < plain_variants ? router : crowded_router, row % profiles, row % plain_variants / profiles));
         }
         return made;
     }();
-    return all[variant % all.size()];
+    return all[variant % variants];
 }
 
 // ---- frames -----------------------------------------------------------------------------------------------------------------
@@ -362,7 +422,7 @@ Bytes solicitation(unsigned port, std::uint8_t type)
     return message;
 }
 
-constexpr unsigned kinds = 40;
+constexpr unsigned kinds = 40, crowded_kinds = 56;
 
 /// A real frame of the kind.
 Bytes seed_frame(unsigned kind, unsigned port)
@@ -422,13 +482,64 @@ Bytes seed_frame(unsigned kind, unsigned port)
     }
 }
 
+/// What ICMPv6 says about an echo request from here to the peer.
+Bytes icmp6_error(unsigned port, std::uint8_t type, std::uint8_t code)
+{
+    Bytes message{type, code, 0, 0, 0, 0, 5, 0};
+    Bytes quoted6 = ipv6(port, 58, port, 2, {128, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4}, 2);
+    quoted6.erase(quoted6.begin(), quoted6.begin() + 14);
+    quoted6[8 + 15] = 1; // from here
+    message.insert(message.end(), quoted6.begin(), quoted6.end());
+    return ipv6(port, 58, port, 1, std::move(message), 2);
+}
+
+/// A segment with numbers of its own, so that it follows another one or bears what might be a cookie.
+Bytes numbered(Bytes segment, unsigned source, unsigned sequence, unsigned acknowledged)
+{
+    put16(segment, 0, source);
+    put16(segment, 4, sequence >> 16);
+    put16(segment, 6, sequence & 0xffff);
+    put16(segment, 8, acknowledged >> 16);
+    put16(segment, 10, acknowledged & 0xffff);
+    return segment;
+}
+
+/// More kinds, for the crowded machine: floods, streams that GRO merges, what raw and ping sockets listen for.
+Bytes crowded_frame(unsigned kind, unsigned port)
+{
+    const std::uint32_t here = own_address(port);
+    if (kind % crowded_kinds < kinds) {
+        return seed_frame(kind % crowded_kinds, port);
+    }
+    switch (kind % crowded_kinds - kinds) {
+    case 0: return ipv4(port, 6, here, numbered(tcp(80, 0x02), 50000 + kind, kind, 0));
+    case 1: return ipv4(port, 6, here, numbered(tcp(81, 0x02), 51000 + kind, kind, 0));
+    case 2: return ipv4(port, 6, here, numbered(tcp(80, 0x10), 50000 + kind, kind + 1, 0x01000000U * kind + kind));
+    case 3: return ipv4(port, 6, here, numbered(tcp(81, 0x10, 10), 51000 + kind, kind + 1, 0x00ffffffU * kind));
+    case 4: return ipv4(port, 6, own_address((port + 1) % ports) + 1, numbered(tcp(80, 0x10, 1000), 40002, 1, 1));
+    case 5: return ipv4(port, 6, own_address((port + 1) % ports) + 1, numbered(tcp(80, 0x10, 1000), 40002, 1001, 1));
+    case 6: return ipv4(port, 6, own_address((port + 1) % ports) + 1, numbered(tcp(80, 0x18, 400), 40002, 2001, 1));
+    case 7: return ipv6(port, 58, port, 1, {129, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4}, 2);  // an answer to a ping socket
+    case 8: return ipv6(port, 58, port, 1, {129, 0, 0, 0, 3, 0xe8, 0, 1}, 0);           // … whose sum is wrong
+    case 9: return icmp6_error(port, 1, 4);
+    case 10: return icmp6_error(port, 2, 0);
+    case 11: return icmp6_error(port, 3, 0);
+    case 12: return ipv6(port, 58, port, 1, {129, 0, 0}, 0); // shorter than its header
+    case 13: return ipv4(port, 1, here, icmp(0, 0, Bytes(600, 2)));
+    case 14: return ipv4(port, 1, here, icmp(11, 0, quoted(port)));
+    default: return ipv4(port, 17, here, udp(53, 1400));
+    }
+}
+
 struct Input {
     unsigned port = 0;
     Bytes frame;
+    bool turns = false;           ///< no frame: a setting changes
+    unsigned setting = 0, to = 0; ///< which, and to what
 };
 
 /// Takes the next frame off the bytes.
-Input next_frame(std::span<const std::uint8_t>& bytes)
+Input next_frame(std::span<const std::uint8_t>& bytes, bool crowded)
 {
     constexpr std::size_t longest = 1600, head = 4;
     const std::uint8_t flags = bytes[0];
@@ -444,7 +555,13 @@ Input next_frame(std::span<const std::uint8_t>& bytes)
         input.frame.assign(given.begin(), given.end()); // raw
         return input;
     }
-    input.frame = seed_frame(kind, input.port);
+    if (crowded && (flags & 0x30) == 0x30) {
+        input.turns = true;
+        input.setting = kind;
+        input.to = static_cast<unsigned>(length) + flags;
+        return input;
+    }
+    input.frame = crowded ? crowded_frame(kind, input.port) : seed_frame(kind, input.port);
     // Pairs of (place, change); a last odd byte says where the frame is cut.
     for (std::size_t at = 0; at + 1 < given.size(); at += 2) {
         input.frame[given[at] % input.frame.size()] ^= given[at + 1];
@@ -471,7 +588,7 @@ void add_injector(Scenario& to, const std::vector<Fed>& fed)
     ScenarioInjector injector;
     injector.device = "v1";
     for (const Fed& one : fed) {
-        if (one.input.port == veth_port && one.input.frame.size() >= 14 && one.input.frame.size() <= 1514) {
+        if (!one.input.turns && one.input.port == veth_port && one.input.frame.size() >= 14 && one.input.frame.size() <= 1514) {
             injector.frames.push_back(one.input.frame);
             injector.times.push_back(one.at - SimTime{});
         }
@@ -479,6 +596,28 @@ void add_injector(Scenario& to, const std::vector<Fed>& fed)
     if (!injector.frames.empty()) {
         to.hosts[1].injectors.push_back(std::move(injector));
     }
+}
+
+/// A setting of the machine or of a device takes a value of its range: an end of it, one beside it, or what is usual.
+void turn(World& world, const Input& input)
+{
+    const auto value = [&](std::int64_t minimum, std::int64_t maximum, std::int64_t usual) {
+        const std::int64_t values[] = {minimum, maximum, std::min(minimum + 1, maximum), std::max(maximum - 1, minimum), usual, (minimum + maximum) / 2};
+        return values[input.to % std::size(values)];
+    };
+    const auto of_devices = device_setting_rows();
+    if (input.setting % 2 == 0) {
+        const DeviceSettingRow& row = of_devices[input.setting / 2 % of_devices.size()];
+        for (NetDevice& device : world.devices) {
+            if (row.applies(device.kind)) {
+                row.set(device, value(row.minimum, row.maximum, row.kernel_default));
+            }
+        }
+        return;
+    }
+    const auto of_machine = sysctl_rows();
+    const SysctlRow& row = of_machine[(input.setting / 2 + 128U * (input.to / 64 % 2)) % of_machine.size()];
+    set_sysctl(world, 0, row.name, value(row.minimum, row.maximum, Sysctls{}.*(row.member)));
 }
 
 /// Empty: in the order of time each packet is born once, before all else that happens to it, leaves only the queue that it
@@ -582,11 +721,12 @@ std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frame
         return {};
     }
     Scenario run = scenario(bytes[0]);
+    const bool crowded = bytes[0] % variants >= plain_variants;
     bytes = bytes.subspan(1);
     std::vector<Fed> fed;
     SimTime at{100'000};
     while (!bytes.empty() && fed.size() < 64) {
-        fed.push_back({at, next_frame(bytes)});
+        fed.push_back({at, next_frame(bytes, crowded)});
         at = at + Duration{1'000};
     }
     add_injector(run, fed);
@@ -594,7 +734,7 @@ std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frame
     World world = build_world(run, trace);
     Kernel k(world, trace);
     for (const Fed& one : fed) {
-        if (one.input.port == veth_port) {
+        if (one.input.turns || one.input.port == veth_port) {
             continue;
         }
         DeviceEvent event;
@@ -606,6 +746,12 @@ std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frame
         k.schedule(std::move(event));
     }
     frames += fed.size();
+    for (const Fed& one : fed) {
+        if (one.input.turns) {
+            k.run_until(one.at);
+            turn(world, one.input);
+        }
+    }
     k.run_until(SimTime{2'000'000'000});
     if (trace.size() > most_events) {
         return "it never comes to rest";

@@ -11,7 +11,8 @@
 namespace skbscope::fuzz {
 
 /// Byte 0 chooses kernel profile and rules; the rest is cut into frames: a byte that says to which device and how the frame
-/// begins (raw, or a real frame that the following bytes change), its kind, two of length. Runs to the end. Empty: all is
+/// begins (raw, or a real frame that the following bytes change), its kind, two of length; on the crowded machine some turn a
+/// setting instead. Runs to the end. Empty: all is
 /// well; else what is wrong. `frames` is counted up by the frames that were fed.
 [[nodiscard]] std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frames);
 

@@ -282,5 +282,94 @@ TEST(Ipv6, AnycastPingIsIgnoredWhenTheSettingSaysSo)
     EXPECT_EQ(replies("1"), 0u);
 }
 
+/// A host that pings the station fd00:99::1, or whatever `to` is.
+std::string ping6(const std::string& ping, const std::string& kernel = "6.1", const std::string& station = "")
+{
+    return "skbscope: 1\nkernel: \"" + kernel +
+           "\"\nhosts:\n  - name: a\n    cpus: 2\n    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: "
+           "\"fd00:99::2/64\", link: far}\n    pings:\n      - {interval: 10ms, " +
+           ping + "}\nstations:\n  - {name: far, mac: \"52:54:00:12:34:01\", address6: \"fd00:99::1\"" + station + "}\n";
+}
+
+const kernel::Task& pinging(const ModelRun& run)
+{
+    for (const kernel::Task& task : run.world().tasks) {
+        if (task.program == kernel::Program::ping) {
+            return task;
+        }
+    }
+    throw std::logic_error("nobody pings");
+}
+
+TEST(Ipv6Ping, RawSocketGetsACloneOfTheAnswerWithoutItsIpHeader)
+{
+    for (const char* kernel : {"5.10", "6.1", "6.12", "6.18"}) {
+        const ModelRun run(ping6("to: fd00:99::1, count: 3", kernel), SimTime{1'000'000'000});
+        EXPECT_EQ(pinging(run).sent, 3u) << kernel;
+        EXPECT_EQ(pinging(run).received, 3u) << kernel;
+        EXPECT_EQ(run.counter("Icmp6OutEchos"), 3u) << kernel;
+        EXPECT_EQ(run.counter("Icmp6InEchoReplies"), 3u) << kernel;
+        EXPECT_EQ(run.counter("Icmp6InCsumErrors"), 0u) << kernel;
+        EXPECT_EQ(run.calls_anywhere(fn::rawv6_sendmsg), 3u) << kernel;
+        EXPECT_EQ(run.calls_anywhere(fn::rawv6_rcv), 3u) << kernel; // the filter keeps the neighbour's advertisement out
+        EXPECT_EQ(run.calls_anywhere(fn::rawv6_recvmsg) > 0, true) << kernel;
+        EXPECT_EQ(run.calls_anywhere(fn::raw_v6_match) > 0, kernel != std::string("5.10")) << kernel;
+        const StackState end = run.end();
+        EXPECT_EQ(end.accounting().in_flight(), 0u) << kernel;
+    }
+}
+
+TEST(Ipv6Ping, PingSocketTakesTheAnswerItselfAndItsIdentifierIsThePort)
+{
+    const ModelRun run(ping6("to: fd00:99::1, count: 3, socket: ping"), SimTime{1'000'000'000});
+    EXPECT_EQ(pinging(run).received, 3u);
+    EXPECT_EQ(run.calls_anywhere(fn::ping_v6_sendmsg), 3u);
+    EXPECT_EQ(run.calls_anywhere(fn::ping_common_sendmsg), 3u);
+    EXPECT_EQ(run.calls_anywhere(fn::ping_rcv), 3u);
+    EXPECT_EQ(run.drops(drop::NO_SOCKET), 0u);
+    EXPECT_NE(run.world().sockets[static_cast<std::size_t>(pinging(run).socket)].num, 0u);
+}
+
+TEST(Ipv6Ping, AnAnswerThatNobodyAskedForHasNoSocket)
+{
+    // The same identifier as nobody's ping socket: raw sockets of IPv4 and IPv6 are not asked either.
+    const std::string reply = "525400123400525400123401" "86dd" "60000000" "0008" "3a40" "fd000099000000000000000000000001"
+                              "fd000099000000000000000000000002" "8100" "8384" "00010001";
+    const ModelRun run(fragments6({reply}));
+    EXPECT_EQ(run.counter("Icmp6InCsumErrors"), 0u);
+    EXPECT_EQ(run.counter("Icmp6InEchoReplies"), 1u);
+    EXPECT_EQ(run.drops(drop::NO_SOCKET), 1u);
+}
+
+TEST(Ipv6Ping, OneAboveTheMtuIsCutAndItsAnswerPutTogether)
+{
+    const std::string text = "skbscope: 1\nhosts:\n"
+                             "  - name: a\n    cpus: 1\n    devices:\n      - {name: eth0, mac: \"02:00:00:00:00:0a\", address: \"fd00:99::2/64\", link: b.eth0}\n"
+                             "    pings:\n      - {to: \"fd00:99::1\", count: 2, size: 3000, interval: 10ms, ttl: 7}\n"
+                             "  - name: b\n    cpus: 1\n    devices:\n      - {name: eth0, mac: \"02:00:00:00:00:0b\", address: \"fd00:99::1/64\"}\n";
+    const ModelRun run(text, SimTime{1'000'000'000});
+    EXPECT_EQ(pinging(run).received, 2u);
+    const auto counter = [&](const char* name) { return run.counter(std::string("a: ") + name) + run.counter(std::string("b: ") + name) + run.counter(name); };
+    EXPECT_EQ(counter("Ip6FragOKs"), 4u);   // two requests, two answers
+    EXPECT_EQ(counter("Ip6ReasmOKs"), 4u);
+    EXPECT_EQ(run.end().accounting().in_flight(), 0u);
+}
+
+TEST(Ipv6Ping, AStationThatAnswersNoPingsIsSilent)
+{
+    const ModelRun run(ping6("to: fd00:99::1, count: 2", "6.1", ", answers_ping: false"), SimTime{1'000'000'000});
+    EXPECT_EQ(pinging(run).sent, 2u);
+    EXPECT_EQ(pinging(run).received, 0u);
+}
+
+TEST(Ipv6Ping, TheTextOfAScenarioReadsBackAsTheSame)
+{
+    const auto scenario = parse_scenario(ping6("to: fd00:99::1, count: 3, socket: ping"), "test");
+    ASSERT_TRUE(scenario);
+    const auto again = parse_scenario(to_text(*scenario), "again");
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->hosts.front().pings, scenario->hosts.front().pings);
+}
+
 } // namespace
 } // namespace skbscope::test

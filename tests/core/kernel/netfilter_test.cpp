@@ -301,6 +301,50 @@ TEST(RulesText, SaysLineAndColumnOfWhatItDoesNotUnderstand)
     EXPECT_EQ(where(parse_iptables_save("*filter\n", "f")), "f:2:1");
 }
 
+/// A chain for each number: every one jumps to the next as often as told, the last one counts. Printed from the first to the last, or
+/// the other way round.
+std::string staircase(int chains, int jumps, bool backwards)
+{
+    std::string text = "table ip t {\n";
+    for (int row = 0; row < chains; ++row) {
+        const int number = backwards ? chains - 1 - row : row;
+        text += " chain c" + std::to_string(number) + " {\n";
+        for (int jump = 0; number + 1 < chains && jump < jumps; ++jump) {
+            text += "  jump c" + std::to_string(number + 1) + "\n";
+        }
+        text += number + 1 < chains ? " }\n" : "  counter\n }\n";
+    }
+    return text + "}\n";
+}
+
+TEST(RulesText, JumpsAreAtMostSixteenChainsDeepInWhateverOrderTheyStand)
+{
+    for (const bool backwards : {false, true}) {
+        EXPECT_TRUE(parse_nft(staircase(16, 1, backwards), "f"));
+        const auto deeper = parse_nft(staircase(17, 1, backwards), "f");
+        ASSERT_FALSE(deeper);
+        EXPECT_NE(deeper.error().what.find("more than 16 deep"), std::string::npos) << deeper.error().describe();
+    }
+}
+
+TEST(RulesText, JumpsThatMultiplyAreRefusedBeforeAPacketIsLostInThem)
+{
+    for (const bool backwards : {false, true}) {
+        EXPECT_TRUE(parse_nft(staircase(6, 8, backwards), "f")); // 8 + 64 + … + 32768 rules and as many counters
+        const auto endless = parse_nft(staircase(12, 8, backwards), "f");
+        ASSERT_FALSE(endless);
+        EXPECT_NE(endless.error().what.find("multiply"), std::string::npos) << endless.error().describe();
+    }
+}
+
+TEST(ScenarioKeys, TwoHostsOrTwoStationsOfOneNameAreRefused)
+{
+    EXPECT_FALSE(parse_scenario("skbscope: 1\nhosts:\n  - {name: a, cpus: 1}\n  - {name: a, cpus: 1}\n", "f"));
+    EXPECT_TRUE(parse_scenario("skbscope: 1\nhosts:\n  - {name: a, cpus: 1}\n  - {name: b, cpus: 1}\n", "f"));
+    EXPECT_FALSE(parse_scenario("skbscope: 1\nhosts: [{name: a, cpus: 1}]\nstations:\n  - {name: s, mac: \"02:00:00:00:00:01\", address: 10.0.0.1}\n"
+                                "  - {name: s, mac: \"02:00:00:00:00:02\", address: 10.0.0.2}\n", "f"));
+}
+
 TEST(RulesText, ReadsWhatTheToolsPrint)
 {
     const auto nft_rules = parse_nft("table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter - 5; policy drop;\n"

@@ -186,6 +186,30 @@ TEST(Tcp, AListenerWhoseSynQueueIsFullAnswersWithCookiesAndRemembersNothing)
     expect_closed_accounting(run);
 }
 
+TEST(Tcp, ACookieIsMadeAndReadByTheFunctionsOfTheKernel)
+{
+    for (const char* kernel : {"5.10", "6.1", "6.12"}) {
+        std::string text = many_at_once("net.ipv4.tcp_syncookies: 1");
+        text.insert(text.find("hosts:"), std::string("kernel: \"") + kernel + "\"\n");
+        const ModelRun run(text);
+        EXPECT_EQ(run.calls_anywhere(fn::cookie_v4_init_sequence), 5U) << kernel;
+        EXPECT_EQ(run.calls_anywhere(fn::cookie_init_timestamp), 5U) << kernel;
+        EXPECT_EQ(run.calls_anywhere(fn::__cookie_v4_check), 5U) << kernel;
+        EXPECT_EQ(run.calls_anywhere(fn::cookie_hash), 5U * 2 + 5U * 2) << kernel; // of the flow, and of the flow and the minute
+        EXPECT_EQ(run.calls_anywhere(fn::tcp_get_cookie_sock), 5U) << kernel;
+        EXPECT_EQ(run.calls_anywhere(fn::cookie_tcp_reqsk_init), kernel == std::string("6.12") ? 5U : 0U);
+        EXPECT_EQ(run.calls_anywhere(fn::cookie_ecn_ok), kernel == std::string("6.12") ? 0U : 5U);
+        for (std::uint32_t packet = 1; packet <= run.trace().packet_count(); ++packet) {
+            if (run.calls(packet, "tcp_get_cookie_sock")) {
+                EXPECT_EQ(first_missing(run.path(packet), {"tcp_v4_rcv", "tcp_v4_do_rcv", "cookie_v4_check", "__cookie_v4_check", "cookie_hash",
+                                                           "cookie_timestamp_decode", "cookie_tcp_reqsk_alloc", "tcp_get_cookie_sock",
+                                                           "tcp_v4_syn_recv_sock"}),
+                          "");
+            }
+        }
+    }
+}
+
 TEST(Tcp, WithoutSynCookiesAFullSynQueueDropsAndTheClientsTryAgain)
 {
     const ModelRun run(many_at_once("net.ipv4.tcp_syncookies: 0"));

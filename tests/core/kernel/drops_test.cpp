@@ -1,0 +1,253 @@
+// Drops that only a frame made for them causes: each with its reason and counter, the frames and their times made by hand.
+
+#include "model.h"
+
+#include "core/packet/build.h"
+#include "core/packet/checksum.h"
+
+#include <cstdint>
+#include <utility>
+
+namespace skbscope::test {
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+using kernel::World;
+
+const MacAddress host_mac{{0x52, 0x54, 0, 0x12, 0x34, 0}}, peer_mac{{0x52, 0x54, 0, 0x12, 0x34, 1}};
+const IpAddress here = *IpAddress::parse("10.99.0.2"), peer = *IpAddress::parse("10.99.0.1");
+
+/// One host (10.99.0.2 on eth0) whose wire a test writes on.
+class Wire {
+public:
+    explicit Wire(const std::string& host = "", const std::string& device = "", const std::string& kernel = "6.1")
+        : world_(build_world(parsed("skbscope: 1\nkernel: \"" + kernel +
+                                    "\"\nhosts:\n  - name: server\n    cpus: 1\n    devices:\n"
+                                    "      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: client" +
+                                    device + "}\n    neighbours: [{address: 10.99.0.1, mac: \"52:54:00:12:34:01\", device: eth0}]\n" + host +
+                                    "stations:\n  - {name: client, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n"),
+                             trace_)),
+          kernel_(world_, trace_)
+    {
+        run(100_us);
+    }
+
+    void run(Duration time)
+    {
+        now_ = now_ + time;
+        kernel_.run_until(now_);
+    }
+    void send(Bytes frame)
+    {
+        kernel::DeviceEvent event;
+        event.kind = kernel::DeviceEvent::Kind::frame_leaves;
+        event.at = now_;
+        event.index = 0;
+        event.wire_length = static_cast<std::uint32_t>(std::max<std::size_t>(frame.size(), 60));
+        event.frame = std::move(frame);
+        event.frame.resize(event.wire_length);
+        kernel_.schedule(std::move(event));
+        run(1_ms);
+    }
+    /// A segment of the one connection, whose numbers count from its first bytes.
+    void send_segment(std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledged, std::size_t size = 0)
+    {
+        const Bytes payload(size, 'x');
+        TcpFrame frame;
+        frame.ethernet = {host_mac, peer_mac, proto::eth_p_ip};
+        frame.source = peer;
+        frame.destination = here;
+        frame.tcp = {40000, 80, sequence, acknowledged, flags, 65535};
+        frame.payload = payload;
+        send(build_tcp_frame(frame));
+    }
+    /// The three segments of a handshake; what the host says comes from its state.
+    void connect()
+    {
+        send_segment(syn, isn, 0);
+        for (const kernel::TcpRequest& request : world_.tcp.requests) {
+            if (request.in_use) {
+                their_isn_ = request.snt_isn;
+            }
+        }
+        send_segment(ack, isn + 1, their_isn_ + 1);
+    }
+    void send_data(std::uint32_t offset, std::size_t size) { send_segment(ack, isn + 1 + offset, their_isn_ + 1, size); }
+
+    [[nodiscard]] World& world() { return world_; }
+    [[nodiscard]] kernel::TcpSock& connection()
+    {
+        for (kernel::TcpSock& sock : world_.tcp.socks) {
+            if (sock.in_use && sock.state == kernel::TcpState::established) {
+                return sock;
+            }
+        }
+        throw std::logic_error("no connection");
+    }
+    [[nodiscard]] std::uint64_t drops(DropReasonId reason) const
+    {
+        StackState state(trace_);
+        for (std::size_t at = 0; at < trace_.size(); ++at) {
+            state.apply(at);
+        }
+        std::uint64_t sum = 0;
+        for (const auto& [key, n] : state.drops()) {
+            sum += key.reason == reason ? n : 0;
+        }
+        return sum;
+    }
+    [[nodiscard]] std::uint64_t counted(kernel::Mib counter) const { return world_.nets[0].mib[static_cast<std::size_t>(counter)]; }
+
+    static constexpr std::uint8_t syn = 0x02, ack = 0x10;
+    static constexpr std::uint32_t isn = 1000;
+
+private:
+    static Scenario parsed(const std::string& text)
+    {
+        auto scenario = parse_scenario(text, "test");
+        if (!scenario) {
+            throw std::logic_error(scenario.error().describe());
+        }
+        return *scenario;
+    }
+    Trace trace_;
+    World world_;
+    kernel::Kernel kernel_;
+    SimTime now_;
+    std::uint32_t their_isn_ = 0;
+};
+
+Bytes datagram(std::uint16_t port = 5001, const MacAddress& to = host_mac)
+{
+    static const Bytes payload(20, 'x');
+    UdpFrame frame;
+    frame.ethernet = {to, peer_mac, proto::eth_p_ip};
+    frame.source = peer;
+    frame.destination = here;
+    frame.source_port = 40001;
+    frame.destination_port = port;
+    frame.payload = payload;
+    return build_udp_frame(frame);
+}
+
+const std::string listener = "    tcp_servers: [{name: web, port: 80, accept: false, rcvbuf: 8192}]\n";
+
+TEST(Drop, FrameForAnotherStationComesUpPromiscuouslyAndEndsInIpRcvCore)
+{
+    Wire quiet;
+    quiet.send(datagram(5001, MacAddress{{2, 0, 0, 0, 0, 9}}));
+    EXPECT_EQ(quiet.drops(drop::OTHERHOST), 0U); // the NIC does not even take it
+    Wire wire("", ", promiscuous: true");
+    wire.send(datagram(5001, MacAddress{{2, 0, 0, 0, 0, 9}}));
+    EXPECT_EQ(wire.drops(drop::OTHERHOST), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::Ip_InReceives), 0U); // that test comes first
+}
+
+TEST(Drop, FrameOfAProtocolThatNobodyRegisteredIsUnhandled)
+{
+    Wire wire;
+    Bytes frame = datagram();
+    frame[12] = 0x88;
+    frame[13] = 0xb5;
+    wire.send(std::move(frame));
+    EXPECT_EQ(wire.drops(drop::UNHANDLED_PROTO), 1U);
+}
+
+TEST(Drop, UnicastInAnEthernetBroadcastOnlyIfTheSettingSaysSo)
+{
+    const std::string open = "    receivers: [{name: dnsd, port: 5001}]\n";
+    const MacAddress everybody{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+    Wire lax(open);
+    lax.send(datagram(5001, everybody));
+    EXPECT_EQ(lax.drops(drop::UNICAST_IN_L2_MULTICAST), 0U);
+    EXPECT_EQ(lax.counted(kernel::Mib::Udp_InDatagrams), 1U);
+    Wire strict(open + "    sysctls: {net.ipv4.conf.all.drop_unicast_in_l2_multicast: 1}\n");
+    strict.send(datagram(5001, everybody));
+    EXPECT_EQ(strict.drops(drop::UNICAST_IN_L2_MULTICAST), 1U);
+}
+
+TEST(Drop, BrokenSumOfAnEchoOrASegmentHasAReasonAndTwoCounters)
+{
+    Wire wire(listener);
+    Bytes echo = datagram();
+    echo[23] = 1; // ICMP: what were ports are type and code now, the sum is wrong
+    fill_ipv4_checksum(std::span(echo).subspan(14, 20));
+    wire.send(std::move(echo));
+    EXPECT_EQ(wire.drops(drop::ICMP_CSUM), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::Icmp_InCsumErrors), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::Icmp_InErrors), 1U);
+    Bytes segment = datagram();
+    segment[23] = 6;
+    fill_ipv4_checksum(std::span(segment).subspan(14, 20));
+    segment[46] = 0x50; // a header of 20 bytes
+    wire.send(std::move(segment));
+    EXPECT_EQ(wire.drops(drop::TCP_CSUM), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::Tcp_InCsumErrors), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::Tcp_InErrs), 1U);
+}
+
+TEST(Drop, Ipv6OnADeviceThatSpeaksNone)
+{
+    const Bytes payload(20, 'x');
+    UdpFrame frame;
+    frame.ethernet = {host_mac, peer_mac, proto::eth_p_ipv6};
+    frame.source = *IpAddress::parse("fd00:99::1");
+    frame.destination = *IpAddress::parse("fd00:99::2");
+    frame.payload = payload;
+    Wire wire("", ", ipv6: false");
+    wire.send(build_udp_frame(frame));
+    EXPECT_EQ(wire.drops(drop::IPV6DISABLED), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::Ip6InDiscards), 1U);
+}
+
+TEST(TcpDrop, DataThatWasReceivedBeforeIsOldAndAnsweredByAnAck)
+{
+    Wire wire(listener);
+    wire.connect();
+    wire.send_data(0, 100);
+    ASSERT_EQ(wire.connection().rcv_nxt, Wire::isn + 101);
+    wire.send_data(0, 100);
+    EXPECT_EQ(wire.drops(drop::TCP_OLD_DATA), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::TcpExt_DelayedACKLost), 1U);
+    EXPECT_EQ(wire.connection().rcv_nxt, Wire::isn + 101);
+}
+
+TEST(TcpDrop, SegmentOutsideTheWindowHasAnInvalidSequence)
+{
+    Wire wire(listener);
+    wire.connect();
+    wire.send_data(1'000'000, 100);
+    EXPECT_EQ(wire.drops(drop::TCP_INVALID_SEQUENCE), 1U);
+    EXPECT_EQ(wire.connection().rcv_nxt, Wire::isn + 1);
+}
+
+TEST(TcpDrop, FullWindowRefusesWhatComesNext)
+{
+    Wire wire(listener);
+    wire.connect();
+    std::uint32_t sent = 0;
+    while (wire.drops(drop::TCP_ZEROWINDOW) == 0 && wire.drops(drop::TCP_INVALID_SEQUENCE) == 0 && sent < 100'000) {
+        wire.send_data(sent, 1000); // nobody reads
+        sent += 1000;
+    }
+    EXPECT_GT(sent, 2000U);
+    EXPECT_LT(sent, 20'000U);
+    EXPECT_LE(wire.connection().rcv_nxt - Wire::isn - 1, sent);
+}
+
+TEST(TcpDrop, LastPieceOfAStreamThatCameFirstIsKeptUntilTheHoleIsFilled)
+{
+    Wire wire(listener);
+    wire.connect();
+    wire.send_data(200, 100);
+    wire.send_data(100, 100);
+    EXPECT_EQ(wire.connection().rcv_nxt, Wire::isn + 1);
+    EXPECT_EQ(wire.counted(kernel::Mib::TcpExt_TCPOFOQueue), 2U);
+    wire.send_data(200, 100); // once more
+    EXPECT_EQ(wire.counted(kernel::Mib::TcpExt_TCPOFOMerge), 1U);
+    wire.send_data(0, 100);
+    EXPECT_EQ(wire.connection().rcv_nxt, Wire::isn + 301);
+}
+
+} // namespace
+} // namespace skbscope::test
