@@ -391,6 +391,12 @@ void Correlator::let_go(SimTime oldest)
 void Correlator::finish()
 {
     raise_interrupts(~std::uint32_t{0});
+    for (const Lane& lane : cpu_lanes_) {
+        std::ranges::for_each(lane.stack, [this](const Frame& frame) { assumes_taken(frame); });
+    }
+    for (const auto& [pid, lane] : task_lanes_) {
+        std::ranges::for_each(lane.stack, [this](const Frame& frame) { assumes_taken(frame); });
+    }
     auto& slots = book_.slots();
     for (Slot slot = 1; slot < slots.size(); ++slot) {
         if (slots.find(slot) == nullptr) {

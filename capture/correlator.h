@@ -70,6 +70,8 @@ public:
     [[nodiscard]] PacketBook& book() { return book_; }
     [[nodiscard]] const std::vector<TapPassage>& tap_passages() const { return passages_; }
     [[nodiscard]] const std::vector<TapPassage>& device_passages() const { return device_passages_; }
+    /// A graph shows functions below its roots only: a tap's elsewhere are not there.
+    [[nodiscard]] bool shows_roots_only() const { return graph_seen_; }
     /// Passages since the last call: of taps where their functions are traced, else of devices.
     [[nodiscard]] std::vector<TapPassage> take_passages()
     {
@@ -169,6 +171,8 @@ private:
     void tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
     void keeps_out_of_order(const Frame& frame);
     Slot joins_stream(const Frame& call);
+    void assumes_taken(const Frame& frame);
+    bool completes_sent(const Lane& lane) const;
     bool silent_free(Lane& lane, Frame* host, Frame& frame);
     void note_freed(Lane& lane, Slot slot);
     void end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog);
@@ -283,6 +287,7 @@ private:
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
     Symbol net_tx_action_ = 0;
+    bool graph_seen_ = false;
     bool functions_seen_ = false;      ///< the function or graph tracer ran: calls are known, not only events
     bool reads_end_with_event_ = false; ///< a datagram's reader was seen to free it; since 6.18 no event tells
     struct SocketQueue {

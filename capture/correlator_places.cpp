@@ -28,6 +28,18 @@ Lane& Correlator::lane_looked_up(std::int32_t pid)
     return lane;
 }
 
+/// Where the event with the driver's answer is not recorded: NETDEV_TX_BUSY is rare, so it took the packet, unless shown otherwise.
+void Correlator::assumes_taken(const Frame& frame)
+{
+    if (xmit_result_is_seen_ || frame.in_driver == 0) {
+        return;
+    }
+    const SlotRecord& slot = book_.at(frame.in_driver);
+    if (!slot.dead) {
+        book_.transmitted(frame.in_driver, slot.driver_call != 0 ? slot.driver_call : frame.item);
+    }
+}
+
 void Correlator::pop(Lane& lane)
 {
     Frame& frame = lane.stack.back();
@@ -42,14 +54,7 @@ void Correlator::pop(Lane& lane)
     if (frame.kind == Kind::stream_data && !forgets_) {
         keeps_out_of_order(frame);
     }
-    if (!xmit_result_is_seen_ && frame.in_driver != 0) {
-        // The event with the driver's answer was not recorded. NETDEV_TX_BUSY is rare: taken, unless shown
-        // otherwise.
-        const SlotRecord& slot = book_.at(frame.in_driver);
-        if (!slot.dead) {
-            book_.transmitted(frame.in_driver, slot.driver_call != 0 ? slot.driver_call : frame.item);
-        }
-    }
+    assumes_taken(frame);
     if (frame.kind == Kind::direct_transmit && functions_[frame.symbol].name == "sch_direct_xmit") {
         requeued_.insert(requeued_.end(), lane.pieces.begin(), lane.pieces.end());
         lane.pieces.clear();

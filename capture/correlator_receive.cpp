@@ -45,6 +45,7 @@ void Correlator::note_gap(const RawRecord& record)
 void Correlator::on_graph_entry(const RawRecord& record, const Decoder& decoder)
 {
     functions_seen_ = true;
+    graph_seen_ = true;
     Lane& lane = lane_of(record);
     const Symbol function = symbol_of_function(decoder.address_a.read(record.data));
     const int depth = static_cast<int>(decoder.number.read(record.data));

@@ -363,6 +363,14 @@ bool gives_back_for_pktgen(std::string_view function)
 
 } // namespace
 
+/// A driver frees there what its device has sent.
+bool Correlator::completes_sent(const Lane& lane) const
+{
+    return std::ranges::any_of(lane.stack, [this](const Frame& frame) {
+        return is_one_of(functions_[frame.symbol].name, {"e1000_unmap_and_free_tx_resource", "e1000_put_txbuf", "free_old_xmit_skbs", "free_old_xmit", "__free_old_xmit"});
+    });
+}
+
 void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
 {
     frees_seen_ = true;
@@ -461,6 +469,10 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         }
     }
     const bool is_clone = known.kind == SlotRecord::Kind::clone;
+    if (known.packet.verdict == Verdict::in_flight && known.packet.sent_here && !is_clone && !known.looped && completes_sent(lane)) {
+        book_.decide(slot, Verdict::sent, item); // where and when no record shows: an untraced CPU handed it to the device
+        known.transmitted = true;
+    }
     const Verdict verdict = known.packet.verdict;
     DropReasonId reason = DropReasonId::none;
     bool no_drop = !is_drop || is_clone || verdict == Verdict::sent || verdict == Verdict::forwarded || verdict == Verdict::merged;

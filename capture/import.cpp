@@ -64,8 +64,17 @@ std::vector<TapPassage> passages_of(Correlator& correlator, DeviceId device)
         }
         return some;
     };
-    return correlator.tap_passages().empty() ? of_device(correlator.device_passages())
-                                             : of_device(correlator.tap_passages());
+    if (correlator.tap_passages().empty()) {
+        return of_device(correlator.device_passages());
+    }
+    std::vector<TapPassage> passages = of_device(correlator.tap_passages());
+    if (correlator.shows_roots_only()) {
+        std::ranges::copy_if(of_device(correlator.device_passages()), std::back_inserter(passages), [&](const TapPassage& other) {
+            return std::ranges::none_of(passages, [&](const TapPassage& one) { return one.packet == other.packet && one.outgoing == other.outgoing; });
+        });
+        std::ranges::stable_sort(passages, {}, &TapPassage::time_ns);
+    }
+    return passages;
 }
 
 /// Of the frames without a packet: those from before the first record or after the last one.
@@ -320,6 +329,11 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
     std::vector<std::pair<Slot, std::vector<std::uint8_t>>> frames;
     for (const PcapBeside& capture : captures_for(path, trace, options)) {
         const auto pcap = read_pcap(capture.path);
+        const bool is_asked_for = std::ranges::find(options.pcaps, capture.path, &PcapBeside::path) != options.pcaps.end();
+        if (!pcap && !is_asked_for) { // it only lies there
+            imported.warnings.push_back(pcap.error().describe());
+            continue;
+        }
         if (!pcap) {
             return tl::unexpected(pcap.error());
         }

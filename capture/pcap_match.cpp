@@ -25,9 +25,16 @@ std::int64_t sum(std::int64_t a, std::int64_t b)
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
 }
 
-std::uint16_t ethertype_of(std::span<const std::uint8_t> frame)
+constexpr std::uint32_t vlan_tag = 4; // bytes
+
+std::uint16_t ethertype_of(std::span<const std::uint8_t> frame, std::size_t at = 12)
 {
-    return frame.size() < 14 ? 0 : static_cast<std::uint16_t>(frame[12] << 8 | frame[13]);
+    return frame.size() < at + 2 ? 0 : static_cast<std::uint16_t>(frame[at] << 8 | frame[at + 1]);
+}
+
+bool is_tagged(std::uint16_t ethertype)
+{
+    return ethertype == 0x8100 || ethertype == 0x88a8; // ETH_P_8021Q, ETH_P_8021AD
 }
 
 class Matcher {
@@ -61,10 +68,14 @@ public:
     {
         const TapCandidate& a = candidates_[candidate];
         const PcapFrame& b = file_.frames[frame];
-        if (a.length != 0 && a.length != b.length) {
+        const std::uint16_t ethertype = ethertypes_[frame];
+        // An sk_buff keeps a tag that the device takes off or puts in beside its bytes; libpcap puts it into the frame.
+        const bool is_beside = is_tagged(ethertype) && !is_tagged(a.ethertype) && (a.length == 0 || a.length + vlan_tag == b.length);
+        if (!is_beside && a.length != 0 && a.length != b.length) {
             return false;
         }
-        return a.ethertype == 0 || ethertypes_[frame] == 0 || a.ethertype == ethertypes_[frame];
+        const std::uint16_t known = is_beside ? ethertype_of(file_.frame(frame), 12 + vlan_tag) : ethertype;
+        return a.ethertype == 0 || known == 0 || a.ethertype == known;
     }
 
     [[nodiscard]] std::optional<std::int64_t> best_offset() const

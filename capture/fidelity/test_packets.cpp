@@ -222,9 +222,16 @@ std::string missing_of_path(const Trace& recorded, const PacketRecord& packet, c
         return "its end";
     }
     std::vector<std::string_view> names;
+    bool has_graph = false;
     for (const Step& step : journey.steps) {
         names.push_back(without_suffix(recorded.function_name(recorded[step.ordinal].function_id())));
+        has_graph = has_graph || (recorded[step.ordinal].via() & via_graph) != 0;
     }
+    // Of a call outside the roots of a graph only its event is there, and nothing of what it calls.
+    const auto is_outside_roots = [&](std::ptrdiff_t step) {
+        return has_graph && (recorded[journey.steps[static_cast<std::size_t>(step)].ordinal].via() & via_graph) == 0;
+    };
+    bool is_hidden = false;
     const bool received = !packet.sent_here || std::ranges::find(names, "__netif_receive_skb_core") != names.end();
     // pktgen over veth holds a reference of its own, and gives it back last.
     const bool is_read = packet.death != never && !packet.end_inferred && !names.empty() &&
@@ -235,11 +242,15 @@ std::string missing_of_path(const Trace& recorded, const PacketRecord& packet, c
         if (std::ranges::none_of(place, [&](std::string_view name) { return shown.contains(name); })) {
             continue;
         }
-        at = std::find_if(at, names.end(), is_it);
-        if (at == names.end()) {
+        const auto found = std::find_if(at, names.end(), is_it);
+        if (found == names.end() && is_hidden) {
+            continue;
+        }
+        if (found == names.end()) {
             return fmt::format("{}", fmt::join(place, " or "));
         }
-        ++at;
+        is_hidden = is_outside_roots(found - names.begin());
+        at = found + 1;
     }
     return {};
 }

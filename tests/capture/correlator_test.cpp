@@ -1026,6 +1026,34 @@ TEST(Correlator, PktgenOfOlderKernelsSendsFromItsThreadsFunction)
     }
 }
 
+TEST(Correlator, WithEventsAloneWhatIsFreedBeforeTheDriversAnswerWasSent)
+{
+    TraceDatBuilder trace;
+    trace.on(1, TraceDatBuilder::task, 172).queued(skb_a, 106).starts(skb_a, 106);
+    trace.on(0, TraceDatBuilder::softirq).consumed(skb_a); // the interrupt came before the sender went on
+    trace.on(1, TraceDatBuilder::task, 172).transmitted(skb_a, 106);
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::sent);
+}
+
+TEST(Correlator, WhatTheDriverCompletesWasSentAlsoIfAnUntracedCpuSentIt)
+{
+    for (const bool is_driver : {true, false}) {
+        TraceDatBuilder trace;
+        trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
+        datagram_is_made(trace);
+        trace.call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output").call("__dev_queue_xmit", "ip_finish_output2").queued(skb_a, 106);
+        trace.call("pfifo_fast_enqueue", "__dev_queue_xmit");
+        trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs").call("__napi_poll", "net_rx_action");
+        trace.call(is_driver ? "free_old_xmit_skbs" : "virtnet_poll", "__napi_poll");
+        trace.call("napi_consume_skb", is_driver ? "free_old_xmit_skbs" : "virtnet_poll").consumed(skb_a);
+        const Trace result = imported(trace);
+        ASSERT_EQ(result.packet_count(), 1U);
+        EXPECT_EQ(result.packet(PacketId{1}).verdict, is_driver ? Verdict::sent : Verdict::consumed);
+    }
+}
+
 TEST(Correlator, BulkTakenFromAQdiscIsNamedPacketByPacket)
 {
     TraceDatBuilder trace;

@@ -125,6 +125,26 @@ PcapFile capture(const std::vector<std::pair<std::int64_t, std::uint32_t>>& fram
 constexpr std::int64_t day = 86'400'000'000'000;
 constexpr std::int64_t ms = 1'000'000;
 
+TEST(PcapMatch, TagThatTheSkBuffKeepsBesideItsBytesIsPartOfTheFrame)
+{
+    PcapFile file = capture({{day + 10 * ms, 110}, {day + 45 * ms, 110}});
+    for (PcapFrame& frame : file.frames) {
+        const std::array<std::uint8_t, 6> tag = {0x81, 0x00, 0x00, 0x07, 0x08, 0x00};
+        file.bytes.resize(file.bytes.size() + 4); // of the last; else the next one's first, which nobody looks at
+        std::ranges::copy(tag, file.bytes.begin() + static_cast<std::ptrdiff_t>(frame.offset + 12));
+        frame.captured = 18;
+    }
+    std::vector<TapCandidate> packets(2);
+    for (std::size_t i = 0; i < packets.size(); ++i) {
+        packets[i].time_ns = std::uint64_t{i == 0 ? 10U : 45U} * ms;
+        packets[i].length = 106;
+        packets[i].ethertype = 0x0800;
+    }
+    EXPECT_THAT(match_frames(packets, file).frame_of, ::testing::ElementsAre(0, 1));
+    packets[1].ethertype = 0x86dd;
+    EXPECT_THAT(match_frames(packets, file).frame_of, ::testing::ElementsAre(0, -1));
+}
+
 TEST(PcapMatch, UnknownClockOffsetIsFoundFromTheFrames)
 {
     const PcapFile file =

@@ -32,7 +32,8 @@ its manifest; no model takes part. The tests hold every recording to these bound
   received up to the core, then the function that dropped it.
 - **counts**: packets sent, datagrams read by each reader, drops by reason where the kernel has a counter for the reason, and the bytes of each
   direction of a connection are those of the manifest; or the first that is not.
-- **unattributed** (at most 2 %): calls within the phases that work for a packet and were given none.
+- **unattributed** (at most 2 %): calls within the phases that work for a packet and were given none. The sk_buffs of netlink messages and those that an
+  untraced CPU received and left to a traced one to free are no packets of the recording.
 - **wrong** (at most 0.1 %): calls given to another packet than the sk_buff pointer of a kprobe event says, with those events hidden from attribution.
 - **frames**: captured ones that found their packet (at least 99.9 %), of those captured between the first and the last record. Of a function_graph recording those count that have one: it shows only what
   runs below its roots, and for others there is no record at all; nor is there for the way out of a datagram that waited for its neighbour.
@@ -93,6 +94,25 @@ std::vector<std::string> miscounted_with(const std::function<void(json&)>& chang
     const auto check = check_recording(changed.folder());
     EXPECT_TRUE(check) << check.error().describe();
     return check ? check->miscounted : std::vector<std::string>();
+}
+
+TEST(Import, CaptureThatOnlyLiesBesideTheRecordingAndCannotBeReadIsAWarning)
+{
+    const testing::ChangedRecording changed(testing::small_set() / "5.10.0-46-amd64/udp-rx-e1000", [](json&) {});
+    const fs::path capture = changed.folder() / "eth0.pcap";
+    std::ifstream in(capture, std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    bytes.at(20) = 113; // Linux cooked capture
+    fs::remove(capture);
+    std::ofstream(capture, std::ios::binary) << bytes;
+    const std::string path = (changed.folder() / "trace.dat").string();
+    const auto imported = import_trace_dat(path);
+    ASSERT_TRUE(imported) << imported.error().describe();
+    EXPECT_EQ(imported->trace.packet_count(), 20U);
+    EXPECT_THAT(imported->warnings, ::testing::Contains(::testing::HasSubstr("LINUX_SLL")));
+    ImportOptions options;
+    options.pcaps.push_back({"eth0", capture.string()});
+    EXPECT_FALSE(import_trace_dat(path, options)) << "asked for, it is needed";
 }
 
 TEST(RecordingCheck, SaysWhichCountIsNotTheManifests)
