@@ -96,6 +96,7 @@ void Correlator::prepare(const EventFormat& format)
         return EventField{};
     };
     xmit_result_is_seen_ = xmit_result_is_seen_ || format.name == "net_dev_xmit";
+    consume_is_recorded_ = consume_is_recorded_ || (format.system == "skb" && format.name == "consume_skb");
     decoder.skb = first_of({"skbaddr", "skb"});
     decoder.name = format.device_name();
     decoder.length = first_of({"len"});

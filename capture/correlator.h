@@ -287,6 +287,7 @@ private:
     Symbol softirq_loop_ = 0;
     Symbol raise_softirq_ = 0;
     Symbol net_tx_action_ = 0;
+    bool consume_is_recorded_ = false; ///< the event, not a probe of the same name
     bool graph_seen_ = false;
     bool functions_seen_ = false;      ///< the function or graph tracer ran: calls are known, not only events
     bool reads_end_with_event_ = false; ///< a datagram's reader was seen to free it; since 6.18 no event tells

@@ -98,8 +98,8 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const Symbol function = symbol_of_function(ip->second.read(record.data));
     const std::uint64_t address = decoder.skb.read(record.data);
-    const bool is_top =
-        !lane.stack.empty() && lane.stack.back().symbol == function && lane.stack.back().item != 0;
+    const bool is_top = !lane.stack.empty() && lane.stack.back().symbol == function && lane.stack.back().item != 0 &&
+                        (book_.item(lane.stack.back().item).via() & via_kprobe) == 0; // else it has returned: this is another call
     if (!options_.use_kprobes) {
         probed_.push_back({is_top ? lane.stack.back().item : 0, address, book_.living(address)});
         return;
@@ -132,6 +132,11 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
         }
     }
     if (slot == 0) {
+        return;
+    }
+    if (!functions_seen_ && !consume_is_recorded_ && functions_[function].name == "skb_consume_udp" && book_.at(slot).in_socket) {
+        book_.at(slot).packet.end_inferred = true; // probes alone: nothing else tells of its end
+        book_.freed(slot, lane.stack[frame].item);
         return;
     }
     SlotRecord& known = book_.at(slot);

@@ -82,6 +82,12 @@ void PacketBook::unite(Slot slot, Slot other)
     SlotRecord& to = slots_[other];
     to.queue_take = from.queue_take != 0 ? from.queue_take : to.queue_take;
     to.last_item = std::max(to.last_item, from.last_item);
+    if (from.packet.verdict == Verdict::delivered && to.packet.verdict == Verdict::in_flight) { // before a probe told who it is
+        to.packet.verdict = from.packet.verdict;
+        to.in_socket = from.in_socket;
+        to.delivered_side = from.delivered_side;
+        to.enqueued_side = from.enqueued_side;
+    }
     from.same_as = other;
 }
 

@@ -1026,6 +1026,23 @@ TEST(Correlator, PktgenOfOlderKernelsSendsFromItsThreadsFunction)
     }
 }
 
+TEST(Correlator, ProbesAloneTellOfADatagramsDeliveryAndOfItsRead)
+{
+    TraceDatBuilder trace;
+    trace.without("skb").without("net");
+    for (int i = 0; i < 2; ++i) { // the slab hands the address out again
+        trace.on(0, TraceDatBuilder::softirq).probed("napi_gro_receive", skb_a).probed("ip_local_deliver", skb_a).probed("udp_rcv", skb_a);
+        trace.probed("__udp_enqueue_schedule_skb", skb_a).on(1, TraceDatBuilder::task, 171).probed("skb_consume_udp", skb_a);
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    for (const PacketId id : {PacketId{1}, PacketId{2}}) {
+        EXPECT_EQ(result.packet(id).verdict, Verdict::delivered);
+        EXPECT_TRUE(result.packet(id).end_inferred);
+        EXPECT_EQ(own_calls(result, id), (std::vector<std::string>{"napi_gro_receive", "ip_local_deliver", "udp_rcv", "__udp_enqueue_schedule_skb", "skb_consume_udp"}));
+    }
+}
+
 TEST(Correlator, WithEventsAloneWhatIsFreedBeforeTheDriversAnswerWasSent)
 {
     TraceDatBuilder trace;

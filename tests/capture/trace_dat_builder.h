@@ -119,6 +119,24 @@ public:
         put(data, skb);
         return add(std::move(data));
     }
+    /// A kprobe event of that function, which tells its sk_buff.
+    TraceDatBuilder& probed(const std::string& function, std::uint64_t skb)
+    {
+        const auto [at, is_new] = probes_.emplace(function, static_cast<std::uint16_t>(40 + probes_.size()));
+        if (is_new) {
+            add_format("kp", function, at->second, {{"__probe_ip", 8}, {"skb", 8}});
+        }
+        std::vector<std::uint8_t> data = header(at->second);
+        put(data, address_of(function));
+        put(data, skb);
+        return add(std::move(data));
+    }
+    /// Events of that system were not asked for.
+    TraceDatBuilder& without(const std::string& system)
+    {
+        formats_.erase(system);
+        return *this;
+    }
     TraceDatBuilder& number_event(std::uint16_t id, std::uint32_t number)
     {
         std::vector<std::uint8_t> data = header(id);
@@ -533,6 +551,7 @@ private:
     }
 
     std::map<std::string, std::vector<std::string>> formats_;
+    std::map<std::string, std::uint16_t> probes_; ///< ids of their events
     std::map<std::string, std::uint64_t> symbols_;
     std::map<std::uint16_t, std::vector<Page>> cpus_;
     std::uint64_t now_ = 1'000'000'000;
