@@ -115,6 +115,15 @@ TEST(Import, CaptureThatOnlyLiesBesideTheRecordingAndCannotBeReadIsAWarning)
     EXPECT_FALSE(import_trace_dat(path, options)) << "asked for, it is needed";
 }
 
+TEST(RecordingCheck, WhatLeavesOutsideTheRootsOfAGraphWasSentAndHasItsFrame)
+{
+    const auto check = check_recording(testing::small_set() / "6.1.0-56-amd64/udp-tx-graph");
+    ASSERT_TRUE(check) << check.error().describe();
+    EXPECT_EQ(check->complete, 6U) << "the first waits for its neighbour, and leaves in a softirq";
+    EXPECT_EQ(check->unfinished, 0U);
+    EXPECT_EQ(check->matched, 8U);
+}
+
 TEST(RecordingCheck, SaysWhichCountIsNotTheManifests)
 {
     EXPECT_THAT(miscounted_with([](json&) {}), ::testing::IsEmpty());
