@@ -36,7 +36,7 @@ its manifest; no model takes part. The tests hold every recording to these bound
   untraced CPU received and left to a traced one to free are no packets of the recording.
 - **wrong** (at most 0.1 %): calls given to another packet than the sk_buff pointer of a kprobe event says, with those events hidden from attribution.
 - **frames**: captured ones that found their packet (at least 99.9 %), of those captured between the first and the last record. Of a function_graph recording those count that have one: it shows only what
-  runs below its roots, and for others there is no record at all; nor is there for the way out of a datagram that waited for its neighbour.
+  runs below its roots, and for others there may be no record at all.
 
 | kernel | recording | packets | complete | counts | unattributed | wrong | frames |
 |---|---|--:|--:|---|--:|--:|--:|
