@@ -194,7 +194,7 @@ std::uint64_t unit_ns(const Word& word, std::string_view text)
 void check_jumps(const NfTable& table)
 {
     // nft_chain_validate(): NFT_JUMP_STACK_SIZE. The kernel knows no limit to what jumps multiply to; a packet would never be done.
-    constexpr std::uint64_t deepest = 16, most_rules = 1'000'000;
+    constexpr std::uint64_t deepest = 16, most_passed = 1'000'000;
     struct Chain {
         enum class Colour : std::uint8_t { white, grey, black } colour = Colour::white;
         std::uint64_t height = 1; ///< chains that lie below each other, this one counted
@@ -237,9 +237,9 @@ void check_jumps(const NfTable& table)
             if (chains[row].height > deepest) {
                 complain({"", rule.line, 1}, fmt::format("jumps of table '{}' are more than {} deep", table.name, deepest));
             }
-            if (chains[row].rules > most_rules) {
+            if (chains[row].rules > most_passed) {
                 complain({"", rule.line, 1}, fmt::format("jumps from chain '{}' of table '{}' multiply to more than {} rules for one packet",
-                                                         table.chains[row].name, table.name, most_rules));
+                                                         table.chains[row].name, table.name, most_passed));
             }
         }
         chains[row].colour = Chain::Colour::black;
