@@ -69,6 +69,7 @@ Result<std::unique_ptr<FidelityRun>> FidelityRun::open(const std::filesystem::pa
     run->manifest_ = std::move(*manifest);
     run->recorded_ = std::move(imported->trace);
     run->visible_ = visible_to(run->manifest_.functions, run->manifest_.graph_functions, kernel_version_of(run->manifest_.kernel));
+    run->visible_.looks_once = true; // whether others waited with a datagram hangs on how late its reader is
     run->recorded_journeys_.emplace(run->recorded_);
     run->recorded_journeys_->update();
     refine_manifest(run->manifest_, run->recorded_);

@@ -63,6 +63,7 @@ std::vector<LegForms> legs_of(const Trace& trace, PacketId packet, const std::ve
     std::vector<LegForms> legs;
     for (const Segment& segment : segments) {
         bool own = true;
+        int shared_depth = -1; // of the innermost call of the leg that serves several
         std::vector<Open> open;
         for (const ComparedStep& step : segment.steps) {
             const bool is_own = trace[step.ordinal].packet_id() == packet;
@@ -70,13 +71,16 @@ std::vector<LegForms> legs_of(const Trace& trace, PacketId packet, const std::ve
             while (!open.empty() && open.back().depth >= depth) {
                 open.pop_back();
             }
-            if (&step == segment.steps.data() || (own && !is_own)) {
+            const bool left_it = is_own && static_cast<int>(depth) <= shared_depth;
+            if (&step == segment.steps.data() || (own && !is_own) || left_it) {
+                shared_depth = -1;
                 legs.push_back({{segment.context, {}}, {segment.context, {}}});
                 for (const Open& around : open) {
                     append(legs.back().with_open_calls.functions, around.function);
                 }
             }
             own = is_own;
+            shared_depth = is_own ? shared_depth : static_cast<int>(depth);
             open.push_back({depth, step.function});
             append(legs.back().bare.functions, step.function);
             append(legs.back().with_open_calls.functions, step.function);

@@ -31,8 +31,8 @@ struct SegmentClass {
 /// False: one of the handshake or the close, of which each connection has as many.
 [[nodiscard]] bool is_of_speed(const SegmentClass& segment);
 
-/// A leg of a packet's way: calls that serve several packets, then those of the packet alone, up to the next that serves
-/// several. What it meets on one leg does not hang on what it met on another.
+/// A leg of a packet's way: calls that serve several packets, then those below them of the packet alone, up to the next that serves
+/// several, or until the innermost of these has returned. What it meets on one leg does not hang on what it met on another.
 struct Leg {
     Context context = Context::process;
     std::vector<std::string_view> functions; ///< live as long as the catalog

@@ -267,6 +267,19 @@ TEST(Legs, OneThatFollowsAnotherInAPollIsTheSameAsOneThatBeginsIt)
     EXPECT_NE(later[0].bare, first[0].bare);
 }
 
+TEST(Legs, OneEndsWithTheCallThatServesSeveral)
+{
+    Trace trace;
+    const PacketId packet = trace.add_packet({});
+    const auto sent_here = legs_of(trace, packet, {calls_of(trace, packet, {{0, "^net_rx_action"}, {1, "^process_backlog"}, {2, "^tcp_v4_rcv"}, {3, "__alloc_skb"},
+                                                                             {3, "enqueue_to_backlog"}, {2, "__netif_receive_skb"}, {3, "tcp_v4_rcv"}})});
+    const auto came = legs_of(trace, packet, {calls_of(trace, packet, {{0, "^net_rx_action"}, {1, "^process_backlog"}, {2, "__netif_receive_skb"}, {3, "tcp_v4_rcv"}})});
+    ASSERT_EQ(sent_here.size(), 2U);
+    ASSERT_EQ(came.size(), 1U);
+    EXPECT_THAT(sent_here[0].bare.functions, ::testing::ElementsAre("net_rx_action", "process_backlog", "tcp_v4_rcv", "__alloc_skb", "enqueue_to_backlog"));
+    EXPECT_EQ(sent_here[1].with_open_calls, came[0].bare);
+}
+
 TEST(Legs, ACallThatWaitsIsLeftOutWhereItGivesItsSocketFree)
 {
     Trace trace;
@@ -392,6 +405,8 @@ Manifests do not say everything that decided. These are read from the recording 
   stands in the call of a packet that it happened to hit. Recordings of the function tracer compare them.
 - On 6.12 a repeated `net_rx_action` that begins within 8 ms (netdev_budget_usecs) of the one before: since 6.3 a poll joins the running loop when its
   interrupt comes before the loop's end.
+- How often a reader looks into its queues for one datagram (`__skb_try_recv_from_queue` once or twice): since 4.13 it takes all that wait at once, and
+  finds the second of them with its first look. Whether others wait hangs on how late the reader is.
 - Of a connection, where a call that blocks gives its socket free: below `tcp_sendmsg_locked` or `tcp_recvmsg_locked` while it waits. The
   applications of the model wait in poll(), and their calls give it free at their end; what it does then is compared.
 - The CPUs of the emulated machine take turns, those of the model run side by side: how many packets of a burst are lost differs, and is not compared.
