@@ -7,23 +7,52 @@
 
 namespace skbscope {
 
+namespace {
+constexpr std::uint8_t protocol_tcp = 6;
+} // namespace
+
 std::string outcome(const PacketRecord& packet)
 {
     return packet.verdict == Verdict::dropped ? std::string("dropped ") + std::string(Catalog::drop_reason(packet.reason).name)
                                               : std::string(to_string(packet.verdict));
 }
 
+namespace {
+
+/// Of a fragment without TCP header: of what its datagram became, or, where the datagram went on in it, of the one that has it.
+std::optional<TcpKind> kind_of_datagram(const Trace& trace, const PacketRecord& fragment)
+{
+    if (fragment.merged_into != PacketId::none) {
+        return tcp_kind_of(trace.frame(fragment.merged_into));
+    }
+    if (!fragment.flow || fragment.flow->protocol != protocol_tcp) {
+        return std::nullopt;
+    }
+    for (const PacketRecord& other : trace.packets()) {
+        if (other.merged_into == fragment.id && tcp_kind_of(trace.frame(other.id))) {
+            return tcp_kind_of(trace.frame(other.id));
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
 std::optional<SegmentClass> class_of(const Trace& trace, const PacketRecord& packet)
 {
     const auto frame = trace.frame(packet.id);
-    const auto kind = tcp_kind_of(frame);
+    auto kind = tcp_kind_of(frame);
+    const bool is_later_fragment = !kind;
+    if (is_later_fragment) {
+        kind = kind_of_datagram(trace, packet);
+    }
     if (!kind) {
         return std::nullopt;
     }
     SegmentClass found;
     found.kind = *kind;
     found.sent = packet.sent_here;
-    found.has_data = tcp_payload_of(frame) != 0;
+    found.has_data = is_later_fragment || tcp_payload_of(frame) != 0;
     found.relation = packet.relation;
     found.end = outcome(packet);
     return found;

@@ -289,6 +289,42 @@ TEST(Legs, ACallThatWaitsIsLeftOutWhereItGivesItsSocketFree)
     EXPECT_THAT(legs[0].bare.functions, ::testing::ElementsAre("tcp_recvmsg", "release_sock", "tcp_v4_do_rcv"));
 }
 
+/// An IPv4 frame of TCP from that byte of its datagram on; 0: with the TCP header, and more fragments behind.
+std::vector<std::uint8_t> tcp_fragment(std::uint8_t offset)
+{
+    std::vector<std::uint8_t> frame(14 + 20 + 32);
+    frame[12] = 0x08;
+    frame[14] = 0x45;
+    frame[17] = 20 + 32;
+    frame[20] = offset == 0 ? 0x20 : 0x00;
+    frame[21] = offset;
+    frame[23] = 6;
+    frame[34 + 12] = 0x50;
+    frame[34 + 13] = 0x10;
+    return frame;
+}
+
+TEST(SegmentClasses, AFragmentIsOfItsDatagramsKindWhicheverGoesOnAsTheDatagram)
+{
+    FlowKey flow;
+    flow.protocol = 6;
+    for (const bool first_goes_on : {true, false}) {
+        Trace trace;
+        PacketRecord record;
+        record.flow = flow;
+        const PacketId first = trace.add_packet(record);
+        const PacketId later = trace.add_packet(record);
+        trace.set_frame(first, tcp_fragment(0));
+        trace.set_frame(later, tcp_fragment(4));
+        EXPECT_FALSE(class_of(trace, trace.packet(later))) << "nothing says what it belongs to";
+        trace.mutable_packet(first_goes_on ? later : first).merged_into = first_goes_on ? first : later;
+        const auto kind = class_of(trace, trace.packet(later));
+        ASSERT_TRUE(kind) << first_goes_on;
+        EXPECT_EQ(kind->kind, TcpKind::data);
+        EXPECT_TRUE(kind->has_data);
+    }
+}
+
 /// What no packet of the model did, with the number of packets.
 std::string legs_without_like(const FidelityRow& row, std::string text)
 {
