@@ -79,7 +79,7 @@ ui::WindowServices services(bool remember)
         .openWatched = open_watched,
         .save = [](const Source& source, const std::filesystem::path& path,
                    Progress& progress) { return write_recording(source.trace(), path, {.progress = &progress}); },
-        .model = model_to_play_with,
+        .model = first_lesson() ? model_to_play_with : decltype(ui::WindowServices::model){},
         .explain = [](const Trace& trace, const JourneyIndex& journeys, PacketId packet) -> std::optional<DropExplanation> {
             auto drops = explain_drops(trace, journeys, std::span(&packet, 1), settings_behind(trace));
             return drops.empty() ? std::nullopt : std::optional(std::move(drops.front()));
@@ -176,11 +176,12 @@ Result<int> show_window(const WindowRequest& request)
 {
     auto file = request.file;
     if (file.empty()) {
-        const auto lesson = first_lesson();
-        if (!lesson) {
+        // Without lessons there is no first one: the window says so on its first page, and opens everything else.
+        if (const auto lesson = first_lesson()) {
+            file = lesson->string();
+        } else if (request.step != 0 || request.at) {
             return tl::unexpected(lesson.error());
         }
-        file = lesson->string();
     } else if (file != "-") {
         if (const auto kind = file_kind(file); !kind) { // before Qt starts: a wrong name is answered at once
             return tl::unexpected(kind.error());
@@ -206,8 +207,10 @@ Result<int> show_window(const WindowRequest& request)
     theme.setMode(theme_named(request.theme));
 
     ui::MainWindow window(services(request.shot.empty()));
-    if (const auto opened = open_in(window, file, request); !opened) {
-        return tl::unexpected(opened.error());
+    if (!file.empty()) {
+        if (const auto opened = open_in(window, file, request); !opened) {
+            return tl::unexpected(opened.error());
+        }
     }
     if (!request.shot.empty()) {
         const double scale = request.scale > 0 ? request.scale : 1;

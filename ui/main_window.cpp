@@ -13,6 +13,7 @@
 #include "ui/map/map_view.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
+#include "ui/rules/rules_panel.h"
 #include "ui/start_page.h"
 #include "ui/theme/theme.h"
 #include "ui/timeline/timeline_view.h"
@@ -27,6 +28,7 @@
 #include <QMenu>
 #include <QMessageBox>
 #include <QMimeData>
+#include <QSaveFile>
 #include <QSplitter>
 #include <QStackedWidget>
 #include <QTimer>
@@ -147,6 +149,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     m_controls->setSession(now);
     m_inspector->setSession(now);
     m_accounting->setSession(now);
+    m_rules->setSession(now);
     m_map->setSession(now);
     m_session.swap(session);
     session.reset();
@@ -167,6 +170,11 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     m_left->setVisible(now != nullptr && m_leftAction->isChecked());
     m_inspector->setVisible(now != nullptr && m_rightAction->isChecked());
     m_bottom->setVisible(now != nullptr && m_bottomAction->isChecked());
+    if (now == nullptr || now->source().texts().empty()) {
+        m_rulesAction->setChecked(false);
+    }
+    m_rules->setVisible(now != nullptr && m_rulesAction->isChecked());
+    m_scenarioAction->setEnabled(now != nullptr && now->source().scenario_text().has_value());
     m_saveAction->setEnabled(now != nullptr && m_services.save != nullptr);
     m_startOverAction->setEnabled(now != nullptr && now->source().kind() == Source::Kind::model);
     setMode(mode);
@@ -193,6 +201,9 @@ void MainWindow::setSource(std::unique_ptr<Source> source, Mode mode)
     // Paused on its first packet; a live one runs.
     if (!m_session->isLive()) {
         m_session->stepPacket(+1);
+    }
+    if (m_session->source().kind() == Source::Kind::recording) {
+        m_inspector->showTab(Inspector::journey_tab); // where a packet went is what one opens a recording for
     }
     connect(m_session.get(), &Session::remarked, m_toast, &Toast::say);
     m_left->setCurrentWidget(m_controls);
@@ -409,15 +420,22 @@ void MainWindow::openDialog()
     }
 }
 
-bool MainWindow::saveDialog()
+bool MainWindow::saveDialog(bool last)
 {
     if (m_session == nullptr || !m_services.save) {
         return false;
     }
-    QString path = QFileDialog::getSaveFileName(this, tr("Save recording as"), QStringLiteral("recording.pcapng"),
-                                                tr("Recordings (*.pcapng)"));
+    QString path = m_askPath ? m_askPath()
+                             : QFileDialog::getSaveFileName(this, tr("Save recording as"), QStringLiteral("recording.pcapng"), tr("Recordings (*.pcapng)"));
     if (path.isEmpty()) {
         return false;
+    }
+    if (last && m_session->isLive()) {
+        m_session->stopLive();
+        constexpr int most_looks = 1000;
+        for (int look = 0; look < most_looks && m_session->isLive(); ++look) {
+            m_session->toEnd(); // what has arrived by now is part of it
+        }
     }
     if (QFileInfo(path).suffix().isEmpty()) {
         path += QStringLiteral(".pcapng");
@@ -454,6 +472,40 @@ bool MainWindow::saveTo(const QString& path)
     return true;
 }
 
+void MainWindow::saveScenarioDialog()
+{
+    QString path = QFileDialog::getSaveFileName(this, tr("Save scenario as"), QStringLiteral("scenario.yaml"), tr("Scenarios (*.yaml *.yml)"));
+    if (path.isEmpty()) {
+        return;
+    }
+    if (QFileInfo(path).suffix().isEmpty()) {
+        path += QStringLiteral(".yaml");
+    }
+    saveScenarioTo(path);
+}
+
+bool MainWindow::saveScenarioTo(const QString& path)
+{
+    if (m_session == nullptr || m_work != nullptr) {
+        return false;
+    }
+    const auto scenario = m_session->source().scenario_text();
+    if (!scenario) {
+        showError(tr("What is open is no scenario"));
+        return false;
+    }
+    QSaveFile file(path);
+    const QByteArray bytes = QByteArray::fromStdString(*scenario);
+    if (!file.open(QIODevice::WriteOnly) || file.write(bytes) != bytes.size() || !file.commit()) {
+        showError(QStringLiteral("%1: %2").arg(path, file.errorString()));
+        return false;
+    }
+    m_toast->say(m_rules->hasDrafts() ? tr("Saved %1; rules that are not applied are not in it").arg(QFileInfo(path).fileName())
+                                      : tr("Saved %1").arg(QFileInfo(path).fileName()));
+    remember(path);
+    return true;
+}
+
 bool MainWindow::isUnsaved() const
 {
     return m_session != nullptr && m_services.save && m_session->source().kind() == Source::Kind::live && !m_session->trace().empty() &&
@@ -472,10 +524,14 @@ bool MainWindow::mayLeave()
         QMessageBox question(this);
         question.setIcon(QMessageBox::NoIcon);
         question.setWindowTitle(tr("Keep this recording?"));
-        question.setText(tr("The recording of %1 is not saved.").arg(m_title));
-        question.setInformativeText(tr("Its %1 and %2 are in this window only and would be lost.")
-                                        .arg(counted(m_session->trace().size(), "event", "events"),
-                                             counted(m_session->trace().packets().size(), "packet", "packets")));
+        const std::size_t unsaved = m_session->trace().size() - m_savedEvents;
+        question.setText(m_savedEvents == 0 ? tr("The recording of %1 is not saved.").arg(m_title)
+                                            : tr("The recording of %1 has gone on since it was saved.").arg(m_title));
+        question.setInformativeText(m_savedEvents == 0 ? tr("Its %1 and %2 are in this window only and would be lost.")
+                                                             .arg(counted(m_session->trace().size(), "event", "events"),
+                                                                  counted(m_session->trace().packets().size(), "packet", "packets"))
+                                                       : tr("The %1 that came after that are in this window only and would be lost.")
+                                                             .arg(counted(unsaved, "event", "events")));
         auto* save = question.addButton(tr("&Save…"), QMessageBox::AcceptRole);
         auto* discard = question.addButton(tr("&Discard"), QMessageBox::DestructiveRole);
         question.addButton(tr("Cancel"), QMessageBox::RejectRole);
@@ -483,7 +539,7 @@ bool MainWindow::mayLeave()
         question.exec();
         keep = question.clickedButton() == save ? Keep::save : question.clickedButton() == discard ? Keep::discard : Keep::cancel;
     }
-    return keep == Keep::discard || (keep == Keep::save && saveDialog());
+    return keep == Keep::discard || (keep == Keep::save && saveDialog(true));
 }
 
 void MainWindow::refreshTitle()

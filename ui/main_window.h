@@ -33,6 +33,7 @@ class LessonPanel;
 class LivePage;
 class LiveStrip;
 class MapView;
+class RulesPanel;
 class Session;
 class StartPage;
 class TimelineView;
@@ -82,11 +83,15 @@ public:
     void showError(const QString& words);
     /// Writes what is open as a recording, with progress and a way to cancel; false: it was not written, and the banner says why.
     bool saveTo(const QString& path);
+    /// Writes the scenario with its knobs, rules and filters as they stand now; false: it was not written, and the banner says why.
+    bool saveScenarioTo(const QString& path);
     /// What is open came from a live kernel and lies in no file: whoever closes it loses it.
     [[nodiscard]] bool isUnsaved() const;
     enum class Keep { save, discard, cancel };
     /// How a person is asked what becomes of an unsaved recording; for tests. By default a dialog.
     void setKeepQuestion(std::function<Keep()> ask) { m_askKeep = std::move(ask); }
+    /// How a person is asked for the file to save as; for tests. By default a dialog.
+    void setPathQuestion(std::function<QString()> ask) { m_askPath = std::move(ask); }
     /// Nothing unsaved would be lost, or the person has agreed to it.
     [[nodiscard]] bool mayLeave();
     /// The page where a live source is chosen; what is open stays behind it.
@@ -105,6 +110,10 @@ public:
     [[nodiscard]] AccountingBlock* accounting() const { return m_accounting; }
     [[nodiscard]] Headline* headline() const { return m_headline; }
     [[nodiscard]] TopBar* topBar() const { return m_top; }
+    [[nodiscard]] RulesPanel* rules() const { return m_rules; }
+    /// The drawer with rules and filters, in the place of the lanes and plots.
+    void showRules(bool on);
+    [[nodiscard]] StartPage* startPage() const { return m_start; }
     [[nodiscard]] LivePage* livePage() const { return m_live; }
     [[nodiscard]] LiveStrip* liveStrip() const { return m_liveStrip; }
     [[nodiscard]] Banner* banner() const { return m_banner; }
@@ -150,7 +159,9 @@ private:
     void remember(const QString& path);
     void unfold(const std::vector<std::string>& panels);
     void openDialog();
-    bool saveDialog();
+    /// The last time: a live source is stopped first, so that nothing arrives behind what is written.
+    bool saveDialog(bool last = false);
+    void saveScenarioDialog();
     void refreshTitle();
     void goToDrop(DropReasonId reason, RoomId room);
     void copyLessonStep();
@@ -179,6 +190,7 @@ private:
     QTimer* m_jobTimer; ///< while m_job is under way: how far it is
     bool m_opening = false;
     std::function<Keep()> m_askKeep;
+    std::function<QString()> m_askPath;
     std::size_t m_savedEvents = 0; ///< of the trace, when it was last saved
     Work* m_work = nullptr; ///< under way
     std::vector<std::function<void()>> m_afterWork;
@@ -190,6 +202,7 @@ private:
     QSplitter* m_columns;
     QSplitter* m_bottom;
     QWidget* m_bottomRight;
+    RulesPanel* m_rules;
     QStackedWidget* m_left;
     QStackedWidget* m_centre;
     StartPage* m_start;
@@ -210,11 +223,14 @@ private:
     QAction* m_leftAction = nullptr;
     QAction* m_rightAction = nullptr;
     QAction* m_bottomAction = nullptr;
+    QAction* m_rulesAction = nullptr;
     QAction* m_presentAction = nullptr;
+    QAction* m_scenarioAction = nullptr;
     bool m_sized = false; ///< the panels have sizes of the user's or of ours
     bool m_presenting = false;
     bool m_panelsChosen = false; ///< the user has folded or unfolded by hand: a lesson no longer does
     bool m_wasRight = true, m_wasBottom = true;
+    bool m_bottomUnderRules = true; ///< the lanes were shown when the rules took their place
     QList<int> m_wasColumns;
 };
 

@@ -79,6 +79,7 @@ StartPage::StartPage(QWidget* parent) : CentrePage(920, parent), m_column(new QV
 void StartPage::setContent(const std::vector<LessonEntry>& lessons, const QStringList& recent, bool hasModel)
 {
     delete m_content;
+    m_none = nullptr;
     m_content = new QWidget(this);
     m_column->insertWidget(1, m_content);
     auto* column = new QVBoxLayout(m_content);
@@ -91,8 +92,13 @@ void StartPage::setContent(const std::vector<LessonEntry>& lessons, const QStrin
     column->addWidget(about);
 
     column->addSpacing(14);
-    if (!lessons.empty()) {
-        column->addWidget(new Label(tr("Lessons"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+    column->addWidget(new Label(tr("Lessons"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+    if (lessons.empty()) {
+        m_none = new Label(tr("The lessons that come with the program are not there. Keep their folder “lessons” beside the program, or drop a lesson's own "
+                            "folder on this window."),
+                         Tone::drop, Theme::sans(13), m_content);
+        m_none->setWordWrap(true);
+        column->addWidget(m_none);
     }
     auto* shelf = new QGridLayout; // two beside each other, so that a small screen shows what else there is
     shelf->setSpacing(8);

@@ -10,12 +10,17 @@ class QVBoxLayout;
 
 namespace skbscope::ui {
 
+class Label;
+
 class StartPage : public CentrePage {
     Q_OBJECT
 
 public:
     explicit StartPage(QWidget* parent = nullptr);
     void setContent(const std::vector<LessonEntry>& lessons, const QStringList& recent, bool hasModel);
+
+    /// The line that stands where no lessons are found; null: there are some.
+    [[nodiscard]] const Label* noLessons() const { return m_none; }
 
 signals:
     void lessonChosen(const QString& id);
@@ -27,6 +32,7 @@ signals:
 private:
     QVBoxLayout* m_column;
     QWidget* m_content = nullptr;
+    Label* m_none = nullptr;
 };
 
 } // namespace skbscope::ui

@@ -11,6 +11,8 @@
 #include "ui/map/map_view.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
+#include "ui/rules/code_editor.h"
+#include "ui/rules/rules_panel.h"
 #include "ui/search/search_box.h"
 #include "ui/start_page.h"
 #include "ui/theme/reading.h"
@@ -102,8 +104,12 @@ void MainWindow::buildLayout()
     rightColumn->addWidget(new Legend(m_bottomRight));
     m_bottom->addWidget(m_bottomRight);
     m_rows->addWidget(m_bottom);
+    m_rules = new RulesPanel(m_undo, m_rows);
+    m_rules->hide();
+    m_rows->addWidget(m_rules);
     m_rows->setStretchFactor(0, 1);
     m_rows->setStretchFactor(1, 0);
+    m_rows->setStretchFactor(2, 0);
     setCentralWidget(central);
 
     // The figures below stand under the inspector: one line through the whole window.
@@ -131,6 +137,9 @@ void MainWindow::buildLayout()
     connect(m_live, &LivePage::copied, this, [this] { m_toast->say(tr("Copied")); });
     connect(m_inspector, &Inspector::copied, this, [this] { m_toast->say(tr("Copied")); });
     connect(m_map, &MapView::dropsActivated, this, &MainWindow::goToDrop);
+    connect(m_controls, &ControlPanel::textsWanted, this, [this] { m_rulesAction->setChecked(true); });
+    connect(m_rules, &RulesPanel::closed, this, [this] { m_rulesAction->setChecked(false); });
+    connect(m_rules, &RulesPanel::said, this, [this](const QString& words) { m_toast->say(words); });
     connect(m_accounting, &AccountingBlock::dropChosen, this, [this](DropReasonId reason) { goToDrop(reason, RoomId::none); });
     connect(m_lesson, &LessonPanel::pointsAt, m_map, &MapView::setPointedAt);
     connect(m_lesson, &LessonPanel::unfolds, this, &MainWindow::unfold);
@@ -158,6 +167,30 @@ void MainWindow::showStage()
     m_left->setVisible(m_leftAction->isChecked());
     m_inspector->setVisible(m_rightAction->isChecked());
     m_bottom->setVisible(m_bottomAction->isChecked());
+    m_rules->setVisible(m_rulesAction->isChecked());
+}
+
+void MainWindow::showRules(bool on)
+{
+    const bool shown = on && m_session != nullptr && m_centre->currentIndex() == 0;
+    if (!shown) {
+        m_rules->hide();
+        if (m_bottomUnderRules) {
+            m_bottomAction->setChecked(true);
+        }
+        return;
+    }
+    if (m_rules->isVisible()) {
+        return;
+    }
+    // One drawer at a time: map, rules and lanes together leave none of them room.
+    m_bottomUnderRules = m_bottomAction->isChecked();
+    m_bottomAction->setChecked(false);
+    m_rules->show();
+    const int high = m_rows->height();
+    const int wanted = std::clamp(high * 2 / 5, 190, 420);
+    m_rows->setSizes({high - wanted, 0, wanted});
+    m_rules->editor()->setFocus(Qt::OtherFocusReason);
 }
 
 void MainWindow::unfold(const std::vector<std::string>& panels)
@@ -226,7 +259,7 @@ void MainWindow::defaultSizes()
     const int right = wide >= 1500 ? 384 : 318;
     const int below = high >= 800 ? 246 : 196;
     m_columns->setSizes({left, wide - left - right, right});
-    m_rows->setSizes({high - below, below});
+    m_rows->setSizes({high - below, below, below});
     m_bottom->setSizes({wide - right, right});
 }
 
@@ -252,7 +285,7 @@ void MainWindow::restoreSettings()
     }
     restoreGeometry(stored.value(QStringLiteral("geometry")).toByteArray());
     const bool columns = m_columns->restoreState(stored.value(QStringLiteral("columns")).toByteArray());
-    const bool rows = m_rows->restoreState(stored.value(QStringLiteral("rows")).toByteArray());
+    const bool rows = m_rows->restoreState(stored.value(QStringLiteral("rowSizes")).toByteArray());
     m_sized = columns && rows;
     m_panelsChosen = stored.value(QStringLiteral("panelsChosen"), false).toBool();
     m_leftAction->setChecked(stored.value(QStringLiteral("left"), true).toBool());
@@ -270,12 +303,12 @@ void MainWindow::saveSettings() const
     stored.setValue(QStringLiteral("geometry"), saveGeometry());
     if (m_sized && !m_presenting) {
         stored.setValue(QStringLiteral("columns"), m_columns->saveState());
-        stored.setValue(QStringLiteral("rows"), m_rows->saveState());
+        stored.setValue(QStringLiteral("rowSizes"), m_rows->saveState());
     }
     stored.setValue(QStringLiteral("panelsChosen"), m_panelsChosen);
     stored.setValue(QStringLiteral("left"), m_leftAction->isChecked());
     stored.setValue(QStringLiteral("right"), m_presenting ? m_wasRight : m_rightAction->isChecked());
-    stored.setValue(QStringLiteral("bottom"), m_presenting ? m_wasBottom : m_bottomAction->isChecked());
+    stored.setValue(QStringLiteral("bottom"), m_presenting ? m_wasBottom : m_rulesAction->isChecked() ? m_bottomUnderRules : m_bottomAction->isChecked());
     if (m_session != nullptr && m_session->source().kind() == Source::Kind::model) {
         stored.setValue(QStringLiteral("speed"), m_session->speed());
     }

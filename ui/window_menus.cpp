@@ -9,6 +9,7 @@
 #include "ui/main_window.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
+#include "ui/rules/rules_panel.h"
 #include "ui/search/search_box.h"
 #include "ui/theme/theme.h"
 #include "ui/user_settings.h"
@@ -58,6 +59,7 @@ void MainWindow::buildMenus()
     m_recentMenu = file->addMenu(tr("&Recent"));
     connect(m_recentMenu, &QMenu::aboutToShow, this, &MainWindow::refreshRecent);
     m_saveAction = action(file, tr("&Save recording as…"), {QKeySequence(Qt::CTRL | Qt::Key_S)}, [this] { saveDialog(); });
+    m_scenarioAction = action(file, tr("Save s&cenario as…"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_S)}, [this] { saveScenarioDialog(); });
     action(file, tr("&Close"), {QKeySequence(Qt::CTRL | Qt::Key_W)}, [this] {
         if (mayLeave()) {
             closeSource();
@@ -116,6 +118,15 @@ void MainWindow::buildMenus()
     m_leftAction = panel(tr("L&esson and controls"), Qt::Key_1, m_left);
     m_rightAction = panel(tr("&Inspector"), Qt::Key_2, m_inspector);
     m_bottomAction = panel(tr("&CPUs, queues, accounting"), Qt::Key_3, m_bottom);
+    m_rulesAction = action(view, tr("&Rules and filters"), {QKeySequence(Qt::CTRL | Qt::Key_4)}, [] {});
+    m_rulesAction->setCheckable(true);
+    connect(m_rulesAction, &QAction::toggled, this, &MainWindow::showRules);
+    connect(m_bottomAction, &QAction::toggled, this, [this](bool on) {
+        if (on) {
+            m_bottomUnderRules = true;
+            m_rulesAction->setChecked(false);
+        }
+    });
     const std::pair<QString, Inspector::Tab> tabs[] = {{tr("&Packet"), Inspector::packet_tab},
                                                        {tr("s&k_buff"), Inspector::skb_tab},
                                                        {tr("&Journey"), Inspector::journey_tab},
@@ -273,11 +284,12 @@ void MainWindow::showKeys()
     row(tr("+  −  0"), tr("on the lanes and plots: zoom in, out, everything"));
     row(tr("Alt 1 … 5"), tr("Packet, sk_buff, Journey, Function, Host"));
     row(tr("Ctrl 1 … 3"), tr("fold panels: left, inspector, below"));
+    row(tr("Ctrl 4"), tr("rules and filters; there Ctrl Enter applies"));
     row(tr("Ctrl C"), tr("copy the packet or its journey as text; in the packets' list its lines"));
     row(tr("Ctrl Shift C"), tr("copy this moment as a step for a lesson.md"));
     row(tr("Ctrl Z"), tr("turn a knob back"));
     row(tr("Ctrl R"), tr("start over"));
-    row(tr("Ctrl O  S  W  Q"), tr("open, save as, close, quit"));
+    row(tr("Ctrl O  S  W  Q"), tr("open, save as, close, quit; Ctrl Shift S saves the scenario with what was turned"));
     row(tr("F5  F10  F11"), tr("presentation, menu, full screen"));
     row(tr("Esc"), tr("dismiss, leave, select nothing"));
     auto* table = new QLabel(QStringLiteral("<table cellspacing='0'>%1</table>").arg(rows), &dialog);
@@ -363,7 +375,7 @@ void collectStops(const QWidget& root, std::vector<QWidget*>& stops)
 std::vector<std::vector<QWidget*>> MainWindow::focusStops() const
 {
     std::vector<std::vector<QWidget*>> panels;
-    const std::initializer_list<const QWidget*> all{m_top, m_banner, m_liveStrip, m_left, m_centre, m_inspector, m_bottom};
+    const std::initializer_list<const QWidget*> all{m_top, m_banner, m_liveStrip, m_left, m_centre, m_inspector, m_bottom, m_rules};
     for (const QWidget* panel : all) {
         std::vector<QWidget*> stops;
         if (panel->isVisible()) {

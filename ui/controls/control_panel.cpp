@@ -6,6 +6,7 @@
 #include "ui/controls/knob_editor.h"
 #include "ui/controls/label.h"
 #include "ui/controls/packet_list.h"
+#include "ui/controls/turn.h"
 #include "ui/player/format.h"
 #include "ui/player/session.h"
 #include "ui/theme/theme.h"
@@ -16,68 +17,50 @@
 #include <QPushButton>
 #include <QScrollArea>
 #include <QToolButton>
-#include <QUndoCommand>
 #include <QUndoStack>
 #include <QVBoxLayout>
 #include <algorithm>
-#include <optional>
+#include <array>
 #include <utility>
 
 namespace skbscope::ui {
 
 namespace {
 
-/// Turning a knob; turning it back is turning it to what it was. If it made a branch, back is to the line it came from,
-/// and again is to that branch: nothing that was run is lost.
-class TurnKnob : public QUndoCommand {
-public:
-    TurnKnob(Session* session, QString key, qint64 before, qint64 after)
-        : QUndoCommand(QObject::tr("%1 %2 → %3").arg(key).arg(before).arg(after)), m_session(session), m_key(std::move(key)),
-          m_before(before), m_after(after)
-    {
-    }
-    void undo() override
-    {
-        if (m_session != nullptr && !(m_made && choose(m_from))) {
-            m_session->setKnob(m_key, m_before);
-        }
-    }
-    void redo() override
-    {
-        if (m_session == nullptr || (m_made && choose(*m_made))) {
-            return;
-        }
-        m_from = shown();
-        m_session->setKnob(m_key, m_after);
-        m_made = shown() == m_from ? std::nullopt : std::optional(shown());
-    }
-
-private:
-    [[nodiscard]] std::uint32_t shown() const
-    {
-        const auto all = m_session->source().branches();
-        const std::size_t index = m_session->source().chosen_branch();
-        return index < all.size() ? all[index].id : 0;
-    }
-    bool choose(std::uint32_t id)
-    {
-        const auto all = m_session->source().branches();
-        const auto found = std::ranges::find(all, id, &Branch::id);
-        if (found == all.end()) {
-            return false; // it has given way to newer ones
-        }
-        m_session->chooseBranch(static_cast<std::size_t>(found - all.begin()));
-        return true;
-    }
-    QPointer<Session> m_session;
-    QString m_key;
-    qint64 m_before, m_after;
-    std::uint32_t m_from = 0;
-    std::optional<std::uint32_t> m_made;
-};
-
 constexpr int least_rows = 120;        ///< of the packets' list: three
 constexpr int rows_beside_knobs = 240; ///< six
+
+/// How all packets of a recording end: "30 packets: 10 delivered, 15 dropped (15 × NETFILTER_DROP), 5 sent".
+QString wholeStory(const Trace& trace)
+{
+    std::array<std::uint64_t, verdict_count> ends{};
+    std::map<DropReasonId, std::uint64_t> reasons;
+    for (const PacketRecord& packet : trace.packets()) {
+        ++ends[static_cast<std::size_t>(packet.verdict)];
+        if (packet.verdict == Verdict::dropped) {
+            ++reasons[packet.reason];
+        }
+    }
+    QStringList parts;
+    for (std::size_t verdict = 1; verdict < ends.size(); ++verdict) {
+        if (ends[verdict] == 0) {
+            continue;
+        }
+        QString part = QStringLiteral("%1 %2").arg(countText(ends[verdict]), text(to_string(static_cast<Verdict>(verdict))));
+        if (static_cast<Verdict>(verdict) == Verdict::dropped) {
+            QStringList why;
+            for (const auto& [reason, count] : reasons) {
+                why << QStringLiteral("%1 × %2").arg(countText(count), reason == DropReasonId::none ? QObject::tr("no reason given") : text(Catalog::drop_reason(reason).name));
+            }
+            part += QStringLiteral(" (%1)").arg(why.join(QStringLiteral(", ")));
+        }
+        parts << part;
+    }
+    if (ends[0] != 0) {
+        parts << QObject::tr("%1 still on the way at its end").arg(countText(ends[0]));
+    }
+    return QStringLiteral("%1: %2").arg(counted(trace.packet_count(), "packet", "packets"), parts.join(QStringLiteral(", ")));
+}
 
 /// "router" of "router/net.ipv4.ip_forward"; empty: the knob is everybody's.
 QString hostOf(const Knob& knob)
@@ -218,14 +201,21 @@ void ControlPanel::rebuild()
         column->addSpacing(10);
         column->addWidget(new Label(tr("Knobs"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
         addKnobs(column, knobs);
+        addTextsButton(column);
         auto* hint = new Label(tr("A turned knob counts from the moment shown. Turned in the past it makes a branch: the run as it was stays "
                                   "and can be compared. Ctrl+Z turns it back."),
                                Tone::muted, Theme::sans(11), m_content);
         hint->setWordWrap(true);
         column->addWidget(hint);
     }
+    if (source.kind() == Source::Kind::recording && m_session->trace().packet_count() > 0) {
+        column->addWidget(new Label(tr("In all"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+        auto* all = new Label(wholeStory(m_session->trace()), Tone::normal, Theme::sans(12), m_content);
+        all->setWordWrap(true);
+        column->addWidget(all);
+    }
     column->addSpacing(10);
-    column->addWidget(new Label(tr("What happened"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
+    column->addWidget(new Label(source.kind() == Source::Kind::recording ? tr("Up to the moment shown") : tr("What happened"), Tone::accent, Theme::sans(12, QFont::DemiBold), m_content));
     m_summary = new Label({}, Tone::normal, Theme::sans(12), m_content);
     m_summary->setWordWrap(true);
     column->addWidget(m_summary);
@@ -282,11 +272,25 @@ KnobEditor* ControlPanel::addEditor(const Knob& knob, QVBoxLayout* column)
             }
         }
         if (before != value) {
-            m_undo->push(new TurnKnob(m_session, editor->key(), before, value));
+            const QString key = editor->key();
+            m_undo->push(new Turn(m_session, tr("%1 %2 → %3").arg(key).arg(before).arg(value), [key, before](Session& session) { session.setKnob(key, before); },
+                                  [key, value](Session& session) { session.setKnob(key, value); }));
             nameGroups();
         }
     });
     return editor;
+}
+
+void ControlPanel::addTextsButton(QVBoxLayout* column)
+{
+    const std::vector<TextKnob> texts = m_session->source().texts();
+    if (texts.empty()) {
+        return;
+    }
+    auto* button = new QPushButton(tr("Rules and filters…"), m_content);
+    button->setToolTip(tr("nftables, iptables, and what taps and sockets let in (Ctrl+4)"));
+    column->addWidget(button);
+    connect(button, &QPushButton::clicked, this, &ControlPanel::textsWanted);
 }
 
 bool ControlPanel::isShown(const Knob& knob) const

@@ -37,6 +37,9 @@ public:
     [[nodiscard]] BranchList* branches() const { return m_branches; }
     [[nodiscard]] PacketList* packets() const { return m_packets; }
 
+signals:
+    void textsWanted();
+
 private:
     void rebuild();
     void refresh();
@@ -44,6 +47,7 @@ private:
     void followSettings(); ///< other settings exist than the panel was built for
     [[nodiscard]] std::tuple<std::string, bool, std::size_t> told() const;
     void addKnobs(QVBoxLayout* column, const std::vector<Knob>& all);
+    void addTextsButton(QVBoxLayout* column);
     void addHostChoice(QVBoxLayout* column, const std::vector<Knob>& knobs); ///< where there are several
     [[nodiscard]] bool isShown(const Knob& knob) const;                      ///< it is of the chosen host
     KnobEditor* addEditor(const Knob& knob, QVBoxLayout* column);

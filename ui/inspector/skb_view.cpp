@@ -483,7 +483,7 @@ SkbView::SkbView(QWidget* parent) : QWidget(parent)
     column->addWidget(m_changed);
     m_fields = new SkbFieldTable(page);
     column->addWidget(m_fields);
-    column->addSpacing(8);
+    m_column = column;
 
     m_journeyHead = new QWidget(page);
     auto* head = new QHBoxLayout(m_journeyHead);
@@ -500,9 +500,17 @@ SkbView::SkbView(QWidget* parent) : QWidget(parent)
 void SkbView::fitJourney()
 {
     // As many of the newest lines as there is room for: the drawing above must not scroll away while a packet moves.
+    constexpr int row = 19, least_rows = 5, head = 56;
     const int above = (m_drawing->isHidden() ? 0 : m_drawing->height() + 6) + (m_changed->isHidden() ? 0 : m_changed->minimumHeight() + 6) +
-                      m_fields->height() + (m_nothing->isHidden() ? 0 : 44) + 56;
-    m_journey->setLimit(std::max(5, (height() - above) / 19));
+                      m_fields->height() + (m_nothing->isHidden() ? 0 : 44) + head;
+    // Where the fields would push it below the fold, the journey goes above them: they change less.
+    const bool first = height() < above + least_rows * row;
+    const bool isFirst = m_column->indexOf(m_journey) < m_column->indexOf(m_fields);
+    if (first != isFirst) {
+        m_column->removeWidget(m_fields);
+        m_column->insertWidget(m_column->indexOf(first ? static_cast<QWidget*>(m_journey) : m_journeyHead) + (first ? 1 : 0), m_fields);
+    }
+    m_journey->setLimit(std::max(least_rows, (height() - above) / row));
 }
 
 void SkbView::resizeEvent(QResizeEvent* event)

@@ -8,6 +8,7 @@
 #include <vector>
 
 class QScrollArea;
+class QVBoxLayout;
 
 namespace skbscope::ui {
 
@@ -97,6 +98,7 @@ private:
     SkbDrawing* m_drawing;
     Label* m_changed;
     SkbFieldTable* m_fields;
+    QVBoxLayout* m_column;
     QWidget* m_journeyHead;
     JourneyView* m_journey;
 };

@@ -94,19 +94,26 @@ void MapView::paintActivity(QPainter& p)
             const QString roomTitle = titleOf(room);
             const QFont title = fittedSans(roomTitle, textRight(room.id) - left, 12 * s, least_title, QFont::DemiBold); // as it is painted
             const qreal titleRight = left + QFontMetricsF(title).horizontalAdvance(roomTitle) + 5 * s;
-            const bool labelled = right - width > std::min(titleRight, left + 46 * s);
-            const qreal stop = napi ? m_layout->spot(activity.room, 0).x() - 18 * s : labelled && right - width > titleRight ? right - width : right;
+            const QFont wanted = Theme::mono(std::max(least_mono, 10.6 * s)); // never smaller than the name of a room at rest
+            const QFontMetricsF monoMetrics(wanted);
+            const QString oneLine = QStringLiteral("%1 %2").arg(cpuWords, contextWords);
+            const WorkingWords place = napi ? WorkingWords{m_layout->spot(activity.room, 0).x() - 18 * s - left, WorkingWords::Cpu::two_lines}
+                                            : placeWorkingWords({left, right, titleRight, monoMetrics.horizontalAdvance(name) + 4 * s, width,
+                                                                 boldMetrics.horizontalAdvance(oneLine) + 2 * s, boldMetrics.horizontalAdvance(cpuWords) + 2 * s});
             const QRectF line(left, rect.center().y() + 0.5 * s, m_layout->content(activity.room).right() - left - 3 * s, rect.height() / 2 - 4 * s);
             QColor ground = mixed(c.card, Theme::instance().context(activity.context), Theme::instance().isDark() ? 0.13 : 0.09);
-            p.fillRect(line.adjusted(0, -1, 0, 1), ground);
-            p.setFont(mono);
+            p.fillRect(line.adjusted(0, 1, 0, 1), ground); // below the title's descenders
+            const QFont fitted = fittedMono(name, place.nameWidth - 3 * s, 10.6 * s, least_mono);
+            p.setFont(fitted);
             p.setPen(c.text);
-            p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter, elided(mono, name, stop - left - 3 * s));
-            if (labelled && !napi && right - width < titleRight) {
-                // Only the upper line is free: the CPU alone.
-                continue;
+            p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elided(fitted, name, place.nameWidth - 3 * s));
+            if (place.cpu == WorkingWords::Cpu::upper_line || place.cpu == WorkingWords::Cpu::number_only) {
+                p.setFont(bold);
+                p.setPen(ink);
+                p.drawText(QRectF(titleRight, rect.top() + 3 * s, right - titleRight - 2 * s, rect.height() / 2 - 2 * s), Qt::AlignRight | Qt::AlignVCenter,
+                           place.cpu == WorkingWords::Cpu::upper_line ? oneLine : cpuWords);
             }
-            if (!labelled) {
+            if (place.cpu != WorkingWords::Cpu::two_lines) {
                 continue;
             }
         }

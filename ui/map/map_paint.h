@@ -58,6 +58,33 @@ inline QFont fittedMono(const QString& words, qreal width, qreal wanted, qreal l
     return wanted >= least || QFontMetricsF(font).horizontalAdvance(words) <= width ? font : Theme::mono(wanted, weight);
 }
 
+/// Where what a working room says stands: the function on its lower line, the CPU and its context at the right.
+struct WorkingWords {
+    qreal nameWidth = 0;                   ///< of the function, from the room's left
+    enum class Cpu { none, two_lines, upper_line, number_only } cpu = Cpu::none;
+};
+
+/// Widths of the words, and the room's lines: `left` to `right` is free of tokens, the title ends at `titleRight`.
+struct WorkingRoom {
+    qreal left = 0, right = 0, titleRight = 0;
+    qreal name = 0;                        ///< the function's
+    qreal twoLines = 0, oneLine = 0, number = 0; ///< "CPU 1" over "softirq", "CPU 1 softirq", "CPU 1"
+};
+
+/// The function is what one looks for: it is cut only where even the whole line is too short. No words ever stand in each other.
+inline WorkingWords placeWorkingWords(const WorkingRoom& room)
+{
+    const qreal line = room.right - room.left;
+    const bool besideTitle = room.right - room.twoLines > room.titleRight;
+    if (besideTitle && room.name <= line - room.twoLines) {
+        return {line - room.twoLines, WorkingWords::Cpu::two_lines};
+    }
+    if (room.right - room.oneLine > room.titleRight) {
+        return {line, WorkingWords::Cpu::upper_line};
+    }
+    return {line, room.right - room.number > room.titleRight ? WorkingWords::Cpu::number_only : WorkingWords::Cpu::none};
+}
+
 inline bool isRoom(const Room& room, const char* key)
 {
     return room.key == key;

@@ -586,7 +586,7 @@ void Session::setHost(HostId host)
     emit playheadMoved();
 }
 
-void Session::setKnob(const QString& key, qint64 value)
+void Session::turn(const QString& words, const std::function<Result<void>(bool branching)>& what)
 {
     // In the past: what has been seen stays, as a line of its own. Where a branch parts, its settings are its name.
     const auto branches = m_source->branches();
@@ -594,8 +594,8 @@ void Session::setKnob(const QString& key, qint64 value)
     const bool parting = chosen != 0 && chosen < branches.size() && branches[chosen].at == m_now;
     const bool past = (m_now < m_furthest && !branches.empty()) || parting;
     Result<void> done;
-    run(tr("Running again with %1 = %2").arg(key).arg(value), [&](Work&) {
-        done = past ? m_source->branch(key.toStdString(), value, m_now) : m_source->set_knob(key.toStdString(), value, m_now);
+    run(words, [&](Work&) {
+        done = what(past);
         if (done) {
             m_source->advance_to(m_now);
         }
@@ -605,7 +605,23 @@ void Session::setKnob(const QString& key, qint64 value)
         return;
     }
     m_furthest = m_now;
+    emit knobsTurned();
     emit playheadMoved();
+}
+
+void Session::setKnob(const QString& key, qint64 value)
+{
+    turn(tr("Running again with %1 = %2").arg(key).arg(value), [&](bool branching) {
+        return branching ? m_source->branch(key.toStdString(), value, m_now) : m_source->set_knob(key.toStdString(), value, m_now);
+    });
+}
+
+void Session::setText(const QString& key, const QString& written)
+{
+    turn(tr("Running again with other rules"), [&](bool branching) {
+        return branching ? m_source->branch_text(key.toStdString(), written.toStdString(), m_now)
+                         : m_source->set_text(key.toStdString(), written.toStdString(), m_now);
+    });
 }
 
 void Session::act(const QString& key)

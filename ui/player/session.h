@@ -104,6 +104,7 @@ public slots:
     void setHost(skbscope::HostId host);
     /// Tell the source; errors come back through `failed`.
     void setKnob(const QString& key, qint64 value);
+    void setText(const QString& key, const QString& text);
     void act(const QString& key);
     void startOver();
     /// Shows another of the source's lines, at the same moment as far as it has come.
@@ -117,6 +118,7 @@ signals:
     void playheadMoved();
     void selectionChanged();
     void traceGrown();
+    void knobsTurned();   ///< what the source's knobs and texts say is another
     void traceReplaced(); ///< events may have been taken back: drop every cached ordinal
     void playingChanged(bool playing);
     void speedChanged(double nsPerSecond);
@@ -158,6 +160,8 @@ private:
     void run(const QString& what, const std::function<void(Work&)>& work);
     void runSource(Work& work);
     void moveTo(std::size_t position, SimTime t);
+    /// Turns something at the playhead: on this line, or on one that parts here.
+    void turn(const QString& words, const std::function<Result<void>(bool branching)>& what);
     /// One tick of play, after that many seconds of real time.
     void advance(double seconds);
     [[nodiscard]] bool isIdle() const;

@@ -1,5 +1,6 @@
 #include "core/scenario/model_source.h"
 #include "tests/ui/map/hand_trace.h"
+#include "ui/map/map_paint.h"
 #include "ui/map/map_view.h"
 #include "ui/theme/theme.h"
 
@@ -422,6 +423,33 @@ TEST(Map, FollowsTheModelFromTheWireToTheApplication)
     }
     for (const char* key : {"rx_ring", "ip_rcv", "route_in", "local_in", "udp_rx", "socket_rx_queue"}) {
         EXPECT_TRUE(visited.contains(key)) << key;
+    }
+}
+
+TEST(MapWords, OfAWorkingRoomNeverStandInEachOtherAndTheFunctionIsCutLast)
+{
+    using map_paint::WorkingWords;
+    using Cpu = WorkingWords::Cpu;
+    for (double right = 60; right < 220; right += 7) {
+        for (double title = 20; title < 140; title += 9) {
+            for (double name = 20; name < 200; name += 11) {
+                const map_paint::WorkingRoom room{10, right, 10 + title, name, 36, 70, 34};
+                const WorkingWords words = map_paint::placeWorkingWords(room);
+                const double line = right - room.left;
+                if (name <= line) {
+                    EXPECT_GE(words.nameWidth, name) << "it would fit: " << right << " " << title << " " << name;
+                }
+                switch (words.cpu) {
+                case Cpu::two_lines:
+                    EXPECT_GT(right - room.twoLines, room.titleRight);
+                    EXPECT_LE(room.left + words.nameWidth, right - room.twoLines);
+                    break;
+                case Cpu::upper_line: EXPECT_GT(right - room.oneLine, room.titleRight); break;
+                case Cpu::number_only: EXPECT_GT(right - room.number, room.titleRight); break;
+                case Cpu::none: EXPECT_LE(right - room.number, room.titleRight) << "there was room to say which CPU"; break;
+                }
+            }
+        }
     }
 }
 

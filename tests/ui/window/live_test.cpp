@@ -241,6 +241,29 @@ TEST(Live, ASavedRecordingIsLeftWithoutAQuestionUntilMoreHasCome)
     EXPECT_FALSE(live.window->mayLeave());
 }
 
+TEST(Live, SavingWhenLeavingStopsItFirstSoThatNothingArrivesBehindTheFile)
+{
+    auto services = test::services();
+    std::size_t written = 0;
+    services.save = [&written](const Source& source, const std::filesystem::path&, Progress&) -> Result<void> {
+        written = source.trace().size();
+        return {};
+    };
+    const TwoParts parts;
+    Live live(services, parts.bytes);
+    live.window->setKeepQuestion([] { return MainWindow::Keep::save; });
+    live.window->setPathQuestion([&live] {
+        live.stream->arrive(1); // while the person chooses a name
+        return QStringLiteral("/nowhere/live.pcapng");
+    });
+    live.stream->arriveTo(parts.first);
+    ASSERT_TRUE(Live::until([&] { return live.window->isUnsaved(); }));
+    EXPECT_TRUE(live.window->mayLeave());
+    EXPECT_EQ(written, parts.events);
+    EXPECT_TRUE(live.session().source().exhausted());
+    EXPECT_FALSE(live.window->isUnsaved());
+}
+
 TEST(Live, WhatIsSavedStandsStillAndWhatComesMeanwhileIsThereAfterwards)
 {
     auto services = test::services();
