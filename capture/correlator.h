@@ -27,11 +27,16 @@ struct TapPassage {
 
 class Correlator {
 public:
+    /// Which drops make a packet of an sk_buff that no record has named before.
+    enum class UnseenDrops : std::uint8_t {
+        ignored,     ///< none: it may be older than the recording
+        with_reason, ///< those whose reason the kernel tells: refused before any record could name it, by a rule for what is sent
+        all,         ///< each: not everything is recorded
+    };
     struct Options {
         bool use_kprobes =
             true; ///< false: leave kprobe events out (they are then only what attribution is held against)
-        /// A drop of a packet that no record has named is a packet nevertheless: not everything is recorded.
-        bool unseen_drops = false;
+        UnseenDrops unseen_drops = UnseenDrops::ignored;
         Trace* items = nullptr; ///< for hand_on(): where what is not written yet stands; outlives the correlator
     };
     /// What a kprobe event says of a call, for holding attribution against it.
@@ -112,6 +117,11 @@ private:
         std::unordered_map<std::string, EventField> fields;
     };
     enum class Evidence : std::uint8_t { receive, transmit, free, kprobe };
+    /// What kfree_skb says of why; none before 5.17.
+    struct ToldReason {
+        DropReasonId reason = DropReasonId::none;
+        bool is_no_drop = false;
+    };
 
     // ---- set up
     void prepare(const EventFormat& format);
@@ -235,9 +245,11 @@ private:
     // ---- tracepoints alone (correlator_events.cpp)
     void pop_returned(Lane& lane);
     void route_looked_up(const RawRecord& record, const FlowKey& flow);
-    std::size_t queue_call(Lane& lane, const RawRecord& record, std::uint64_t address);
+    std::size_t queue_call(Lane& lane, const RawRecord& record, std::uint64_t address, DeviceId device);
     static bool is_served_by(PacketBook& book, const Lane& lane, Slot slot);
 
+    [[nodiscard]] ToldReason told_reason(const RawRecord& record, const Decoder& decoder) const;
+    [[nodiscard]] bool makes_a_packet(const RawRecord& record, const Decoder& decoder) const;
     void free_event(const RawRecord& record, const Decoder& decoder, bool is_drop);
     void note_released(Lane& lane);
     void leaves_backlog(Lane& lane, Frame& core);

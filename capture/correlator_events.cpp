@@ -92,7 +92,7 @@ void Correlator::route_looked_up(const RawRecord& record, const FlowKey& flow)
 
 /// The call that hands a packet to its device. Whose packet it is: one that is served here already (forwarded, or going
 /// through a tunnel), the one a route was looked up for, or one of its own.
-std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uint64_t address)
+std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uint64_t address, DeviceId device)
 {
     pop_returned(lane);
     push_call(lane, record, symbol_named("__dev_queue_xmit"), via_tracepoint);
@@ -103,7 +103,10 @@ std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uin
     }
     const Slot former = book_.living(address);
     if (former != 0) {
-        const bool is_waiting = book_.at(former).packet.verdict == Verdict::in_flight && !book_.at(former).transmitted;
+        // What was received at the far end of the device by which it had left is not sent there once more, unless its own reception does it
+        // (a RST: the kernel frees it without an event).
+        const bool has_arrived = book_.at(former).core_seen && book_.at(former).packet.device == device;
+        const bool is_waiting = book_.at(former).packet.verdict == Verdict::in_flight && !book_.at(former).transmitted && !has_arrived;
         if (is_served_by(book_, lane, former) || is_waiting) {
             lane.stack[frame].packet = lane.stack[frame].child = former;
             return frame;

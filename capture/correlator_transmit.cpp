@@ -22,7 +22,7 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const std::uint64_t address = decoder.skb.read(record.data);
     const std::size_t frame = functions_seen_ ? frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit")
-                                              : queue_call(lane, record, address);
+                                              : queue_call(lane, record, address, device_of(record, decoder));
     if (functions_seen_) {
         release_by_answer(lane, record, lane.stack[frame], address);
     }
@@ -371,6 +371,30 @@ bool Correlator::completes_sent(const Lane& lane) const
     });
 }
 
+Correlator::ToldReason Correlator::told_reason(const RawRecord& record, const Decoder& decoder) const
+{
+    if (!decoder.reason) {
+        return {};
+    }
+    const std::uint64_t number = decoder.reason.read(record.data);
+    if (number < decoder.reasons.size()) {
+        return {decoder.reasons[number], decoder.reason_is_none[number]};
+    }
+    return {Catalog::drop_reason_of(trace_.info.kernel, static_cast<int>(number)), false};
+}
+
+/// Whether a drop is one of a packet, though no record has named its sk_buff.
+bool Correlator::makes_a_packet(const RawRecord& record, const Decoder& decoder) const
+{
+    if (options_.unseen_drops == UnseenDrops::ignored || decoder.protocol.read(record.data) == 0) {
+        return false; // sockets of other families free sk_buffs that have no protocol
+    }
+    const ToldReason told = told_reason(record, decoder);
+    const bool says_why = told.reason != DropReasonId::none && !told.is_no_drop && told.reason != drop::NOT_SPECIFIED &&
+                          told.reason != drop::QUEUE_PURGE; // a socket that is closed with what it had not read
+    return options_.unseen_drops == UnseenDrops::all || says_why;
+}
+
 void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
 {
     frees_seen_ = true;
@@ -420,8 +444,7 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         book_.end_unseen(slot, lane.stack[index].item);
         slot = 0;
     }
-    // Sockets of other families free sk_buffs that have no protocol.
-    if (slot == 0 && is_drop && options_.unseen_drops && decoder.protocol.read(record.data) != 0) {
+    if (slot == 0 && is_drop && makes_a_packet(record, decoder)) {
         slot = book_.open(SlotRecord::Kind::known);
         book_.at(slot).ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
         lane.stack[index].packet = lane.stack[index].child = slot;
@@ -482,13 +505,9 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         const auto hit = kernel_.symbols.find(decoder.location.read(record.data));
         const std::string_view place = dropping_place(lane, index, without_suffix(hit.name));
         if (decoder.reason) {
-            const std::uint64_t number = decoder.reason.read(record.data);
-            if (number < decoder.reasons.size()) {
-                reason = decoder.reasons[number];
-                no_drop = decoder.reason_is_none[number];
-            } else {
-                reason = Catalog::drop_reason_of(trace_.info.kernel, static_cast<int>(number));
-            }
+            const ToldReason told = told_reason(record, decoder);
+            reason = told.reason;
+            no_drop = told.is_no_drop;
         } else {
             reason = reason_without_field(slot, place, item);
         }

@@ -303,7 +303,7 @@ Result<Imported> import_trace_dat(const std::string& path, const ImportOptions& 
                             (options.find_pcaps && has_captures_beside(path));
     Trace waiting; // what is not handed on yet
     waiting.info.observed = true;
-    Correlator correlator(kernel, trace, {options.use_kprobes, false, is_at_once ? nullptr : &waiting});
+    Correlator correlator(kernel, trace, {options.use_kprobes, Correlator::UnseenDrops::ignored, is_at_once ? nullptr : &waiting});
     HandingOn handing_on(correlator, options.settled_after);
     const auto take = [&](std::span<const RawRecord> records) {
         imported.records += records.size();

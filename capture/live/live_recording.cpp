@@ -241,7 +241,10 @@ public:
         if (session != nullptr) {
             Correlator::Options options;
             options.items = &items_;
-            options.unseen_drops = wishes.budget > 0;
+            const bool of_all_devices = wishes.device.empty() && wishes.devices.empty();
+            options.unseen_drops = wishes.budget > 0 ? Correlator::UnseenDrops::all
+                                   : of_all_devices  ? Correlator::UnseenDrops::with_reason
+                                                     : Correlator::UnseenDrops::ignored;
             correlator_.emplace(session->kernel(), trace_, options);
             add_buffers(session->buffers(), session->buffer_kb());
             add_buffers(session->drop_buffers(), session->buffer_kb());

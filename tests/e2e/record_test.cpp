@@ -272,6 +272,42 @@ bool send_echo_request(int socket, const sockaddr_in& to, std::uint16_t sequence
     return sendto(socket, &request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == sizeof request;
 }
 
+TEST_F(Record, WhatARuleForOutgoingPacketsRefusesIsADropThoughNoDeviceEverSawIt)
+{
+    if (!is_installed("nft") || !is_installed("bash")) {
+        GTEST_SKIP() << "nft or bash is not installed";
+    }
+    Beside recorder(record_words({"--no-frames", "-w", folder_ / "out.pcapng"}));
+    ASSERT_TRUE(recorder.says("recording: "));
+    const auto sent = run_program({"unshare", "-n", "bash", "-c",
+                                   "ip link set lo up && nft add table inet t && nft 'add chain inet t out { type filter hook output priority 0; }' && "
+                                   "nft add rule inet t out udp dport 40123 counter drop && for i in 1 2 3 4 5; do echo x > /dev/udp/127.0.0.1/40123; done; "
+                                   "nft list chain inet t out"});
+    recorder.signal(SIGINT);
+    const auto outcome = recorder.wait();
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    if (sent.out.find("packets 5 ") == std::string::npos) {
+        GTEST_SKIP() << "this kernel has no such rule: " << sent.err;
+    }
+    EXPECT_GE(dropped(skbscope({"report", folder_ / "out.pcapng", "--format", "json"}).json(), "NETFILTER_DROP"), 5);
+}
+
+TEST_F(Record, ResetsThatAreFreedWithoutAnEventAreEachAPacketOfTheirOwn)
+{
+    if (!is_installed("bash")) {
+        GTEST_SKIP() << "bash is not installed";
+    }
+    Beside recorder(record_words({"--detail", "tracepoints", "-w", folder_ / "rst.pcapng"}));
+    ASSERT_TRUE(recorder.says("recording: "));
+    (void)run_program({"unshare", "-n", "bash", "-c", "ip link set lo up; for i in 1 2 3 4 5; do : < /dev/tcp/127.0.0.1/9; done"});
+    recorder.signal(SIGINT);
+    const auto outcome = recorder.wait();
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    constexpr int reset_bytes = 14 + 20 + 20; // no options, no data
+    const auto journeys = skbscope({"journey", folder_ / "rst.pcapng", "--format", "json"}).json();
+    EXPECT_GE(std::ranges::count_if(journeys, [](const auto& journey) { return journey["dev"] == "lo" && journey["len"] == reset_bytes; }), 5);
+}
+
 TEST_F(Record, OfLoopbackEachPacketHasItsFrameAlsoAnAnswerThatFollowsAtOnce)
 {
     constexpr std::uint16_t count = 6;
