@@ -98,7 +98,7 @@ hosts:
       - {name: pair-a, port: 5004, reuseport: true, cpu: 0}
       - {name: pair-b, port: 5004, reuseport: true, cpu: 2}
     taps:
-      - {name: ring, version: 2, buffer: 4096, snaplen: 100, cpu: 0}
+      - {name: ring, version: 2, buffer: 65536, snaplen: 100, cpu: 0}
       - {name: late, kind: packet, rcvbuf: 2304, start: 110us, stop: 150us, work: 20us, cpu: 2}
     pings:
       - {to: 10.0.0.2, count: 3, size: 2000, interval: 10us, cpu: 0}

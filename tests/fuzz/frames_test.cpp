@@ -20,6 +20,7 @@ TEST(AnyFrame, EndsInAVerdictWithAReasonAndTheAccountCloses)
         for (std::uint8_t& byte : input) {
             byte = static_cast<std::uint8_t>(random());
         }
+        input.front() %= 12; // the crowded machine is the driver's
         for (std::size_t at = 3; at + 1 < input.size(); at += 41) {
             input[at] %= 37; // short ones among them
             input[at + 1] = 0;
@@ -39,22 +40,6 @@ TEST(AnyFrame, TheRealOnesOfEachKindUnchangedToo)
         EXPECT_EQ(run_frames(input, frames), "") << variant;
     }
     EXPECT_EQ(frames, 9U * 40U);
-}
-
-TEST(AnyFrame, OnACrowdedMachineWhoseSettingsAreTurnedMeanwhile)
-{
-    std::mt19937_64 random(21);
-    std::uint64_t frames = 0;
-    for (unsigned variant = 12; variant < 24; ++variant) {
-        std::vector<std::uint8_t> input{static_cast<std::uint8_t>(variant)};
-        for (unsigned kind = 0; kind < 64; ++kind) {
-            const bool turns = kind % 4 == 3;
-            input.insert(input.end(), {static_cast<std::uint8_t>(turns ? 0x30 + kind % 16 : random() % 4),
-                                       static_cast<std::uint8_t>(turns ? random() : random() % 56), static_cast<std::uint8_t>(0), 0});
-        }
-        EXPECT_EQ(run_frames(input, frames), "") << variant;
-    }
-    EXPECT_EQ(frames, 12U * 64U);
 }
 
 /// Found by the fuzzer: one CPU, its clock behind, completed a datagram with a fragment that another one was yet to queue.

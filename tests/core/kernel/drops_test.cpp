@@ -221,12 +221,13 @@ TEST(TcpDrop, SegmentOutsideTheWindowHasAnInvalidSequence)
     EXPECT_EQ(wire.connection().rcv_nxt, Wire::isn + 1);
 }
 
-TEST(TcpDrop, FullWindowRefusesWhatComesNext)
+TEST(TcpDrop, FullWindowOrBufferRefusesWhatComesNext)
 {
     Wire wire(listener);
     wire.connect();
     std::uint32_t sent = 0;
-    while (wire.drops(drop::TCP_ZEROWINDOW) == 0 && wire.drops(drop::TCP_INVALID_SEQUENCE) == 0 && sent < 100'000) {
+    const auto refused = [&] { return wire.drops(drop::TCP_ZEROWINDOW) + wire.drops(drop::TCP_INVALID_SEQUENCE) + wire.drops(drop::PROTO_MEM); };
+    while (refused() == 0 && sent < 100'000) {
         wire.send_data(sent, 1000); // nobody reads
         sent += 1000;
     }
