@@ -395,6 +395,7 @@ void close_tap(Kernel& k, std::int32_t row)
     Socket& sk = k.socket(tap.socket);
     while (!sk.receive_queue.empty()) { // packet_release(): skb_queue_purge()
         const SkbIndex skb = sk.receive_queue.front();
+        k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from); // a CPU whose clock is behind purges no earlier
         sk.receive_queue.pop_front();
         k.dequeue(sk.queue, k.skb(skb).packet, fn::packet_rcv);
         consume_skb(k, skb, fn::packet_rcv);

@@ -47,17 +47,7 @@ int main(int argc, char** argv)
     }
     std::mt19937_64 random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
     while (frames < wanted) {
-        std::vector<std::uint8_t> input{static_cast<std::uint8_t>(random())};
-        for (int n = 0; n < 64; ++n) {
-            const std::size_t length = random() % 8 == 0 ? random() % 400 : random() % 12;
-            input.push_back(static_cast<std::uint8_t>(random()));
-            input.push_back(static_cast<std::uint8_t>(random()));
-            input.push_back(static_cast<std::uint8_t>(length));
-            input.push_back(static_cast<std::uint8_t>(length >> 8));
-            for (std::size_t i = 0; i < length; ++i) {
-                input.push_back(static_cast<std::uint8_t>(random()));
-            }
-        }
+        const std::vector<std::uint8_t> input = skbscope::fuzz::random_input(random);
         if (const auto wrong = skbscope::fuzz::run_frames(input, frames); !wrong.empty()) {
             return complain(input, wrong, argc > 2 ? argv[2] : "1");
         }

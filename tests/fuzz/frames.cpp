@@ -608,9 +608,11 @@ void turn(World& world, const Input& input)
     const auto of_devices = device_setting_rows();
     if (input.setting % 2 == 0) {
         const DeviceSettingRow& row = of_devices[input.setting / 2 % of_devices.size()];
+        // A device that puts its interrupts off 2^30 times polls for good, in the kernel, too: that is no loop to be found.
+        const std::int64_t maximum = row.name == "napi_defer_hard_irqs" ? 100 : row.maximum;
         for (NetDevice& device : world.devices) {
             if (row.applies(device.kind)) {
-                row.set(device, value(row.minimum, row.maximum, row.kernel_default));
+                row.set(device, value(row.minimum, maximum, row.kernel_default));
             }
         }
         return;
@@ -752,11 +754,36 @@ std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frame
             turn(world, one.input);
         }
     }
-    k.run_until(SimTime{2'000'000'000});
-    if (trace.size() > most_events) {
-        return "it never comes to rest";
+    // A machine that sends again and again is in the middle of a turn at some ends, and what a turn does is told when it is over: a
+    // fault is what another end shows, too.
+    std::string wrong;
+    for (SimTime end{2'000'000'000}; end < SimTime{2'008'000'000}; end = end + Duration{1'300'017}) {
+        k.run_until(end);
+        if (trace.size() > most_events) {
+            return "it never comes to rest";
+        }
+        wrong = account(trace);
+        if (wrong.empty()) {
+            break;
+        }
     }
-    return account(trace);
+    return wrong;
+}
+
+std::vector<std::uint8_t> random_input(std::mt19937_64& random)
+{
+    std::vector<std::uint8_t> input{static_cast<std::uint8_t>(random())};
+    for (int n = 0; n < 64; ++n) {
+        const std::size_t length = random() % 8 == 0 ? random() % 400 : random() % 12;
+        input.push_back(static_cast<std::uint8_t>(random()));
+        input.push_back(static_cast<std::uint8_t>(random()));
+        input.push_back(static_cast<std::uint8_t>(length));
+        input.push_back(static_cast<std::uint8_t>(length >> 8));
+        for (std::size_t i = 0; i < length; ++i) {
+            input.push_back(static_cast<std::uint8_t>(random()));
+        }
+    }
+    return input;
 }
 
 } // namespace skbscope::fuzz

@@ -5,8 +5,10 @@
 #include "core/scenario/model_source.h"
 
 #include <cstdint>
+#include <random>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace skbscope::fuzz {
 
@@ -15,5 +17,8 @@ namespace skbscope::fuzz {
 /// setting instead. Runs to the end. Empty: all is
 /// well; else what is wrong. `frames` is counted up by the frames that were fed.
 [[nodiscard]] std::string run_frames(std::span<const std::uint8_t> bytes, std::uint64_t& frames);
+
+/// The bytes of 64 frames, mostly short ones, by chance: what the driver feeds.
+[[nodiscard]] std::vector<std::uint8_t> random_input(std::mt19937_64& random);
 
 } // namespace skbscope::fuzz
