@@ -199,6 +199,7 @@ private:
             }
         }
         put_addresses6(device, link.addresses);
+        device.promiscuous = true; // made frames are those of its own capture: what its filter kept out is not among them
         device.tso = offload(link, "tcp-segmentation-offload", true);
         if (link.txqueuelen > 0) {
             device.txqueuelen = link.txqueuelen;

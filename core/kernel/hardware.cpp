@@ -6,6 +6,7 @@
 #include "core/packet/views.h"
 
 #include <algorithm>
+#include <span>
 
 namespace skbscope::kernel {
 
@@ -53,11 +54,19 @@ bool wire_loses(Kernel& k, Link& link)
     return true;
 }
 
+/// The filter of a NIC with a wire: its own address, groups (each of them: no list of those joined is kept), or all frames.
+/// e1000_main.c and netdev.c: the receive address registers and RCTL; virtio_net.c: VIRTIO_NET_F_CTRL_RX. No counter tells of the others.
+bool nic_takes(const NetDevice& device, std::span<const std::uint8_t> frame)
+{
+    const auto& own = device.mac.bytes;
+    return device.promiscuous || frame.size() < own.size() || (frame[0] & 1) != 0 || std::ranges::equal(own, frame.first(own.size()));
+}
+
 /// A frame leaves the far end towards the device: it is born as this host's packet when its first bit is on the wire.
 void put_on_wire(Kernel& k, DeviceIndex to, std::vector<std::uint8_t> frame, std::uint32_t wire_length, SimTime leaves)
 {
     NetDevice& device = k.device(to);
-    if (wire_loses(k, device.link)) {
+    if (wire_loses(k, device.link) || !nic_takes(device, frame)) {
         return; // this host never hears of it
     }
     const PacketId packet = new_packet(k, device, frame, wire_length, leaves);

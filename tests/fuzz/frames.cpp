@@ -30,9 +30,9 @@ hosts:
     ipv6_forwarding: true
     sysctls: {net.ipv4.ip_forward: 1, net.core.netdev_max_backlog: 20, net.netfilter.nf_conntrack_max: 40}
     devices:
-      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, rx_ring: 48}
-      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, rx_checksum: false, gro: false, tso: false}
-      - {name: eth2, driver: virtio_net, queues: 2, rps_cpus: "3", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, qdisc: {kind: pfifo, limit: 5}}
+      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, promiscuous: true, rx_ring: 48}
+      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, promiscuous: true, rx_checksum: false, gro: false, tso: false}
+      - {name: eth2, driver: virtio_net, queues: 2, rps_cpus: "3", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, promiscuous: true, qdisc: {kind: pfifo, limit: 5}}
       - {name: v0, driver: veth, mac: "52:54:00:00:00:04", addresses: [10.0.3.1/24, "fd00:3::1/64"], peer: inner.v1}
     routes:
       - {to: 10.66.0.0/16, type: blackhole}
@@ -87,9 +87,9 @@ hosts:
     ipv6_forwarding: true
     sysctls: {net.ipv4.ip_forward: 1, net.core.netdev_max_backlog: 3, net.core.netdev_budget: 2, net.core.dev_weight: 1, net.ipv4.tcp_syncookies: 2, net.ipv4.tcp_max_syn_backlog: 1, net.core.flow_limit_cpu_bitmap: 7, net.core.rps_sock_flow_entries: 8, net.ipv4.ipfrag_high_thresh: 3000, net.ipv6.ip6frag_high_thresh: 3000, net.netfilter.nf_conntrack_max: 5, net.ipv4.neigh.default.gc_thresh3: 3, net.ipv4.udp_mem: 2}
     devices:
-      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, rx_ring: 48, tx_ring: 48, rps_cpus: "6", rps_flow_cnt: 4, qdisc: {kind: tbf, rate: 100kbit, burst: 1600, limit: 3000}}
-      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, rps_cpus: "1", gro_flush_timeout: 20000, napi_defer_hard_irqs: 2, tso_empty_tail: true, loss: 10%, qdisc: {kind: fq_codel, limit: 3, flows: 2, target: 1us, interval: 1us, memory_limit: 4000}}
-      - {name: eth2, driver: virtio_net, queues: 3, rps_cpus: "7", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, txqueuelen: 2, qdisc: pfifo_fast, tx_irq_delay: 30us, irq_delay: 3us}
+      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, promiscuous: true, rx_ring: 48, tx_ring: 48, rps_cpus: "6", rps_flow_cnt: 4, qdisc: {kind: tbf, rate: 100kbit, burst: 1600, limit: 3000}}
+      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, promiscuous: true, rps_cpus: "1", gro_flush_timeout: 20000, napi_defer_hard_irqs: 2, tso_empty_tail: true, loss: 10%, qdisc: {kind: fq_codel, limit: 3, flows: 2, target: 1us, interval: 1us, memory_limit: 4000}}
+      - {name: eth2, driver: virtio_net, queues: 3, rps_cpus: "7", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, promiscuous: true, txqueuelen: 2, qdisc: pfifo_fast, tx_irq_delay: 30us, irq_delay: 3us}
       - {name: v0, driver: veth, mac: "52:54:00:00:00:04", addresses: [10.0.3.1/24, "fd00:3::1/64"], peer: inner.v1, rps_cpus: "4"}
     receivers:
       - {name: dnsd, port: 53, rcvbuf: 2304, connect: "10.0.0.2:40001", cpu: 1}
