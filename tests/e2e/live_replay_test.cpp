@@ -150,7 +150,8 @@ TEST_F(LiveReplayOfAVeth, WhatStillLiesInTheCapturesBufferAtTheEndIsReplayedToo)
 {
     using Clock = std::chrono::steady_clock;
     constexpr int flood = 60'000;
-    constexpr auto duration = std::chrono::milliseconds(400);
+    constexpr auto duration = std::chrono::milliseconds(1000);
+    constexpr auto filter_is_set = std::chrono::milliseconds(300); // no file tells it; what came before it libpcap throws away
     std::atomic<bool> ended = false;
     auto took = Clock::duration::max();
     std::thread sender([&] {
@@ -163,12 +164,13 @@ TEST_F(LiveReplayOfAVeth, WhatStillLiesInTheCapturesBufferAtTheEndIsReplayedToo)
             std::this_thread::sleep_for(std::chrono::milliseconds(5));
         }
         const auto began = Clock::now();
+        std::this_thread::sleep_for(filter_is_set);
         for (int n = 0; n < flood && !ended; ++n) {
             send(7009);
         }
         took = Clock::now() - began;
     });
-    const Outcome outcome = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "-f", "udp and dst port 7009", "-d", "0.4", "--summary"}, {.seconds = 60});
+    const Outcome outcome = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "-f", "udp and dst port 7009", "-d", "1", "--summary"}, {.seconds = 60});
     ended = true;
     sender.join();
     ASSERT_EQ(outcome.status, 0) << outcome.err;
