@@ -85,6 +85,13 @@ struct TcpQueues {
     Slot reading = 0;          ///< taken last from a receive queue
 };
 
+/// With events alone: a socket was told that it has a packet.
+struct ReadyCall {
+    std::uint32_t item = 0;
+    std::uint64_t socket = 0; ///< struct sock
+    bool holds_datagrams = false;
+};
+
 /// One (CPU, interrupt level), or one task.
 struct Lane {
     Lane() = default;
@@ -96,12 +103,16 @@ struct Lane {
     std::vector<Slot> clones;   ///< made here, address not known yet
     std::deque<Slot> received; ///< through __netif_receive_skb_core in this softirq, no protocol's call of theirs seen yet
     std::vector<std::pair<Slot, std::uint32_t>> completed; ///< freed in this poll by calls that nothing names, with those calls' items
+    std::vector<Slot> list;       ///< with events alone: received one behind the other, before any protocol's event came
+    bool list_is_whole = false;   ///< … which has come since: the next one received begins another list
+    std::vector<ReadyCall> ready; ///< that may be any's of that list
     SlotQueue handed_up; ///< by napi_gro_receive, not yet taken by netif_receive_skb_list_internal
     Slot sending = 0; ///< of tracepoints alone: whom the last route was looked up for, not handed to a device yet
     std::uint16_t cpu = 0;
     bool is_task = false;
     std::string neighbour;            ///< that __neigh_update is about
     std::optional<FlowKey> icmp_flow; ///< of the last route lookup for an ICMP message
+    DeviceId talks_by = DeviceId::none; ///< of a task: the device by which the last segment left that it sent itself
     Slot new_original = 0;            ///< made by TCP just now; the next call tells where it goes
     SlotQueue fragments;              ///< that __ip_append_data made behind its first packet, not yet sent by ip_do_fragment
     SlotQueue to_join;                ///< received fragments that become one datagram just now, not yet freed

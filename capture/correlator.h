@@ -73,6 +73,9 @@ public:
     void let_go(SimTime oldest);
 
     [[nodiscard]] PacketBook& book() { return book_; }
+    /// A captured frame of the packet, as it was received: where no record tells of its end, what TCP does with such a segment
+    /// may. Before its events are written.
+    void frame_tells(Slot packet, std::span<const std::uint8_t> frame);
     [[nodiscard]] const std::vector<TapPassage>& tap_passages() const { return passages_; }
     [[nodiscard]] const std::vector<TapPassage>& device_passages() const { return device_passages_; }
     /// A graph shows functions below its roots only: a tap's elsewhere are not there.
@@ -174,6 +177,9 @@ private:
     void leave_to_softirq(Lane& lane, Slot slot);
     void free_left_over(Frame& host, Frame& frame);
     // ---- TCP (correlator_tcp.cpp)
+    Slot next_by_device(std::deque<Slot>& queue, DeviceId device);
+    void note_talk(Lane& lane, Slot segment, DeviceId device);
+    [[nodiscard]] DeviceId came_by(const Frame* host);
     [[nodiscard]] bool makes_original(const Frame* host) const;
     Slot tcp_original(Lane& lane, std::uint32_t item);
     void place_original(Lane& lane, bool behind_first);
@@ -245,7 +251,14 @@ private:
     // ---- tracepoints alone (correlator_events.cpp)
     void pop_returned(Lane& lane);
     void route_looked_up(const RawRecord& record, const FlowKey& flow);
-    std::size_t queue_call(Lane& lane, const RawRecord& record, std::uint64_t address, DeviceId device);
+    std::size_t queue_call(Lane& lane, const RawRecord& record, std::uint64_t address, const Decoder& decoder);
+    static void pop_frees(Lane& lane);
+    void end_former_owner(Lane& lane, std::uint64_t address, std::uint32_t item, bool also_served);
+    std::vector<Slot> received_undecided(const Lane& lane);
+    void name_ready(Lane& lane);
+    void told_ready(Slot slot, const ReadyCall& call, std::uint64_t begun, std::uint64_t now);
+    void note_cut(Lane& lane, std::uint64_t address, bool is_drop);
+    void read_from_socket(Lane& lane, const RawRecord& record, std::uint64_t address);
     static bool is_served_by(PacketBook& book, const Lane& lane, Slot slot);
 
     [[nodiscard]] ToldReason told_reason(const RawRecord& record, const Decoder& decoder) const;
@@ -318,6 +331,7 @@ private:
     std::pair<std::uint64_t, SocketQueue*> recent_queue_{0, nullptr}; ///< null: none, or it was taken out
     void end_read(const RawRecord& record, Slot slot);
     std::unordered_map<std::uint64_t, SocketQueue> socket_queues_; ///< of datagrams, by struct sock, as their events tell
+    bool leaving_is_recorded_ = false; ///< net_dev_queue was recorded
     bool next_by_jump_ = false;        ///< of the call that place() made room for
     bool xmit_result_is_seen_ = false; ///< net_dev_xmit was recorded
     std::unordered_map<std::uint16_t, SlotQueue> completed_; ///< by CPU: softnet_data's completion_queue

@@ -680,7 +680,7 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
         if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && functions_[host->symbol].name.text().starts_with("tcp_recvmsg")) {
             // All of it is read; who frees it comes later. Without a copy before: a FIN, which has nothing to copy.
             const bool has_bytes = tcp_.reading != 0;
-            frame.packet = frame.child = has_bytes ? std::exchange(tcp_.reading, 0) : next_living(tcp_.received);
+            frame.packet = frame.child = has_bytes ? std::exchange(tcp_.reading, 0) : next_by_device(tcp_.received, lane.talks_by);
             return;
         }
         // What GRO frees by itself is the packet that it has merged, whatever was freed on the way of those it handed up before.
@@ -885,8 +885,10 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
     const Slot fresh = book_.open(SlotRecord::Kind::known);
     SlotRecord& made = book_.at(fresh);
     if (slot != 0 && evidence == Evidence::transmit) { // a piece: fragment or segment
+        const auto before = static_cast<Slot>(to_index(record.packet.parent));
+        const bool is_next_piece = record.packet.relation == Relation::split && before != 0 && book_.at(before).in_pieces;
         made.packet.sent_here = book_.at(slot).packet.sent_here;
-        made.packet.parent = static_cast<PacketId>(slot);
+        made.packet.parent = static_cast<PacketId>(is_next_piece ? before : slot);
         made.packet.relation = Relation::split;
     }
     book_.bind(fresh, address);
@@ -927,13 +929,18 @@ std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record,
         }
         pop(lane); // it has returned: this is another one
     }
+    if (!functions_seen_) {
+        pop_frees(lane);
+    }
     const bool begins_receiving = fallback.number == NameNumber("__netif_receive_skb_core").number || fallback.number == NameNumber("netif_receive_skb").number ||
                                   fallback.number == NameNumber("napi_gro_receive").number;
     if (begins_receiving) {
         // A packet on its way in does not begin below what was done for another one: that has returned,
         // unseen.
-        const auto can_call = [&](const Frame& frame) {
-            return finds_packets(frame.kind) || functions_[frame.symbol].is_receive;
+        const bool is_handed_up = fallback.number == NameNumber("napi_gro_receive").number;
+        const auto can_call = [&](const Frame& frame) { // GRO lets go a full list before it has returned (on_gro_exit)
+            const bool is_open_gro = frame.kind == Kind::gro_receive && !functions_seen_ && gro_results_seen_ && !is_handed_up;
+            return finds_packets(frame.kind) || functions_[frame.symbol].is_receive || is_open_gro;
         };
         while (!lane.stack.empty() && !can_call(lane.stack.back())) {
             pop(lane);

@@ -4,6 +4,7 @@
 
 #include "capture/correlator.h"
 #include "capture/correlator_detail.h"
+#include "core/packet/views.h"
 
 #include <algorithm>
 #include <utility>
@@ -21,6 +22,38 @@ bool holds_datagrams(std::uint64_t protocol)
 {
     constexpr std::uint8_t udplite = 136;
     return protocol == protocol_udp || protocol == udplite;
+}
+
+/// What TCP makes of such a segment if it takes it; none: it is no whole segment.
+std::optional<Verdict> tcp_holds(std::span<const std::uint8_t> frame)
+{
+    const auto ethernet = EthernetView::checked(frame);
+    std::span<const std::uint8_t> segment;
+    std::size_t length = 0; // with TCP header
+    if (!ethernet) {
+        return std::nullopt;
+    }
+    if (ethernet->ethertype() == ethertype_ipv4) {
+        const auto ip = Ipv4View::checked(ethernet->payload());
+        if (!ip || ip->protocol() != protocol_tcp || (ip->fragment_offset() != 0) || ip->more_fragments()) {
+            return std::nullopt;
+        }
+        segment = ip->payload();
+        length = ip->total_length() - std::min<std::size_t>(ip->total_length(), ip->header_length());
+    } else if (ethernet->ethertype() == ethertype_ipv6) {
+        const auto ip = Ipv6View::checked(ethernet->payload());
+        if (!ip || ip->next_header() != protocol_tcp) {
+            return std::nullopt;
+        }
+        segment = ip->payload();
+        length = ip->payload_length();
+    }
+    const auto tcp = TcpView::checked(segment);
+    if (!tcp) {
+        return std::nullopt;
+    }
+    const bool has_bytes = length == 0 || length > tcp->header_length(); // 0: more than the field can say
+    return has_bytes || tcp->has(TcpView::fin) ? Verdict::delivered : Verdict::consumed;
 }
 
 /// A route is looked up for a packet before its sender's address is chosen; where it is received again (over veth) the
@@ -66,6 +99,7 @@ void Correlator::route_looked_up(const RawRecord& record, const FlowKey& flow)
 {
     Lane& lane = lane_of(record);
     pop_returned(lane);
+    lane.list_is_whole = true;
     const bool is_send = lane.stack.empty();
     if (flow.protocol == protocol_icmp) {
         lane.icmp_flow = flow;
@@ -92,9 +126,12 @@ void Correlator::route_looked_up(const RawRecord& record, const FlowKey& flow)
 
 /// The call that hands a packet to its device. Whose packet it is: one that is served here already (forwarded, or going
 /// through a tunnel), the one a route was looked up for, or one of its own.
-std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uint64_t address, DeviceId device)
+std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uint64_t address, const Decoder& decoder)
 {
+    const DeviceId device = device_of(record, decoder);
+    const auto length = static_cast<std::uint32_t>(decoder.length.read(record.data));
     pop_returned(lane);
+    lane.list_is_whole = true;
     push_call(lane, record, symbol_named("__dev_queue_xmit"), via_tracepoint);
     const std::size_t frame = lane.stack.size() - 1;
     Slot slot = book_.resolve(std::exchange(lane.sending, 0));
@@ -107,7 +144,9 @@ std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uin
         // (a RST: the kernel frees it without an event).
         const bool has_arrived = book_.at(former).core_seen && book_.at(former).packet.device == device;
         const bool is_waiting = book_.at(former).packet.verdict == Verdict::in_flight && !book_.at(former).transmitted && !has_arrived;
-        if (is_served_by(book_, lane, former) || is_waiting) {
+        // Nor is it what goes back at another length by the device from which it came: the answer has the sk_buff of what was consumed for it.
+        const bool is_answer = has_arrived && book_.at(former).at_device == device && length != 0 && length != book_.at(former).length_now;
+        if ((is_served_by(book_, lane, former) && !is_answer) || is_waiting) {
             lane.stack[frame].packet = lane.stack[frame].child = former;
             return frame;
         }
@@ -119,6 +158,152 @@ std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uin
     }
     lane.stack[frame].packet = lane.stack[frame].child = slot;
     return frame;
+}
+
+/// With events alone a call that frees has returned when the next event comes.
+void Correlator::pop_frees(Lane& lane)
+{
+    while (!lane.stack.empty() && lane.stack.back().kind == Kind::free && lane.stack.back().free_seen) {
+        lane.pop();
+    }
+}
+
+/// That address begins anew: a received packet that still has it, is served by nobody here and waits nowhere on its way out has ended
+/// without an event, as TCP ends what it has consumed, joined or read (__kfree_skb(), net/ipv4/tcp_input.c).
+void Correlator::end_former_owner(Lane& lane, std::uint64_t address, std::uint32_t item, bool also_served)
+{
+    const Slot former = book_.living(address);
+    if (former == 0 || (!also_served && is_served_by(book_, lane, former))) {
+        return;
+    }
+    const SlotRecord& known = book_.at(former);
+    const bool is_on_its_way = known.leaves || known.transmitted || known.looped || known.qdisc_side != 0 || known.waiting_side != 0 || known.neighbour_call != 0;
+    if (known.core_seen && !is_on_its_way) {
+        book_.end_unseen(former, item);
+    }
+}
+
+/// Between __dev_queue_xmit and the driver a packet is consumed only when segments were cut from it (validate_xmit_skb(), net/core/dev.c); what
+/// else is consumed there is a tap's clone, never what was received before.
+void Correlator::note_cut(Lane& lane, std::uint64_t address, bool is_drop)
+{
+    if (is_drop || lane.stack.empty() || lane.stack.back().kind != Kind::device_queue) {
+        return;
+    }
+    const Frame& queueing = lane.stack.back();
+    const Slot slot = book_.living(address);
+    if (slot == 0 || slot != book_.resolve(queueing.packet)) {
+        end_former_owner(lane, address, queueing.item, true);
+    } else if (book_.at(slot).packet.verdict == Verdict::in_flight) {
+        book_.at(slot).in_pieces = true;
+    }
+}
+
+/// skb_copy_datagram_iter() names the sk_buff whose bytes a reader takes: a socket had it.
+void Correlator::read_from_socket(Lane& lane, const RawRecord& record, std::uint64_t address)
+{
+    const Slot slot = book_.living(address);
+    if (slot == 0 || !lane.is_task || !book_.at(slot).core_seen || book_.at(slot).leaves || book_.at(slot).packet.verdict != Verdict::in_flight) {
+        return;
+    }
+    push_call(lane, record, symbol_named("skb_copy_datagram_iter"), via_tracepoint);
+    const std::uint32_t item = lane.stack.back().item;
+    book_.item(item).packet = slot;
+    pop(lane);
+    book_.delivered(slot, item);
+}
+
+/// TCP frees without an event what it has consumed, joined to what waits, or read; what it refuses it frees with one. So a segment for this host
+/// of which no event tells anything more was accepted: into a socket's queue if it has bytes or a FIN, else it was consumed (a bare ACK).
+void Correlator::frame_tells(Slot packet, std::span<const std::uint8_t> frame)
+{
+    packet = book_.resolve(packet);
+    if (functions_seen_ || !frees_seen_ || packet == 0) {
+        return;
+    }
+    const SlotRecord& known = book_.at(packet);
+    const bool is_open = known.packet.verdict == Verdict::in_flight || known.packet.verdict == Verdict::lost;
+    const bool is_elsewhere = known.leaves || known.transmitted || known.qdisc_side != 0 || known.waiting_side != 0 || known.backlog_side != 0;
+    if (!is_open || is_elsewhere || !known.core_seen || known.packet.touched_by_loss || known.kind == SlotRecord::Kind::clone || known.last_item < std::max(book_.written(), 1U)) {
+        return;
+    }
+    const bool is_served = std::ranges::any_of(cpu_lanes_, [&](const Lane& lane) {
+        return std::ranges::any_of(lane.received, [&](Slot slot) { return book_.resolve(slot) == packet; });
+    });
+    const auto holds = tcp_holds(frame);
+    if (!holds || is_served) {
+        return;
+    }
+    const std::uint32_t item = known.last_item;
+    if (known.packet.verdict == Verdict::lost) {
+        book_.tell_end(packet, *holds);
+    } else if (*holds == Verdict::delivered) {
+        book_.delivered(packet, item);
+    } else {
+        book_.decide(packet, *holds, item);
+        book_.at(packet).packet.end_inferred = true;
+        book_.freed(packet, item);
+    }
+}
+
+/// Of a list of packets each is received before the first of them comes to its protocol (__netif_receive_skb_list_core(), net/core/dev.c): those
+/// whose sockets have not been told of them.
+std::vector<Slot> Correlator::received_undecided(const Lane& lane)
+{
+    std::vector<Slot> found;
+    for (const Slot each : lane.list) {
+        const Slot slot = book_.resolve(each);
+        const SlotRecord& known = book_.at(slot);
+        if (slot != 0 && !known.dead && !known.leaves && known.packet.verdict == Verdict::in_flight) {
+            found.push_back(slot);
+        }
+    }
+    return found;
+}
+
+/// The list is through. Only if a socket was told of each of its packets is it known which one was whose: they come in order.
+void Correlator::name_ready(Lane& lane)
+{
+    if (lane.ready.empty()) {
+        return;
+    }
+    const std::vector<ReadyCall> calls = std::exchange(lane.ready, {});
+    const std::vector<Slot> slots = received_undecided(lane);
+    if (calls.size() != slots.size()) {
+        return;
+    }
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+        if (calls[i].item >= std::max(book_.written(), 1U)) {
+            Event& event = book_.item(calls[i].item);
+            event.packet = slots[i];
+            event.flags = Event::make_flags(event.context(), Confidence::derived, event.via());
+            told_ready(slots[i], calls[i], event.time_ns, event.time_ns);
+        }
+    }
+}
+
+/// That socket's queue has it.
+void Correlator::told_ready(Slot slot, const ReadyCall& call, std::uint64_t begun, std::uint64_t now)
+{
+    book_.delivered(slot, call.item);
+    if (!call.holds_datagrams) {
+        return;
+    }
+    book_.at(slot).is_datagram = true;
+    SocketQueue& queue = queue_of(call.socket);
+    queue.waiting.push_back(slot);
+    // Whoever was already reading has it. A read from before it came took another one, which nobody saw coming.
+    while (!queue.early.empty() && queue.early.front().time_ns < begun) {
+        queue.early.pop_front();
+    }
+    if (!queue.early.empty() && begun != 0 && !reads_end_with_event_) {
+        RawRecord read = queue.early.front();
+        queue.early.pop_front();
+        read.time_ns = now;
+        if (const Slot first = next_of(queue); first != 0) {
+            end_read(read, first);
+        }
+    }
 }
 
 /// A packet was queued on a socket, and its reader is woken.
@@ -135,6 +320,7 @@ void Correlator::on_data_ready(const RawRecord& record, const Decoder& decoder)
     if (functions_seen_ || (family != inet && family != inet6)) {
         return;
     }
+    lane.list_is_whole = true;
     Slot slot = 0;
     std::uint64_t begun = 0; // its way up this lane
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
@@ -147,28 +333,15 @@ void Correlator::on_data_ready(const RawRecord& record, const Decoder& decoder)
     if (slot == 0 || !book_.at(slot).core_seen || book_.at(slot).dead || book_.at(slot).packet.verdict != Verdict::in_flight) {
         return;
     }
+    const bool is_of_list = !book_.at(slot).looped && received_undecided(lane).size() > 1;
     push_call(lane, record, symbol_named("sock_def_readable"), via_tracepoint);
-    Event& event = book_.item(lane.stack.back().item);
-    const std::uint32_t item = lane.stack.back().item;
-    event.packet = slot;
+    const ReadyCall call{lane.stack.back().item, decoder.socket.read(record.data), holds_datagrams(decoder.protocol.read(record.data))};
+    book_.item(call.item).packet = is_of_list ? 0 : slot;
     pop(lane);
-    book_.delivered(slot, item);
-    if (holds_datagrams(decoder.protocol.read(record.data))) {
-        book_.at(slot).is_datagram = true;
-        SocketQueue& queue = queue_of(decoder.socket.read(record.data));
-        queue.waiting.push_back(slot);
-        // Whoever was already reading has it. A read from before it came took another one, which nobody saw coming.
-        while (!queue.early.empty() && queue.early.front().time_ns < begun) {
-            queue.early.pop_front();
-        }
-        if (!queue.early.empty() && begun != 0 && !reads_end_with_event_) {
-            RawRecord read = queue.early.front();
-            queue.early.pop_front();
-            read.time_ns = record.time_ns;
-            if (const Slot first = next_of(queue); first != 0) {
-                end_read(read, first);
-            }
-        }
+    if (is_of_list) {
+        lane.ready.push_back(call);
+    } else {
+        told_ready(slot, call, begun, record.time_ns);
     }
 }
 

@@ -227,7 +227,8 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         } else if (lane.top() != nullptr && lane.top()->kind == Kind::stream_data) {
             frame.packet = frame.child = joins_stream(*lane.top());
         }
-        const std::uint32_t item = frame.packet != 0 ? book_.at(frame.packet).last_item : book_.last_item();
+        const std::uint32_t last = frame.packet != 0 ? book_.at(frame.packet).last_item : 0;
+        const std::uint32_t item = last != 0 ? last : book_.last_item(); // a clone that nobody has called anything for
         end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);
     }
     frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;

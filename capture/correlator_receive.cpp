@@ -4,6 +4,7 @@
 #include "capture/correlator_detail.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace skbscope {
 
@@ -244,8 +245,10 @@ bool Correlator::enter_softirq_loop(Lane& lane, const RawRecord& record)
 
 void Correlator::on_softirq_exit(const RawRecord& record, const Decoder& decoder)
 {
-    on_irq_exit(record, decoder);
     Lane& lane = lane_of(record);
+    name_ready(lane);
+    lane.list.clear();
+    on_irq_exit(record, decoder);
     lane.handed_up.clear();
     lane.received.clear();
 }
@@ -269,6 +272,9 @@ void Correlator::on_gro_entry(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const std::size_t frame = frame_for(
         lane, record, {"napi_gro_receive", "napi_gro_frags", "gro_receive_skb"}, "napi_gro_receive");
+    name_ready(lane);
+    lane.list_is_whole = true;
+    end_former_owner(lane, decoder.skb.read(record.data), lane.stack[frame].item, false); // a driver hands up what it has just allocated
     const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::receive);
     device_facts(slot, record, decoder, false);
     if (slot != 0) {
@@ -323,6 +329,9 @@ void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
     default:
         break;
     }
+    if (!functions_seen_) {
+        pop(lane); // it has returned
+    }
 }
 
 /// It was put into a CPU's backlog before anything named its sk_buff. Nobody tells into which CPU's: the oldest of all is taken.
@@ -344,6 +353,7 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
 {
     Lane& lane = lane_of(record);
     const bool is_core = decoder.event == "netif_receive_skb";
+    name_ready(lane);
     const std::size_t frame =
         is_core ? frame_for(lane, record, {"__netif_receive_skb_core"}, "__netif_receive_skb_core")
                 : frame_for(lane, record, {"netif_receive_skb"}, "netif_receive_skb");
@@ -381,6 +391,7 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     device_facts(slot, record, decoder, false);
     SlotRecord& known = book_.at(slot);
     known.core_seen = known.core_seen || is_core;
+    known.leaves = known.leaves && !is_core;
     received_ethertype(known, record, decoder);
     field_facts(slot, lane.stack[frame].item, record, decoder);
     if (!is_core) {
@@ -397,6 +408,12 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
     }
     if (Frame* core = find_host(lane, {Kind::list_core})) {
         core->batch().cored.push_back(slot);
+    }
+    if (!functions_seen_) {
+        if (std::exchange(lane.list_is_whole, false)) {
+            lane.list.clear();
+        }
+        lane.list.push_back(slot);
     }
     lane.received.push_back(slot);
     if (lane.received.size() > most_received) { // softirq_exit is not traced

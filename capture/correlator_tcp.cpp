@@ -18,6 +18,40 @@ bool Correlator::makes_original(const Frame* host) const
                                         {"tcp_stream_alloc_skb", "sk_stream_alloc_skb", "tcp_send_fin", "tcp_connect"});
 }
 
+/// The queues hold those of all connections. A task that holds a socket talks by one device, mostly: the oldest of that device, else (it may have changed
+/// its way) the oldest.
+Slot Correlator::next_by_device(std::deque<Slot>& queue, DeviceId device)
+{
+    std::erase_if(queue, [this](Slot slot) { return book_.resolve(slot) == 0 || book_.at(slot).dead; });
+    const auto at = std::ranges::find_if(queue, [&](Slot slot) { return book_.at(slot).at_device == device; });
+    if (device == DeviceId::none || at == queue.end()) {
+        return next_living(queue);
+    }
+    const Slot slot = book_.resolve(*at);
+    queue.erase(at);
+    return slot;
+}
+
+/// A segment that TCP sent comes to its device. What it is a clone of, and what this task will find in its socket, has to do with that device.
+void Correlator::note_talk(Lane& lane, Slot segment, DeviceId device)
+{
+    const SlotRecord& known = book_.at(segment);
+    const auto original = static_cast<Slot>(to_index(known.packet.parent));
+    if (known.packet.relation == Relation::clone && original != 0) {
+        book_.at(original).at_device = device;
+    }
+    const bool by_tcp = std::ranges::any_of(lane.stack, [this](const Frame& frame) { return functions_[frame.symbol].name == "__tcp_transmit_skb"; });
+    if (by_tcp && lane.is_task) {
+        lane.talks_by = device;
+    }
+}
+
+/// The device by which the packet came that this call serves.
+DeviceId Correlator::came_by(const Frame* host)
+{
+    return host == nullptr || host->child == 0 ? DeviceId::none : book_.at(host->child).at_device;
+}
+
 Slot Correlator::tcp_original(Lane& lane, std::uint32_t item)
 {
     const Slot original = book_.open(SlotRecord::Kind::transmit);
@@ -79,7 +113,7 @@ void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord
     };
     switch (frame.kind) {
     case Kind::backlog_receive:
-        frame.packet = finds ? next_living(tcp_.backlog) : 0;
+        frame.packet = finds ? next_by_device(tcp_.backlog, lane.talks_by) : 0;
         if (frame.packet != 0) {
             assumed();
         } else {
@@ -89,7 +123,7 @@ void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord
     case Kind::stream_copy:
         if (finds && host != nullptr && functions_[host->symbol].name.text().starts_with("tcp_recvmsg")) {
             if (tcp_.reading == 0 || book_.at(tcp_.reading).dead) {
-                tcp_.reading = next_living(tcp_.received);
+                tcp_.reading = next_by_device(tcp_.received, lane.talks_by);
             }
             frame.packet = tcp_.reading;
             assumed();
@@ -157,7 +191,7 @@ bool Correlator::silent_free(Lane& lane, Frame* host, Frame& frame)
     }
     const KnownName& by = functions_[host->symbol].name;
     if (is_one_of(by, {"tcp_ack", "tcp_clean_rtx_queue", "tcp_rtx_queue_unlink_and_free"})) {
-        frame.packet = next_living(tcp_.unacked);
+        frame.packet = next_by_device(tcp_.unacked, came_by(host));
     } else if (by == "tcp_write_xmit") { // joined to the one before it (6.12: tcp_grow_skb)
         if (tcp_.unsent.size() > 1) {
             frame.packet = tcp_.unsent[1];

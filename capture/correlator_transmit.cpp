@@ -22,7 +22,7 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const std::uint64_t address = decoder.skb.read(record.data);
     const std::size_t frame = functions_seen_ ? frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit")
-                                              : queue_call(lane, record, address, device_of(record, decoder));
+                                              : queue_call(lane, record, address, decoder);
     if (functions_seen_) {
         release_by_answer(lane, record, lane.stack[frame], address);
     }
@@ -36,6 +36,11 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
         book_.cancel(book_.at(slot).waiting_side);
         book_.at(slot).waiting_side = 0;
         book_.at(slot).looped = false;
+        book_.at(slot).leaves = true;
+        if (functions_seen_) {
+            note_talk(lane, slot, book_.at(slot).at_device);
+        }
+        leaving_is_recorded_ = true;
     }
 }
 
@@ -73,6 +78,9 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
     Frame& frame = lane.stack[index];
     const bool many = frame.lists && frame.lists->many;
     Slot slot = 0;
+    if (leaving_is_recorded_ && !functions_seen_) {
+        end_former_owner(lane, address, frame.item, true); // nothing received goes out that was not queued for it
+    }
     if (many) {
         BatchLists& lists = *frame.lists;
         const Slot validated = lists.bulk.empty() ? 0 : lists.bulk.front();
@@ -361,6 +369,13 @@ bool gives_back_for_pktgen(std::string_view function)
     return function.starts_with("pktgen_");
 }
 
+/// A socket goes, with what nobody has read: sk_stream_kill_queues() (net/core/stream.c), inet_sock_destruct() (net/ipv4/af_inet.c), or the queue's own
+/// function, where it is not inlined (net/core/skbuff.c).
+bool closes_socket(std::string_view function)
+{
+    return is_one_of(function, {"sk_stream_kill_queues", "inet_sock_destruct", "skb_queue_purge", "skb_queue_purge_reason"});
+}
+
 } // namespace
 
 /// A driver frees there what its device has sent.
@@ -406,6 +421,10 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
     if (net_tx != lane.stack.end() && net_tx->has_freed &&
         std::all_of(net_tx + 1, lane.stack.end(), [](const Frame& frame) { return frame.kind == Kind::free || frame.kind == Kind::free_tail; })) {
         pop_to(lane, static_cast<std::size_t>(net_tx - lane.stack.begin()) + 1); // they released the one before
+    }
+    if (!functions_seen_) {
+        pop_frees(lane);
+        note_cut(lane, decoder.skb.read(record.data), is_drop);
     }
     // The event comes before what the release functions do; each freeing call has one.
     std::size_t index = lane.stack.size();
@@ -525,6 +544,11 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         });
         if (verdict == Verdict::delivered && !refused) {
             no_drop = true; // the socket was closed with unread datagrams
+        }
+        if (verdict == Verdict::in_flight && known.core_seen && !known.leaves && closes_socket(place)) {
+            book_.decide(slot, Verdict::delivered, item); // … into which nothing but events had shown it come
+            book_.freed(slot, item);
+            return;
         }
         // What pktgen gives back last has left its device. Over veth it may go on as a clone that nothing shows; or the backlog was full, and
         // refused it without an event.
@@ -703,6 +727,8 @@ void Correlator::on_merge_only(const RawRecord& record, const Decoder& decoder)
     }
     if (call != nullptr) {
         book_.item(call->item).flags |= via_tracepoint;
+    } else if (name == "skb_copy_datagram_iovec" && !functions_seen_) {
+        read_from_socket(lane, record, decoder.skb.read(record.data));
     }
 }
 

@@ -137,6 +137,9 @@ void match_capture(Correlator& correlator, const PcapFile& file, DeviceId device
         if (record.packet.length == 0) {
             record.packet.length = file.frames[index].length;
         }
+        if (!passages[i].outgoing) {
+            correlator.frame_tells(passages[i].packet, bytes);
+        }
         frames.emplace_back(passages[i].packet, std::vector<std::uint8_t>(bytes.begin(), bytes.end()));
     }
 }

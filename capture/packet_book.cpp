@@ -331,10 +331,21 @@ void PacketBook::end_unseen(Slot slot, std::uint32_t item)
     SlotRecord& record = at(slot);
     record.packet.end_inferred = true;
     if (record.packet.verdict == Verdict::in_flight) {
-        decide(slot, Verdict::lost, item);
-        record.packet.end_function = FunctionId::none;
+        record.packet.verdict = Verdict::lost;
+        record.delivered_side = add_side(item, EventKind::verdict, slot, static_cast<std::uint32_t>(Verdict::lost));
     }
     freed(slot, item);
+}
+
+void PacketBook::tell_end(Slot slot, Verdict verdict)
+{
+    SlotRecord& record = at(slot);
+    if (record.packet.verdict != Verdict::lost || record.row_is_final || record.last_item < std::max(written_, 1U)) {
+        return;
+    }
+    cancel(record.delivered_side);
+    record.packet.verdict = verdict;
+    (void)add_side(record.last_item, EventKind::verdict, slot, static_cast<std::uint32_t>(verdict));
 }
 
 void PacketBook::end_all_unseen(std::uint32_t item)

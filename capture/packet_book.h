@@ -55,6 +55,7 @@ struct alignas(64) SlotRecord {
     bool left_neighbour : 1 = false; ///< it waited for its neighbour, and went on
     bool listed : 1 = false;         ///< among those that are being written
     bool row_is_final : 1 = false;   ///< its death has been written
+    bool leaves : 1 = false;         ///< __dev_queue_xmit was called for it since it was received
     std::uint16_t ethertype = 0;
     Slot same_as = 0;              ///< this slot turned out to be that one
     std::uint64_t address = 0;     ///< of its sk_buff; 0: not known (yet)
@@ -64,7 +65,7 @@ struct alignas(64) SlotRecord {
     std::uint32_t neighbour_call = 0;
     std::uint32_t last_item = 0; ///< the last call given to it
     std::uint32_t last_side = 0; ///< the last item at which something was said of it
-    std::uint32_t delivered_side = 0, enqueued_side = 0, qdisc_side = 0, backlog_side = 0, waiting_side = 0;
+    std::uint32_t delivered_side = 0, enqueued_side = 0, qdisc_side = 0, backlog_side = 0, waiting_side = 0; ///< delivered_side: its end unseen, too
     DeviceId at_device = DeviceId::none; ///< where it was seen last
     std::uint32_t fields = 0; ///< row of PacketBook's told fields; 0: none was told
     PacketRecord packet;
@@ -147,6 +148,8 @@ public:
     void freed(Slot slot, std::uint32_t item);
     /// Its end was not seen: the address has a new owner.
     void end_unseen(Slot slot, std::uint32_t item);
+    /// What became of one whose end was not seen has turned out, but not when.
+    void tell_end(Slot slot, Verdict verdict);
 
     /// … of all that live.
     void end_all_unseen(std::uint32_t item);

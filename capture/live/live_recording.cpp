@@ -541,6 +541,7 @@ private:
                     packet.flow = flow;
                 }
                 packet.length = packet.length == 0 ? one.frame.length : packet.length;
+                correlator_->frame_tells(one.slot, one.frame.bytes);
                 found.push_back(std::move(one));
             }
         }

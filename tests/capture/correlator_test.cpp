@@ -4,6 +4,8 @@
 #include "capture/import.h"
 #include "capture/packet_book.h"
 #include "core/catalog/catalog.h"
+#include "core/packet/build.h"
+#include "core/packet/views.h"
 #include "core/trace/journey.h"
 #include "tests/capture/trace_dat_builder.h"
 
@@ -1255,6 +1257,184 @@ TEST(Correlator, GroFreesWhatItHasMergedAndNotWhatWasFreedOnTheWayOfAnother)
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
     EXPECT_THAT(own_calls(result, PacketId{2}), ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive", "__napi_kfree_skb",
                                                             "skb_release_data"));
+}
+
+// ---- TCP, seen by events alone
+
+void segment_arrives(TraceDatBuilder& trace, std::uint64_t skb, std::uint32_t length)
+{
+    trace.gro_entry(skb, length - 14).gro_exit(3);
+}
+
+std::vector<Verdict> verdicts_of(const Trace& trace)
+{
+    std::vector<Verdict> found;
+    for (const PacketRecord& packet : trace.packets()) {
+        found.push_back(packet.verdict);
+    }
+    return found;
+}
+
+TEST(Correlator, WithEventsAloneASegmentWhoseAddressArrivesAgainHasEndedUnseen)
+{
+    TraceDatBuilder trace;
+    for (int i = 0; i < 2; ++i) {
+        trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+        segment_arrives(trace, skb_a, 66);
+        trace.received(skb_a, 52).softirq_exit();
+    }
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().gro_entry(skb_a, 52).gro_exit(1).softirq_exit();
+    const Trace result = imported(trace);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::lost, Verdict::merged)) << "the third is another one than the second";
+    EXPECT_TRUE(result.packet(PacketId{1}).end_inferred);
+}
+
+TEST(Correlator, WithEventsAloneTheSegmentsOfALargePacketLeaveUnderAddressesOfReceivedOnes)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    segment_arrives(trace, skb_a, 66);
+    trace.received(skb_a, 52); // an ACK, which TCP frees without an event, and sends more
+    trace.queued(skb_b, 2962).consumed(skb_b);
+    trace.consumed(skb_c); // a tap's clone of the first segment
+    trace.starts(skb_a, 1514).transmitted(skb_a, 1514);
+    trace.starts(skb_c, 1514).transmitted(skb_c, 1514);
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 4U);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::split, Verdict::sent, Verdict::sent)) << "none is forwarded";
+    for (const PacketId piece : {PacketId{3}, PacketId{4}}) {
+        EXPECT_EQ(result.packet(piece).parent, PacketId{2});
+        EXPECT_EQ(result.packet(piece).relation, Relation::split);
+        EXPECT_TRUE(result.packet(piece).sent_here);
+    }
+}
+
+TEST(Correlator, WithEventsAloneAnAnswerThatHasTheAddressOfWhatItAnswersIsNotThatForwarded)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    segment_arrives(trace, skb_a, 834);
+    trace.received(skb_a, 820).queued(skb_a, 66).starts(skb_a, 66).transmitted(skb_a, 66).softirq_exit();
+    const Trace result = imported(trace);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::sent));
+}
+
+TEST(Correlator, WithEventsAloneWhatIsForwardedStaysOnePacket)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    segment_arrives(trace, skb_a, 106);
+    trace.received(skb_a, 92).queued(skb_a, 106).starts(skb_a, 106).transmitted(skb_a, 106).softirq_exit();
+    const Trace result = imported(trace);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::forwarded));
+}
+
+TEST(Correlator, WithEventsAloneACloneFreedWhileAPacketIsSentDoesNotEndWhatHadItsAddressBefore)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    segment_arrives(trace, skb_a, 66);
+    trace.received(skb_a, 52).softirq_exit();
+    trace.on(0, TraceDatBuilder::task, 171).queued(skb_b, 106).consumed(skb_a).starts(skb_b, 106).transmitted(skb_b, 106);
+    const Trace result = imported(trace);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::sent)) << "not delivered to whoever sends";
+}
+
+TEST(Correlator, ReaderThatCopiesASegmentsBytesHasItFromASocket)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    segment_arrives(trace, skb_a, 834);
+    trace.received(skb_a, 820).softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 171).copied(skb_a);
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().consumed(skb_a).softirq_exit(); // skb_attempt_defer_free()
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
+    EXPECT_NE(result.packet(PacketId{1}).death, never);
+}
+
+TEST(Correlator, SocketsAreToldOfThePacketsOfAListInItsOrder)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        segment_arrives(trace, skb, 106);
+    }
+    trace.received(skb_a, 92).received(skb_b, 92).data_ready(socket_a, 17).data_ready(socket_a, 17).softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 171).read_returns(socket_a, 17, 64);
+    const Trace result = imported(trace);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::delivered, Verdict::delivered));
+    EXPECT_NE(result.packet(PacketId{1}).death, never) << "the first is read";
+    EXPECT_EQ(result.packet(PacketId{2}).death, never);
+}
+
+TEST(Correlator, WhichPacketOfAListASocketWasToldOfIsNotGuessed)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    for (const std::uint64_t skb : {skb_a, skb_b}) { // one is a bare ACK, of which no event tells
+        segment_arrives(trace, skb, 106);
+    }
+    trace.received(skb_a, 92).received(skb_b, 92).data_ready(socket_a, 17).softirq_exit();
+    const Trace result = imported(trace);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::in_flight, Verdict::in_flight));
+}
+
+TEST(Correlator, WhatIsLeftInASocketThatGoesWasDelivered)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    segment_arrives(trace, skb_a, 66);
+    trace.received(skb_a, 52).softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 171).dropped(skb_a, "sk_stream_kill_queues", 2);
+    const Trace result = imported(trace);
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::delivered));
+}
+
+/// An import beside a capture of one frame, which arrives as a packet of which no event tells any more; one behind it is sent and completed, so that
+/// events of freeing are known to be recorded.
+Verdict verdict_beside(const std::vector<std::uint8_t>& frame)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    segment_arrives(trace, skb_a, static_cast<std::uint32_t>(frame.size()));
+    trace.received(skb_a, static_cast<std::uint32_t>(frame.size() - 14)).softirq_exit();
+    trace.on(1, TraceDatBuilder::task, 171).queued(skb_b, 300).starts(skb_b, 300).transmitted(skb_b, 300);
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry().consumed(skb_b).softirq_exit();
+    const auto folder = std::filesystem::temp_directory_path();
+    const auto path = folder / fmt::format("skbscope-segment-{}", ::getpid());
+    const auto capture = folder / fmt::format("skbscope-segment-{}.cap", ::getpid());
+    std::ofstream(path, std::ios::binary) << trace.file(TraceDatBuilder::Layout::version_6);
+    const auto length = static_cast<std::uint32_t>(frame.size());
+    const std::vector<std::uint32_t> words = {0xa1b23c4d, 0x00040002, 0, 0, 65535, 1, 1, 500, length, length}; // nanoseconds, Ethernet
+    std::ofstream out(capture, std::ios::binary);
+    out.write(reinterpret_cast<const char*>(words.data()), static_cast<std::streamsize>(words.size() * 4));
+    out.write(reinterpret_cast<const char*>(frame.data()), static_cast<std::streamsize>(frame.size()));
+    out.close();
+    ImportOptions options;
+    options.pcaps.push_back({"eth0", capture.string()});
+    const auto result = import_trace_dat(path.string(), options);
+    std::filesystem::remove(path);
+    std::filesystem::remove(capture);
+    EXPECT_TRUE(result) << (result ? "" : result.error().describe());
+    return result && result->trace.packet_count() == 2 ? result->trace.packet(PacketId{1}).verdict : Verdict::merged;
+}
+
+TEST(Correlator, SegmentsFrameTellsWhatTcpMadeOfItWhenNoEventDoes)
+{
+    TcpFrame bare;
+    bare.tcp.flags = TcpView::ack;
+    EXPECT_EQ(verdict_beside(build_tcp_frame(bare)), Verdict::consumed);
+    const std::vector<std::uint8_t> bytes(100, 1);
+    TcpFrame data = bare;
+    data.payload = bytes;
+    EXPECT_EQ(verdict_beside(build_tcp_frame(data)), Verdict::delivered);
+    TcpFrame last = bare;
+    last.tcp.flags = TcpView::ack | TcpView::fin;
+    EXPECT_EQ(verdict_beside(build_tcp_frame(last)), Verdict::delivered);
+    EXPECT_EQ(verdict_beside(build_udp_frame({})), Verdict::in_flight) << "its end has an event";
 }
 
 TEST(Correlator, TraceWithoutPacketsImportsAsOne)

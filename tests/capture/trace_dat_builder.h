@@ -40,6 +40,7 @@ public:
         add_format("net", "net_dev_xmit", 32, {{"skbaddr", 8}, {"len", 4}, {"name", 4, true}, {"rc", 4}});
         add_format("qdisc", "qdisc_dequeue", 33, {{"skbaddr", 8}, {"packets", 4}, {"pad", 4}});
         add_format("sock", "sk_data_ready", 34, {{"skaddr", 8}, {"family", 2}, {"protocol", 2}, {"pad", 4}});
+        add_format("skb", "skb_copy_datagram_iovec", 36, {{"skbaddr", 8}, {"len", 4}, {"pad", 4}});
         add_format("sock", "sock_recv_length", 35, {{"sk", 8}, {"family", 2}, {"protocol", 2}, {"ret", 4}, {"flags", 4}});
     }
 
@@ -117,6 +118,13 @@ public:
     {
         std::vector<std::uint8_t> data = header(24);
         put(data, skb);
+        return add(std::move(data));
+    }
+    TraceDatBuilder& copied(std::uint64_t skb)
+    {
+        std::vector<std::uint8_t> data = header(36);
+        put(data, skb);
+        put(data, std::uint64_t{0});
         return add(std::move(data));
     }
     /// A kprobe event of that function, which tells its sk_buff.
