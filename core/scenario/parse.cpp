@@ -7,6 +7,7 @@
 #include "core/scenario/sysctls.h"
 #include "core/scenario/parse_parts.h"
 #include "core/scenario/pktgen.h"
+#include "core/scenario/yaml_document.h"
 #include "core/scenario/yaml_reader.h"
 
 #include <algorithm>
@@ -15,7 +16,9 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <set>
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/yaml.h>
 
 namespace skbscope {
@@ -180,6 +183,7 @@ std::uint32_t cpu_of(const YAML::Node& n, const ScenarioHost& host)
 }
 
 constexpr std::int64_t most_datagrams = 10'000'000;
+constexpr std::size_t most_applications = 1000; // of a kind, on one host: each may hear of every packet
 constexpr std::int64_t largest_payload = 65507;
 
 ScenarioReceiver read_receiver(const YAML::Node& node, const ScenarioHost& host)
@@ -240,7 +244,7 @@ ScenarioSender read_sender(const YAML::Node& node, const ScenarioHost& host)
                          complain(t, "times must ascend");
                      }
                      sender.times.push_back(at);
-                 });
+                 }, most_datagrams);
                  sender.count = sender.times.size();
              })
         .key("ttl", [&](const YAML::Node& n) { sender.ttl = static_cast<std::uint8_t>(integer(n, "ttl", 1, 255)); })
@@ -361,7 +365,7 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                          complain(d, fmt::format("device '{}' stands twice", device.name), "lo is there by itself");
                      }
                      host.devices.push_back(std::move(device));
-                 });
+                 }, 256);
              })
         .key("ipv6_forwarding", [&](const YAML::Node& n) { host.ipv6_forwarding = boolean(n, "ipv6_forwarding"); })
         .key("routes",
@@ -397,19 +401,22 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
              })
         .key("receivers",
              [&](const YAML::Node& n) {
+                 std::map<std::uint16_t, std::vector<std::size_t>> at_port; // the replay of a scan of ports has thousands of receivers
                  each(n, "receivers", [&](const YAML::Node& r) {
                      const ScenarioReceiver receiver = read_receiver(r, host);
-                     for (const ScenarioReceiver& other : host.receivers) {
+                     for (const std::size_t index : at_port[receiver.port]) {
+                         const ScenarioReceiver& other = host.receivers[index];
                          const bool shared = (other.reuseport && receiver.reuseport) || (other.reuseaddr && receiver.reuseaddr);
-                         if (!shared && other.port == receiver.port && overlap(other, receiver)) {
+                         if (!shared && overlap(other, receiver)) {
                              complain(r, fmt::format("port {} is taken by '{}' already", receiver.port, other.name), "one socket per address and port");
                          }
                      }
+                     at_port[receiver.port].push_back(host.receivers.size());
                      host.receivers.push_back(receiver);
-                 });
+                 }, 65535);
              })
-        .key("pings", [&](const YAML::Node& n) { each(n, "pings", [&](const YAML::Node& p) { host.pings.push_back(read_ping(p, host)); }); })
-        .key("injectors", [&](const YAML::Node& n) { each(n, "injectors", [&](const YAML::Node& i) { host.injectors.push_back(read_injector(i, host)); }); })
+        .key("pings", [&](const YAML::Node& n) { each(n, "pings", [&](const YAML::Node& p) { host.pings.push_back(read_ping(p, host)); }, most_applications); })
+        .key("injectors", [&](const YAML::Node& n) { each(n, "injectors", [&](const YAML::Node& i) { host.injectors.push_back(read_injector(i, host)); }, most_applications); })
         .key("lsm",
              [&](const YAML::Node& n) {
                  host.lsm = scalar(n, "lsm");
@@ -421,10 +428,10 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
              })
         .key("nft", [&](const YAML::Node& n) { host.nft = rules_text(n, "nft"); })
         .key("iptables", [&](const YAML::Node& n) { host.iptables = rules_text(n, "iptables"); })
-        .key("tcp_servers", [&](const YAML::Node& n) { each(n, "tcp_servers", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_server(s, host)); }); })
-        .key("tcp_clients", [&](const YAML::Node& n) { each(n, "tcp_clients", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_client(s, host)); }); })
-        .key("pktgens", [&](const YAML::Node& n) { each(n, "pktgens", [&](const YAML::Node& g) { host.pktgens.push_back(read_pktgen(g, host)); }); })
-        .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }); })
+        .key("tcp_servers", [&](const YAML::Node& n) { each(n, "tcp_servers", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_server(s, host)); }, most_applications); })
+        .key("tcp_clients", [&](const YAML::Node& n) { each(n, "tcp_clients", [&](const YAML::Node& s) { host.tcp.push_back(read_tcp_client(s, host)); }, most_applications); })
+        .key("pktgens", [&](const YAML::Node& n) { each(n, "pktgens", [&](const YAML::Node& g) { host.pktgens.push_back(read_pktgen(g, host)); }, most_applications); })
+        .key("taps", [&](const YAML::Node& n) { each(n, "taps", [&](const YAML::Node& t) { host.taps.push_back(read_tap(t, host)); }, most_applications); })
         .key("default_qdisc",
              [&](const YAML::Node& n) {
                  host.default_qdisc = scalar(n, "default_qdisc");
@@ -433,7 +440,7 @@ ScenarioHost read_host(const YAML::Node& node, const std::vector<ScenarioHost>& 
                  }
              })
         .key("tc", [&](const YAML::Node& n) { each(n, "tc", [&](const YAML::Node& t) { host.tc.push_back(read_tc(t, host)); }); })
-        .key("senders", [&](const YAML::Node& n) { each(n, "senders", [&](const YAML::Node& s) { host.senders.push_back(read_sender(s, host)); }); })
+        .key("senders", [&](const YAML::Node& n) { each(n, "senders", [&](const YAML::Node& s) { host.senders.push_back(read_sender(s, host)); }, most_applications); })
         .done();
     return host;
 }
@@ -565,8 +572,8 @@ Scenario read_scenario(const YAML::Node& root)
                               complain(h, fmt::format("host '{}' stands twice", host.name), "settings and cables tell hosts apart by their names");
                           }
                           scenario.hosts.push_back(std::move(host));
-                      });
-                      if (scenario.hosts.empty() || scenario.hosts.size() > 16) {
+                      }, 16);
+                      if (scenario.hosts.empty()) {
                           complain(n, "a scenario has 1 to 16 hosts");
                       }
                   })
@@ -576,41 +583,10 @@ Scenario read_scenario(const YAML::Node& root)
                      complain(s, fmt::format("station '{}' stands twice", station.name), "cables tell stations apart by their names");
                  }
                  scenario.stations.push_back(std::move(station));
-             }); })
+             }, most_applications); })
         .done();
     check_links(root, scenario);
     return scenario;
-}
-
-/// Arithmetic on YAML aliases could make a small file huge: no scenario needs them.
-bool uses_aliases(std::string_view text)
-{
-    std::size_t line_start = 0;
-    std::size_t block_indent = std::string_view::npos; // of the key whose block of text (rules) we are in
-    while (line_start < text.size()) {
-        const std::size_t end = std::min(text.find('\n', line_start), text.size());
-        const std::string_view line = text.substr(line_start, end - line_start);
-        const std::size_t indent = line.find_first_not_of(' ');
-        if (block_indent != std::string_view::npos && (indent == std::string_view::npos || indent > block_indent)) {
-            line_start = end + 1;
-            continue;
-        }
-        const std::size_t last = line.find_last_not_of(" \r");
-        const std::string_view key = last == std::string_view::npos ? "" : line.substr(indent, last + 1 - indent);
-        const bool opens_block = key.ends_with(": |") && std::ranges::all_of(key.substr(0, key.size() - 3), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; });
-        block_indent = opens_block ? indent : std::string_view::npos;
-        for (std::size_t at = 0; at + 1 < line.size(); ++at) {
-            if (line[at] == '#') {
-                break;
-            }
-            const bool starts_value = at == 0 || line[at - 1] == ' ' || line[at - 1] == '[' || line[at - 1] == ',';
-            if ((line[at] == '*' || line[at] == '&') && starts_value && std::isalnum(static_cast<unsigned char>(line[at + 1])) != 0) {
-                return true;
-            }
-        }
-        line_start = end + 1;
-    }
-    return false;
 }
 
 } // namespace
@@ -641,14 +617,14 @@ Result<Scenario> parse_scenario(std::string_view text, const std::string& name)
     if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
         return fail(ErrorKind::invalid, name, "the file is empty", "a scenario begins with 'skbscope: 1'");
     }
-    if (uses_aliases(text)) {
-        return fail(ErrorKind::invalid, name, "YAML anchors and aliases are not allowed here", "write the value out");
-    }
     try {
-        return read_scenario(YAML::Load(std::string(text)));
+        return read_scenario(load_document(std::string(text)));
     } catch (const Complaint& complaint) {
         return fail(ErrorKind::invalid, fmt::format("{}:{}:{}", name, complaint.mark.line + 1, complaint.mark.column + 1),
                     complaint.what, complaint.remedy);
+    } catch (const YAML::DeepRecursion& error) {
+        return fail(ErrorKind::invalid, fmt::format("{}:{}:{}", name, error.mark.line + 1, error.mark.column + 1), "nested too deeply for a scenario",
+                    "see docs/scenario-format.md");
     } catch (const YAML::Exception& error) {
         return fail(ErrorKind::invalid, fmt::format("{}:{}:{}", name, error.mark.line + 1, error.mark.column + 1),
                     "not valid YAML: " + error.msg, "see docs/scenario-format.md");

@@ -220,11 +220,15 @@ private:
     std::vector<std::string> known_;
 };
 
+/// Each entry of a list, which has at most `most`.
 template <typename Reader>
-void each(const YAML::Node& node, std::string_view key, Reader read)
+void each(const YAML::Node& node, std::string_view key, Reader read, std::size_t most = 65535)
 {
     if (!node.IsSequence()) {
         complain(node, fmt::format("{} must be a list", key));
+    }
+    if (node.size() > most) {
+        complain(node, fmt::format("{} has {} entries", key, node.size()), fmt::format("at most {}", most));
     }
     for (const auto& item : node) {
         read(item);

@@ -6,6 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+#include <string>
+
 namespace skbscope {
 namespace {
 
@@ -49,9 +53,73 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"Driver", "skbscope: 1\nhosts:\n  - name: a\n    devices: [{name: eth0, driver: mlx5}]\n", "s.yaml:4:36", "not modelled"},
         BadCase{"TooLarge", "skbscope: 1\nhosts:\n  - name: a\n    senders: [{to: \"10.0.0.1:5\", size: 65508}]\n", "s.yaml:4:40", "size is 65508"},
         BadCase{"Syntax", "skbscope: 1\nhosts: [\n", "s.yaml:3:1", "not valid YAML"},
-        BadCase{"Alias", "skbscope: 1\nhosts: &a\n  - name: a\n", "s.yaml", "aliases"},
+        BadCase{"Anchor", "skbscope: 1\nhosts: &a\n  - name: a\n", "s.yaml:2:8", "aliases"},
+        BadCase{"Alias", "skbscope: 1\nhosts: [{\"name\":&a \"x\", cpus: *a}]\n", "s.yaml:2:17", "aliases"},
+        BadCase{"AliasInAMergeKey", "skbscope: 1\nhosts:\n  - {name: a, sysctls: {<<: !!map &a {}}}\n", "s.yaml:3:29", "aliases"},
+        BadCase{"SecondDocument", "skbscope: 1\nhosts:\n  - name: a\n---\nskbscope: 1\n", "s.yaml:4:1", "second document"},
         BadCase{"Empty", "  \n", "s.yaml", "empty"}),
     [](const auto& row) { return std::string(row.param.name); });
+
+TEST(Scenario, AStarInATextIsNoAlias)
+{
+    const std::string text = std::string(minimal) + "    iptables: |   # as iptables-save prints it\n      *filter\n      :INPUT ACCEPT [0:0]\n      COMMIT\n    "
+                                                    "senders: [{to: \"10.0.0.1:5\", name: a *b &c}]\n";
+    const auto scenario = parse_scenario(text, "s.yaml");
+    ASSERT_TRUE(scenario) << scenario.error().describe();
+    EXPECT_EQ(scenario->hosts[0].senders[0].name, "a *b &c");
+    EXPECT_NE(scenario->hosts[0].iptables.find("*filter"), std::string::npos);
+}
+
+TEST(Scenario, DeepOrLongListsAreRefusedBeforeTheyCostTimeOrMemory)
+{
+    const auto refused = [](const std::string& text, const std::string& says) {
+        const auto scenario = parse_scenario(text, "s.yaml");
+        ASSERT_FALSE(scenario);
+        EXPECT_NE(scenario.error().describe().find(says), std::string::npos) << scenario.error().describe();
+    };
+    refused("skbscope: 1\nhosts: " + std::string(100'000, '['), "nested too deeply");
+    const auto list = [](const std::string& entry, int count) {
+        std::string text;
+        for (int i = 0; i < count; ++i) {
+            text += "      - {" + entry + std::to_string(i) + "}\n";
+        }
+        return text;
+    };
+    refused("skbscope: 1\nhosts:\n" + list("name: a", 17), "at most 16");
+    refused(std::string(minimal) + "    devices:\n" + list("name: e", 300), "at most 256");
+    refused(std::string(minimal) + "    pings:\n" + list("to: 10.0.0.1, count: ", 1001), "at most 1000");
+    EXPECT_TRUE(parse_scenario(std::string(minimal) + "    receivers:\n" + list("port: 1, reuseport: true, name: r", 2000), "s.yaml"));
+}
+
+/// The page's own example: every line of it is read, so what it says is known.
+TEST(Scenario, TheDocumentedOneParsesAndComesBackFromItsText)
+{
+    std::ifstream page(std::string(SKBSCOPE_SOURCE_DIR) + "/docs/scenario-format.md");
+    std::string text((std::istreambuf_iterator<char>(page)), {});
+    const std::string begin = "```yaml\n";
+    const auto from = text.find(begin);
+    ASSERT_NE(from, std::string::npos);
+    text = text.substr(from + begin.size());
+    text.resize(text.find("\n```") + 1);
+    const auto scenario = parse_scenario(text, "page");
+    ASSERT_TRUE(scenario) << scenario.error().describe();
+    const auto again = parse_scenario(to_text(*scenario), "text");
+    ASSERT_TRUE(again) << again.error().describe();
+    EXPECT_EQ(to_text(*again), to_text(*scenario));
+    ModelSource source(*scenario);
+    source.run_to_end();
+    EXPECT_GT(source.trace().packet_count(), 100U);
+}
+
+TEST(Scenario, AServerThatReadsToTheEndComesBackFromItsText)
+{
+    const auto scenario = parse_scenario(std::string(minimal) + "    tcp_servers: [{port: 7, until_end: true}]\n", "s.yaml");
+    ASSERT_TRUE(scenario) << scenario.error().describe();
+    EXPECT_TRUE(scenario->hosts[0].tcp[0].until_end);
+    const auto again = parse_scenario(to_text(*scenario), "text");
+    ASSERT_TRUE(again) << again.error().describe();
+    EXPECT_TRUE(again->hosts[0].tcp[0].until_end);
+}
 
 TEST(Scenario, MissingFileIsNotFound)
 {
