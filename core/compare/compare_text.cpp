@@ -87,7 +87,7 @@ std::string comparison_to_text(const Comparison& comparison, const Trace& a, con
 {
     const std::size_t both = comparison.packets.size();
     std::string text = fmt::format("A: {}  ({})\nB: {}  ({})\n\n", name_a, a.info.kernel_release, name_b, b.info.kernel_release);
-    text += fmt::format("{} packets in both; {} only in A, {} only in B\n", both, comparison.only_in_a.size(), comparison.only_in_b.size());
+    text += fmt::format("{} packet{} in both; {} only in A, {} only in B\n", both, both == 1 ? "" : "s", comparison.only_in_a.size(), comparison.only_in_b.size());
     text += fmt::format("same verdict {}, same reason {}, same functions in the same order {}\n", comparison.same_verdict(),
                         comparison.same_reason(), comparison.same_functions());
     if (comparison.by_tracepoints) {

@@ -99,7 +99,7 @@ Result<Duration> parse_duration(std::string_view text, std::size_t at)
     const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
     const double factor = unit == "ns" ? 1 : unit == "us" || unit == "µs" ? 1e3 : unit == "ms" ? 1e6 : unit == "s" ? 1e9 : 0;
     // 1e6 s: far behind every trace, and within 64 bits of nanoseconds.
-    if (error != std::errc{} || factor == 0 || number < 0 || number * factor > 1e15) {
+    if (error != std::errc{} || factor == 0 || !(number >= 0) || number * factor > 1e15) {
         return wrong(at, fmt::format("'{}' is no time", text), "such as 800ns, 50us, 2.5ms, 1s");
     }
     return Duration{std::llround(number * factor)};
