@@ -143,7 +143,8 @@ void begin_net_rx_action(Kernel& k, SoftirqRun& run)
     run.net_rx.reset();
     run.net_rx.calls.push_back(k.open(fn::net_rx_action, PacketId::none));
     run.net_rx.budget = static_cast<std::int32_t>(k.core_sysctl().netdev_budget);
-    run.net_rx.time_limit = k.cpu().now + Duration{k.core_sysctl().netdev_budget_usecs * 1000};
+    const std::int64_t budget_jiffies = (k.core_sysctl().netdev_budget_usecs * 1000 + jiffy.ns - 1) / jiffy.ns; // usecs_to_jiffies()
+    run.net_rx.time_limit = tick_of(jiffies(k.cpu().now) + budget_jiffies); // time_after_eq(jiffies, time_limit): at that tick
     std::swap(run.net_rx.list, k.cpu().poll_list);
     k.cpu().in_net_rx_action = k.profile() >= Profile::v6_12;
 }

@@ -96,6 +96,10 @@ std::uint8_t* skb_put(Kernel& k, SkbIndex skb, std::uint32_t bytes);
 std::uint8_t* skb_push(Kernel& k, SkbIndex skb, std::uint32_t bytes);
 void skb_pull(Kernel& k, SkbIndex skb, std::uint32_t bytes);
 void skb_trim(Kernel& k, SkbIndex skb, std::uint32_t length);
+/// So many paged bytes become linear ones; the head of one that has a clone is copied first. At most data_len.
+void __pskb_pull_tail(Kernel& k, SkbIndex skb, std::uint32_t bytes);
+/// include/linux/tcp.h: from the MAC header to the end of the TCP header; 0 if there is no TCP header.
+[[nodiscard]] std::uint32_t skb_tcp_all_headers(Kernel& k, SkbIndex skb);
 void set_mac_header(Kernel& k, SkbIndex skb);
 void set_network_header(Kernel& k, SkbIndex skb);
 void set_transport_header(Kernel& k, SkbIndex skb, std::uint32_t behind_network);

@@ -18,6 +18,8 @@ namespace skbscope::kernel {
 inline constexpr Duration jiffy{4'000'000}; ///< HZ = 250, as Debian builds it
 inline constexpr std::int64_t HZ = 250;
 [[nodiscard]] constexpr std::int64_t jiffies(SimTime now) { return now.ns / jiffy.ns; }
+/// The tick that makes `jiffies` this number.
+[[nodiscard]] constexpr SimTime tick_of(std::int64_t number) { return SimTime{} + Duration{number * jiffy.ns}; }
 
 /// include/uapi/linux/rtnetlink.h: RTN_*
 enum class RouteType : std::uint8_t {

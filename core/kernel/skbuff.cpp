@@ -313,6 +313,47 @@ void skb_trim(Kernel& k, SkbIndex index, std::uint32_t length)
     skb.len = length;
 }
 
+namespace {
+
+/// skb_cloned(): somebody else has the same head, the socket's queue of what is not acknowledged for one.
+bool skb_cloned(const SkBuff& skb)
+{
+    return skb.fclone_origin != nothing || !skb.head.unique();
+}
+
+/// A head of its own. The model keeps paged bytes in the head: they are copied, too, where the kernel refers to the pages.
+void pskb_expand_head(Kernel& k, SkbIndex index)
+{
+    Call call(k, fn::pskb_expand_head, index);
+    if (skb_cloned(k.skb(index))) {
+        Call release(k, fn::skb_release_data, index);
+        static_cast<void>(k.skb(index).head.writable());
+    }
+}
+
+} // namespace
+
+void __pskb_pull_tail(Kernel& k, SkbIndex index, std::uint32_t bytes)
+{
+    if (skb_cloned(k.skb(index))) {
+        pskb_expand_head(k, index);
+    }
+    SkBuff& skb = k.skb(index);
+    k.field(index, SkbField::data_len, skb.data_len, skb.data_len - bytes);
+    skb.data_len -= bytes;
+}
+
+std::uint32_t skb_tcp_all_headers(Kernel& k, SkbIndex index)
+{
+    const SkBuff& skb = k.skb(index);
+    constexpr std::uint32_t data_offset = 12, shortest = 20;
+    if (skb.transport_header == header_unset || skb.transport_header + shortest > skb.tail || skb.transport_header < skb.data) {
+        return 0;
+    }
+    const std::uint8_t words = skb.head.bytes()[skb.transport_header + data_offset] >> 4;
+    return skb.transport_header - skb.data + words * 4U;
+}
+
 void set_mac_header(Kernel& k, SkbIndex index)
 {
     SkBuff& skb = k.skb(index);
@@ -596,6 +637,9 @@ void dev_consume_skb_any(Kernel& k, SkbIndex index, FunctionId by)
     }
     // Freeing may call into the network code: not from a hard interrupt. NET_TX does it.
     Call later(k, k.profile() >= Profile::v6_12 ? fn::dev_kfree_skb_irq_reason : fn::__dev_kfree_skb_irq, packet);
+    if (!skb_unref(k, index)) {
+        return; // a pktgen holds it besides the driver, and gives it back in its turn
+    }
     k.cpu().completion_queue.push_back(index);
     raise_softirq_irqoff(k, NET_TX_SOFTIRQ);
 }

@@ -1,13 +1,14 @@
 // kernel/softirq.c: raising softirqs, the loop that runs them, and its hand-over to ksoftirqd.
 
 #include "core/kernel/functions.h"
+#include "core/kernel/ipv4.h"
 
 namespace skbscope::kernel {
 
 namespace {
 
 constexpr std::uint32_t MAX_SOFTIRQ_RESTART = 10;
-constexpr Duration MAX_SOFTIRQ_TIME{2'000'000};
+constexpr std::int64_t MAX_SOFTIRQ_TIME = 1; ///< msecs_to_jiffies(2)
 
 bool in_interrupt(const Cpu& cpu)
 {
@@ -46,7 +47,7 @@ void begin_softirqs(Kernel& k, SoftirqRun::From from, const OpenCalls& outer)
     run.outer = outer;
     cpu.in_softirq = true;
     cpu.context = Context::softirq;
-    run.deadline = cpu.now + MAX_SOFTIRQ_TIME;
+    run.deadline = tick_of(jiffies(cpu.now) + MAX_SOFTIRQ_TIME); // time_before(jiffies, end): up to the next tick
     run.rounds_left = MAX_SOFTIRQ_RESTART;
     begin_round(k, run);
     run.outer.push_back(open_loop(k));

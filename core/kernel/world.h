@@ -155,9 +155,13 @@ struct E1000 {
     bool tx_line_asserted = false;     ///< … and was delivered
     NapiIndex napi = nothing;
     bool rx_checksum = true;           ///< the hardware checks TCP and UDP checksums
-    std::uint64_t coalesce_usecs = 0;  ///< ethtool -C rx-usecs: least time between two interrupts; 0: none
-    SimTime next_interrupt;            ///< not before …
-    bool throttle_armed = false;       ///< … and the hardware will try then
+    std::uint64_t coalesce_usecs = 0;  ///< ethtool -C rx-usecs: least time between two interrupts of a vector; 0: none
+    /// ITR; of e1000e with MSI-X an EITR for each vector, all with the same time (e1000e_write_itr).
+    struct Throttle {
+        SimTime next_interrupt; ///< not before …
+        bool armed = false;     ///< … and the hardware will try then
+    };
+    Throttle throttles[2]; ///< by vector
     bool tso_empty_tail = false;       ///< an empty segment follows a TSO packet whose payload is a multiple of the MSS (QEMU's e1000)
     bool last_tx_tso = false;          ///< the packet queued last was one for TSO; until a linear one has followed
     QueueId rx_queue{}, tx_queue{};

@@ -155,7 +155,7 @@ void e1000_transmitted(Kernel& k, DeviceIndex device, std::uint32_t, SimTime at)
 
 void e1000_throttle_over(Kernel& k, DeviceIndex device, std::uint32_t, SimTime at)
 {
-    adapter(k, device).throttle_armed = false;
+    adapter(k, device).throttles[0].armed = false;
     if (adapter(k, device).cause) {
         raise_interrupt(k, device, at);
     }

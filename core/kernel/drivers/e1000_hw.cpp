@@ -13,11 +13,11 @@ namespace {
 /// The hardware looks again at that moment whether it has cause for an interrupt.
 void arm_throttle(Kernel& k, DeviceIndex index, std::uint32_t vector, SimTime at)
 {
-    E1000& nic = k.device(index).e1000;
-    if (nic.throttle_armed) {
+    E1000::Throttle& throttle = k.device(index).e1000.throttles[vector];
+    if (throttle.armed) {
         return;
     }
-    nic.throttle_armed = true;
+    throttle.armed = true;
     DeviceEvent over;
     over.kind = DeviceEvent::Kind::throttle_over;
     over.at = at;
@@ -34,11 +34,12 @@ bool throttled(Kernel& k, DeviceIndex index, std::uint32_t vector, SimTime at)
     if (nic.coalesce_usecs == 0) {
         return false;
     }
-    if (at >= nic.next_interrupt) {
-        nic.next_interrupt = at + Duration{static_cast<std::int64_t>(nic.coalesce_usecs * 1000)};
+    E1000::Throttle& throttle = nic.throttles[vector];
+    if (at >= throttle.next_interrupt) {
+        throttle.next_interrupt = at + Duration{static_cast<std::int64_t>(nic.coalesce_usecs * 1000)};
         return false;
     }
-    arm_throttle(k, index, vector, nic.next_interrupt);
+    arm_throttle(k, index, vector, throttle.next_interrupt);
     return true;
 }
 
@@ -145,7 +146,10 @@ void count_sent(Kernel& k, DeviceIndex device, SkbIndex skb)
     const SkBuff& buff = k.skb(skb);
     const std::uint32_t segments = std::max<std::uint32_t>(buff.gso_segs, 1);
     k.count_device(device, DevStat::tx_packets, buff.packet, segments);
-    k.count_device(device, DevStat::tx_bytes, buff.packet, (segments - 1) * (buff.len - buff.data_len) + buff.len);
+    // e1000e reports what its hardware has sent (e1000e_get_stats64: gotc), whatever the driver has pulled behind the headers.
+    const bool by_hardware = k.device(device).kind == DeviceKind::e1000e && segments > 1;
+    const std::uint32_t headers = by_hardware ? skb_tcp_all_headers(k, skb) : buff.len - buff.data_len;
+    k.count_device(device, DevStat::tx_bytes, buff.packet, (segments - 1) * headers + buff.len);
 }
 
 } // namespace
@@ -160,12 +164,14 @@ void e1000_queue_descriptors(Kernel& k, DeviceIndex device, SkbIndex skb, bool w
         context.done_at = done_at;
         nic.tx.push_back(context);
     }
-    // Pieces of at most 4 KiB: the linear part, then the pages; with TSO a sentinel of four bytes behind the last. The linear packet that
-    // follows gives its last four bytes a descriptor of their own (e1000_tx_map: a controller's erratum).
+    // Pieces of at most 4 KiB, e1000e's 8 KiB: the linear part, then the pages; e1000 has with TSO a sentinel of four bytes behind the
+    // last. The linear packet that follows gives its last four bytes a descriptor of their own (e1000_tx_map: a controller's erratum).
     const SkBuff& buff = k.skb(skb);
+    const bool is_e1000 = k.device(device).kind == DeviceKind::e1000;
+    const std::uint32_t piece = is_e1000 ? 4096 : e1000e_tx_fifo_limit;
     const std::uint32_t linear = buff.len - buff.data_len;
-    std::uint32_t descriptors = (linear + 4095) / 4096 + (buff.data_len + 4095) / 4096;
-    descriptors += buff.gso_size != 0 && buff.data_len > 8 ? 1 : 0;
+    std::uint32_t descriptors = (linear + piece - 1) / piece + (buff.data_len + piece - 1) / piece;
+    descriptors += is_e1000 && buff.gso_size != 0 && buff.data_len > 8 ? 1 : 0;
     if (splits_behind_tso(k.device(device), buff)) {
         ++descriptors;
         nic.last_tx_tso = false;

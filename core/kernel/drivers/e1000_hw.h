@@ -8,6 +8,7 @@ namespace skbscope::kernel {
 inline constexpr std::uint32_t E1000_RX_BUFFER_WRITE = 16; ///< buffers given back to the hardware per batch
 inline constexpr std::uint32_t TX_WAKE_THRESHOLD = 32;     ///< free descriptors at which a stopped queue is woken
 inline constexpr std::uint32_t MAX_SKB_FRAGS = 17;
+inline constexpr std::uint32_t e1000e_tx_fifo_limit = 8192; ///< bytes of a descriptor, of the 82574
 
 /// E1000_DESC_UNUSED: one descriptor always stays empty.
 [[nodiscard]] inline std::uint32_t unused_tx(const E1000& nic)

@@ -29,7 +29,7 @@ void raise_transmit(Kernel& k, DeviceIndex device, SimTime at)
 {
     E1000& nic = adapter(k, device);
     nic.tx_cause = true;
-    if (nic.tx_interrupt_masked || nic.tx_line_asserted) {
+    if (nic.tx_interrupt_masked || nic.tx_line_asserted || throttled(k, device, transmit_vector, at)) {
         return;
     }
     nic.tx_line_asserted = true;
@@ -128,6 +128,16 @@ void unmask_receive(Kernel& k, DeviceIndex device)
     }
 }
 
+/// A workaround for 82571/2/3 that each controller gets: of a packet for TSO whose linear part is just its headers some payload is pulled
+/// in. A queue that is busy tries again: what is pulled by then stays pulled.
+void pull_payload_behind_headers(Kernel& k, SkbIndex skb)
+{
+    const SkBuff& buff = k.skb(skb);
+    if (buff.gso_size != 0 && buff.data_len != 0 && skb_tcp_all_headers(k, skb) == buff.len - buff.data_len) {
+        __pskb_pull_tail(k, skb, std::min<std::uint32_t>(4, buff.data_len));
+    }
+}
+
 } // namespace
 
 void e1000e_frame_arrives(Kernel& k, DeviceIndex device, PacketId packet, std::vector<std::uint8_t> frame, SimTime at)
@@ -143,11 +153,14 @@ void e1000e_transmitted(Kernel& k, DeviceIndex device, std::uint32_t, SimTime at
     raise_transmit(k, device, at);
 }
 
-void e1000e_throttle_over(Kernel& k, DeviceIndex device, std::uint32_t, SimTime at)
+void e1000e_throttle_over(Kernel& k, DeviceIndex device, std::uint32_t vector, SimTime at)
 {
-    adapter(k, device).throttle_armed = false;
-    if (adapter(k, device).cause) {
+    E1000& nic = adapter(k, device);
+    nic.throttles[vector].armed = false;
+    if (vector == receive_vector && nic.cause) {
         raise_receive(k, device, at);
+    } else if (vector == transmit_vector && nic.tx_cause) {
+        raise_transmit(k, device, at);
     }
 }
 
@@ -196,8 +209,8 @@ int e1000e_xmit_frame(Kernel& k, SkbIndex skb, DeviceIndex device)
 {
     const PacketId packet = k.skb(skb).packet;
     Call call(k, fn::e1000_xmit_frame, packet, k.skb(skb).len);
-    constexpr std::uint32_t tx_fifo_limit = 8192; // of the 82574
-    const std::uint32_t data = (k.skb(skb).len + tx_fifo_limit - 1) / tx_fifo_limit;
+    pull_payload_behind_headers(k, skb);
+    const std::uint32_t data = (k.skb(skb).len + e1000e_tx_fifo_limit - 1) / e1000e_tx_fifo_limit;
     return e1000_transmit(k, skb, device, data, MAX_SKB_FRAGS + 1 + 4);
 }
 
