@@ -529,10 +529,13 @@ private:
         ScenarioInjector& injector = injectors_[from->name];
         injector.device = from->name;
         injector.name = "raw-sender";
-        bool udp_delivered = false;
-        if (const auto moved = phase.snmp_delta.find("Udp.InDatagrams"); moved != phase.snmp_delta.end()) {
-            udp_delivered = moved->second > 0;
-        }
+        const auto moved = [&](const char* counter) {
+            const auto delta = phase.snmp_delta.find(counter);
+            return delta != phase.snmp_delta.end() && delta->second > 0;
+        };
+        const bool read = moved("Udp.InDatagrams");
+        // A socket that nobody reads: IP handed it on, and no counter tells of a port that nobody listens on or of an error.
+        const bool left_unread = moved("Ip.InDelivers") && !moved("Udp.NoPorts") && !moved("Udp.InErrors") && !moved("Icmp.OutMsgs");
         std::uint64_t found = 0;
         for (std::size_t i = 0; i < captured_->frames.size(); ++i) {
             const std::int64_t at = captured_->frames[i].wall_ns - manifest_.wall_offset_ns;
@@ -546,8 +549,8 @@ private:
             ++found;
             injector.frames.emplace_back(bytes.begin(), bytes.end());
             injector.times.push_back(since_base(static_cast<std::uint64_t>(at)));
-            if (const auto flow = flow_of_frame(bytes); udp_delivered && flow && flow->protocol == 17) {
-                open_port(*to, flow->destination_port);
+            if (const auto flow = flow_of_frame(bytes); (read || left_unread) && flow && flow->protocol == 17) {
+                open_port(*to, flow->destination_port, read);
             }
         }
         if (found == 0) {
@@ -563,7 +566,8 @@ private:
         }
     }
 
-    void open_port(const ManifestLink& link, std::uint16_t port)
+    /// What is read is so from the first datagram on, the rest not before all is over.
+    void open_port(const ManifestLink& link, std::uint16_t port, bool read)
     {
         ScenarioHost& at = host(link.net);
         if (std::ranges::none_of(at.receivers, [&](const ScenarioReceiver& other) { return other.port == port; })) {
@@ -571,6 +575,7 @@ private:
             receiver.name = fmt::format("reader-{}", port);
             receiver.port = port;
             receiver.cpu = application_cpu;
+            receiver.start = read ? receiver.start : since_base(manifest_.phases.back().end);
             at.receivers.push_back(receiver);
         }
     }

@@ -64,6 +64,7 @@ bool is_inlined(std::string_view caller, std::string_view direct_caller, std::st
         {"kfree_skb_reason", "__kfree_skb"},
         {"consume_skb", "__kfree_skb"},
         {"ip_rcv", "ip_rcv_finish"},
+        {"ipv6_rcv", "ip6_rcv_finish"},
         {"ip_push_pending_frames", "ip_send_skb"},
         {"__skb_recv_udp", "udp_skb_destructor"},
         {"tcp_v4_send_check", "__tcp_v4_send_check"},

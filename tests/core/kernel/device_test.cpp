@@ -154,6 +154,44 @@ TEST(E1000e, TransmitIsCleanedInItsInterruptAndFreedByNetTx)
     EXPECT_EQ(run.world().sockets.front().sk_wmem_alloc, 0U);
 }
 
+TEST(E1000e, ThrottlesItsTransmitVectorAsItDoesTheOther)
+{
+    const auto interrupts = [](const std::string& throttle) {
+        const ModelRun run(send_scenario("count: 10, gap: 10us", true, true, "driver: e1000e" + throttle));
+        EXPECT_EQ(run.count(Verdict::sent), 10U);
+        EXPECT_EQ(run.world().sockets.front().sk_wmem_alloc, 0U) << "what was sent last is freed, too";
+        return run.calls_anywhere(fn::e1000_intr_msix_tx);
+    };
+    EXPECT_EQ(interrupts(""), 10U);
+    EXPECT_LE(interrupts(", rx_usecs: 50"), 4U);
+    EXPECT_GE(interrupts(", rx_usecs: 50"), 2U);
+}
+
+/// Packets for TSO of a connection over that driver, and how many of them had a head made anew as it sent them.
+std::pair<std::size_t, std::size_t> tso_and_new_heads(const std::string& driver)
+{
+    const ModelRun run("skbscope: 1\nhosts:\n"
+                       "  - name: a\n    cpus: 1\n    devices: [{name: eth0, driver: " + driver + ", address: 10.99.0.2/24, link: b.eth1}]\n"
+                       "    tcp_clients: [{to: \"10.99.0.1:80\", send: 20000}]\n"
+                       "  - name: b\n    cpus: 1\n    devices: [{name: eth1, driver: " + driver + ", address: 10.99.0.1/24, link: a.eth0}]\n"
+                       "    tcp_servers: [{port: 80, receive: 20000}]\n",
+                       SimTime{} + 5_s);
+    EXPECT_EQ(run.world().nets[0].mib[static_cast<std::size_t>(kernel::Mib::Tcp_RetransSegs)], 0U);
+    std::size_t large = 0;
+    for (const PacketRecord& packet : run.trace().packets()) {
+        large += packet.sent_here && packet.verdict == Verdict::sent && packet.length > 1514 ? 1 : 0;
+    }
+    return {large, run.calls_anywhere(fn::pskb_expand_head)};
+}
+
+TEST(E1000e, PullsPayloadBehindTheHeadersOfEachPacketForTso)
+{
+    const auto [large, heads] = tso_and_new_heads("e1000e");
+    EXPECT_GT(large, 0U);
+    EXPECT_EQ(heads, large) << "each has a clone, in the queue of what is not acknowledged";
+    EXPECT_EQ(tso_and_new_heads("e1000").second, 0U) << "a workaround of the other driver";
+}
+
 TEST(E1000e, ReceiveHasAnInterruptOfItsOwn)
 {
     const ModelRun run(receive_scenario("count: 1", "", "", "driver: e1000e"));
@@ -465,6 +503,19 @@ TEST(Pktgen, HoldsEachFrameOnceMoreSoThatItsReceiverOverVethGoesOnWithAClone)
     EXPECT_EQ(run.drops(drop::NOT_SPECIFIED), 0U);
     EXPECT_EQ(accounted(run), run.trace().packet_count());
     EXPECT_EQ(run.world().free_skbs.size(), run.world().skbs.size()) << "both sk_buffs of each are gone";
+}
+
+TEST(Pktgen, HoldsAFrameThatTheTransmitInterruptOfE1000eLetsGo)
+{
+    const ModelRun run("skbscope: 1\nhosts:\n  - name: dut\n    cpus: 2\n"
+                       "    devices: [{name: eth0, driver: e1000e, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: peer.eth1}]\n"
+                       "    receivers: [{name: dnsd, port: 5008, cpu: 1}]\n"
+                       "  - name: peer\n    cpus: 1\n    devices: [{name: eth1, driver: e1000e, address: 10.99.0.1/24, link: dut.eth0}]\n"
+                       "    pktgens: [{device: eth1, to: \"10.99.0.2:5008\", to_mac: \"52:54:00:12:34:00\", from: \"10.99.0.1:43008\", count: 20, size: 106, gap: 20us}]\n");
+    EXPECT_EQ(run.count(Verdict::sent), 20U);
+    EXPECT_EQ(run.count(Verdict::delivered), 20U);
+    EXPECT_EQ(run.world().free_skbs.size(), run.world().skbs.size()) << "each is freed, and once";
+    EXPECT_EQ(accounted(run), run.trace().packet_count());
 }
 
 TEST(Pktgen, FrameThatAFullBacklogRefusesIsDroppedThereThoughPktgenStillHoldsIt)
