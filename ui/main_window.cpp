@@ -7,7 +7,9 @@
 #include "ui/controls/icons.h"
 #include "ui/controls/packet_list.h"
 #include "ui/inspector/inspector.h"
+#include "ui/lesson/lesson_editor.h"
 #include "ui/lesson/lesson_panel.h"
+#include "ui/lesson/step_text.h"
 #include "ui/live/live_page.h"
 #include "ui/live/live_strip.h"
 #include "ui/map/map_view.h"
@@ -21,6 +23,7 @@
 
 #include <QAction>
 #include <QApplication>
+#include <QDir>
 #include <QDropEvent>
 #include <QElapsedTimer>
 #include <QFileDialog>
@@ -28,6 +31,7 @@
 #include <QMenu>
 #include <QMessageBox>
 #include <QMimeData>
+#include <QRegularExpression>
 #include <QSaveFile>
 #include <QSplitter>
 #include <QStackedWidget>
@@ -139,6 +143,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     }
     m_savedEvents = 0;
     m_undo->clear();
+    m_editor->setFolder({});
     m_lesson->setLesson(std::nullopt, nullptr);
     m_map->setPointedAt({});
     // The old session lives until nobody points at it any more.
@@ -174,6 +179,11 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
         m_rulesAction->setChecked(false);
     }
     m_rules->setVisible(now != nullptr && m_rulesAction->isChecked());
+    m_lessonTextAction->setChecked(false);
+    m_lessonTextAction->setEnabled(false);
+    m_addStepAction->setEnabled(false);
+    m_newLessonAction->setEnabled(now != nullptr && (now->source().scenario_text() || m_services.save));
+    m_pictureAction->setEnabled(now != nullptr);
     m_scenarioAction->setEnabled(now != nullptr && now->source().scenario_text().has_value());
     m_saveAction->setEnabled(now != nullptr && m_services.save != nullptr);
     m_startOverAction->setEnabled(now != nullptr && now->source().kind() == Source::Kind::model);
@@ -196,7 +206,7 @@ void MainWindow::setSource(std::unique_ptr<Source> source, Mode mode)
     }
     if (!m_panelsChosen) {
         m_rightAction->setChecked(true);
-        m_bottomAction->setChecked(true);
+        wantBottom();
     }
     // Paused on its first packet; a live one runs.
     if (!m_session->isLive()) {
@@ -387,11 +397,20 @@ bool MainWindow::openLesson(const QString& id)
     if (!m_panelsChosen) {
         m_rightAction->setChecked(false);
         m_bottomAction->setChecked(false);
+        m_bottomUnderRules = false;
     }
     adopt(std::move(*source), Mode::lesson);
     m_left->setCurrentWidget(m_lesson);
     connect(m_session.get(), &Session::remarked, m_toast, &Toast::say);
     m_lesson->setLesson(std::move(*lesson), m_session.get());
+    const bool own = isOwnLesson();
+    m_lesson->setWritable(own);
+    m_lessonTextAction->setEnabled(own);
+    m_addStepAction->setEnabled(own);
+    if (own) {
+        m_editor->setFolder(m_lesson->lesson()->folder);
+        remember(text((m_lesson->lesson()->folder / "lesson.md").string())); // the list of lessons has those of the program only
+    }
     refreshTitle();
     emit opened();
     return true;
@@ -445,10 +464,22 @@ bool MainWindow::saveDialog(bool last)
 
 bool MainWindow::saveTo(const QString& path)
 {
+    const std::size_t events = m_session == nullptr ? 0 : m_session->trace().size();
+    if (!writeRecordingTo(path)) {
+        return false;
+    }
+    m_savedEvents = events;
+    refreshTitle();
+    m_toast->say(tr("Saved %1").arg(QFileInfo(path).fileName()));
+    remember(path);
+    return true;
+}
+
+bool MainWindow::writeRecordingTo(const QString& path)
+{
     if (m_session == nullptr || !m_services.save || m_work != nullptr) {
         return false;
     }
-    const std::size_t events = m_session->trace().size();
     Result<void> saved;
     Work state;
     state.all_or_nothing = true;
@@ -465,23 +496,20 @@ bool MainWindow::saveTo(const QString& path)
         showError(text(saved.error().describe()));
         return false;
     }
-    m_savedEvents = events;
-    refreshTitle();
-    m_toast->say(tr("Saved %1").arg(QFileInfo(path).fileName()));
-    remember(path);
     return true;
 }
 
-void MainWindow::saveScenarioDialog()
+bool MainWindow::saveScenarioDialog()
 {
-    QString path = QFileDialog::getSaveFileName(this, tr("Save scenario as"), QStringLiteral("scenario.yaml"), tr("Scenarios (*.yaml *.yml)"));
+    QString path = m_askPath ? m_askPath()
+                             : QFileDialog::getSaveFileName(this, tr("Save scenario as"), QStringLiteral("scenario.yaml"), tr("Scenarios (*.yaml *.yml)"));
     if (path.isEmpty()) {
-        return;
+        return false;
     }
     if (QFileInfo(path).suffix().isEmpty()) {
         path += QStringLiteral(".yaml");
     }
-    saveScenarioTo(path);
+    return saveScenarioTo(path);
 }
 
 bool MainWindow::saveScenarioTo(const QString& path)
@@ -512,8 +540,50 @@ bool MainWindow::isUnsaved() const
            m_session->trace().size() > m_savedEvents;
 }
 
+bool MainWindow::mayLeaveDrafts()
+{
+    const QStringList drafts = m_session == nullptr ? QStringList() : m_rules->drafts();
+    if (drafts.isEmpty()) {
+        return true;
+    }
+    Keep keep = Keep::cancel;
+    if (m_askDrafts) {
+        keep = m_askDrafts();
+    } else {
+        QStringList titles;
+        for (const QString& key : drafts) {
+            titles << m_rules->titleOf(key);
+        }
+        QMessageBox question(this);
+        question.setIcon(QMessageBox::NoIcon);
+        question.setWindowTitle(tr("Keep what was written?"));
+        question.setText(drafts.size() == 1 ? tr("%1: changed, not applied.").arg(titles.front())
+                                            : tr("%1 texts were changed and not applied: %2.").arg(drafts.size()).arg(titles.join(QStringLiteral(", "))));
+        question.setInformativeText(tr("What was written is in this window only and would be lost."));
+        auto* save = question.addButton(tr("&Apply and save scenario…"), QMessageBox::AcceptRole);
+        auto* discard = question.addButton(tr("&Discard"), QMessageBox::DestructiveRole);
+        auto* back = question.addButton(tr("Go back"), QMessageBox::RejectRole);
+        question.setDefaultButton(back);
+        question.exec();
+        keep = question.clickedButton() == save ? Keep::save : question.clickedButton() == discard ? Keep::discard : Keep::cancel;
+    }
+    if (keep == Keep::discard || (keep == Keep::save && m_rules->applyAll() && saveScenarioDialog())) {
+        return true;
+    }
+    // Back to what is not finished.
+    showStage();
+    m_rulesAction->setChecked(true);
+    if (m_rules->hasDrafts()) {
+        m_rules->choose(m_rules->drafts().front());
+    }
+    return false;
+}
+
 bool MainWindow::mayLeave()
 {
+    if (!mayLeaveDrafts()) {
+        return false;
+    }
     if (!isUnsaved()) {
         return true;
     }
@@ -540,6 +610,156 @@ bool MainWindow::mayLeave()
         keep = question.clickedButton() == save ? Keep::save : question.clickedButton() == discard ? Keep::discard : Keep::cancel;
     }
     return keep == Keep::discard || (keep == Keep::save && saveDialog(true));
+}
+
+void MainWindow::savePictureDialog()
+{
+    const QPixmap picture = grab(); // before the dialog darkens anything
+    QString path = m_askPath ? m_askPath() : QFileDialog::getSaveFileName(this, tr("Save picture as"), QStringLiteral("skbscope.png"), tr("Pictures (*.png)"));
+    if (path.isEmpty()) {
+        return;
+    }
+    if (QFileInfo(path).suffix().isEmpty()) {
+        path += QStringLiteral(".png");
+    }
+    QSaveFile file(path);
+    if (!file.open(QIODevice::WriteOnly) || !picture.save(&file, "PNG") || !file.commit()) {
+        showError(QStringLiteral("%1: %2").arg(path, file.errorString()));
+        return;
+    }
+    m_toast->say(tr("Saved %1").arg(QFileInfo(path).fileName()));
+}
+
+// ---- lessons of one's own -------------------------------------------------------------------------------------------
+
+bool MainWindow::isOwnLesson() const
+{
+    if (m_lesson->lesson() == nullptr) {
+        return false;
+    }
+    // Those that come with the program are not written in; their folder may well be writable.
+    const QString folder = QFileInfo(text(m_lesson->lesson()->folder.string())).canonicalFilePath();
+    const QString provided = m_services.lessons.empty() ? QString() : QFileInfo(text(m_services.lessons.string())).canonicalFilePath();
+    return QFileInfo(folder + "/lesson.md").isWritable() && (provided.isEmpty() || !folder.startsWith(provided + '/'));
+}
+
+void MainWindow::writeLessonDialog()
+{
+    const QString path = m_askPath ? m_askPath() : QFileDialog::getSaveFileName(this, tr("New lesson: the name of its folder"), QStringLiteral("my-lesson"));
+    if (!path.isEmpty()) {
+        writeLessonTo(path);
+    }
+}
+
+bool MainWindow::writeLessonTo(const QString& folder)
+{
+    if (m_session == nullptr || !m_services.open || m_work != nullptr || !mayLeaveDrafts()) {
+        return false;
+    }
+    const QDir place(folder);
+    if (place.exists() && !place.isEmpty()) {
+        showError(tr("%1 is not empty: a lesson is a folder of its own").arg(folder));
+        return false;
+    }
+    if (!place.mkpath(QStringLiteral("."))) {
+        showError(tr("%1: this folder cannot be made").arg(folder));
+        return false;
+    }
+    QString step = momentAsStep();
+    const std::string words = stopText(*m_session).toStdString();
+    const auto scenario = m_session->source().scenario_text();
+    const QString file = scenario ? QStringLiteral("scenario.yaml") : QStringLiteral("recording.pcapng");
+    if (scenario) {
+        QSaveFile out(place.filePath(file));
+        const QByteArray bytes = QByteArray::fromStdString(*scenario);
+        if (!out.open(QIODevice::WriteOnly) || out.write(bytes) != bytes.size() || !out.commit()) {
+            showError(QStringLiteral("%1: %2").arg(out.fileName(), out.errorString()));
+            return false;
+        }
+    } else if (!writeRecordingTo(place.filePath(file))) {
+        return false;
+    } else {
+        m_savedEvents = m_session->trace().size();
+    }
+    // The lesson's own run begins anew: what was done by hand, burst by burst, is not in it.
+    const auto stop = parse_stop(words);
+    const auto driver = std::filesystem::path(place.filePath(file).toStdString());
+    auto run = m_services.open(driver);
+    const bool happens = run && stop && advance_to_stop(**run, *stop);
+    if (!happens) {
+        step.replace(QStringLiteral("at: %1\n").arg(text(words)), QStringLiteral("at: begin\n"));
+        step.remove(QRegularExpression(QStringLiteral("select: \\d+\n")));
+    }
+    QString title = QFileInfo(place.absolutePath()).fileName();
+    title.replace('-', ' ').replace('_', ' ');
+    title.replace(0, 1, title.left(1).toUpper());
+    QSaveFile out(place.filePath(QStringLiteral("lesson.md")));
+    const QByteArray bytes = newLessonText(title, text(to_string(m_session->trace().info.kernel)), scenario ? QStringLiteral("scenario") : QStringLiteral("recording"), file, step).toUtf8();
+    if (!out.open(QIODevice::WriteOnly) || out.write(bytes) != bytes.size() || !out.commit()) {
+        showError(QStringLiteral("%1: %2").arg(out.fileName(), out.errorString()));
+        return false;
+    }
+    if (!openLesson(place.absolutePath())) {
+        return false;
+    }
+    m_lessonTextAction->setChecked(true);
+    m_editor->goToStep(0);
+    m_toast->say(happens ? tr("A lesson in %1").arg(folder)
+                         : tr("A lesson in %1. What was done by hand is not in its scenario: it begins at the begin").arg(folder));
+    return true;
+}
+
+bool MainWindow::addLessonStep()
+{
+    if (m_session == nullptr || m_lesson->lesson() == nullptr || !m_addStepAction->isEnabled()) {
+        return false;
+    }
+    const Lesson& lesson = *m_lesson->lesson();
+    if (m_lesson->isAltered() && lesson.uses_model()) {
+        const auto stop = parse_stop(stopText(*m_session).toStdString());
+        auto run = m_services.open(lesson.driver());
+        if (!run || !stop || !advance_to_stop(**run, *stop)) {
+            m_toast->say(tr("This moment does not come in the lesson's own run: what is done by hand is for its experiments"));
+            return false;
+        }
+    }
+    return m_editor->insertStep(momentAsStep(), m_lesson->step());
+}
+
+void MainWindow::reloadLesson()
+{
+    if (m_lesson->lesson() == nullptr || m_editor->folder().empty()) {
+        return;
+    }
+    auto lesson = load_lesson(m_editor->folder());
+    if (!lesson || m_work != nullptr) {
+        return; // the editor says what is wrong; the lesson as it was stays
+    }
+    if (lesson->driver() != m_lesson->lesson()->driver()) {
+        m_banner->hide();
+        openLesson(text(m_editor->folder().string()));
+        return;
+    }
+    m_title = text(lesson->title);
+    refreshTitle();
+    m_lesson->replaceLesson(std::move(*lesson), m_editor->stepAtCursor());
+}
+
+bool MainWindow::checkLesson()
+{
+    if (m_editor->folder().empty()) {
+        return false;
+    }
+    std::vector<Finding> findings;
+    work(tr("Checking the lesson"), [&](Work&) { findings = check_lesson(m_editor->folder(), m_services.open); });
+    const auto wrong = std::ranges::find(findings, Finding::Severity::error, &Finding::severity);
+    if (wrong != findings.end()) {
+        showError(text(wrong->describe()));
+        return false;
+    }
+    m_banner->hide();
+    m_toast->say(findings.empty() ? tr("Checked: nothing is wrong") : text(findings.front().describe()));
+    return true;
 }
 
 void MainWindow::refreshTitle()
@@ -605,7 +825,7 @@ void MainWindow::chooseMode(Mode mode)
         }
         m_leftAction->setChecked(true);
         m_rightAction->setChecked(true);
-        m_bottomAction->setChecked(true);
+        wantBottom();
         return;
     case Mode::lesson:
         if (m_lesson->lesson() != nullptr && m_mode != Mode::lesson) {
@@ -666,6 +886,8 @@ void MainWindow::showLivePage()
     m_left->hide();
     m_inspector->hide();
     m_bottom->hide();
+    m_rules->hide();
+    m_editor->hide();
     m_centre->setCurrentWidget(m_live);
     setMode(Mode::live);
     m_live->refresh();

@@ -29,6 +29,7 @@ class Banner;
 class ControlPanel;
 class Headline;
 class Inspector;
+class LessonEditor;
 class LessonPanel;
 class LivePage;
 class LiveStrip;
@@ -92,6 +93,8 @@ public:
     void setKeepQuestion(std::function<Keep()> ask) { m_askKeep = std::move(ask); }
     /// How a person is asked for the file to save as; for tests. By default a dialog.
     void setPathQuestion(std::function<QString()> ask) { m_askPath = std::move(ask); }
+    /// How a person is asked what becomes of rules that are written and not applied; `save` applies them and saves the scenario.
+    void setDraftsQuestion(std::function<Keep()> ask) { m_askDrafts = std::move(ask); }
     /// Nothing unsaved would be lost, or the person has agreed to it.
     [[nodiscard]] bool mayLeave();
     /// The page where a live source is chosen; what is open stays behind it.
@@ -113,6 +116,14 @@ public:
     [[nodiscard]] RulesPanel* rules() const { return m_rules; }
     /// The drawer with rules and filters, in the place of the lanes and plots.
     void showRules(bool on);
+    [[nodiscard]] LessonEditor* lessonEditor() const { return m_editor; }
+    /// Begins a lesson of one's own in that folder: what is open is its scenario or recording, the moment shown its first step. Then
+    /// it is open. False: the banner says why.
+    bool writeLessonTo(const QString& folder);
+    /// The moment shown becomes a step behind the one shown, in a lesson of one's own. False: the toast says why.
+    bool addLessonStep();
+    /// Plays the lesson as it is written and says what is wrong; true: nothing.
+    bool checkLesson();
     [[nodiscard]] StartPage* startPage() const { return m_start; }
     [[nodiscard]] LivePage* livePage() const { return m_live; }
     [[nodiscard]] LiveStrip* liveStrip() const { return m_liveStrip; }
@@ -161,10 +172,21 @@ private:
     void openDialog();
     /// The last time: a live source is stopped first, so that nothing arrives behind what is written.
     bool saveDialog(bool last = false);
-    void saveScenarioDialog();
+    bool saveScenarioDialog();
+    /// No draft of the rules would be lost, or the person has agreed to it.
+    [[nodiscard]] bool mayLeaveDrafts();
     void refreshTitle();
     void goToDrop(DropReasonId reason, RoomId room);
     void copyLessonStep();
+    [[nodiscard]] QString momentAsStep() const;
+    void writeLessonDialog();
+    void reloadLesson();
+    [[nodiscard]] bool isOwnLesson() const;
+    void savePictureDialog();
+    bool writeRecordingTo(const QString& path);
+    /// Opens the drawer in the place of lanes and plots, or folds it and gives the place back.
+    void showDrawer(QWidget* drawer, bool on);
+    [[nodiscard]] bool isDrawerOpen() const;
     void showKeys();
     /// What Tab stops at, panel by panel from the top left, in each from its top left: however late a part was made.
     [[nodiscard]] std::vector<std::vector<QWidget*>> focusStops() const;
@@ -179,6 +201,10 @@ private:
     void restoreSettings();
     void saveSettings() const;
     void defaultSizes();
+    /// No larger than the screen, and wholly on it: without a window manager nobody could reach the rest.
+    void fitToScreen();
+    /// Lanes and plots, or, while the rules are in their place, later.
+    void wantBottom();
 
     WindowServices m_services;
     std::unique_ptr<Session> m_session;
@@ -190,6 +216,7 @@ private:
     QTimer* m_jobTimer; ///< while m_job is under way: how far it is
     bool m_opening = false;
     std::function<Keep()> m_askKeep;
+    std::function<Keep()> m_askDrafts;
     std::function<QString()> m_askPath;
     std::size_t m_savedEvents = 0; ///< of the trace, when it was last saved
     Work* m_work = nullptr; ///< under way
@@ -203,6 +230,7 @@ private:
     QSplitter* m_bottom;
     QWidget* m_bottomRight;
     RulesPanel* m_rules;
+    LessonEditor* m_editor;
     QStackedWidget* m_left;
     QStackedWidget* m_centre;
     StartPage* m_start;
@@ -224,13 +252,17 @@ private:
     QAction* m_rightAction = nullptr;
     QAction* m_bottomAction = nullptr;
     QAction* m_rulesAction = nullptr;
+    QAction* m_lessonTextAction = nullptr;
+    QAction* m_addStepAction = nullptr;
+    QAction* m_newLessonAction = nullptr;
+    QAction* m_pictureAction = nullptr;
     QAction* m_presentAction = nullptr;
     QAction* m_scenarioAction = nullptr;
     bool m_sized = false; ///< the panels have sizes of the user's or of ours
     bool m_presenting = false;
     bool m_panelsChosen = false; ///< the user has folded or unfolded by hand: a lesson no longer does
     bool m_wasRight = true, m_wasBottom = true;
-    bool m_bottomUnderRules = true; ///< the lanes were shown when the rules took their place
+    bool m_bottomUnderRules = true; ///< the lanes were shown when a drawer took their place
     QList<int> m_wasColumns;
 };
 

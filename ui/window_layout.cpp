@@ -4,6 +4,7 @@
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/control_panel.h"
 #include "ui/inspector/inspector.h"
+#include "ui/lesson/lesson_editor.h"
 #include "ui/lesson/lesson_panel.h"
 #include "ui/live/live_page.h"
 #include "ui/live/live_strip.h"
@@ -107,9 +108,13 @@ void MainWindow::buildLayout()
     m_rules = new RulesPanel(m_undo, m_rows);
     m_rules->hide();
     m_rows->addWidget(m_rules);
+    m_editor = new LessonEditor(m_undo, m_rows);
+    m_editor->hide();
+    m_rows->addWidget(m_editor);
     m_rows->setStretchFactor(0, 1);
     m_rows->setStretchFactor(1, 0);
     m_rows->setStretchFactor(2, 0);
+    m_rows->setStretchFactor(3, 0);
     setCentralWidget(central);
 
     // The figures below stand under the inspector: one line through the whole window.
@@ -140,6 +145,17 @@ void MainWindow::buildLayout()
     connect(m_controls, &ControlPanel::textsWanted, this, [this] { m_rulesAction->setChecked(true); });
     connect(m_rules, &RulesPanel::closed, this, [this] { m_rulesAction->setChecked(false); });
     connect(m_rules, &RulesPanel::said, this, [this](const QString& words) { m_toast->say(words); });
+    connect(m_editor, &LessonEditor::closed, this, [this] { m_lessonTextAction->setChecked(false); });
+    connect(m_editor, &LessonEditor::changed, this, &MainWindow::reloadLesson);
+    connect(m_editor, &LessonEditor::momentWanted, this, &MainWindow::addLessonStep);
+    connect(m_editor, &LessonEditor::checkWanted, this, &MainWindow::checkLesson);
+    connect(m_editor, &LessonEditor::failed, this, &MainWindow::showError);
+    connect(m_lesson, &LessonPanel::writingWanted, this, [this] { m_lessonTextAction->toggle(); });
+    connect(m_lesson, &LessonPanel::stepChanged, this, [this](int step) {
+        if (m_editor->isVisible() && !m_editor->editor()->hasFocus()) {
+            m_editor->goToStep(step);
+        }
+    });
     connect(m_accounting, &AccountingBlock::dropChosen, this, [this](DropReasonId reason) { goToDrop(reason, RoomId::none); });
     connect(m_lesson, &LessonPanel::pointsAt, m_map, &MapView::setPointedAt);
     connect(m_lesson, &LessonPanel::unfolds, this, &MainWindow::unfold);
@@ -153,7 +169,9 @@ void MainWindow::buildLayout()
             openLesson(text(std::next(here)->id));
             return;
         }
-        closeSource();
+        if (mayLeave()) {
+            closeSource();
+        }
     });
 }
 
@@ -168,29 +186,50 @@ void MainWindow::showStage()
     m_inspector->setVisible(m_rightAction->isChecked());
     m_bottom->setVisible(m_bottomAction->isChecked());
     m_rules->setVisible(m_rulesAction->isChecked());
+    m_editor->setVisible(m_lessonTextAction->isChecked());
+}
+
+bool MainWindow::isDrawerOpen() const
+{
+    return !m_rules->isHidden() || !m_editor->isHidden();
 }
 
 void MainWindow::showRules(bool on)
 {
+    showDrawer(m_rules, on);
+}
+
+void MainWindow::showDrawer(QWidget* drawer, bool on)
+{
     const bool shown = on && m_session != nullptr && m_centre->currentIndex() == 0;
     if (!shown) {
-        m_rules->hide();
-        if (m_bottomUnderRules) {
+        drawer->hide();
+        if (m_bottomUnderRules && !isDrawerOpen()) {
             m_bottomAction->setChecked(true);
         }
         return;
     }
-    if (m_rules->isVisible()) {
+    if (drawer->isVisible()) {
         return;
     }
     // One drawer at a time: map, rules and lanes together leave none of them room.
-    m_bottomUnderRules = m_bottomAction->isChecked();
+    const bool under = isDrawerOpen() ? m_bottomUnderRules : m_bottomAction->isChecked();
+    m_bottomUnderRules = false;
     m_bottomAction->setChecked(false);
-    m_rules->show();
+    drawer->show();
+    (drawer == m_rules ? m_lessonTextAction : m_rulesAction)->setChecked(false);
+    (drawer == m_rules ? static_cast<QWidget*>(m_editor) : m_rules)->hide();
+    m_bottomUnderRules = under;
     const int high = m_rows->height();
     const int wanted = std::clamp(high * 2 / 5, 190, 420);
-    m_rows->setSizes({high - wanted, 0, wanted});
-    m_rules->editor()->setFocus(Qt::OtherFocusReason);
+    m_rows->setSizes({high - wanted, 0, wanted, wanted});
+    (drawer == m_rules ? m_rules->editor() : m_editor->editor())->setFocus(Qt::OtherFocusReason);
+}
+
+void MainWindow::wantBottom()
+{
+    // Who writes rules has them open; a lesson's step does not shut them.
+    isDrawerOpen() ? void(m_bottomUnderRules = true) : m_bottomAction->setChecked(true);
 }
 
 void MainWindow::unfold(const std::vector<std::string>& panels)
@@ -210,7 +249,7 @@ void MainWindow::unfold(const std::vector<std::string>& panels)
             }
         }
         m_rightAction->setChecked(m_rightAction->isChecked() || right);
-        m_bottomAction->setChecked(m_bottomAction->isChecked() || below);
+        below ? wantBottom() : void();
     }
     // The first one named is the one to look at.
     const auto wanted = std::find_if(panels.begin(), panels.end(), inspector);
@@ -257,7 +296,7 @@ void MainWindow::defaultSizes()
     const int high = std::max(height(), 560) - m_top->height();
     const int left = wide >= 1500 ? 300 : 262;
     const int right = wide >= 1500 ? 384 : 318;
-    const int below = high >= 800 ? 246 : 196;
+    const int below = high >= 800 ? 246 : high >= 600 ? 196 : 160;
     m_columns->setSizes({left, wide - left - right, right});
     m_rows->setSizes({high - below, below, below});
     m_bottom->setSizes({wide - right, right});
@@ -271,11 +310,24 @@ void MainWindow::resizeEvent(QResizeEvent* event)
     }
 }
 
+void MainWindow::fitToScreen()
+{
+    const QRect place = screen()->availableGeometry();
+    setMinimumSize(minimumSize().boundedTo(place.size()));
+    const QSize wanted = size().boundedTo(place.size());
+    if (wanted != size()) {
+        resize(wanted);
+    }
+    if (!place.contains(geometry())) {
+        move(std::clamp(x(), place.left(), place.right() + 1 - wanted.width()), std::clamp(y(), place.top(), place.bottom() + 1 - wanted.height()));
+    }
+}
+
 void MainWindow::restoreSettings()
 {
     resize(1600, 900);
     if (!m_services.remember) {
-        return;
+        return; // a picture is as large as it was asked to be
     }
     const QSettings stored = userSettings();
     const int theme = stored.value(QStringLiteral("theme"), static_cast<int>(Theme::Mode::system)).toInt();
@@ -284,6 +336,7 @@ void MainWindow::restoreSettings()
         Theme::instance().setMode(static_cast<Theme::Mode>(theme));
     }
     restoreGeometry(stored.value(QStringLiteral("geometry")).toByteArray());
+    fitToScreen();
     const bool columns = m_columns->restoreState(stored.value(QStringLiteral("columns")).toByteArray());
     const bool rows = m_rows->restoreState(stored.value(QStringLiteral("rowSizes")).toByteArray());
     m_sized = columns && rows;
@@ -308,7 +361,7 @@ void MainWindow::saveSettings() const
     stored.setValue(QStringLiteral("panelsChosen"), m_panelsChosen);
     stored.setValue(QStringLiteral("left"), m_leftAction->isChecked());
     stored.setValue(QStringLiteral("right"), m_presenting ? m_wasRight : m_rightAction->isChecked());
-    stored.setValue(QStringLiteral("bottom"), m_presenting ? m_wasBottom : m_rulesAction->isChecked() ? m_bottomUnderRules : m_bottomAction->isChecked());
+    stored.setValue(QStringLiteral("bottom"), m_presenting ? m_wasBottom : isDrawerOpen() ? m_bottomUnderRules : m_bottomAction->isChecked());
     if (m_session != nullptr && m_session->source().kind() == Source::Kind::model) {
         stored.setValue(QStringLiteral("speed"), m_session->speed());
     }
@@ -323,7 +376,7 @@ void MainWindow::closeEvent(QCloseEvent* event)
         whenIdle([this] { close(); });
         return;
     }
-    if (!mayLeave()) {
+    if (!mayLeave() || !m_editor->keep()) {
         event->ignore();
         return;
     }

@@ -2,6 +2,7 @@
 #include "ui/banner.h"
 #include "ui/controls/label.h"
 #include "ui/inspector/inspector.h"
+#include "ui/lesson/lesson_editor.h"
 #include "ui/lesson/lesson_panel.h"
 #include "ui/lesson/step_text.h"
 #include "ui/live/live_page.h"
@@ -60,6 +61,8 @@ void MainWindow::buildMenus()
     connect(m_recentMenu, &QMenu::aboutToShow, this, &MainWindow::refreshRecent);
     m_saveAction = action(file, tr("&Save recording as…"), {QKeySequence(Qt::CTRL | Qt::Key_S)}, [this] { saveDialog(); });
     m_scenarioAction = action(file, tr("Save s&cenario as…"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_S)}, [this] { saveScenarioDialog(); });
+    m_pictureAction = action(file, tr("Save &picture as…"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_P)}, [this] { savePictureDialog(); });
+    m_newLessonAction = action(file, tr("&New lesson from this…"), {QKeySequence(Qt::CTRL | Qt::Key_N)}, [this] { writeLessonDialog(); });
     action(file, tr("&Close"), {QKeySequence(Qt::CTRL | Qt::Key_W)}, [this] {
         if (mayLeave()) {
             closeSource();
@@ -80,6 +83,7 @@ void MainWindow::buildMenus()
     action(edit, tr("&Copy packet or journey as text"), {QKeySequence(Qt::CTRL | Qt::Key_C)},
            [this] { QGuiApplication::clipboard()->setText(m_inspector->asText()); });
     action(edit, tr("Copy this moment as a &lesson step"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_C)}, [this] { copyLessonStep(); });
+    m_addStepAction = action(edit, tr("&Add this moment to the lesson"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_A)}, [this] { addLessonStep(); });
     action(edit, tr("&Find"), {QKeySequence(Qt::Key_Slash), QKeySequence(Qt::CTRL | Qt::Key_F)}, [this] {
         m_top->search()->setFocus(Qt::ShortcutFocusReason);
         m_top->search()->selectAll();
@@ -121,10 +125,19 @@ void MainWindow::buildMenus()
     m_rulesAction = action(view, tr("&Rules and filters"), {QKeySequence(Qt::CTRL | Qt::Key_4)}, [] {});
     m_rulesAction->setCheckable(true);
     connect(m_rulesAction, &QAction::toggled, this, &MainWindow::showRules);
+    m_lessonTextAction = action(view, tr("Lesson's te&xt"), {QKeySequence(Qt::CTRL | Qt::Key_5)}, [] {});
+    m_lessonTextAction->setCheckable(true);
+    connect(m_lessonTextAction, &QAction::toggled, this, [this](bool on) {
+        showDrawer(m_editor, on);
+        if (on) {
+            m_editor->goToStep(m_lesson->step());
+        }
+    });
     connect(m_bottomAction, &QAction::toggled, this, [this](bool on) {
         if (on) {
             m_bottomUnderRules = true;
             m_rulesAction->setChecked(false);
+            m_lessonTextAction->setChecked(false);
         }
     });
     const std::pair<QString, Inspector::Tab> tabs[] = {{tr("&Packet"), Inspector::packet_tab},
@@ -215,20 +228,25 @@ void MainWindow::buildMenus()
     addAction(escape);
 }
 
-void MainWindow::copyLessonStep()
+QString MainWindow::momentAsStep() const
 {
-    if (m_session == nullptr) {
-        return;
-    }
     QStringList panels;
     if (m_rightAction->isChecked() && m_inspector->tab() != Inspector::host_tab) {
         constexpr std::array names{"packet", "skb", "journey", "function"};
         panels << QLatin1String(names[static_cast<std::size_t>(m_inspector->tab())]);
     }
-    if (m_bottomAction->isChecked()) {
+    if (isDrawerOpen() ? m_bottomUnderRules : m_bottomAction->isChecked()) {
         panels << QStringLiteral("queues");
     }
-    QGuiApplication::clipboard()->setText(lessonStepText(*m_session, panels));
+    return lessonStepText(*m_session, panels);
+}
+
+void MainWindow::copyLessonStep()
+{
+    if (m_session == nullptr) {
+        return;
+    }
+    QGuiApplication::clipboard()->setText(momentAsStep());
     m_toast->say(tr("Copied: a step for a lesson.md"));
 }
 
@@ -287,9 +305,11 @@ void MainWindow::showKeys()
     row(tr("Ctrl 4"), tr("rules and filters; there Ctrl Enter applies"));
     row(tr("Ctrl C"), tr("copy the packet or its journey as text; in the packets' list its lines"));
     row(tr("Ctrl Shift C"), tr("copy this moment as a step for a lesson.md"));
+    row(tr("Ctrl N"), tr("a lesson of your own from what is open"));
+    row(tr("Ctrl 5  Ctrl Shift A"), tr("its text; add this moment to it"));
     row(tr("Ctrl Z"), tr("turn a knob back"));
     row(tr("Ctrl R"), tr("start over"));
-    row(tr("Ctrl O  S  W  Q"), tr("open, save as, close, quit; Ctrl Shift S saves the scenario with what was turned"));
+    row(tr("Ctrl O  S  W  Q"), tr("open, save as, close, quit; Ctrl Shift S saves the scenario with what was turned, Ctrl Shift P a picture"));
     row(tr("F5  F10  F11"), tr("presentation, menu, full screen"));
     row(tr("Esc"), tr("dismiss, leave, select nothing"));
     auto* table = new QLabel(QStringLiteral("<table cellspacing='0'>%1</table>").arg(rows), &dialog);
@@ -375,7 +395,7 @@ void collectStops(const QWidget& root, std::vector<QWidget*>& stops)
 std::vector<std::vector<QWidget*>> MainWindow::focusStops() const
 {
     std::vector<std::vector<QWidget*>> panels;
-    const std::initializer_list<const QWidget*> all{m_top, m_banner, m_liveStrip, m_left, m_centre, m_inspector, m_bottom, m_rules};
+    const std::initializer_list<const QWidget*> all{m_top, m_banner, m_liveStrip, m_left, m_centre, m_inspector, m_bottom, m_rules, m_editor};
     for (const QWidget* panel : all) {
         std::vector<QWidget*> stops;
         if (panel->isVisible()) {

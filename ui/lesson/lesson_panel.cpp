@@ -105,8 +105,17 @@ LessonPanel::LessonPanel(QWidget* parent) : QWidget(parent)
     connect(&Theme::instance(), &Theme::changed, this, &LessonPanel::resizeWords);
     m_title->setContentsMargins(0, 0, 14, 0);
     column->addWidget(m_title);
+    auto* countRow = new QHBoxLayout;
+    countRow->setContentsMargins(0, 0, 14, 0);
     m_count = new Label({}, Tone::muted, readingFont(12), this);
-    column->addWidget(m_count);
+    countRow->addWidget(m_count, 1);
+    m_write = new QPushButton(tr("Edit"), this);
+    m_write->setProperty("flat", true);
+    m_write->setToolTip(tr("The lesson's text (Ctrl+5)"));
+    m_write->hide();
+    connect(m_write, &QPushButton::clicked, this, &LessonPanel::writingWanted);
+    countRow->addWidget(m_write);
+    column->addLayout(countRow);
     auto* barRow = new QHBoxLayout;
     barRow->setContentsMargins(0, 0, 14, 0);
     m_bar = new QProgressBar(this);
@@ -176,6 +185,19 @@ void LessonPanel::setLesson(std::optional<Lesson> lesson, Session* session)
         m_bar->setRange(0, stepCount());
         goTo(0);
     }
+}
+
+void LessonPanel::setWritable(bool on)
+{
+    m_write->setVisible(on);
+}
+
+void LessonPanel::replaceLesson(Lesson lesson, int step)
+{
+    m_lesson = std::move(lesson);
+    m_title->setText(text(m_lesson->title));
+    m_bar->setRange(0, stepCount());
+    goTo(std::clamp(step, 0, std::max(0, stepCount() - 1)));
 }
 
 void LessonPanel::goTo(int step)

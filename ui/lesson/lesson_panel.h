@@ -31,7 +31,13 @@ public:
     [[nodiscard]] const Lesson* lesson() const { return m_lesson ? &*m_lesson : nullptr; }
     [[nodiscard]] int step() const { return m_step; }
     [[nodiscard]] int stepCount() const { return m_lesson ? static_cast<int>(m_lesson->steps.size()) : 0; }
+    /// The same lesson, written anew: the run stays as it is, the step is shown.
+    void replaceLesson(Lesson lesson, int step);
     void goTo(int step);
+    /// The run is no longer the lesson's own: an experiment, a knob or an action has changed it.
+    [[nodiscard]] bool isAltered() const { return m_altered; }
+    /// It is the person's own, and can be written in this window.
+    void setWritable(bool on);
     /// Says anew at which rooms the step points: somebody else has shown the map meanwhile.
     void pointAgain();
 
@@ -50,6 +56,7 @@ signals:
     void pointsAt(const std::vector<skbscope::RoomId>& rooms);
     void unfolds(const std::vector<std::string>& panels);
     void stepChanged(int step);
+    void writingWanted();
     /// Behind the last step.
     void finished();
     void failed(const QString& message);
@@ -75,6 +82,7 @@ private:
     Label* m_title;
     Label* m_count;
     QProgressBar* m_bar;
+    QPushButton* m_write;
     QScrollArea* m_scroll;
     QWidget* m_page = nullptr;
     QPushButton* m_back;

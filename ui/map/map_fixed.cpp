@@ -320,7 +320,7 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     const qreal right = textRight(room.id);
     const QString name = titleOf(room);
     const QFont title = fittedSans(name, right - left, 12 * s, least_title, QFont::DemiBold);
-    const bool twoLines = rect.height() >= 27 * s;
+    const bool twoLines = hasTwoLines(rect);
     p.setPen(used ? c.text : faintText());
     p.setFont(title);
     const QRectF top = twoLines ? QRectF(left, rect.top() + 3 * s, right - left, rect.height() / 2 - 2 * s)
@@ -332,8 +332,21 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
         p.setPen(used ? c.textMuted : faintText());
         p.setFont(mono);
         p.drawText(QRectF(left, rect.center().y() + 0.5 * s, right - left, rect.height() / 2 - 4 * s), Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip,
-                   elided(mono, function, right - left));
+                   elidedName(mono, function, right - left));
     }
+}
+
+bool MapView::hasTwoLines(const QRectF& card) const
+{
+    return card.height() >= std::max(27 * m_layout->scale(), MapLayout::two_lines);
+}
+
+QString MapView::functionLabel(RoomId id)
+{
+    const QRectF rect = layoutNow().room(id);
+    const Room& room = Catalog::room(id);
+    const qreal width = textRight(id) - rect.left() - 11 * m_layout->scale();
+    return hasTwoLines(rect) ? elidedName(fittedMono(functionOf(room), width, 10.6 * m_layout->scale(), least_mono), functionOf(room), width) : QString();
 }
 
 bool MapView::isFaint(const MapTray& tray) const
@@ -398,6 +411,9 @@ QFont MapView::trayFont() const
 qreal MapView::trayNameWidth(const MapTray& tray) const
 {
     const qreal s = m_layout->scale();
+    if (tray.low) {
+        return tray.card.width() / 2 - 12 * s;
+    }
     const qreal count = isFaint(tray) ? 0 : QFontMetricsF(Theme::mono(std::max(least_mono, 10.6 * s))).horizontalAdvance(trayCount(tray)) + 6 * s;
     return tray.card.width() - 18 * s - count;
 }
@@ -423,7 +439,8 @@ void MapView::paintTrayFixed(QPainter& p, const MapTray& tray) const
     p.setPen(faint ? faintText() : c.text);
     const qreal left = tray.card.left() + 11 * s;
     const qreal room = trayNameWidth(tray);
-    p.drawText(QRectF(left, tray.card.top() + 2.5 * s, room, 15 * s), Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, trayName(tray, room));
+    const QRectF line = tray.low ? QRectF(left, tray.card.top(), room, tray.card.height()) : QRectF(left, tray.card.top() + 2.5 * s, room, 15 * s);
+    p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, trayName(tray, room));
     p.setPen(QPen(faint ? mixed(c.slot, c.band, 0.5) : c.slot, 1));
     p.setBrush(Qt::NoBrush);
     for (int i = 0; i < tray.slotCount; ++i) {

@@ -30,6 +30,8 @@ struct MapLink {
 class MapLayout {
 public:
     static constexpr int rows = 12;
+    /// Letters do not shrink with a very small map: in a lower card there is one line, not two.
+    static constexpr qreal two_lines = 22.5;
 
     /// Everything in logical pixels for a widget of that size.
     explicit MapLayout(QSizeF size);

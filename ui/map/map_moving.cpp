@@ -87,13 +87,16 @@ void MapView::paintActivity(QPainter& p)
         qreal right = napi ? content.right() - 6 * s : content.right() - (standing == 0 ? 6 : standing * 34 + 8) * s;
         const QFont mono = Theme::mono(10.6 * s);
         const QColor ink = Theme::instance().contextText(activity.context);
+        const qreal left = rect.left() + 11 * s;
+        const QString roomTitle = titleOf(room);
+        const QFont title = fittedSans(roomTitle, textRight(room.id) - left, 12 * s, least_title, QFont::DemiBold); // as it is painted
+        const qreal titleRight = left + QFontMetricsF(title).horizontalAdvance(roomTitle) + 5 * s;
+        if (!tray && !hasTwoLines(rect) && right - width < titleRight) {
+            continue; // the lanes say which CPU it is
+        }
         // The function that runs right now takes the place of the room's usual one.
-        if (!tray && rect.height() >= 27 * s) {
+        if (!tray && hasTwoLines(rect)) {
             const QString name = text(m_session->trace().function_name(activity.function));
-            const qreal left = rect.left() + 11 * s;
-            const QString roomTitle = titleOf(room);
-            const QFont title = fittedSans(roomTitle, textRight(room.id) - left, 12 * s, least_title, QFont::DemiBold); // as it is painted
-            const qreal titleRight = left + QFontMetricsF(title).horizontalAdvance(roomTitle) + 5 * s;
             const QFont wanted = Theme::mono(std::max(least_mono, 10.6 * s)); // never smaller than the name of a room at rest
             const QFontMetricsF monoMetrics(wanted);
             const QString oneLine = QStringLiteral("%1 %2").arg(cpuWords, contextWords);
@@ -106,7 +109,7 @@ void MapView::paintActivity(QPainter& p)
             const QFont fitted = fittedMono(name, place.nameWidth - 3 * s, 10.6 * s, least_mono);
             p.setFont(fitted);
             p.setPen(c.text);
-            p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elided(fitted, name, place.nameWidth - 3 * s));
+            p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elidedName(fitted, name, place.nameWidth - 3 * s));
             if (place.cpu == WorkingWords::Cpu::upper_line || place.cpu == WorkingWords::Cpu::number_only) {
                 p.setFont(bold);
                 p.setPen(ink);
@@ -127,7 +130,7 @@ void MapView::paintActivity(QPainter& p)
                 p.setFont(mono);
                 p.setPen(c.text);
                 p.drawText(line.adjusted(2 * s, 0, 0, 0), Qt::AlignLeft | Qt::AlignVCenter,
-                           elided(mono, text(m_session->trace().function_name(activity.function)), line.width() - taken - 4 * s));
+                           elidedName(mono, text(m_session->trace().function_name(activity.function)), line.width() - taken - 4 * s));
             }
             continue;
         }
@@ -162,7 +165,7 @@ void MapView::paintActivity(QPainter& p)
         const QRectF irq = m_layout->room(Catalog::find_room("irq"));
         p.setFont(Theme::sans(std::max(least_small, 9.5 * s)));
         p.setPen(c.hardirqText);
-        p.drawText(QRectF(irq.right() + 8 * s, irq.top(), 100 * s, irq.height()), Qt::AlignLeft | Qt::AlignVCenter,
+        p.drawText(QRectF(irq.right() + 8 * s, irq.top(), 100 * s, irq.height()), Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip,
                    tr("masked until\nthe poll is done"));
     }
 }
@@ -180,9 +183,9 @@ void MapView::paintTrays(QPainter& p)
         if (isFaint(tray)) {
             continue;
         }
-        const QString count = trayCount(tray);
         p.setFont(font);
         p.setPen(alarm ? c.drop : c.textMuted);
+        const QString count = tray.low ? QString() : trayCount(tray);
         p.drawText(QRectF(tray.card.left(), tray.card.top() + 2.5 * s, tray.card.width() - 8 * s, 15 * s), Qt::AlignRight | Qt::AlignVCenter | Qt::TextDontClip, count);
         // The limit, where it lies among the slots drawn.
         if (unit == QueueUnit::packets && tray.limit > 0 && tray.limit <= static_cast<std::uint64_t>(tray.slotCount) && tray.full) {
@@ -191,7 +194,7 @@ void MapView::paintTrays(QPainter& p)
         }
         const int hidden = tray.hiddenPackets();
         if (hidden > 0) {
-            const QFont small = Theme::mono(8.5 * s, QFont::Bold);
+            const QFont small = Theme::mono(std::max(8.0, 8.5 * s), QFont::Bold);
             QString more = QStringLiteral("+%1").arg(hidden);
             QRectF slot = tray.slot(tray.slotCount - tray.moreSlots).united(tray.slot(tray.slotCount - 1));
             slot.adjust(1.2, 0, -1.2, 0);
@@ -286,7 +289,7 @@ void MapView::paintDrops(QPainter& p)
                 lines = {reason.left(cut + 1), reason.mid(cut + 1)};
             }
         }
-        const qreal line = 9 * s;
+        const qreal line = std::max(8.4, 9 * s);
         qreal y = area.center().y() - (height + line * static_cast<qreal>(lines.size()) + 1 * s) / 2;
         const QRectF pill(area.center().x() - width / 2, y, width, height);
         p.setPen(QPen(c.drop, 1.3 * s));

@@ -10,6 +10,7 @@
 #include <QString>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace skbscope::ui::map_paint {
 
@@ -52,10 +53,27 @@ inline QFont fittedSans(const QString& words, qreal width, qreal wanted, qreal l
     return Theme::sans(wanted, weight);
 }
 
+/// The name of a function is set closer before it is set smaller, and smaller before it is cut.
 inline QFont fittedMono(const QString& words, qreal width, qreal wanted, qreal least, QFont::Weight weight = QFont::Normal)
 {
-    QFont font = Theme::mono(std::max(wanted, least), weight);
-    return wanted >= least || QFontMetricsF(font).horizontalAdvance(words) <= width ? font : Theme::mono(wanted, weight);
+    constexpr qreal smallest = 8, closest = 88; // pixels, percent
+    const qreal large = std::max(wanted, least);
+    const qreal small = std::min(large, std::max(smallest, large - 2));
+    QFont font;
+    for (const auto& [size, spacing] : {std::pair{large, 100.0}, {large, 94.0}, {large, closest}, {(large + small) / 2, closest}, {small, closest}}) {
+        font = Theme::mono(size, weight);
+        font.setLetterSpacing(QFont::PercentageSpacing, spacing);
+        if (QFontMetricsF(font).horizontalAdvance(words) <= width) {
+            break;
+        }
+    }
+    return font;
+}
+
+/// A function's beginning and its end tell it from its kin: it is cut in the middle. The tooltip has all of it.
+inline QString elidedName(const QFont& font, const QString& name, qreal width)
+{
+    return QFontMetricsF(font).elidedText(name, Qt::ElideMiddle, std::max<qreal>(0, width));
 }
 
 /// Where what a working room says stands: the function on its lower line, the CPU and its context at the right.

@@ -341,9 +341,10 @@ void MapScene::buildTrays(const MapLayout& layout, const StackState& state)
                 tray.peak = queue.peak;
             }
             tray.full = tray.limit > 0 && tray.level >= tray.limit;
-            const qreal slotHeight = std::min(15 * s, tray.card.height() * 0.42);
-            tray.slotRow = QRectF(tray.card.left() + 10 * s, tray.card.bottom() - slotHeight - 4 * s,
-                                  tray.card.width() - 18 * s, slotHeight);
+            tray.low = tray.card.height() < MapLayout::two_lines;
+            const qreal slotHeight = std::min(15 * s, tray.card.height() * (tray.low ? 0.62 : 0.42));
+            tray.slotRow = tray.low ? QRectF(tray.card.center().x(), tray.card.center().y() - slotHeight / 2, tray.card.width() / 2 - 6 * s, slotHeight)
+                                    : QRectF(tray.card.left() + 10 * s, tray.card.bottom() - slotHeight - 4 * s, tray.card.width() - 18 * s, slotHeight);
             const int preferred = std::max(1, static_cast<int>(tray.slotRow.width() / (slot_preferred * s)));
             const int most_slots = std::max(1, static_cast<int>(tray.slotRow.width() / (slot_least * s)));
             int wanted = preferred;
@@ -545,8 +546,11 @@ void MapScene::buildTokens(const MapLayout& layout, const StackState& state)
         if (packet.queue != QueueId::none || (trace.has_packet(id) && !shows(trace.packet(id).host))) {
             continue;
         }
-        const RoomId room = packet.room == m_memory ? packet.previous_room : packet.room;
-        standing[to_index(room)].push_back({id, &packet, room});
+        // Where its memory is made or given back it stands in the room that asks for that; a recorded one may begin there.
+        const RoomId room = packet.room == m_memory && packet.previous_room != RoomId::none ? packet.previous_room : packet.room;
+        // One that no function has touched is still in the cable or the card.
+        const bool outside = room == RoomId::none && packet.function == FunctionId::none && packet.where != PacketState::Where::running;
+        standing[to_index(outside ? m_wire : room)].push_back({id, &packet, outside ? m_wire : room});
     }
     const std::uint64_t now = m_session.now().ns;
     const std::uint64_t longest = longest_move_paces * m_pace;

@@ -47,6 +47,7 @@ struct MapTray {
     std::uint64_t peak = 0;
     bool used = false;
     bool full = false; ///< level at or above the limit
+    bool low = false;  ///< no place for two lines: the slots stand beside the name, the tooltip has the level
     [[nodiscard]] QRectF slot(int index) const;
     [[nodiscard]] int hiddenPackets() const; ///< those that "+ n" stands for
 };

@@ -80,7 +80,7 @@ void MapView::drawStamp(QPainter& p, const QRectF& rect, const MapToken& token, 
         return;
     }
     const qreal inner = rect.width() - (token.kind == MapToken::Kind::running ? 6 : 3) * s;
-    qreal size = std::min(10.0 * s, rect.height() * 0.72);
+    qreal size = std::min(std::max(least_small, 10.0 * s), rect.height() * 0.82);
     QFont font = Theme::mono(size, token.kind == MapToken::Kind::waiting ? QFont::Normal : QFont::Bold);
     qreal need = QFontMetricsF(font).horizontalAdvance(number);
     if (need > inner) {
@@ -174,7 +174,7 @@ void MapView::paintTokens(QPainter& p)
         p.setOpacity(1);
     }
     // Tokens that stand behind others are counted.
-    const QFont small = Theme::mono(9 * s, QFont::Bold);
+    const QFont small = Theme::mono(std::max(8.0, 9 * s), QFont::Bold);
     for (const Room& room : Catalog::rooms()) {
         if (room.id == RoomId::none || room.kind == RoomKind::queue) {
             continue;

@@ -41,6 +41,8 @@ public:
     [[nodiscard]] QRectF tokenRect(PacketId packet);
     /// What a queue is called on its tray, as wide as that is; empty: it has none.
     [[nodiscard]] QString trayLabel(QueueId queue);
+    /// The function's name as the room at rest shows it, as wide as that is; empty: the room is too low for it.
+    [[nodiscard]] QString functionLabel(RoomId room);
     /// Rooms that somebody wants looked at (a lesson's step): drawn with a glow.
     void setPointedAt(const std::vector<RoomId>& rooms);
     [[nodiscard]] const std::vector<RoomId>& pointedAt() const { return m_pointedAt; }
@@ -95,6 +97,7 @@ private:
     [[nodiscard]] QString titleOf(const Room& room) const;
     [[nodiscard]] QString functionOf(const Room& room) const;
     [[nodiscard]] qreal textRight(RoomId room) const;
+    [[nodiscard]] bool hasTwoLines(const QRectF& card) const; ///< name and function; else the name alone
 
     // What moves.
     void paintActivity(QPainter& p);

@@ -150,9 +150,32 @@ bool RulesPanel::isEdited() const
     return knob != nullptr && draft() != text(knob->value);
 }
 
-bool RulesPanel::hasDrafts() const
+QStringList RulesPanel::drafts() const
 {
-    return isEdited() || std::ranges::any_of(m_drafts, [&](const auto& draft) { return draft.first != m_key; });
+    QStringList keys;
+    for (const TextKnob& knob : m_texts) {
+        const QString key = text(knob.key);
+        const auto kept = m_drafts.find(key);
+        if (key == m_key ? isEdited() : kept != m_drafts.end() && kept->second != text(knob.value)) {
+            keys << key;
+        }
+    }
+    return keys;
+}
+
+QString RulesPanel::titleOf(const QString& key) const
+{
+    const auto found = std::ranges::find(m_texts, key.toStdString(), &TextKnob::key);
+    return found == m_texts.end() ? key : text(found->title);
+}
+
+bool RulesPanel::applyAll()
+{
+    const QStringList keys = drafts();
+    return std::ranges::all_of(keys, [this](const QString& key) {
+        choose(key);
+        return !isEdited() || apply();
+    });
 }
 
 void RulesPanel::choose(const QString& key)

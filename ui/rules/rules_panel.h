@@ -33,7 +33,12 @@ public:
     /// What is written is not what is in force.
     [[nodiscard]] bool isEdited() const;
     /// Any of the texts has been changed and not applied.
-    [[nodiscard]] bool hasDrafts() const;
+    [[nodiscard]] bool hasDrafts() const { return !drafts().isEmpty(); }
+    /// The keys of those, in the order of the choice.
+    [[nodiscard]] QStringList drafts() const;
+    [[nodiscard]] QString titleOf(const QString& key) const;
+    /// Applies every draft, one after the other. False: one is wrong; it is shown, it and those behind it stay drafts.
+    bool applyAll();
     /// Also while the text is wrong: then it says so and changes nothing. False: nothing was applied.
     bool apply();
     void revert();

@@ -5,6 +5,7 @@
 #include "ui/controls/choice.h"
 #include "ui/controls/control_panel.h"
 #include "ui/controls/label.h"
+#include "ui/lesson/lesson_panel.h"
 #include "ui/map/map_view.h"
 #include "ui/player/session.h"
 #include "ui/rules/code_editor.h"
@@ -12,6 +13,7 @@
 #include "ui/rules/rules_highlighter.h"
 #include "ui/rules/rules_panel.h"
 #include "ui/start_page.h"
+#include "ui/timeline/timeline_view.h"
 
 #include <QAction>
 #include <QMenu>
@@ -254,6 +256,84 @@ TEST(Rules, TheDrawerTakesThePlaceOfTheLanesAndGivesItBack)
     settle();
     EXPECT_FALSE(w.rules().isVisible());
     EXPECT_GT(w.window.map()->height(), 100);
+}
+
+TEST(Rules, ThatAreNotAppliedAreNotClosedWithoutAQuestion)
+{
+    Written w;
+    int asked = 0;
+    MainWindow& window = w.window;
+    window.setDraftsQuestion([&] { return ++asked, MainWindow::Keep::cancel; });
+    ASSERT_TRUE(window.mayLeave());
+    EXPECT_EQ(asked, 0) << "nothing was written";
+    w.write(drop_5001);
+    window.showRules(false); // folding the drawer loses nothing
+    Session* before = window.session();
+    EXPECT_FALSE(window.openLesson("02-a-datagram-leaves"));
+    window.openFile(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string()));
+    EXPECT_FALSE(window.isOpening());
+    EXPECT_FALSE(window.close());
+    EXPECT_EQ(asked, 3);
+    EXPECT_EQ(window.session(), before);
+    settle();
+    EXPECT_TRUE(w.rules().isVisible()) << "back to what is not finished";
+    EXPECT_EQ(w.rules().editor()->toPlainText(), drop_5001);
+    EXPECT_EQ(w.rules().drafts(), QStringList{w.rules().key()});
+
+    window.setDraftsQuestion([&] { return ++asked, MainWindow::Keep::discard; });
+    EXPECT_TRUE(window.openLesson("02-a-datagram-leaves"));
+    EXPECT_EQ(asked, 4);
+    EXPECT_FALSE(w.rules().hasDrafts());
+    EXPECT_TRUE(window.close());
+    EXPECT_EQ(asked, 4) << "what was discarded is not asked for again";
+}
+
+TEST(Rules, ThatAreKeptOnLeavingAreAppliedAndSavedWithTheScenario)
+{
+    Written w;
+    MainWindow& window = w.window;
+    w.session().seek(SimTime{0});
+    QTemporaryDir folder;
+    window.setDraftsQuestion([] { return MainWindow::Keep::save; });
+    window.setPathQuestion([&] { return folder.filePath("kept"); });
+    w.write("table ip t { chain");
+    EXPECT_FALSE(window.mayLeave()) << "a wrong text cannot be saved, and is not lost";
+    EXPECT_TRUE(w.rules().hasDrafts());
+    w.write(drop_5001);
+    EXPECT_TRUE(window.mayLeave());
+    const auto again = load_scenario(folder.filePath("kept.yaml").toStdString());
+    ASSERT_TRUE(again) << again.error().describe();
+    EXPECT_EQ(QString::fromStdString(again->hosts[0].nft), drop_5001);
+    window.setPathQuestion([] { return QString(); });
+    w.write(drop_5001 + "\n");
+    EXPECT_FALSE(window.mayLeave()) << "who names no file has not decided";
+}
+
+TEST(Rules, StayOpenWhenAStepUnfoldsTheLanesAndOnThePageOfLiveSourcesTheyDoNotStand)
+{
+    MainWindow window(test::services());
+    window.resize(1600, 900);
+    ASSERT_TRUE(window.openLesson("03-rps-and-the-backlog"));
+    window.show();
+    settle();
+    ASSERT_FALSE(window.timeline()->isVisible());
+    QTest::keyClick(&window, Qt::Key_4, Qt::ControlModifier);
+    settle();
+    ASSERT_TRUE(window.rules()->isVisible());
+    for (int step = 0; step < window.lessonPanel()->stepCount(); ++step) {
+        window.lessonPanel()->goTo(step);
+        settle();
+        EXPECT_TRUE(window.rules()->isVisible()) << "step " << step + 1;
+        EXPECT_FALSE(window.timeline()->isVisible()) << "step " << step + 1;
+    }
+    QTest::keyClick(&window, Qt::Key_4, Qt::ControlModifier);
+    settle();
+    EXPECT_FALSE(window.rules()->isVisible());
+    EXPECT_TRUE(window.timeline()->isVisible()) << "what a step unfolded comes when the rules go";
+    QTest::keyClick(&window, Qt::Key_4, Qt::ControlModifier);
+    window.showLivePage();
+    settle();
+    EXPECT_FALSE(window.rules()->isVisible());
 }
 
 TEST(Rules, OfARecordingThereAreNoneToWriteAndThatIsSaid)

@@ -27,7 +27,9 @@
 #include <QPointer>
 #include <QUrl>
 #include <QScrollArea>
+#include <QScreen>
 #include <QScrollBar>
+#include <QSettings>
 #include <QTemporaryDir>
 #include <QTest>
 #include <filesystem>
@@ -501,6 +503,48 @@ TEST(Map, ShortNamesAreWholeOnASmallScreen)
                 EXPECT_FALSE(name.contains(QChar(0x2026))) << lesson << ": " << name.toStdString();
             }
         }
+    }
+}
+
+TEST(Map, AFunctionsNameIsCutInTheMiddleIfAtAllAndNothingStandsInAnother)
+{
+    Shown shown({1280, 720});
+    ASSERT_TRUE(shown.window.openLesson("03-rps-and-the-backlog"));
+    shown.window.lessonPanel()->goTo(5); // with inspector and lanes
+    settle();
+    MapView& map = *shown.window.map();
+    int cut = 0;
+    for (const Room& room : Catalog::rooms()) {
+        const QString label = room.id == RoomId::none || map.roomRect(room.id).isEmpty() ? QString() : map.functionLabel(room.id);
+        EXPECT_FALSE(label.endsWith(QChar(0x2026))) << label.toStdString();
+        cut += label.contains(QChar(0x2026)) ? 1 : 0;
+    }
+    EXPECT_LE(cut, 4);
+    // On a very small map letters do not shrink any more: one line a room.
+    map.resize(420, 300);
+    EXPECT_TRUE(map.functionLabel(Catalog::find_room("ip_rcv")).isEmpty());
+}
+
+TEST(Window, IsNeverLargerThanItsScreen)
+{
+    QTemporaryDir home;
+    QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, home.path());
+    const QSize screen = QGuiApplication::primaryScreen()->availableSize();
+    ASSERT_LT(screen.width(), 1600) << "else this proves nothing";
+    for (const bool kept : {false, true}) { // also what was remembered from a larger one
+        auto services = test::services();
+        services.remember = true;
+        MainWindow window(services);
+        window.show();
+        settle();
+        EXPECT_LE(window.width(), screen.width());
+        EXPECT_LE(window.height(), screen.height());
+        EXPECT_TRUE(window.screen()->availableGeometry().contains(window.geometry())) << kept;
+        QSettings("skbscope", "skbscope").setValue("geometry", [&] {
+            QWidget large;
+            large.setGeometry(500, 400, 2400, 1300);
+            return large.saveGeometry();
+        }());
     }
 }
 
