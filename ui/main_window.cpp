@@ -409,7 +409,13 @@ bool MainWindow::openLesson(const QString& id)
     m_addStepAction->setEnabled(own);
     if (own) {
         m_editor->setFolder(m_lesson->lesson()->folder);
-        remember(text((m_lesson->lesson()->folder / "lesson.md").string())); // the list of lessons has those of the program only
+        const auto actions = m_session->source().actions();
+        const auto knobs = m_session->source().knobs();
+        m_editor->setExperimentLines(!m_lesson->lesson()->uses_model() ? QString()
+                                     : !actions.empty()                ? QStringLiteral("do:\n  - %1\n").arg(text(actions.front().key))
+                                     : !knobs.empty() ? QStringLiteral("knobs:\n  \"%1\": %2\n").arg(text(knobs.front().key)).arg(knobs.front().value)
+                                                      : QString());
+        remember(text(m_lesson->lesson()->folder.string())); // the list of lessons has those of the program only
     }
     refreshTitle();
     emit opened();
@@ -573,8 +579,8 @@ bool MainWindow::mayLeaveDrafts()
     // Back to what is not finished.
     showStage();
     m_rulesAction->setChecked(true);
-    if (m_rules->hasDrafts()) {
-        m_rules->choose(m_rules->drafts().front());
+    if (const QStringList left = m_rules->drafts(); !left.isEmpty() && !left.contains(m_rules->key())) {
+        m_rules->choose(left.front());
     }
     return false;
 }
@@ -715,7 +721,7 @@ bool MainWindow::addLessonStep()
         return false;
     }
     const Lesson& lesson = *m_lesson->lesson();
-    if (m_lesson->isAltered() && lesson.uses_model()) {
+    if (lesson.uses_model()) {
         const auto stop = parse_stop(stopText(*m_session).toStdString());
         auto run = m_services.open(lesson.driver());
         if (!run || !stop || !advance_to_stop(**run, *stop)) {

@@ -37,9 +37,9 @@ QString predictionBlock()
                        "  - text: the other\n    because: Say why not.\n```\n");
 }
 
-QString experimentBlock()
+QString experimentBlock(const QString& lines)
 {
-    return QObject::tr("```experiment\ntry: Say what to try.\ngoal: delivered >= 1\nafter: Say what that has shown.\n```\n");
+    return QObject::tr("```experiment\ntry: Say what to try.\n%1goal: born >= 1\nafter: Say what that has shown.\n```\n").arg(lines);
 }
 
 } // namespace
@@ -99,7 +99,7 @@ LessonEditor::LessonEditor(QUndoStack* undo, QWidget* parent) : QWidget(parent),
     insert->setPopupMode(QToolButton::InstantPopup);
     auto* blocks = new QMenu(insert);
     blocks->addAction(tr("A prediction"), this, [this] { insertBlock(predictionBlock()); });
-    blocks->addAction(tr("An experiment"), this, [this] { insertBlock(experimentBlock()); });
+    blocks->addAction(tr("An experiment"), this, [this] { insertBlock(experimentBlock(m_experiment)); });
     insert->setMenu(blocks);
     row->addWidget(insert);
     auto* check = new QPushButton(tr("Check"), this);

@@ -36,6 +36,8 @@ public:
     void goToStep(int step);
     /// A prediction or an experiment to be filled in, at the end of the step in which the cursor stands.
     void insertBlock(const QString& block);
+    /// Lines of an experiment in this lesson, `knobs:` or `do:`, to begin with; empty for a recording.
+    void setExperimentLines(const QString& lines) { m_experiment = lines; }
     /// As if the pause after the last key were over: writes what is not written, reads it as a player would.
     bool keep();
     [[nodiscard]] CodeEditor* editor() const { return m_editor; }
@@ -61,6 +63,7 @@ private:
     QUndoStack* m_undo;
     std::filesystem::path m_folder;
     QString m_kept; ///< what the file holds
+    QString m_experiment;
     QTimer m_pause;
     QFileSystemWatcher m_watcher;
     CodeEditor* m_editor;

@@ -34,8 +34,6 @@ public:
     /// The same lesson, written anew: the run stays as it is, the step is shown.
     void replaceLesson(Lesson lesson, int step);
     void goTo(int step);
-    /// The run is no longer the lesson's own: an experiment, a knob or an action has changed it.
-    [[nodiscard]] bool isAltered() const { return m_altered; }
     /// It is the person's own, and can be written in this window.
     void setWritable(bool on);
     /// Says anew at which rooms the step points: somebody else has shown the map meanwhile.

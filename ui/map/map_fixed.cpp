@@ -412,7 +412,7 @@ qreal MapView::trayNameWidth(const MapTray& tray) const
 {
     const qreal s = m_layout->scale();
     if (tray.low) {
-        return tray.card.width() / 2 - 12 * s;
+        return tray.slotRow.left() - tray.card.left() - 12 * s;
     }
     const qreal count = isFaint(tray) ? 0 : QFontMetricsF(Theme::mono(std::max(least_mono, 10.6 * s))).horizontalAdvance(trayCount(tray)) + 6 * s;
     return tray.card.width() - 18 * s - count;

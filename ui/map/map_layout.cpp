@@ -334,6 +334,10 @@ QPointF MapLayout::spot(RoomId id, int index) const
     if (key == "wire") {
         return {rect.center().x() + (index % 2 == 0 ? index / 2 : -(index + 1) / 2) * step, rect.center().y()};
     }
+    if (key == "skb_memory") {
+        // A narrow room whose name needs all of its upper line.
+        return {rect.right() - 18 * m_scale - index * step, rect.bottom() - 10 * m_scale};
+    }
     return {rect.right() - spot_inset * m_scale - index * step, rect.center().y()};
 }
 

@@ -251,11 +251,13 @@ void MapView::paintKsoftirqd(QPainter& p)
         }
     }
     const qreal left = rect.left() + 11 * s;
-    const QRectF line(left, rect.center().y() + 0.5 * s, rect.width() - 14 * s, rect.height() / 2 - 4 * s);
-    const QFont font = fittedSans(words, line.width(), 10 * s, least_small, running ? QFont::DemiBold : QFont::Normal);
-    p.setFont(font);
-    p.setPen(running ? c.softirqText : lit(softirq) ? c.textMuted : faintText());
-    p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elided(font, words, line.width()));
+    if (hasTwoLines(rect)) {
+        const QRectF line(left, rect.center().y() + 0.5 * s, rect.width() - 14 * s, rect.height() / 2 - 4 * s);
+        const QFont font = fittedSans(words, line.width(), 10 * s, least_small, running ? QFont::DemiBold : QFont::Normal);
+        p.setFont(font);
+        p.setPen(running ? c.softirqText : lit(softirq) ? c.textMuted : faintText());
+        p.drawText(line, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elided(font, words, line.width()));
+    }
     if (running) {
         p.setPen(QPen(c.softirq, 1.6 * s, Qt::DashLine));
         p.setBrush(Qt::NoBrush);

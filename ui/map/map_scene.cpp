@@ -343,7 +343,8 @@ void MapScene::buildTrays(const MapLayout& layout, const StackState& state)
             tray.full = tray.limit > 0 && tray.level >= tray.limit;
             tray.low = tray.card.height() < MapLayout::two_lines;
             const qreal slotHeight = std::min(15 * s, tray.card.height() * (tray.low ? 0.62 : 0.42));
-            tray.slotRow = tray.low ? QRectF(tray.card.center().x(), tray.card.center().y() - slotHeight / 2, tray.card.width() / 2 - 6 * s, slotHeight)
+            const qreal besideName = tray.card.width() * (tray.card.width() < 90 * s ? 0.3 : 0.45);
+            tray.slotRow = tray.low ? QRectF(tray.card.right() - besideName, tray.card.center().y() - slotHeight / 2, besideName - 5 * s, slotHeight)
                                     : QRectF(tray.card.left() + 10 * s, tray.card.bottom() - slotHeight - 4 * s, tray.card.width() - 18 * s, slotHeight);
             const int preferred = std::max(1, static_cast<int>(tray.slotRow.width() / (slot_preferred * s)));
             const int most_slots = std::max(1, static_cast<int>(tray.slotRow.width() / (slot_least * s)));

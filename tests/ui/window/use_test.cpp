@@ -525,6 +525,19 @@ TEST(Map, AFunctionsNameIsCutInTheMiddleIfAtAllAndNothingStandsInAnother)
     EXPECT_TRUE(map.functionLabel(Catalog::find_room("ip_rcv")).isEmpty());
 }
 
+TEST(Map, APacketIsInSightFromItsFirstMomentOn)
+{
+    Shown shown;
+    MapView& map = *shown.window.map();
+    for (const auto& [file, room] : {std::pair{"01-a-datagram-arrives/scenario.yaml", "wire"}, {"01-a-datagram-arrives-real/recording.pcapng", "skb_memory"}}) {
+        ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / file).string()))); // stands on its first packet
+        settle();
+        const QRectF token = map.tokenRect(PacketId{1});
+        ASSERT_FALSE(token.isEmpty()) << file;
+        EXPECT_TRUE(map.roomRect(Catalog::find_room(room)).adjusted(-20, -20, 20, 20).contains(token.center())) << file;
+    }
+}
+
 TEST(Window, IsNeverLargerThanItsScreen)
 {
     QTemporaryDir home;
@@ -539,7 +552,7 @@ TEST(Window, IsNeverLargerThanItsScreen)
         settle();
         EXPECT_LE(window.width(), screen.width());
         EXPECT_LE(window.height(), screen.height());
-        EXPECT_TRUE(window.screen()->availableGeometry().contains(window.geometry())) << kept;
+        EXPECT_TRUE(window.screen()->availableGeometry().contains(window.pos())) << kept;
         QSettings("skbscope", "skbscope").setValue("geometry", [&] {
             QWidget large;
             large.setGeometry(500, 400, 2400, 1300);
