@@ -231,6 +231,10 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         const std::uint32_t item = last != 0 ? last : book_.last_item(); // a clone that nobody has called anything for
         end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);
     }
+    if (const Frame* host = lane.top(); host != nullptr && functions_[host->symbol].name == "tcp_ack" && is_one_of(functions_[function].name, {"tcp_shifted_skb", "pskb_expand_head"})) {
+        frame.packet = frame.child = frame.follow = 0; // for what waits to be acknowledged, not for the acknowledgement
+        frame.kind = Kind::none;
+    }
     frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;
     if (functions_[function].name == "pktgen_alloc_skb") { // what its caller sends next
         const Slot made = book_.open(SlotRecord::Kind::transmit);

@@ -199,6 +199,8 @@ bool Correlator::silent_free(Lane& lane, Frame* host, Frame& frame)
         }
     } else if (is_one_of(by, {"tcp_recvmsg", "tcp_recvmsg_locked", "tcp_eat_recv_skb"})) {
         frame.packet = std::exchange(tcp_.reading, 0);
+    } else if (by == "tcp_shifted_skb") {
+        return true; // one of those that wait was joined to the one before it: which one nobody tells
     } else if (host->kind == Kind::batch) {
         return false;
     } else {

@@ -313,6 +313,13 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
         {"tcp_clean_rtx_queue", {"tcp_ack"}},
         {"tcp_rtx_queue_unlink_and_free", {"tcp_ack", "tcp_clean_rtx_queue"}},
         {"tcp_eat_recv_skb", {"tcp_recvmsg_locked", "tcp_recvmsg"}},
+        // Selective acknowledgements: tcp_ack() joins what they cover, and what is lost is sent again behind it (net/ipv4/tcp_input.c).
+        {"tcp_shifted_skb", {"tcp_ack"}},
+        {"tcp_xmit_retransmit_queue", {"tcp_ack", "tcp_rcv_established", "tcp_v4_do_rcv", "tcp_tsq_handler", "tcp_tasklet_func", "tcp_release_cb"}},
+        {"pskb_expand_head", {"tcp_ack", "__tcp_retransmit_skb", "tcp_write_xmit", "ip_forward", "ip_finish_output2", "validate_xmit_skb"}},
+        {"tcp_validate_incoming", {"tcp_rcv_established", "tcp_rcv_state_process"}},
+        {"tcp_delack_timer_handler", {"tcp_release_cb", "tcp_delack_timer"}},
+        {"tcp_write_timer_handler", {"tcp_release_cb", "tcp_write_timer"}},
         {"sock_i_uid", {"udp_lib_get_port", "udp_v4_get_port", "udp_v6_get_port"}},
         // The first error that an address is sent makes its peer, under a lock.
         {"inet_getpeer", {"ip_error", "ip_forward", "ip_rt_send_redirect", "icmpv4_xrlim_allow", "__icmp_send", "icmp_reply", "ip_defrag", "ip6_forward", "icmp6_send"}},
@@ -382,6 +389,7 @@ bool is_entry(std::string_view caller)
         std::string_view("kthread"),
         std::string_view("call_timer_fn"),
         std::string_view("__hrtimer_run_queues"),
+        std::string_view("tcp_compressed_ack_kick"),
         std::string_view("tasklet_action_common"),
         std::string_view("__flush_smp_call_function_queue"),
         std::string_view("flush_smp_call_function_queue"),

@@ -1259,6 +1259,29 @@ TEST(Correlator, GroFreesWhatItHasMergedAndNotWhatWasFreedOnTheWayOfAnother)
                                                             "skb_release_data"));
 }
 
+TEST(Correlator, WhatASelectiveAcknowledgementJoinsIsNotTheAcknowledgement)
+{
+    TraceDatBuilder trace;
+    poll_begins(trace);
+    frame_arrives(trace, skb_a);
+    list_begins(trace);
+    core(trace, skb_a);
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core", "ip_sublist_rcv").call("ip_local_deliver", "ip_sublist_rcv_finish");
+    trace.call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv").call("tcp_rcv_established", "tcp_v4_do_rcv");
+    trace.call("tcp_ack", "tcp_rcv_established").call("skb_release_data", "pskb_expand_head");
+    trace.call("__kfree_skb", "tcp_shifted_skb").call("skb_release_data", "__kfree_skb");
+    trace.call("tcp_data_queue", "tcp_rcv_established").call("__kfree_skb", "tcp_data_queue").call("skb_release_data", "__kfree_skb");
+    trace.softirq_exit();
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 1U);
+    const auto own = own_calls(result, PacketId{1});
+    EXPECT_EQ(std::ranges::count(own, "__kfree_skb"), 1) << "its own";
+    EXPECT_EQ(std::ranges::count(own, "skb_release_data"), 1);
+    EXPECT_EQ(own.back(), "skb_release_data");
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::consumed);
+}
+
 // ---- TCP, seen by events alone
 
 void segment_arrives(TraceDatBuilder& trace, std::uint64_t skb, std::uint32_t length)
