@@ -161,8 +161,8 @@ private:
 
     // ---- attribution
     void attribute(Lane& lane, const RawRecord& record, Frame* host, Frame& frame);
-    Slot inherited(Lane& lane, Frame* host, const RawRecord& record);
-    void receive_step(Lane& lane, Frame& host, Frame& frame, std::uint8_t rank);
+    Slot inherited(Frame* host);
+    void receive_step(Frame& host, Frame& frame, std::uint8_t rank);
     void assumes_order(const Frame& frame, Frame& list);
     void oldest_received(Lane& lane, Frame& frame);
     void release_by_answer(Lane& lane, const RawRecord& record, Frame& frame, std::uint64_t address);
@@ -171,11 +171,31 @@ private:
     static void received_ethertype(SlotRecord& known, const RawRecord& record, const Decoder& decoder);
     void list_step(Lane& lane, Frame& host, Frame& frame);
     void send_step(Lane& lane, Frame* host, Frame& frame);
-    void tail_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
+    void tail_step(Frame* host, Frame& frame);
     template <typename Queue>
     Slot next_living(Queue& list);
     void leave_to_softirq(Lane& lane, Slot slot);
     void free_left_over(Frame& host, Frame& frame);
+    // ---- a call of each kind (correlator_steps.cpp)
+    void held_step(Lane& lane, Frame& frame);
+    void stream_step(Frame* host, Frame& frame);
+    void nested_make(Lane& lane, Frame* host, Frame& frame);
+    void reader_step(Lane& lane, Frame* host, Frame& frame);
+    void allocate_step(Lane& lane, Frame* host, Frame& frame);
+    void driver_step(Lane& lane, Frame* host, Frame& frame);
+    void stamp_step(Frame* host, Frame& frame);
+    void steer_step(const RawRecord& record, Frame* host, Frame& frame);
+    void arp_step(Frame* host, Frame& frame);
+    void neighbour_output_step(Lane& lane, Frame* host, Frame& frame);
+    void qdisc_step(Frame* host, Frame& frame);
+    void transmit_step(Lane& lane, Frame* host, Frame& frame);
+    void validate_step(Lane& lane, Frame* host, Frame& frame);
+    void tap_step(const RawRecord& record, Frame* host, Frame& frame);
+    void clone_taker_step(Lane& lane, Frame* host, Frame& frame);
+    void clone_step(Lane& lane, Frame* host, Frame& frame);
+    void free_step(Lane& lane, Frame* host, Frame& frame);
+    void free_tail_step(Lane& lane, Frame* host, Frame& frame);
+    void ready_step(Frame* host, Frame& frame);
     // ---- TCP (correlator_tcp.cpp)
     Slot next_by_device(std::deque<Slot>& queue, DeviceId device);
     void note_talk(Lane& lane, Slot segment, DeviceId device);
@@ -184,7 +204,7 @@ private:
     Slot tcp_original(Lane& lane, std::uint32_t item);
     void place_original(Lane& lane, bool behind_first);
     void tcp_clone(Lane& lane, Slot clone);
-    void tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record);
+    void tcp_step(Lane& lane, Frame* host, Frame& frame);
     void keeps_out_of_order(const Frame& frame);
     Slot joins_stream(const Frame& call);
     void assumes_taken(const Frame& frame);
@@ -194,7 +214,7 @@ private:
     void end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in_backlog);
     // ---- fragments (correlator_fragments.cpp)
     void next_fragment(Lane& lane, Frame& frame);
-    void send_fragment(Lane& lane, Frame& host, Frame& frame, const RawRecord& record);
+    void send_fragment(Lane& lane, Frame& host, Frame& frame);
     [[nodiscard]] bool reassembles(const Lane& lane) const;
     void fragment_arrives(Lane& lane, const Frame& frame);
     Slot begin_joining(Lane& lane, std::uint32_t item);
@@ -291,7 +311,7 @@ private:
     }
     DeviceId device_looked_up(const RawRecord& record, const Decoder& decoder);
     DeviceId device_named(std::string_view name);
-    void tap_passed(Lane& lane, Slot slot, std::uint64_t time_ns, bool outgoing);
+    void tap_passed(Slot slot, std::uint64_t time_ns, bool outgoing);
     std::string neighbour_name(const RawRecord& record, const Decoder& decoder);
 
     const TracedKernel& kernel_;

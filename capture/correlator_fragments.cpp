@@ -33,10 +33,10 @@ void Correlator::next_fragment(Lane& lane, Frame& frame)
 }
 
 /// They wait behind the first in its frag_list, and go out in that order behind it.
-void Correlator::send_fragment(Lane& lane, Frame& host, Frame& frame, const RawRecord& record)
+void Correlator::send_fragment(Lane& lane, Frame& host, Frame& frame)
 {
     if (host.rank == 0 || lane.fragments.empty()) {
-        tail_step(lane, &host, frame, record);
+        tail_step(&host, frame);
     } else {
         frame.packet = frame.child = next_living(lane.fragments);
     }

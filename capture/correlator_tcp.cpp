@@ -102,7 +102,7 @@ void Correlator::tcp_clone(Lane& lane, Slot clone)
     made.packet.relation = Relation::clone;
 }
 
-void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord& record)
+void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame)
 {
     const bool finds = host == nullptr || finds_packets(host->kind);
     const auto assumed = [&] {
@@ -117,7 +117,7 @@ void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord
         if (frame.packet != 0) {
             assumed();
         } else {
-            frame.packet = inherited(lane, host, record);
+            frame.packet = inherited(host);
         }
         break;
     case Kind::stream_copy:
@@ -128,17 +128,17 @@ void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame, const RawRecord
             frame.packet = tcp_.reading;
             assumed();
         } else {
-            frame.packet = inherited(lane, host, record);
+            frame.packet = inherited(host);
         }
         break;
     case Kind::backlog_enqueue:
-        frame.packet = inherited(lane, host, record);
+        frame.packet = inherited(host);
         if (frame.packet != 0) {
             tcp_.backlog.push_back(frame.packet);
         }
         break;
     case Kind::stream_enqueue:
-        frame.packet = inherited(lane, host, record);
+        frame.packet = inherited(host);
         if (frame.packet != 0 && book_.at(frame.packet).packet.verdict == Verdict::in_flight) {
             book_.delivered(frame.packet, frame.item);
             tcp_.received.push_back(frame.packet);
