@@ -43,6 +43,18 @@ std::string wrong_with_seconds(const std::string& text)
     return is_good ? std::string() : text + ": is not a number of seconds above 0 and within a year (such as 1.5)";
 }
 
+std::string wrong_with_count(const std::string& text)
+{
+    const auto count = whole_number<std::uint64_t>(text);
+    return count && *count > 0 ? std::string() : text + ": is not a whole number from 1 on";
+}
+
+std::string wrong_with_number(const std::string& text)
+{
+    const auto number = whole_number<double>(text);
+    return number && std::isfinite(*number) ? std::string() : text + ": is not a number";
+}
+
 Result<Duration> parse_duration(std::string_view text)
 {
     constexpr auto remedy = "a number of nanoseconds, or with a unit: 1500, 1.5us, 2ms, 1s";

@@ -18,6 +18,12 @@ namespace skbscope::app {
 /// For an option that is a number of seconds to wait, as CLI11 checks it: what is wrong with the text; empty: above 0, and at most a year.
 [[nodiscard]] std::string wrong_with_seconds(const std::string& text);
 
+/// For an option that is a number of things to wait for, as CLI11 checks it: what is wrong with the text; empty: a whole number from 1 on.
+[[nodiscard]] std::string wrong_with_count(const std::string& text);
+
+/// CLI11's ranges let "nan" through; empty: it is a number.
+[[nodiscard]] std::string wrong_with_number(const std::string& text);
+
 /// "key=value" as in --set.
 struct Assignment {
     std::string key;

@@ -3,13 +3,17 @@
 
 #include "app/command.h"
 #include "app/progress_line.h"
+#include "app/text.h"
 
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <iostream>
+#include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace {
 
@@ -55,8 +59,33 @@ std::string matching_help(const CLI::App& program)
     return words + " --help";
 }
 
-int report_error(const Error& error)
+/// What was read may be quoted in an error, and may be a megabyte long.
+Error of_a_line(Error error)
 {
+    constexpr std::size_t most = 300;
+    error.where = clipped(std::move(error.where), most);
+    error.what = clipped(std::move(error.what), most);
+    return error;
+}
+
+/// An argument that is nothing is mostly a shell's variable that nobody set, and would be taken for an option left out. A filter may be
+/// nothing: it takes all.
+bool has_empty_argument(int argc, char** argv)
+{
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        const std::string_view before = argv[i - 1];
+        const bool is_empty_value = word.starts_with("--") && word.find('=') == word.size() - 1 && word != "--filter=";
+        if ((word.empty() && before != "-f" && before != "--filter") || is_empty_value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int report_error(const Error& whole)
+{
+    const Error error = of_a_line(whole);
     std::fflush(stdout);
     (void)std::fputs(fmt::format("skbscope: {}\n", error.describe()).c_str(), stderr); // unlike fmt::print no exception where nobody listens
     return exit_status(error.kind);
@@ -74,6 +103,11 @@ void fill_closed_descriptors()
     }
 }
 
+Error full_output()
+{
+    return {ErrorKind::unwritable, "standard output", "cannot be written", "is the disk full?"};
+}
+
 int run(const Invocation& chosen)
 {
     const auto status = chosen.action();
@@ -87,8 +121,7 @@ int run(const Invocation& chosen)
     }
     // A full disk shows only when the buffer is written.
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-        return report_error(
-            {ErrorKind::unwritable, "standard output", "cannot be written", "is the disk full?"});
+        return report_error(full_output());
     }
     return *status;
 }
@@ -121,10 +154,15 @@ int main(int argc, char** argv)
     add_doctor_command(program, chosen);
     add_record_command(program, chosen);
 
+    if (has_empty_argument(argc, argv)) {
+        return report_error({ErrorKind::usage, "", "an argument is empty", "a shell variable that is not set? see skbscope --help"});
+    }
     try {
         program.parse(arguments(argc, argv));
     } catch (const CLI::Success& asked) { // --help and --version
-        return program.exit(asked);
+        const int status = program.exit(asked);
+        std::cout.flush();
+        return std::cout.good() ? status : report_error(full_output());
     } catch (const CLI::ParseError& wrong) {
         return report_error({ErrorKind::usage, "", wrong.what(), "see " + matching_help(program)});
     }

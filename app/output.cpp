@@ -46,7 +46,12 @@ Result<int> write_run(ModelSource& source, SimTime end, const std::string& path)
 {
     std::optional<RecordingFile> file;
     Result<void> written;
+    std::optional<ProgressLine> line(std::in_place, std::filesystem::path(path).filename().string()); // Ctrl-C leaves nothing half written
+    line->progress().begin("running", 0);
     const auto write_more = [&]() -> Result<void> {
+        if (line->progress().is_cancelled()) {
+            return stopped(path);
+        }
         if (!file) {
             auto created = RecordingFile::create(source.trace(), path);
             if (!created) {
@@ -64,6 +69,10 @@ Result<int> write_run(ModelSource& source, SimTime end, const std::string& path)
         written = write_more();
         return written.has_value();
     });
+    if (written && line->progress().is_cancelled()) {
+        written = stopped(path);
+    }
+    line.reset();
     if (written) {
         written = file ? file->finish() : write_watched(source.trace(), path);
     }
@@ -95,6 +104,17 @@ Result<int> run_and_hand_over(ModelSource& source, SimTime end, const RunOutput&
     }
     print_text(output.format == "json" ? to_json(report, trace) : to_text(report, trace));
     return 0;
+}
+
+Result<void> keep_apart(const std::string& output, const std::vector<std::string>& inputs)
+{
+    for (const std::string& input : inputs) {
+        std::error_code ignored; // what is not there is nobody's input
+        if (std::filesystem::is_regular_file(output, ignored) && std::filesystem::equivalent(output, input, ignored)) {
+            return fail(ErrorKind::usage, "-w " + output, "is a file that is read", "name another one");
+        }
+    }
+    return {};
 }
 
 Result<void> write_watched(const Trace& trace, const std::string& path)

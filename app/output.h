@@ -33,6 +33,9 @@ void add_run_output_options(CLI::App& command, RunOutput& output);
 /// memory does not grow with the run.
 [[nodiscard]] Result<int> run_and_hand_over(ModelSource& source, SimTime end, const RunOutput& output);
 
+/// An output that is one of the files that are read is refused: it would take the place of what it was made from. Empty names and - are no files.
+[[nodiscard]] Result<void> keep_apart(const std::string& output, const std::vector<std::string>& inputs);
+
 /// write_recording() with a ProgressLine.
 [[nodiscard]] Result<void> write_watched(const Trace& trace, const std::string& path);
 /// One line on stderr: the file, how many packets and what became of them.

@@ -48,7 +48,7 @@ std::string progress_text(const std::string& subject, const Progress& progress, 
 
 class ProgressLine::Impl {
 public:
-    explicit Impl(std::string subject) : subject_(std::move(subject))
+    Impl(std::string subject, OnSignal wish) : subject_(std::move(subject))
     {
         stoppable = &progress;
         struct sigaction action = {};
@@ -57,7 +57,7 @@ public:
         action.sa_flags = static_cast<int>(SA_RESETHAND);
         for (std::size_t i = 0; i < stop_signals.size(); ++i) {
             (void)sigaction(stop_signals[i], nullptr, &before_[i]);
-            if (before_[i].sa_handler != SIG_IGN) { // nohup and its like
+            if (wish == OnSignal::cancel && before_[i].sa_handler != SIG_IGN) { // nohup and its like
                 (void)sigaction(stop_signals[i], &action, nullptr);
             }
         }
@@ -115,7 +115,7 @@ private:
     std::thread thread_;
 };
 
-ProgressLine::ProgressLine(std::string subject) : impl_(std::make_unique<Impl>(std::move(subject))) {}
+ProgressLine::ProgressLine(std::string subject, OnSignal wish) : impl_(std::make_unique<Impl>(std::move(subject), wish)) {}
 ProgressLine::~ProgressLine() = default;
 
 Progress& ProgressLine::progress()

@@ -10,11 +10,15 @@
 
 namespace skbscope::app {
 
-/// While it lives, SIGINT and SIGTERM cancel its progress; the second one ends the program as usual. One at a time.
+/// While it lives, SIGINT and SIGTERM cancel its progress (unless OnSignal says otherwise); the second one ends the program as usual. One at a time.
 class ProgressLine {
 public:
+    enum class OnSignal {
+        cancel, ///< the work ends by itself, soon: it looks at its progress
+        end,    ///< the program ends as usual: nothing is being written
+    };
     /// `subject`: what is worked on, "trace.dat".
-    explicit ProgressLine(std::string subject);
+    explicit ProgressLine(std::string subject, OnSignal wish = OnSignal::cancel);
     ProgressLine(const ProgressLine&) = delete;
     ProgressLine& operator=(const ProgressLine&) = delete;
     /// Wipes the line: what is said next stands in a clean one.

@@ -11,9 +11,8 @@
 namespace skbscope::app {
 namespace {
 
-bool is_unicast(const FlowKey& flow)
+bool is_unicast(std::uint32_t address)
 {
-    const auto address = flow.destination.v4_host_order();
     return (address >> 28) < 0xe && address != 0;
 }
 
@@ -24,7 +23,7 @@ Result<Identity> first_receiver(Capture& capture, const std::string& path)
     while (const CapturedFrame* frame = capture.next()) {
         const auto flow = flow_of_frame(frame->bytes);
         const bool to_all = !frame->bytes.empty() && (frame->bytes[0] & 1) != 0;
-        if (flow && flow->ethertype == 0x0800 && !to_all && is_unicast(*flow)) {
+        if (flow && flow->ethertype == 0x0800 && !to_all && is_unicast(flow->destination.v4_host_order())) {
             return Identity{flow->destination.v4_host_order(), {}};
         }
     }
@@ -75,8 +74,8 @@ Result<Identity> parse_identity(const std::string& text)
 {
     const auto comma = text.find(',');
     const auto address = IpAddress::parse(text.substr(0, comma));
-    if (!address || address->v6) {
-        return fail(ErrorKind::usage, "--as " + text, "is not an IPv4 address",
+    if (!address || address->v6 || !is_unicast(address->v4_host_order())) {
+        return fail(ErrorKind::usage, "--as " + text, "is not the IPv4 address of a host",
                     "ADDR or ADDR,MAC, such as 10.99.0.2");
     }
     Identity identity{address->v4_host_order(), {}};

@@ -11,7 +11,8 @@ void add_selection_options(CLI::App& command, SelectionOptions& options)
 {
     command.add_option(
         "-f,--filter", options.filter,
-        "Only packets that match: \"udp port 53 and drop\" (see the man page for the language)");
+        "Only packets that match: \"udp port 53 and drop\" (see the man page for the language)")
+        ->option_text("FILTER");
     command
         .add_option("--between", options.between,
                     "Only packets born between T1 and T2, nanoseconds on the trace's clock")

@@ -44,6 +44,18 @@ std::string wrapped(std::string_view text, std::size_t width, std::size_t indent
     return out;
 }
 
+std::string clipped(std::string text, std::size_t most)
+{
+    if (text.size() <= most) {
+        return text;
+    }
+    while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) {
+        --most;
+    }
+    text.resize(most);
+    return text + "…";
+}
+
 void print_entry(std::string_view label, std::string_view text)
 {
     constexpr std::size_t label_width = 14;

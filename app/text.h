@@ -13,6 +13,9 @@ namespace skbscope::app {
 /// indented.
 [[nodiscard]] std::string wrapped(std::string_view text, std::size_t width = 100, std::size_t indent = 0);
 
+/// The text, or its first `most` bytes (fewer, where a character would be cut) and "…".
+[[nodiscard]] std::string clipped(std::string text, std::size_t most);
+
 /// "  label       text", wrapped under itself; nothing if the text is empty.
 void print_entry(std::string_view label, std::string_view text);
 

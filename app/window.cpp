@@ -60,9 +60,23 @@ Result<std::unique_ptr<Source>> model_to_play_with()
     return lesson ? open_driver(lesson->driver()) : tl::unexpected(lesson.error());
 }
 
-/// Qt's words to stderr as ours are, but not that a runtime folder is missing: nothing here needs one.
+/// Qt's words to stderr as ours are, but not that a runtime folder is missing: nothing here needs one. A display that cannot be reached is
+/// fatal to Qt while the application begins; why, it has said before.
 void say_for_qt(QtMsgType type, const QMessageLogContext&, const QString& words)
 {
+    static std::string reason;
+    if (QCoreApplication::instance() == nullptr || QCoreApplication::startingUp()) {
+        if (type == QtFatalMsg) {
+            const Error error{ErrorKind::unsupported, "window", reason.empty() ? "Qt cannot start" : reason,
+                              "skbscope --shot FILE.png writes a picture of it; skbscope --help lists what works without a display"};
+            say("skbscope: {}\n", error.describe());
+            std::_Exit(exit_status(error.kind));
+        }
+        if (type == QtWarningMsg) {
+            reason = words.trimmed().toStdString();
+            return;
+        }
+    }
     if (type == QtDebugMsg || type == QtInfoMsg || words.startsWith("QStandardPaths: XDG_RUNTIME_DIR")) {
         return;
     }

@@ -26,12 +26,10 @@ bool agrees(const FolderFidelity& folder)
 Result<int> run(const Options& options)
 {
     std::vector<FolderFidelity> results;
-    std::optional<ProgressLine> line(std::in_place, "fidelity");
+    // A folder takes up to a minute, and nothing is written: Ctrl-C need not wait for its end.
+    std::optional<ProgressLine> line(std::in_place, "fidelity", ProgressLine::OnSignal::end);
     line->progress().begin("comparing", options.folders.size());
     for (const std::string& folder : options.folders) {
-        if (line->progress().is_cancelled()) {
-            return stopped(folder);
-        }
         line->progress().reach(results.size());
         auto result = fidelity_of(folder);
         if (!result) {

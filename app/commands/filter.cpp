@@ -17,6 +17,9 @@ struct Options {
 
 Result<int> run(const Options& options)
 {
+    if (const auto apart = keep_apart(options.output, {options.file}); !apart) {
+        return tl::unexpected(apart.error());
+    }
     auto source = open_whole(options.file);
     if (!source) {
         return tl::unexpected(source.error());

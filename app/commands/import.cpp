@@ -40,6 +40,13 @@ Result<int> run(const Options& options)
     if (!import) {
         return tl::unexpected(import.error());
     }
+    std::vector<std::string> inputs{options.trace};
+    for (const PcapBeside& capture : import->pcaps) {
+        inputs.push_back(capture.path);
+    }
+    if (const auto apart = keep_apart(options.output, inputs); !apart) {
+        return tl::unexpected(apart.error());
+    }
     const auto kind = file_kind(options.trace);
     if (!kind) {
         return tl::unexpected(kind.error());

@@ -102,6 +102,9 @@ int compare_with_model(const lab::LabRun& run, const Options& options)
 
 Result<int> run(const Options& options)
 {
+    if (const auto apart = keep_apart(options.output, {options.scenario.file}); !apart) {
+        return tl::unexpected(apart.error());
+    }
     const auto scenario = load_scenario(options.scenario);
     if (!scenario) {
         return tl::unexpected(scenario.error());
@@ -154,8 +157,9 @@ void add_lab_command(CLI::App& program, Invocation& chosen)
         ->check(CLI::Range(1U, 1000U));
     command->add_flag("--host-settings", options->host_settings,
                       "Allow settings that the whole host shares (net.core.netdev_max_backlog …) to change for the time of the run");
-    command->add_flag("--compare", options->compare,
-                      "Then run the model on the same scenario and compare; exit status 1 says that they differ");
+    auto* compare = command->add_flag("--compare", options->compare,
+                                      "Then run the model on the same scenario and compare; exit status 1 says that they differ");
+    command->get_option("--kernel")->needs(compare);
     add_output_option(*command, options->output);
     add_format_option(*command, options->format);
 }

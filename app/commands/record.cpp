@@ -155,12 +155,13 @@ void add_record_command(CLI::App& program, Invocation& chosen)
     command->add_option("-i,--device", options->device, "This device only; all of them otherwise")->option_text("DEV");
     command->add_option("-f,--filter", options->filter, "Frames that libpcap's filter takes; journeys are recorded all the same")->option_text("FILTER");
     command->add_option("-d,--duration", options->seconds, "Stop after so many seconds")->check(wrong_with_seconds)->option_text("SEC");
-    command->add_option("-c,--count", options->packets, "Stop when so many packets have been seen")->check(CLI::PositiveNumber)->option_text("COUNT");
+    command->add_option("-c,--count", options->packets, "Stop when so many packets have been seen")->check(wrong_with_count)->option_text("COUNT");
     command->add_option("--budget", options->budget, "Leave out detail where recording would cost more than this share of the machine")->option_text("P%");
     command->add_option("--detail", options->detail, "At most: tracepoints, probes, functions")
         ->check(CLI::IsMember({"tracepoints", "probes", "functions"}))
         ->option_text("LEVEL");
     command->add_option("--sample", options->sample, "Seconds between looks at the host's own counters, queues and sockets, at most 3600; 0: none")
+        ->check(wrong_with_number)
         ->check(CLI::Range(0.0, 3600.0))
         ->capture_default_str()
         ->option_text("SEC");

@@ -28,6 +28,9 @@ Result<int> run(const Options& options)
     if (!options.live.filter.empty() || options.live.seconds > 0 || options.live.frames != 0) {
         return fail(ErrorKind::usage, "-f, -d, -c", "go with a live device", "-i DEV");
     }
+    if (const auto apart = keep_apart(options.output.file, {options.capture, options.replay.scenario}); !apart) {
+        return tl::unexpected(apart.error());
+    }
     auto source = replay_capture(options.capture, options.replay);
     if (!source) {
         return tl::unexpected(source.error());
@@ -51,7 +54,7 @@ void add_replay_command(CLI::App& program, Invocation& chosen)
     command->add_option("-i,--device", options->live.device, "Instead: what this device of the host sees, while it happens")->option_text("DEV");
     command->add_option("-f,--filter", options->live.filter, "With -i: frames that libpcap's filter takes")->option_text("FILTER");
     command->add_option("-d,--duration", options->live.seconds, "With -i: stop after so many seconds")->check(wrong_with_seconds)->option_text("SEC");
-    command->add_option("-c,--count", options->live.frames, "With -i: stop after so many frames")->check(CLI::PositiveNumber)->option_text("COUNT");
+    command->add_option("-c,--count", options->live.frames, "With -i: stop after so many frames")->check(wrong_with_count)->option_text("COUNT");
     command
         ->add_option("--as", options->replay.as,
                      "Whose kernel to model; by default the receiver of the first unicast IPv4 frame, or this host")

@@ -100,7 +100,9 @@ void add_report_command(CLI::App& program, Invocation& chosen)
                      "irqs, sockets, sysctl, recorder, nft, iptables-save, ip6tables-save, and what was missing")
         ->check(CLI::IsMember(known_files))
         ->option_text("NAME");
-    command->add_option("--host", options->host, "With --proc: of this host or network namespace only")->option_text("NAME");
+    command->add_option("--host", options->host, "With --proc: of this host or network namespace only")
+        ->option_text("NAME")
+        ->needs(command->get_option("--proc"));
     add_selection_options(*command, options->selection);
     add_format_option(*command, options->format);
 }

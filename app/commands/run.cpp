@@ -41,6 +41,9 @@ Result<void> write(const Trace& trace, const std::string& path)
 Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Options& options)
 {
     source.run_to_end(end);
+    if (at > source.known_until()) {
+        return fail(ErrorKind::usage, "--at " + options.at, fmt::format("the run ends before, at {} ns", source.known_until().ns), "name a moment within it");
+    }
     if (!options.output.file.empty()) {
         if (const auto written = write(source.trace(), options.output.file); !written) {
             return tl::unexpected(written.error());
@@ -94,6 +97,9 @@ Result<int> run(const Options& options)
     }
     if (options.branches.size() >= ModelSource::most_branches) {
         return fail(ErrorKind::usage, "--branch", fmt::format("at most {} branches", ModelSource::most_branches - 1), "see skbscope run --help");
+    }
+    if (const auto apart = keep_apart(options.output.file, {options.scenario.file}); !apart) {
+        return tl::unexpected(apart.error());
     }
     auto scenario = load_scenario(options.scenario);
     if (!scenario) {

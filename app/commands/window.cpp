@@ -76,6 +76,7 @@ void add_window(CLI::App& program, Invocation& chosen)
         ->check(CLI::IsMember({"light", "dark"}))
         ->option_text("light|dark");
     program.add_option("--scale", options->scale, "Everything in the window larger or smaller by that factor, 0.5 to 4")
+        ->check(wrong_with_number)
         ->check(CLI::Range(0.5, 4.0))
         ->option_text("FACTOR");
     auto* shot = program.add_option("--shot", options->shot,

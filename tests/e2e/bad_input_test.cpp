@@ -126,6 +126,88 @@ TEST_F(BadInput, AnOutputThatCannotBeWrittenIsSaid)
                    "no/such/folder");
 }
 
+TEST_F(BadInput, WhatIsReadIsNeverWrittenOver)
+{
+    const auto folders = recorded_folders(source_file("tests/data"), "udp-rx-e1000");
+    ASSERT_FALSE(folders.empty());
+    const auto expect_kept = [&](const std::string& name, Words command) {
+        SCOPED_TRACE(command[0]);
+        const auto whole = read_file(out / name);
+        command.insert(command.end(), {"-w", out / name});
+        const auto outcome = skbscope(command);
+        EXPECT_EQ(outcome.status, 2) << outcome.err;
+        EXPECT_THAT(outcome.err, HasSubstr("is a file that is read"));
+        EXPECT_TRUE(read_file(out / name) == whole);
+    };
+    write_file(out / "trace.dat", read_file(folders[0].trace()));
+    write_file(out / "eth0.pcap", read_file(folders[0].capture()));
+    write_file(out / "scenario.yaml", read_file(scenario_of("01")));
+    ASSERT_EQ(skbscope({"run", out / "scenario.yaml", "-w", out / "run.pcapng"}).status, 0);
+    std::filesystem::create_symlink("run.pcapng", out / "link.pcapng");
+    expect_kept("trace.dat", {"import", out / "trace.dat"});
+    expect_kept("eth0.pcap", {"import", out / "trace.dat", "--pcap", "eth0=" + (out / "eth0.pcap")});
+    expect_kept("eth0.pcap", {"replay", out / "eth0.pcap"});
+    expect_kept("scenario.yaml", {"replay", out / "eth0.pcap", "--scenario", out / "scenario.yaml"});
+    expect_kept("scenario.yaml", {"run", out / "scenario.yaml"});
+    expect_kept("scenario.yaml", {"lab", out / "scenario.yaml"});
+    expect_kept("run.pcapng", {"filter", out / "link.pcapng"});
+}
+
+TEST_F(BadInput, OnTheCommandLineIsUsage)
+{
+    const auto scenario = scenario_of("01");
+    ASSERT_EQ(skbscope({"run", scenario, "-w", out / "run.pcapng"}).status, 0);
+    const auto expect_usage = [](const Words& command, const std::string& about) {
+        const auto outcome = skbscope(command);
+        EXPECT_EQ(outcome.status, 2) << command[0] << ": " << outcome.err;
+        EXPECT_EQ(outcome.lines_on_stderr(), 1) << outcome.err;
+        EXPECT_LT(outcome.err.size(), 500U) << outcome.err;
+        EXPECT_THAT(outcome.err, HasSubstr(about));
+    };
+    expect_usage({"report", ""}, "an argument is empty");
+    expect_usage({"run", scenario, "-w", ""}, "an argument is empty");
+    expect_usage({"run", scenario, "--until="}, "an argument is empty");
+    EXPECT_EQ(skbscope({"report", out / "run.pcapng", "-f", ""}).status, 0) << "a filter that takes all";
+    expect_usage({"--scale", "nan", "--shot", out / "x.png"}, "not a number");
+    expect_usage({"record", "--sample", "nan", "-w", out / "x"}, "not a number");
+    expect_usage({"record", "-c", "0", "-w", out / "x"}, "from 1 on");
+    expect_usage({"report", out / "run.pcapng", "--host", "server"}, "--proc");
+    expect_usage({"lab", scenario, "--kernel", "6.1"}, "--compare");
+    expect_usage({"run", scenario, "--at", "5s", "--branch", "net.core.netdev_max_backlog=1"}, "the run ends before");
+    expect_usage({"replay", out / "run.pcapng", "--as", "255.255.255.255"}, "is not the IPv4 address of a host");
+}
+
+TEST_F(BadInput, IsNotQuotedByTheMegabyte)
+{
+    const std::string word(100'000, 'x');
+    const auto outcome = skbscope({"catalog", word});
+    EXPECT_EQ(outcome.status, 3);
+    EXPECT_LT(outcome.err.size(), 1000U);
+    write_file(out / "scenario.yaml", "skbscope: 1\ntitle: a\nkernel: " + word + "\nhosts: [{name: a}]\n");
+    EXPECT_LT(skbscope({"run", out / "scenario.yaml"}).err.size(), 1000U);
+}
+
+TEST_F(BadInput, ARunThatIsStoppedLeavesNothingHalfWritten)
+{
+    write_file(out / "long.yaml", read_file(scenario_of("01")));
+    before = out.names();
+    for (const std::string signal : {"INT", "TERM"}) {
+        // Millions of datagrams: hours of work. The signal finds the program at its start or while it writes.
+        const auto outcome = run_program({"timeout", "--preserve-status", "-s", signal, "1", SKBSCOPE_PROGRAM, "run", out / "long.yaml", "--set",
+                                          "count=10000000", "-w", out / "long.pcapng"});
+        EXPECT_EQ(outcome.status, signal == "INT" ? 130 : 143) << outcome.err;
+        EXPECT_EQ(out.names(), before);
+    }
+}
+
+TEST_F(BadInput, ADisplayThatCannotBeReachedIsSaidInOneLine)
+{
+    const auto outcome = skbscope({}, {.environment = {"DISPLAY=:4077", "QT_QPA_PLATFORM", "WAYLAND_DISPLAY"}, .seconds = 60});
+    EXPECT_EQ(outcome.status, 4) << outcome.err;
+    EXPECT_EQ(outcome.lines_on_stderr(), 1) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("--shot"));
+}
+
 TEST_F(BadInput, ACutRecordingOpensWithWhatIsWholeAndSaysWhatWasLost)
 {
     ASSERT_EQ(skbscope({"run", scenario_of("01"), "-w", out / "whole.pcapng"}).status, 0);
