@@ -128,6 +128,15 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         pop_to(lane, base);
         return;
     }
+    // An untraced function that this caller may have called, and that ends in a jump to this one.
+    for (std::size_t i = lane.stack.size(); i-- > 0;) {
+        const Function& open = functions_[lane.stack[i].symbol];
+        if (lane.stack[i].item == 0 && is_listed(functions_[function].jumpers, open.name) && is_listed(open.hosts, functions_[caller].name)) {
+            pop_to(lane, i + 1);
+            next_by_jump_ = true;
+            return;
+        }
+    }
     const auto& hosts = functions_[caller].hosts;
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
         if (is_listed(hosts, functions_[lane.stack[i].symbol].name)) {

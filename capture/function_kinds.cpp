@@ -342,6 +342,9 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
         {"ndisc_alloc_skb", {"ndisc_send_ns", "ndisc_send_na", "ndisc_solicit"}},
         {"__nf_nat_alloc_null_binding", {"nf_nat_inet_fn"}},
         {"xt_snat_target_v0", {"ipt_do_table"}},
+        {"reject_tg", {"ipt_do_table"}},
+        {"nft_reject_ipv4_eval", {"nft_do_chain"}},
+        {"nft_reject_inet_eval", {"nft_do_chain"}},
         {"__neigh_notify", notifying},
         {"rtnl_notify", notifying},
         {"netlink_broadcast", netlink},
@@ -435,6 +438,9 @@ std::span<const std::string_view> jumpers_to(std::string_view next)
         {"ip_finish_output", {"ip_output"}},
         {"__ip_finish_output", {"ip_finish_output"}},
         {"ip_finish_output2", {"__ip_finish_output", "ip_finish_output"}},
+        {"ip_fragment", {"__ip_finish_output", "ip_finish_output"}},
+        {"ip_do_fragment", {"ip_fragment"}},
+        {"__icmp_send", {"nf_send_unreach"}},
         {"ip6_finish_output", {"ip6_output"}},
         {"__ip6_finish_output", {"ip6_finish_output"}},
         {"ip6_finish_output2", {"__ip6_finish_output", "ip6_finish_output"}},
@@ -484,7 +490,7 @@ std::span<const std::string_view> jumpers_to(std::string_view next)
         {"dev_kfree_skb_any_reason", {"napi_consume_skb"}},
         {"kfree_skbmem",
          {"consume_skb", "kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop", "__kfree_skb",
-          "__consume_stateless_skb"}},
+          "__consume_stateless_skb", "kfree_skb_partial"}},
         {"__consume_stateless_skb", {"skb_consume_udp"}},
         {"__kfree_skb", {"tcp_data_queue"}}, // 5.10
     };

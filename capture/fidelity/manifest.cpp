@@ -606,4 +606,23 @@ Result<Manifest> read_manifest(const std::filesystem::path& named)
     }
 }
 
+bool is_one_machine(const Manifest& manifest)
+{
+    return std::ranges::all_of(manifest.links, [](const ManifestLink& link) { return link.driver == "veth"; });
+}
+
+bool in_prefix(const IpAddress& address, const ManifestAddress& of)
+{
+    if (address.v6 != of.address.v6) {
+        return false;
+    }
+    for (std::size_t bit = 0; bit < of.prefix; ++bit) {
+        const unsigned mask = 0x80U >> (bit % 8);
+        if (((address.bytes[bit / 8] ^ of.address.bytes[bit / 8]) & mask) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 } // namespace skbscope

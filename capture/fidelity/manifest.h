@@ -129,4 +129,10 @@ struct Manifest {
 /// Errors: not_found, unreadable, foreign (no JSON), invalid (a key missing or of an impossible kind or value).
 [[nodiscard]] Result<Manifest> read_manifest(const std::filesystem::path& folder);
 
+/// All namespaces stand on the traced machine: whatever they do is in the recording.
+[[nodiscard]] bool is_one_machine(const Manifest& manifest);
+
+/// The address lies in the other one's subnet.
+[[nodiscard]] bool in_prefix(const IpAddress& address, const ManifestAddress& of);
+
 } // namespace skbscope

@@ -2,7 +2,7 @@
 
 #include "core/scenario/sysctls.h"
 
-#include "capture/pcap_file.h"
+#include "capture/fidelity/whole_frame.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* traced_net = "root";
 constexpr Duration lead{50'000'000};    // sockets are open that long before the first phase begins
+constexpr Duration never_read{10'000'000'000}; // behind the recording's end
 constexpr std::uint64_t most_sends = 1'000'000;
 constexpr std::uint32_t interrupt_cpu = 0;
 constexpr std::uint32_t application_cpu = 1; // the traced machine's; its interrupts run on CPU 0
@@ -31,20 +32,6 @@ struct Refusal {
 [[noreturn]] void refuse(std::string what)
 {
     throw Refusal{ErrorKind::unsupported, std::move(what)};
-}
-
-bool in_prefix(const IpAddress& address, const ManifestAddress& of)
-{
-    if (address.v6 != of.address.v6) {
-        return false;
-    }
-    for (std::size_t bit = 0; bit < of.prefix; ++bit) {
-        const unsigned mask = 0x80U >> (bit % 8);
-        if (((address.bytes[bit / 8] ^ of.address.bytes[bit / 8]) & mask) != 0) {
-            return false;
-        }
-    }
-    return true;
 }
 
 bool is_link_local(const IpAddress& address)
@@ -141,11 +128,6 @@ private:
         refuse(fmt::format("the model has no profile of kernel {}", manifest_.kernel));
     }
 
-    bool is_one_machine() const
-    {
-        return std::ranges::all_of(manifest_.links, [](const ManifestLink& link) { return link.driver == "veth"; });
-    }
-
     /// The traced namespace first. Behind NICs every other namespace is a machine of its own: its processes and interrupts
     /// have a CPU to themselves that is not traced. Over veth all are one machine.
     void add_hosts()
@@ -162,7 +144,7 @@ private:
         for (const std::string& net : nets) {
             ScenarioHost host;
             host.name = net;
-            if (is_one_machine() && net != traced_net) {
+            if (is_one_machine(manifest_) && net != traced_net) {
                 host.namespace_of = traced_net;
                 host.cpus = std::min<std::uint32_t>(manifest_.cpus, 64);
             } else if (net == traced_net) {
@@ -478,9 +460,6 @@ private:
         if (link == nullptr) {
             throw Refusal{ErrorKind::invalid, fmt::format("phase '{}': no device has the pinged address {}", phase.name, text)};
         }
-        if (target->v6) {
-            refuse("the model has no ping of IPv6");
-        }
         const std::size_t statistics = phase.output.find("ping statistics ---");
         unsigned count = 0;
         unsigned milliseconds = 0;
@@ -491,7 +470,11 @@ private:
         }
         ScenarioPing ping;
         ping.name = "ping-" + phase.name;
-        ping.address = target->v4_host_order();
+        if (target->v6) {
+            ping.address6 = *target;
+        } else {
+            ping.address = target->v4_host_order();
+        }
         ping.size = size;
         ping.count = count;
         if (count > 1 && milliseconds > 0) {
@@ -525,17 +508,20 @@ private:
                 refuse("hand-made frames without a capture of them");
             }
             captured_ = std::move(*file);
+            if (auto wire = read_pcap((manifest_.folder / "wire.pcap").string())) {
+                wire_ = std::move(*wire); // QEMU's own: it has no snap length
+            }
         }
         ScenarioInjector& injector = injectors_[from->name];
         injector.device = from->name;
         injector.name = "raw-sender";
         const auto moved = [&](const char* counter) {
-            const auto delta = phase.snmp_delta.find(counter);
-            return delta != phase.snmp_delta.end() && delta->second > 0;
+            const auto found = phase.snmp_delta.find(counter);
+            return found != phase.snmp_delta.end() && found->second > 0;
         };
-        const bool read = moved("Udp.InDatagrams");
-        // A socket that nobody reads: IP handed it on, and no counter tells of a port that nobody listens on or of an error.
-        const bool left_unread = moved("Ip.InDelivers") && !moved("Udp.NoPorts") && !moved("Udp.InErrors") && !moved("Icmp.OutMsgs");
+        const bool read = moved("Udp.InDatagrams") || moved("Udp.InErrors");
+        // A socket that nobody reads: IP handed it on, and no counter tells of a port that nobody listens on.
+        const bool left_unread = moved("Ip.InDelivers") && !moved("Udp.NoPorts") && !moved("Icmp.OutMsgs");
         std::uint64_t found = 0;
         for (std::size_t i = 0; i < captured_->frames.size(); ++i) {
             const std::int64_t at = captured_->frames[i].wall_ns - manifest_.wall_offset_ns;
@@ -547,9 +533,9 @@ private:
                 continue;
             }
             ++found;
-            injector.frames.emplace_back(bytes.begin(), bytes.end());
+            injector.frames.push_back(whole_frame(*captured_, i, wire_ ? &*wire_ : nullptr, !moved("Udp.InCsumErrors")));
             injector.times.push_back(since_base(static_cast<std::uint64_t>(at)));
-            if (const auto flow = flow_of_frame(bytes); (read || left_unread) && flow && flow->protocol == 17) {
+            if (const auto flow = flow_of_frame(bytes); (read || left_unread) && flow && flow->protocol == 17 && flow->destination_port != 0) {
                 open_port(*to, flow->destination_port, read);
             }
         }
@@ -567,17 +553,20 @@ private:
     }
 
     /// What is read is so from the first datagram on, the rest not before all is over.
-    void open_port(const ManifestLink& link, std::uint16_t port, bool read)
+    void open_port(const ManifestLink& link, std::uint16_t port, bool is_read)
     {
         ScenarioHost& at = host(link.net);
-        if (std::ranges::none_of(at.receivers, [&](const ScenarioReceiver& other) { return other.port == port; })) {
-            ScenarioReceiver receiver;
-            receiver.name = fmt::format("reader-{}", port);
-            receiver.port = port;
-            receiver.cpu = application_cpu;
-            receiver.start = read ? receiver.start : since_base(manifest_.phases.back().end);
-            at.receivers.push_back(receiver);
+        const auto same = std::ranges::find(at.receivers, port, &ScenarioReceiver::port);
+        if (same != at.receivers.end()) {
+            same->start = is_read ? Duration{} : same->start;
+            return;
         }
+        ScenarioReceiver receiver;
+        receiver.name = fmt::format("reader-{}", port);
+        receiver.port = port;
+        receiver.cpu = application_cpu;
+        receiver.start = is_read ? Duration{} : Duration{static_cast<std::int64_t>(out_.end.ns)} + never_read;
+        at.receivers.push_back(receiver);
     }
 
     void add_injectors()
@@ -748,11 +737,14 @@ private:
         if (total_sends_ > most_sends) {
             refuse(fmt::format("more than {} datagrams", most_sends));
         }
-        if (phase.description.find("unreachable route") != std::string::npos && owner_of_subnet(send.to.address) == nullptr) {
-            ScenarioRoute route;
-            route.to = {send.to.address.v4_host_order(), 32};
-            route.type = "unreachable";
-            host(traced_net).routes.push_back(route);
+        for (const char* type : {"unreachable", "blackhole", "prohibit"}) {
+            const bool is_named = phase.description.find(std::string(type) + " route") != std::string::npos;
+            if (is_named && !send.to.address.v6 && owner_of_subnet(send.to.address) == nullptr) {
+                ScenarioRoute route;
+                route.to = {send.to.address.v4_host_order(), 32};
+                route.type = type;
+                host(traced_net).routes.push_back(route);
+            }
         }
         if (!send.tool.empty() && !send.to.address.v6) {
             add_pktgen(phase, send, *link);
@@ -863,7 +855,7 @@ private:
     /// Namespace, source port, destination and its port, payload bytes, TTL (0: the system's).
     std::map<std::tuple<std::string, std::uint16_t, IpAddress, std::uint16_t, std::uint32_t, std::uint8_t>, Flow> flows_;
     std::map<std::string, ScenarioInjector> injectors_; ///< by device
-    std::optional<PcapFile> captured_;                  ///< frames that phases sent ready-made
+    std::optional<PcapFile> captured_, wire_;           ///< frames that phases sent ready-made; on the wire
     std::uint64_t total_sends_ = 0;
 };
 

@@ -16,11 +16,6 @@ namespace {
 constexpr const char* traced_net = "root";
 constexpr std::size_t kept_lines = 5;
 
-bool is_one_machine(const Manifest& manifest)
-{
-    return std::ranges::all_of(manifest.links, [](const ManifestLink& link) { return link.driver == "veth"; });
-}
-
 /// By how much a counter moved in the traced namespaces.
 std::int64_t moved(const Manifest& manifest, const std::string& name)
 {
@@ -114,8 +109,8 @@ private:
             if (!wanted(packet)) {
                 continue;
             }
-            // Of a datagram in fragments one counts: the one that it became again, or the first that left.
-            const bool is_part = !phase.stream && (packet.verdict == Verdict::merged || (packet.relation == Relation::split && !is_whole(packet)));
+            // Of a datagram in fragments one counts: the one that it became again, or the first that left. Hand-made ones count one by one.
+            const bool is_part = !phase.stream && phase.frames == 0 && (packet.verdict == Verdict::merged || (packet.relation == Relation::split && !is_whole(packet)));
             if (is_part) {
                 continue;
             }

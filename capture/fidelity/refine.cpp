@@ -68,6 +68,65 @@ void refine_neighbours(Manifest& manifest, const Trace& recorded)
     }
 }
 
+/// Where a packet went from: what a router forwards, from the router; else from the namespace that has its source.
+class Hops {
+public:
+    explicit Hops(const Manifest& manifest) : manifest_(manifest) {}
+
+    void see(const Event& event)
+    {
+        if (event.is_call() && event.function_id() == fn::ip_forward) {
+            forwarded_.insert(event.packet);
+        }
+    }
+
+    /// Whether the packet goes by that entry now.
+    bool go_by(const ManifestNeighbour& entry, const Event& event, const FlowKey& flow) const
+    {
+        return entry.net == net_of(event, flow) && entry.address == next_hop(entry.net, flow.destination);
+    }
+
+private:
+    std::string net_of(const Event& event, const FlowKey& flow) const
+    {
+        if (!is_one_machine(manifest_) || forwarded_.contains(event.packet)) {
+            return traced_net;
+        }
+        for (const ManifestLink& link : manifest_.links) {
+            if (std::ranges::find(link.addresses, flow.source, &ManifestAddress::address) != link.addresses.end()) {
+                return link.net;
+            }
+        }
+        return traced_net;
+    }
+
+    /// What is in no subnet of a namespace is reached through the traced one.
+    IpAddress next_hop(const std::string& net, const IpAddress& destination) const
+    {
+        IpAddress router = destination;
+        for (const ManifestLink& link : manifest_.links) {
+            for (const ManifestAddress& own : link.addresses) {
+                if (link.net == net && in_prefix(destination, own)) {
+                    return destination;
+                }
+                const bool is_neighbour = link.net == traced_net && net != traced_net && own.address.v6 == destination.v6 && is_beside(own.address, net);
+                router = is_neighbour ? own.address : router;
+            }
+        }
+        return router;
+    }
+
+    bool is_beside(const IpAddress& address, const std::string& net) const
+    {
+        return std::ranges::any_of(manifest_.links, [&](const ManifestLink& link) {
+            return link.net == net && std::ranges::any_of(link.addresses, [&](const ManifestAddress& own) { return in_prefix(address, own); });
+        });
+    }
+
+    const Manifest& manifest_;
+    std::set<std::uint32_t> forwarded_;
+};
+
 /// How long an entry stays reachable is drawn at random (15 to 45 s), so no time in the manifest tells what is left of it: but
 /// neigh_event_send() goes on to __neigh_event_send() for a known address only where the entry is stale. What follows, the
 /// packets that go by neigh_resolve_output() and the probe 5 s later, is the model's. A first packet that goes by
@@ -76,8 +135,10 @@ void refine_stale_neighbours(Manifest& manifest, const Trace& recorded)
 {
     std::vector<std::uint32_t> first(manifest.neighbours.size()); // the first packet that went by the entry
     std::vector<bool> made_header(manifest.neighbours.size());
+    Hops hops(manifest);
     for (std::size_t i = 0; i < recorded.size(); ++i) {
         const Event& event = recorded[i];
+        hops.see(event);
         const bool asks = event.is_call() && event.function_id() == fn::__neigh_event_send;
         const bool goes = event.is_call() && event.function_id() == fn::ip_finish_output2;
         const bool makes = event.is_call() && event.function_id() == fn::neigh_resolve_output;
@@ -86,8 +147,7 @@ void refine_stale_neighbours(Manifest& manifest, const Trace& recorded)
         }
         for (std::size_t n = 0; n < first.size(); ++n) {
             ManifestNeighbour& neighbour = manifest.neighbours[n];
-            const bool is_its = neighbour.net == traced_net && !neighbour.flushed &&
-                                neighbour.address == recorded.packet(event.packet_id()).flow->destination;
+            const bool is_its = !neighbour.flushed && hops.go_by(neighbour, event, *recorded.packet(event.packet_id()).flow);
             if (is_its && first[n] == 0) {
                 first[n] = event.packet;
             }

@@ -87,7 +87,7 @@ bool is_inlined_below(std::string_view outer, std::string_view function)
 /// and so does what lets softirqs in again, which serves the CPU and no packet.
 bool is_of_the_cpu(std::string_view function)
 {
-    static const std::set<std::string_view> calls = {"irq_enter_rcu", "irq_exit_rcu", "__local_bh_enable_ip"};
+    static const std::set<std::string_view> calls = {"irq_enter_rcu", "irq_exit_rcu", "__local_bh_enable_ip", "do_softirq"};
     return calls.contains(function);
 }
 

@@ -360,6 +360,7 @@ int send_pieces(Kernel& k, SkbIndex skb, std::uint32_t header, int (*output)(Ker
         first.len = length;
         first.data_len = 0;
         set_fragment_header(k, skb, length, false, true, 0);
+        Call check(k, fn::ip_send_check, skb);
     }
     std::uint32_t offset = 0;
     SkbIndex current = skb;
@@ -367,7 +368,7 @@ int send_pieces(Kernel& k, SkbIndex skb, std::uint32_t header, int (*output)(Ker
         const std::uint32_t sent = k.skb(current).len - header;
         const SkbIndex following = next < rest.size() ? rest[next] : nothing;
         if (following != nothing) {
-            Call prepare(k, fn::ip_fraglist_prepare, following);
+            Call prepare(k, fn::ip_fraglist_prepare, current);
             k.skb(following).ip_summed = IpSummed::none;
             const auto from = skb_network(k, current).first(header);
             const std::vector<std::uint8_t> copy(from.begin(), from.end());
@@ -377,6 +378,7 @@ int send_pieces(Kernel& k, SkbIndex skb, std::uint32_t header, int (*output)(Ker
             ip_copy_metadata(k, following, current);
             offset += sent;
             set_fragment_header(k, following, k.skb(following).len, false, next + 1 < rest.size(), offset);
+            Call check(k, fn::ip_send_check, current);
         }
         const int error = output(k, current);
         if (error != 0) {
@@ -436,6 +438,7 @@ SkbIndex ip_frag_next(Kernel& k, SkbIndex skb, FragState& state)
     set_fragment_header(k, piece, length + state.header, state.df, state.left > 0 || state.not_last_frag, state.offset);
     state.at += length;
     state.offset += length;
+    Call check(k, fn::ip_send_check, skb);
     return piece;
 }
 

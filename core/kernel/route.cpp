@@ -2,6 +2,7 @@
 // which device, which next hop, which source address.
 
 #include "core/kernel/functions.h"
+#include "core/kernel/route_exceptions.h"
 #include "core/packet/protocols.h"
 #include "core/packet/views.h"
 
@@ -379,7 +380,13 @@ Destination ip_route_output_key_hash_rcu(Kernel& k, Flowi4& fl4, PacketId packet
             fl4.saddr = fib_result_prefsrc(k, result);
         }
     }
-    return __mkroute_output(k, result, fl4, result.route.device, result.route.kind, 0, packet);
+    Destination dst = __mkroute_output(k, result, fl4, result.route.device, result.route.kind, 0, packet);
+    const auto& exceptions = k.net(net).ipv6.exceptions; // of both families
+    const auto learnt = std::ranges::find(exceptions, IpAddress::v4(fl4.daddr), &RouteException6::destination);
+    if (learnt != exceptions.end() && k.cpu().now < learnt->expires) { // find_exception()
+        dst.mtu = learnt->mtu;
+    }
+    return dst;
 }
 
 } // namespace
@@ -404,6 +411,33 @@ Destination ip_route_output_flow(Kernel& k, NetIndex net, std::uint32_t daddr, s
     fl4.daddr = daddr;
     fl4.saddr = saddr;
     return ip_route_output_flow(k, fl4, packet);
+}
+
+void ipv4_sk_update_pmtu(Kernel& k, const Socket& sk, std::uint32_t saddr, std::uint32_t daddr, std::uint32_t mtu, PacketId packet)
+{
+    constexpr std::uint32_t ip_rt_min_pmtu = 552;
+    constexpr Duration ip_rt_mtu_expires{600'000'000'000};
+    if (sk.pmtudisc > IP_PMTUDISC_PROBE) { // ip_sk_accept_pmtu()
+        return;
+    }
+    Flowi4 fl4;
+    fl4.net = sk.net;
+    fl4.daddr = daddr;
+    fl4.saddr = saddr;
+    const Destination path = ip_route_output_key_hash(k, fl4, packet);
+    if (!path.valid || dst_mtu(k, path) < mtu) {
+        return;
+    }
+    fib_lookup(k, sk.net, daddr, nothing, packet);
+    const std::uint32_t bounded = mtu < ip_rt_min_pmtu ? std::min(dst_mtu(k, path), ip_rt_min_pmtu) : mtu;
+    const RouteException6 learnt{IpAddress::v4(daddr), bounded, k.cpu().now + ip_rt_mtu_expires};
+    auto& exceptions = k.net(sk.net).ipv6.exceptions; // of both families
+    const auto known = std::ranges::find(exceptions, learnt.destination, &RouteException6::destination);
+    if (known == exceptions.end()) {
+        exceptions.push_back(learnt);
+    } else {
+        *known = learnt;
+    }
 }
 
 std::uint32_t dst_mtu(Kernel& k, const Destination& dst)

@@ -2,6 +2,7 @@
 
 #include "core/kernel/functions.h"
 #include "core/kernel/ipv6.h"
+#include "core/kernel/route_exceptions.h"
 #include "core/packet/build.h"
 #include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
@@ -433,7 +434,7 @@ int udp_rcv(Kernel& k, SkbIndex skb)
     return 0;
 }
 
-void udp_err(Kernel& k, SkbIndex skb, std::uint32_t)
+void udp_err(Kernel& k, SkbIndex skb, std::uint32_t info)
 {
     Call call(k, fn::udp_err, skb);
     Call lib(k, fn::__udp4_lib_err, skb);
@@ -459,6 +460,7 @@ void udp_err(Kernel& k, SkbIndex skb, std::uint32_t)
         error = {EPROTO, true};
     } else if (type == ICMP_DEST_UNREACH) {
         if (code == ICMP_FRAG_NEEDED) {
+            ipv4_sk_update_pmtu(k, sk, inner.saddr(), inner.daddr(), info, packet);
             if (sk.pmtudisc == IP_PMTUDISC_DONT) {
                 return;
             }

@@ -255,6 +255,29 @@ TEST(Correlator, FirstFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
     EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
 }
 
+TEST(Correlator, WhatAnUntracedFreeEndsInAJumpToIsThatFreesPacket)
+{
+    TraceDatBuilder trace;
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        poll_begins(trace);
+        frame_arrives(trace, skb);
+        list_begins(trace);
+        core(trace, skb);
+        trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
+        trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("ip_defrag", "ip_local_deliver").call("inet_frag_find", "ip_defrag");
+        if (skb == skb_a) {
+            trace.softirq_exit();
+        }
+    }
+    trace.call("skb_clone", "inet_frag_reasm_prepare").call("consume_skb", "inet_frag_reasm_prepare").consumed(skb_a);
+    trace.call("skb_release_data", "consume_skb").call("kfree_skbmem", "inet_frag_reasm_prepare");
+    trace.call("skb_release_data", "kfree_skb_partial").call("kfree_skbmem", "inet_frag_reasm_finish");
+    trace.call("ip_local_deliver_finish", "ip_local_deliver").softirq_exit();
+    const Trace result = imported(trace);
+    EXPECT_EQ(std::ranges::count(own_calls(result, PacketId{2}), "kfree_skbmem"), 0) << "the datagram lives on";
+    EXPECT_THAT(own_calls(result, PacketId{2}), ::testing::Contains("ip_local_deliver_finish"));
+}
+
 TEST(Correlator, EveryFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
 {
     TraceDatBuilder trace;
@@ -350,6 +373,24 @@ TEST(Correlator, FragmentsOfALongDatagramArePacketsOfTheirOwnFromTheirAllocation
         EXPECT_EQ(result.packet(id).verdict, Verdict::sent);
     }
     EXPECT_EQ(result.packet(PacketId{2}).parent, PacketId{1});
+}
+
+TEST(Correlator, WhatCutsADatagramEnclosesItsLaterPiecesAlsoWhereItWasReachedByJumps)
+{
+    TraceDatBuilder trace; // as Debian's 5.10 has it: each of them ends in a jump to the next
+    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("udp_sendmsg", "inet_sendmsg").call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
+    trace.call("__alloc_skb", "__ip_append_data").call("ip_send_skb", "udp_send_skb").call("ip_output", "ip_send_skb");
+    for (const char* jump : {"ip_finish_output", "__ip_finish_output", "ip_fragment.constprop.0", "ip_do_fragment"}) {
+        trace.call(jump, "ip_send_skb");
+    }
+    for (const std::uint64_t skb : {skb_a, skb_b}) {
+        trace.call("ip_finish_output2", "ip_do_fragment").call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 1514);
+        trace.call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb, 1514).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb, 1514);
+    }
+    const Trace result = imported(trace);
+    ASSERT_EQ(result.packet_count(), 2U);
+    EXPECT_THAT(journey_calls(result, PacketId{2}), ::testing::IsSupersetOf({"ip_output", "ip_finish_output", "__ip_finish_output", "ip_fragment", "ip_do_fragment"}));
 }
 
 TEST(Correlator, FirstPacketOfARawSocketIsNoFragmentThoughItIsAllocatedLikeOne)

@@ -287,6 +287,15 @@ TEST(Forward, AnswersATooLargeDatagramThatMustNotBeCutWithTheMtu)
     expect_closed_accounting(run);
 }
 
+TEST(Forward, TellsTheSenderTheMtuWhichThenCutsWhatItSendsThere)
+{
+    const ModelRun run(routed("to: \"10.2.0.2:5006\", from_port: 42006, count: 4, gap: 1ms, size: 1200", "", "6.1", "900"), SimTime{} + 1_s);
+    EXPECT_EQ(run.drops(drop::PKT_TOO_BIG), 1U) << "the first one only";
+    EXPECT_EQ(net_counter(run, 0, kernel::Mib::Ip_FragCreates), 6U);
+    EXPECT_EQ(net_counter(run, 2, kernel::Mib::Udp_InDatagrams), 3U);
+    expect_closed_accounting(run);
+}
+
 // ---- fragments ----------------------------------------------------------------------------------------------------------------------
 
 TEST(Fragments, ADatagramAboveTheMtuIsCutAndPutTogetherAgain)
