@@ -3,6 +3,7 @@
 #include "ui/controls/label.h"
 #include "ui/player/format.h"
 #include "ui/rules/code_editor.h"
+#include "ui/rules/drawer_parts.h"
 #include "ui/theme/theme.h"
 
 #include <QFile>
@@ -109,22 +110,13 @@ LessonEditor::LessonEditor(QUndoStack* undo, QWidget* parent) : QWidget(parent),
     add->setProperty("primary", true);
     add->setToolTip(tr("A step behind the one that is shown, which stops where the playhead stands (Ctrl+Shift+A)"));
     row->addWidget(add);
-    auto* close = new QToolButton(this);
-    close->setText(QStringLiteral("×"));
-    close->setProperty("autoRaise", true);
-    close->setAccessibleName(tr("Close the lesson's text"));
-    close->setToolTip(tr("Close (Ctrl+5)"));
-    row->addWidget(close);
     column->addLayout(row);
+    auto* close = addDrawerClose(row, tr("Close the lesson's text"), tr("Close (Ctrl+5)"));
     m_editor = new CodeEditor(this);
     m_editor->setAccessibleName(tr("Text of the lesson"));
     m_editor->setLineWrapMode(QPlainTextEdit::WidgetWidth);
-    column->addWidget(m_editor, 1);
-    m_status = new QPushButton(this);
-    m_status->setProperty("flat", true);
+    m_status = addEditorWithStatus(column, m_editor);
     m_status->setStyleSheet(QStringLiteral("text-align: left; padding-left: 2px"));
-    m_status->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
-    column->addWidget(m_status);
 
     m_pause.setSingleShot(true);
     m_pause.setInterval(pause_ms);
@@ -137,11 +129,6 @@ LessonEditor::LessonEditor(QUndoStack* undo, QWidget* parent) : QWidget(parent),
         emit checkWanted();
     });
     connect(close, &QToolButton::clicked, this, &LessonEditor::closed);
-    connect(m_status, &QPushButton::clicked, this, [this] {
-        if (const auto fault = m_editor->fault()) {
-            m_editor->goTo(*fault);
-        }
-    });
     connect(&m_watcher, &QFileSystemWatcher::fileChanged, this, &LessonEditor::fileChanged);
 }
 

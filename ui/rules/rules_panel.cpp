@@ -6,6 +6,7 @@
 #include "ui/player/format.h"
 #include "ui/player/session.h"
 #include "ui/rules/code_editor.h"
+#include "ui/rules/drawer_parts.h"
 #include "ui/rules/rule_examples.h"
 #include "ui/rules/rules_highlighter.h"
 #include "ui/theme/theme.h"
@@ -73,21 +74,12 @@ RulesPanel::RulesPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent), m_u
     m_apply->setProperty("primary", true);
     m_apply->setToolTip(tr("From the moment shown on (Ctrl+Enter). In the past it makes a branch: the run as it was stays"));
     row->addWidget(m_apply);
-    auto* close = new QToolButton(this);
-    close->setText(QStringLiteral("×"));
-    close->setProperty("autoRaise", true);
-    close->setAccessibleName(tr("Close the rules"));
-    close->setToolTip(tr("Close (Ctrl+4)"));
-    row->addWidget(close);
     column->addLayout(row);
+    auto* close = addDrawerClose(row, tr("Close the rules"), tr("Close (Ctrl+4)"));
     m_editor = new CodeEditor(this);
     m_editor->setAccessibleName(tr("Rules"));
     m_highlighter = new RulesHighlighter(m_editor->document());
-    column->addWidget(m_editor, 1);
-    m_status = new QPushButton(this);
-    m_status->setProperty("flat", true);
-    m_status->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Fixed);
-    column->addWidget(m_status);
+    m_status = addEditorWithStatus(column, m_editor);
 
     m_pause.setSingleShot(true);
     m_pause.setInterval(pause_ms);
@@ -99,11 +91,6 @@ RulesPanel::RulesPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent), m_u
     connect(m_revert, &QPushButton::clicked, this, &RulesPanel::revert);
     connect(close, &QToolButton::clicked, this, &RulesPanel::closed);
     connect(m_examples, &QMenu::aboutToShow, this, &RulesPanel::fillExamples);
-    connect(m_status, &QPushButton::clicked, this, [this] {
-        if (const auto fault = m_editor->fault()) {
-            m_editor->goTo(*fault);
-        }
-    });
     connect(&Theme::instance(), &Theme::changed, this, &RulesPanel::refreshState);
 }
 
