@@ -1,5 +1,6 @@
 // net/ipv4/tcp_ipv4.c: the IPv4 side of TCP: which socket a segment is for, answers that belong to no socket, connect.
 
+#include "core/kernel/skb_coalesce.h"
 #include "core/kernel/tcp_functions.h"
 #include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
@@ -69,31 +70,24 @@ bool coalesce_into_backlog(Kernel& k, SocketIndex index, SkbIndex skb, bool& sto
         return false;
     }
     const std::uint32_t header = th.length();
-    const std::uint32_t payload = k.skb(skb).len - header;
-    SkBuff& to = k.skb(tail);
-    const SkBuff& from = k.skb(skb);
-    if (to.users > 1 || to.nr_frags + from.nr_frags + 1U > MAX_TCP_SKB_FRAGS) {
+    const std::uint8_t* network = skb_network(k, skb).data();
+    if (network[1] != skb_network(k, tail).data()[1]) { // ip_dsfield
         return false;
     }
-    const std::uint32_t tailroom = to.data_len != 0 ? 0 : static_cast<std::uint32_t>(to.head.size()) - to.tail;
-    const bool copied = payload <= tailroom;
-    if (!copied && !from.head_frag) {
+    skb_pull(k, skb, header);
+    const std::uint32_t payload = k.skb(skb).len;
+    const std::uint32_t gso = std::max(k.skb(skb).gso_size != 0 ? k.skb(skb).gso_size : payload,
+                                       k.skb(tail).gso_size != 0 ? k.skb(tail).gso_size : k.skb(tail).len - last.length());
+    const std::uint32_t segs = std::max<std::uint32_t>(k.skb(tail).gso_segs, 1) + std::max<std::uint32_t>(k.skb(skb).gso_segs, 1);
+    std::uint32_t delta = 0;
+    if (!skb_try_coalesce(k, tail, skb, stolen, delta)) {
+        skb_push(k, skb, header);
         return false;
     }
-    stolen = !copied;
-    const std::uint32_t gso = std::max(std::max<std::uint32_t>(to.gso_size, from.gso_size), std::max(to.len - last.length(), payload));
-    const std::uint32_t segs = std::max<std::uint32_t>(to.gso_segs, 1) + std::max<std::uint32_t>(from.gso_segs, 1);
-    auto& head = to.head.writable();
-    head.resize(std::max<std::size_t>(head.size(), std::size_t{to.tail} + payload));
-    std::ranges::copy(from.head.bytes().subspan(from.data + header, payload), head.begin() + to.tail);
-    to.tail += payload;
-    to.len += payload;
-    to.data_len += copied ? 0 : payload;
-    to.nr_frags = static_cast<std::uint8_t>(to.nr_frags + (copied ? 0 : from.nr_frags + 1));
-    const std::uint32_t delta = copied ? 0 : from.truesize - sizeof_sk_buff;
-    to.truesize += delta;
     tp.backlog_len += delta;
     a.end_seq = b.end_seq;
+    SkBuff& to = k.skb(tail);
+    auto& head = to.head.writable();
     if (!before(b.ack_seq, a.ack_seq)) {
         a.ack_seq = b.ack_seq;
         store_be16(&head[to.transport_header + 14U], th.window);
@@ -103,7 +97,7 @@ bool coalesce_into_backlog(Kernel& k, SocketIndex index, SkbIndex skb, bool& sto
     to.gso_size = static_cast<std::uint16_t>(std::min(gso, 65535U));
     to.gso_segs = static_cast<std::uint16_t>(std::min(segs, 65535U));
     to.checksum_verified = true; // what was in the header's sum has grown
-    k.count(k.sock_net(index), Mib::TcpExt_TCPBacklogCoalesce, from.packet);
+    k.count(k.sock_net(index), Mib::TcpExt_TCPBacklogCoalesce, k.skb(skb).packet);
     return true;
 }
 
@@ -115,6 +109,7 @@ bool tcp_add_backlog(Kernel& k, SocketIndex index, SkbIndex skb, DropReasonId& r
     const Socket& sk = k.socket(index);
     const NetIndex net = sk.net;
     const PacketId packet = k.skb(skb).packet;
+    skb_condense(k, skb);
     k.skb(skb).dst.valid = false; // tcp_cleanup_skb()
     if (tcp_checksum_complete(k, skb)) {
         k.count(net, Mib::Tcp_InCsumErrors, packet);

@@ -1,6 +1,7 @@
 // Of net/ipv4/tcp_input.c: received data: the receive queue, the out-of-order queue, the SACK and DSACK blocks that report them,
 // pruning, and the FIN that ends the stream.
 
+#include "core/kernel/skb_coalesce.h"
 #include "core/kernel/tcp_input.h"
 
 #include <utility>
@@ -70,47 +71,6 @@ void tcp_sack_remove(TcpSock& tp)
         }
     }
     tp.rx_opt.num_sacks = kept;
-}
-
-/// net/core/skbuff.c: the bytes of `from` join those of `to`, if there is room for them.
-bool skb_try_coalesce(Kernel& k, SkbIndex to, SkbIndex from, bool& stolen, std::uint32_t& delta)
-{
-    Call call(k, fn::skb_try_coalesce, from);
-    SkBuff& a = k.skb(to);
-    SkBuff& b = k.skb(from);
-    const std::uint32_t tailroom = a.data_len != 0 ? 0 : static_cast<std::uint32_t>(a.head.size()) - a.tail;
-    stolen = false;
-    delta = 0;
-    if (a.users > 1) {
-        return false; // a tap still reads it
-    }
-    const bool copied = b.len <= tailroom;
-    if (!copied) {
-        const bool has_head = b.len != b.data_len;
-        if (a.nr_frags + b.nr_frags + (has_head ? 1U : 0U) > MAX_TCP_SKB_FRAGS) {
-            return false;
-        }
-        if (has_head) {
-            if (!b.head_frag || b.users > 1) {
-                return false; // skb_head_is_locked()
-            }
-            stolen = true;
-            delta = b.truesize - sizeof_sk_buff;
-        } else {
-            delta = b.truesize - std::min<std::uint32_t>(b.truesize, static_cast<std::uint32_t>(b.head.size()) + sizeof_sk_buff + sizeof_skb_shared_info);
-        }
-        a.nr_frags = static_cast<std::uint8_t>(a.nr_frags + b.nr_frags + (has_head ? 1 : 0));
-    }
-    auto& head = a.head.writable();
-    head.resize(std::max<std::size_t>(head.size(), std::size_t{a.tail} + b.len));
-    std::ranges::copy(b.head.bytes().subspan(b.data, b.len), head.begin() + a.tail);
-    k.field(to, SkbField::len, a.len, a.len + b.len);
-    k.field(to, SkbField::truesize, a.truesize, a.truesize + delta);
-    a.tail += b.len;
-    a.len += b.len;
-    a.data_len += copied ? 0 : b.len;
-    a.truesize += delta;
-    return true;
 }
 
 bool tcp_try_coalesce(Kernel& k, SocketIndex index, SkbIndex to, SkbIndex from, bool& stolen)

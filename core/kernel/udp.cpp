@@ -3,6 +3,7 @@
 #include "core/kernel/functions.h"
 #include "core/kernel/ipv6.h"
 #include "core/kernel/route_exceptions.h"
+#include "core/kernel/skb_coalesce.h"
 #include "core/packet/build.h"
 #include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
@@ -216,19 +217,6 @@ void set_rmem(Kernel& k, Socket& sk, std::uint32_t value)
     sk.sk_rmem_alloc = value;
 }
 
-/// skb_condense(): paged bytes move into the head's free room, so that the datagram costs less.
-void condense(Kernel& k, SkbIndex skb)
-{
-    Call call(k, fn::skb_condense, skb);
-    SkBuff& buff = k.skb(skb);
-    const auto linear_end = buff.data + (buff.len - buff.data_len);
-    if (buff.data_len == 0 || buff.data_len + linear_end > buff.head.size()) {
-        return;
-    }
-    k.field(skb, SkbField::data_len, buff.data_len, 0);
-    buff.data_len = 0;
-}
-
 /// Up to 6.12: compare, then add; what lies there must be above the limit, not what would lie there. (6.12 adds first and, where that
 /// is too much, looks whether more than the limit lies there: the same for all buffers below 1 GiB.) 6.18 counts the datagram in,
 /// and lets only the first one be too large.
@@ -267,7 +255,7 @@ int __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
         return -ENOMEM;
     }
     if (sk.sk_rmem_alloc > sk.sk_rcvbuf / 2) {
-        condense(k, skb);
+        skb_condense(k, skb);
     }
     if (static_cast<std::int64_t>(size) >= sk.sk_forward_alloc) {
         const std::int64_t pages = (std::int64_t{size} + page_size - 1) / page_size;
