@@ -182,9 +182,7 @@ int neigh_hh_output(Kernel& k, std::int32_t index, SkbIndex skb)
 void neigh_invalidate(Kernel& k, std::int32_t index)
 {
     Call call(k, fn::neigh_invalidate);
-    if (!entry(k, index).address.v6) {
-        k.count(k.dev_net(entry(k, index).device), Mib::arp_cache_res_failed, PacketId::none);
-    }
+    k.count(k.dev_net(entry(k, index).device), entry(k, index).address.v6 ? Mib::ndisc_cache_res_failed : Mib::arp_cache_res_failed, PacketId::none);
     while (!entry(k, index).arp_queue.empty()) {
         const SkbIndex skb = entry(k, index).arp_queue.front();
         entry(k, index).arp_queue.pop_front();
@@ -211,7 +209,14 @@ std::int32_t neigh_lookup_noref(Kernel& k, const IpAddress& address, DeviceIndex
 std::int32_t neigh_lookup(Kernel& k, const IpAddress& address, DeviceIndex device, PacketId packet)
 {
     Call call(k, fn::neigh_lookup, packet);
-    return neigh_lookup_noref(k, address, device);
+    const std::int32_t found = neigh_lookup_noref(k, address, device);
+    if (!address.v6) {
+        k.count(k.dev_net(device), Mib::arp_cache_lookups, packet);
+        if (found != nothing) {
+            k.count(k.dev_net(device), Mib::arp_cache_hits, packet);
+        }
+    }
+    return found;
 }
 
 std::int32_t __neigh_lookup(Kernel& k, const IpAddress& address, DeviceIndex device, bool create, PacketId packet)

@@ -122,17 +122,21 @@ std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack
     }
     // tcp_check_dsack(): the first block lies below the acknowledgement, or inside the second.
     std::size_t first = 0;
+    const auto dup_segs = std::max<std::uint32_t>(1, (blocks[0].end - blocks[0].start + tp.mss_cache - 1) / std::max<std::uint32_t>(tp.mss_cache, 1));
     if (before(blocks[0].start, tcp_cb(k, ack).ack_seq)) {
         k.count(k.sock_net(index), Mib::TcpExt_TCPDSACKRecv, PacketId::none);
         flag |= FLAG_DSACKING_ACK;
         first = 1;
         if (tp.undo_marker != 0 && tp.undo_retrans > 0 && !after(blocks[0].end, prior_snd_una) && after(blocks[0].end, tp.undo_marker)) {
-            tp.undo_retrans = std::max(0, tp.undo_retrans - static_cast<std::int32_t>((blocks[0].end - blocks[0].start + tp.mss_cache - 1) / tp.mss_cache));
+            tp.undo_retrans = std::max(0, tp.undo_retrans - static_cast<std::int32_t>(dup_segs));
         }
     } else if (blocks.size() > 1 && !after(blocks[0].end, blocks[1].end) && !before(blocks[0].start, blocks[1].start)) {
         k.count(k.sock_net(index), Mib::TcpExt_TCPDSACKOfoRecv, PacketId::none);
         flag |= FLAG_DSACKING_ACK;
         first = 1;
+    }
+    if (first != 0) {
+        k.count(k.sock_net(index), Mib::TcpExt_TCPDSACKRecvSegs, PacketId::none, dup_segs);
     }
     for (std::size_t b = first; b < blocks.size(); ++b) {
         const TcpSackBlock block = blocks[b];

@@ -47,15 +47,20 @@ bool tcp_write_timeout(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
     const Sysctls& sysctl = tcp_sysctl(k, index);
-    bool expired = false;
+    bool expired = false, rehash = true; // 5.10: only as long as the route is not doubted
     if (tcp_in_state(tp, {TcpState::syn_sent, TcpState::syn_recv})) {
+        rehash = k.profile() != Profile::v5_10 || tp.retransmits == 0;
         expired = tp.retransmits >= (tp.syn_retries != 0 ? tp.syn_retries : sysctl.tcp_syn_retries);
     } else {
+        rehash = k.profile() != Profile::v5_10 || !retransmits_timed_out(k, index, static_cast<std::uint32_t>(sysctl.tcp_retries1), TCP_RTO_MIN);
         auto retry_until = static_cast<std::uint32_t>(sysctl.tcp_retries2);
         if (tp.dead) {
             retry_until = tcp_orphan_retries(k, index, tp.rto < TCP_RTO_MAX);
         }
         expired = retransmits_timed_out(k, index, retry_until, TCP_RTO_MIN);
+    }
+    if (rehash && (!expired || k.profile() == Profile::v5_10)) { // sk_rethink_txhash(): another path may be whole
+        k.count(k.sock_net(index), Mib::TcpExt_TcpTimeoutRehash, PacketId::none);
     }
     if (expired) {
         tcp_write_err(k, index);
