@@ -761,8 +761,9 @@ SkbList validate_xmit_skb_list(Kernel& k, SkbList list, DeviceIndex device)
 int dev_hard_start_xmit(Kernel& k, SkbList& list, DeviceIndex device, std::uint32_t tx_queue)
 {
     Call call(k, fn::dev_hard_start_xmit, k.skb(list.front()).packet);
+    int result = NETDEV_TX_OK;
     while (!list.empty()) {
-        const int result = xmit_one(k, list.front(), device, list.size() > 1);
+        result = xmit_one(k, list.front(), device, list.size() > 1);
         if (!dev_xmit_complete(result)) {
             return result;
         }
@@ -771,7 +772,7 @@ int dev_hard_start_xmit(Kernel& k, SkbList& list, DeviceIndex device, std::uint3
             return NETDEV_TX_BUSY;
         }
     }
-    return NETDEV_TX_OK;
+    return result; // that of the last: a veth's NET_XMIT_DROP reaches the sender
 }
 
 int dev_queue_xmit(Kernel& k, SkbIndex skb)
