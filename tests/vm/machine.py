@@ -1,4 +1,4 @@
-"""A throw-away machine with a kernel of Debian: the kernel's package, an initramfs with one program in it, QEMU.
+"""A throw-away machine with a kernel of Debian: the kernel's package, an initramfs with what is to run in it, QEMU.
 
 Nothing is installed and no rights are needed. The machine has no disk and no way out; what it leaves in /out comes back
 through a virtio port. Kernels are kept below $XDG_CACHE_HOME/skbscope-vm (~/.cache), downloads are not.
@@ -18,6 +18,12 @@ TOOLS = ["qemu-system-x86_64", "busybox", "ip", "nsenter", "dash", "modprobe", "
 
 # Loaded by init in this order, as far as the kernel has them as modules.
 MODULES = ["virtio_pci", "virtio_console", "af_packet", "veth", "e1000", "udp_diag", "tcp_diag", "raw_diag", "crc32c_generic", "nf_tables", "nft_counter"]
+
+# What a recorded scenario may need beyond them; the recorder loads what it needs itself.
+RECORDER_MODULES = [
+    "e1000e", "virtio_net", "sch_fq_codel", "sch_tbf", "sch_netem", "nft_numgen", "nft_limit", "nft_nat", "nft_chain_nat", "nft_ct", "nft_reject_inet",
+    "nft_masq", "nft_redir", "nft_log", "pktgen", "iptable_raw", "iptable_filter", "iptable_nat", "xt_tcpudp"]
+PACKED = MODULES + RECORDER_MODULES
 
 # What the lab runs in the machine: a name and its file.
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
@@ -101,13 +107,13 @@ def download(series, folder):
 
 
 def closure(modules_folder):
-    """Paths of MODULES and of what they need, from modules.dep."""
+    """Paths of PACKED and of what they need, from modules.dep."""
     needs = {}
     with open(f"{modules_folder}/modules.dep") as file:
         for line in file:
             path, _, rest = line.partition(":")
             needs[path] = rest.split()
-    wanted = [path for path in needs if re.sub(r"\.ko.*", "", os.path.basename(path)).replace("-", "_") in MODULES]
+    wanted = [path for path in needs if re.sub(r"\.ko.*", "", os.path.basename(path)).replace("-", "_") in PACKED]
     taken = set()
     while wanted:
         path = wanted.pop()
@@ -134,14 +140,14 @@ def keep_needed(unpacked, release, kept):
     subprocess.run([tool("depmod"), "-b", f"{kept}/files", release], check=True, stderr=subprocess.DEVNULL)
     shutil.copy(f"{unpacked}/boot/vmlinuz-{release}", f"{kept}/vmlinuz")
     with open(f"{kept}/modules", "w") as file:
-        file.write(" ".join(MODULES))
+        file.write(" ".join(PACKED))
 
 
 def is_kept(place):
     """Whether a kernel lies there with the modules that are wanted now."""
     try:
         with open(f"{place}/modules") as file:
-            return file.read() == " ".join(MODULES) and os.path.exists(f"{place}/vmlinuz")
+            return file.read() == " ".join(PACKED) and os.path.exists(f"{place}/vmlinuz")
     except OSError:
         return False
 
@@ -175,45 +181,52 @@ def libraries(program):
     return re.findall(r"(/\S+) \(0x", said)
 
 
-def put(root, source, name):
-    """The program at `source` as /usr/bin/NAME, with its libraries where the loader looks for them."""
+def put_libraries(root, source):
+    """The libraries of a program or of another library, where the loader looks for them."""
     for path in libraries(source):
         inside = root + "/usr" + path if re.match("/lib", path) else root + path
         if not os.path.exists(inside):
             os.makedirs(os.path.dirname(inside), exist_ok=True)
             shutil.copy(os.path.realpath(path), inside)
+
+
+def put(root, source, name):
+    """The program at `source` as /usr/bin/NAME, with its libraries."""
+    put_libraries(root, source)
     shutil.copy(os.path.realpath(source), f"{root}/usr/bin/{name}")
 
 
-def stage(root, kernel_folder, program):
-    """The machine's file system: everything below /usr, with the old names as links."""
+def stage_system(root, kernel_folder):
+    """The machine's file system: everything below /usr, with the old names as links, and the tools that every machine needs."""
     for name in ["usr/bin", "usr/lib", "usr/lib64", "bin", "vm"]:
         if name != "bin":
             os.makedirs(f"{root}/{name}")
     for name in ["bin", "lib", "lib64"]:
         os.symlink(f"usr/{name}", f"{root}/{name}")
     os.makedirs(f"{root}/usr/bin/applets")
-    put(root, tool("busybox"), "busybox")
     put(root, tool("dash"), "sh")
-    put(root, tool("ip"), "ip")
-    put(root, tool("nsenter"), "nsenter")
-    put(root, tool("modprobe"), "modprobe")
+    for name in ["busybox", "ip", "nsenter", "modprobe"]:
+        put(root, tool(name), name)
     if tool("nft"): # the lab says so where it lacks one
         put(root, tool("nft"), "nft")
+    shutil.copytree(f"{kernel_folder}/files/lib/modules", f"{root}/usr/lib/modules")
+    shutil.copy(f"{HERE}/guest/init", f"{root}/init")
+    with open(f"{root}/vm/modules", "w") as file:
+        file.write("".join(name + "\n" for name in MODULES))
+
+
+def stage_tests(root, program):
+    """The program under test and the scripts that test it."""
     # Without symbols it is a tenth of the size; where there is no strip, it is copied whole.
     put(root, program, "skbscope")
     if tool("strip"):
         subprocess.run(["strip", "-o", f"{root}/usr/bin/skbscope", program], check=True)
     subprocess.run(["cc", "-O1", "-static", "-o", f"{root}/usr/bin/traffic", f"{HERE}/guest/traffic.c"], check=True)
-    shutil.copytree(f"{kernel_folder}/files/lib/modules", f"{root}/usr/lib/modules")
-    shutil.copy(f"{HERE}/guest/init", f"{root}/init")
     shutil.copy(f"{HERE}/guest/scenario", f"{root}/vm/scenario")
     os.makedirs(f"{root}/vm/lab")
     shutil.copy(f"{HERE}/guest/lab", f"{root}/vm/lab/run")
     for name, path in LAB.items():
         shutil.copy(path, f"{root}/vm/lab/{name}.yaml")
-    with open(f"{root}/vm/modules", "w") as file:
-        file.write("".join(name + "\n" for name in MODULES))
 
 
 def pack(root, archive):
@@ -226,19 +239,26 @@ def pack(root, archive):
 # --------------------------------------------------------------------------------------------------------- the machine
 
 def run(kernel_folder, program, results, seconds):
-    """Boots, waits for the end of the scenario, and unpacks /out into `results`; console.log stands there, too."""
+    """Boots, waits for the end of the tests' scenario, and unpacks /out into `results`; console.log stands there, too."""
+    boot(kernel_folder, lambda root: stage_tests(root, program), results, seconds)
+
+
+def boot(kernel_folder, stage, results, seconds, cpus=2, devices=()):
+    """A machine whose file system `stage` has completed, with further words for QEMU in `devices`."""
     with tempfile.TemporaryDirectory(prefix="skbscope-vm.") as work:
         os.makedirs(f"{work}/root")
-        stage(f"{work}/root", kernel_folder, program)
+        stage_system(f"{work}/root", kernel_folder)
+        stage(f"{work}/root")
         pack(f"{work}/root", f"{work}/initramfs")
         command = [
             tool("qemu-system-x86_64"), "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-machine", "q35",
             # One thread for all CPUs: with several, a CPU was seen to hang while the function tracer changes code.
-            "-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-smp", "2", "-m", "1536",
+            "-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-smp", str(cpus), "-m", "1536",
             "-kernel", f"{kernel_folder}/vmlinuz", "-initrd", f"{work}/initramfs",
             "-append", "console=ttyS0 loglevel=4 panic=-1 tsc=reliable no_timer_check mitigations=off net.ifnames=0",
             "-serial", f"file:{results}/console.log", "-device", "virtio-serial-pci",
             "-chardev", f"file,id=results,path={work}/results.tar", "-device", "virtserialport,chardev=results,name=results",
+            *devices,
         ]
         try:
             ended = subprocess.run(command, timeout=seconds, capture_output=True, text=True)
