@@ -175,18 +175,18 @@ void tcp_state_change(Kernel& k, SocketIndex index, PacketId cause)
 
 // ---- the lock and the backlog ----------------------------------------------------------------------------------------------------
 
-void tcp_wait_for_lock(Kernel& k, SocketIndex index)
+BhLock::BhLock(Kernel& k, SocketIndex sk) : kernel(k), row(static_cast<std::size_t>(k.socket(sk).tcp))
 {
-    const auto& queue = k.socket(index).receive_queue;
-    if (!queue.empty()) {
-        k.cpu().now = std::max(k.cpu().now, k.skb(queue.back()).visible_from);
-    }
+    k.cpu().now = std::max(k.cpu().now, k.w.tcp.socks[row].unlocked);
 }
+
+BhLock::~BhLock() { kernel.w.tcp.socks[row].unlocked = kernel.cpu().now; }
 
 void tcp_lock_sock(Kernel& k, SocketIndex index)
 {
-    tcp_wait_for_lock(k, index);
-    tcp_sk(k, index).owned = true;
+    TcpSock& tp = tcp_sk(k, index);
+    k.cpu().now = std::max(k.cpu().now, tp.unlocked);
+    tp.owned = true;
 }
 
 namespace {
@@ -214,7 +214,9 @@ void tcp_release_sock(Kernel& k, SocketIndex index)
         __release_sock(k, index);
     }
     tcp_release_cb(k, index);
-    tcp_sk(k, index).owned = false;
+    TcpSock& tp = tcp_sk(k, index);
+    tp.owned = false;
+    tp.unlocked = k.cpu().now;
 }
 
 // ---- send -----------------------------------------------------------------------------------------------------------------------
@@ -671,16 +673,6 @@ void tcp_close(Kernel& k, SocketIndex index)
     } else {
         Call release(k, fn::release_sock);
         Call callback(k, fn::tcp_release_cb);
-    }
-}
-
-void tcp_shutdown_send(Kernel& k, SocketIndex index)
-{
-    Call call(k, fn::tcp_shutdown);
-    TcpSock& tp = tcp_sk(k, index);
-    tp.shutdown |= SEND_SHUTDOWN;
-    if (tcp_in_state(tp, {TcpState::established, TcpState::syn_sent, TcpState::close_wait}) && tcp_close_state(k, index)) {
-        tcp_send_fin(k, index);
     }
 }
 

@@ -120,6 +120,7 @@ struct TcpSock {
 
     // struct sock
     bool owned = false;        ///< sk_lock.owned: a task is inside a call of this socket
+    SimTime unlocked;          ///< when the last holder of sk_lock let it go
     bool dead = false;         ///< SOCK_DEAD: no application has it any more
     bool done = false;         ///< SOCK_DONE
     bool nospace = false;      ///< SOCK_NOSPACE: a writer waits

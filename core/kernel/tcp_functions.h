@@ -111,16 +111,27 @@ SocketIndex tcp_new_socket(Kernel& k, NetIndex net); ///< a row with a fresh Tcp
 void tcp_init_sock(Kernel& k, SocketIndex sk);
 void tcp_free_socket(Kernel& k, SocketIndex sk);
 void tcp_done(Kernel& k, SocketIndex sk);
-/// The lock was held by whoever last put something into the socket's queues: a CPU whose clock is behind waits.
-void tcp_wait_for_lock(Kernel& k, SocketIndex sk);
-void tcp_lock_sock(Kernel& k, SocketIndex sk);
+/// bh_lock_sock() until the end of the scope: what a softirq or a timer does with a socket that no task may be inside meanwhile.
+/// A CPU whose clock is behind gets the lock no earlier than its last holder has let it go.
+class BhLock {
+public:
+    BhLock(Kernel& k, SocketIndex sk);
+    ~BhLock();
+    BhLock(const BhLock&) = delete;
+    BhLock& operator=(const BhLock&) = delete;
+
+private:
+    Kernel& kernel;
+    std::size_t row; ///< of World::tcp.socks: the socket may be gone at the end
+};
+
+void tcp_lock_sock(Kernel& k, SocketIndex sk); ///< lock_sock(): waits as BhLock does
 void tcp_release_sock(Kernel& k, SocketIndex sk); ///< release_sock(): the backlog first
 /// Takes bytes from the front of `payload`: how many, or a negative errno (-11: the buffer is full).
 int tcp_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint64_t call_sequence);
 /// At most `limit` bytes, appended to `out`: how many; 0 at the end of the stream, a negative errno.
 int tcp_recvmsg(Kernel& k, SocketIndex sk, std::uint32_t limit, std::vector<std::uint8_t>& out);
 void tcp_close(Kernel& k, SocketIndex sk);
-void tcp_shutdown_send(Kernel& k, SocketIndex sk);
 void tcp_push(Kernel& k, SocketIndex sk, std::uint32_t mss_now, int nonagle, std::uint32_t size_goal);
 void tcp_write_queue_purge(Kernel& k, SocketIndex sk);
 void tcp_wmem_free_skb(Kernel& k, SocketIndex sk, SkbIndex skb, FunctionId by);

@@ -172,8 +172,12 @@ void for_full_socket(Kernel& k, SocketIndex index, SkbIndex skb)
         return;
     }
     tcp_v4_fill_cb(k, skb);
-    TcpSock& tp = tcp_sk(k, index);
-    if (tp.state == TcpState::listen || !tp.owned) {
+    if (tcp_sk(k, index).state == TcpState::listen) {
+        tcp_v4_do_rcv(k, index, skb); // a listener is not locked
+        return;
+    }
+    const BhLock lock(k, index);
+    if (!tcp_sk(k, index).owned) {
         tcp_v4_do_rcv(k, index, skb);
         return;
     }
@@ -442,7 +446,6 @@ void tcp_v4_do_rcv(Kernel& k, SocketIndex index, SkbIndex skb)
     if (tp.state != TcpState::listen) {
         sock_rps_save_rxhash(k, index, skb);
     }
-    tcp_wait_for_lock(k, index);
     if (tp.state == TcpState::established) {
         tcp_rcv_established(k, index, skb);
         return;
@@ -488,6 +491,7 @@ void tcp_v4_err(Kernel& k, SkbIndex skb, std::uint32_t)
         k.count(k.skb_net(skb), Mib::Icmp_InErrors, k.skb(skb).packet);
         return;
     }
+    const BhLock lock(k, found->row);
     TcpSock& tp = tcp_sk(k, found->row);
     const std::uint32_t seq = load_be32(th + 4);
     if (tp.owned) {

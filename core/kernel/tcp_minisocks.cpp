@@ -249,6 +249,7 @@ SocketIndex tcp_check_req(Kernel& k, SocketIndex listener, SkbIndex skb, std::in
 bool tcp_child_process(Kernel& k, SocketIndex parent, SocketIndex child, SkbIndex skb)
 {
     Call call(k, fn::tcp_child_process, skb);
+    const BhLock lock(k, child); // held since it was cloned
     const PacketId packet = k.skb(skb).packet;
     const bool reset = tcp_rcv_state_process(k, child, skb);
     if (tcp_sk(k, child).state != TcpState::syn_recv) {

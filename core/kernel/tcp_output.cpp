@@ -225,6 +225,7 @@ void tcp_tsq_write(Kernel& k, SocketIndex index)
 void tcp_tsq_handler(Kernel& k, SocketIndex index)
 {
     Call call(k, fn::tcp_tsq_handler);
+    const BhLock lock(k, index);
     TcpSock& tp = tcp_sk(k, index);
     if (!tp.owned) {
         tcp_tsq_write(k, index);

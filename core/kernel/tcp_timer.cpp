@@ -162,6 +162,7 @@ void tcp_write_timer(Kernel& k, SocketIndex index, std::uint64_t generation)
         return;
     }
     Call call(k, fn::tcp_write_timer);
+    const BhLock lock(k, index);
     TcpSock& tp = tcp_sk(k, index);
     tp.write_timer = 0;
     if (tp.pending == TcpTimer::none) {
@@ -206,6 +207,7 @@ void tcp_delack_timer(Kernel& k, SocketIndex index, std::uint64_t generation)
         return;
     }
     Call call(k, fn::tcp_delack_timer);
+    const BhLock lock(k, index);
     TcpSock& tp = tcp_sk(k, index);
     tp.delack_timer = 0;
     if (tp.owned) {
@@ -226,6 +228,7 @@ void tcp_keepalive_timer(Kernel& k, std::int32_t index, std::uint64_t generation
         return;
     }
     Call call(k, fn::tcp_keepalive_timer);
+    const BhLock lock(k, index);
     TcpSock& tp = tcp_sk(k, index);
     tp.keepalive_timer = 0;
     if (tp.owned) {
