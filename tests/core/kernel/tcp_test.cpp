@@ -1,5 +1,6 @@
 // TCP: connections between two modelled hosts, over wires good and bad.
 
+#include "core/kernel/tcp_functions.h"
 #include "model.h"
 
 #include <gmock/gmock.h>
@@ -115,6 +116,35 @@ TEST(Tcp, OfCpusOfAnySpeedNoInterruptIsLostAndNoPollTurnsInVain)
             }
         }
     }
+}
+
+TEST(Tcp, ACpuWhoseClockIsBehindGetsASocketNoEarlierThanItsHolderLetItGo)
+{
+    const auto scenario = parse_scenario(two_hosts("send: 0", "receive: 0"), "test");
+    ASSERT_TRUE(scenario);
+    Trace trace;
+    kernel::World world = build_world(*scenario, trace);
+    kernel::Kernel k(world, trace);
+    k.run_until(SimTime{} + 150_us); // the client is there
+    const kernel::SocketIndex client = world.tcp.socks.at(0).socket;
+    const auto at = [&](std::size_t cpu, SimTime now) {
+        k.set_cpu(world.cpus[cpu]);
+        k.cpu().now = now;
+    };
+
+    at(0, SimTime{} + 300_us);
+    kernel::tcp_lock_sock(k, client);
+    kernel::tcp_release_sock(k, client);
+    const SimTime task_let_go = k.cpu().now;
+    at(1, SimTime{} + 200_us);
+    {
+        const kernel::BhLock segment(k, client);
+        EXPECT_EQ(k.cpu().now, task_let_go);
+        k.cpu().now += 50_us;
+    }
+    at(0, SimTime{} + 200_us);
+    kernel::tcp_lock_sock(k, client);
+    EXPECT_EQ(k.cpu().now, task_let_go + 50_us);
 }
 
 TEST(Tcp, WithoutSackTimestampsAndScalingItStillArrives)
