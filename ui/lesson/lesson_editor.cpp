@@ -232,20 +232,8 @@ void LessonEditor::fileChanged()
 
 bool LessonEditor::replaceText(const QString& now, qsizetype cursorAt)
 {
-    // Only what differs is replaced, so that the editor's own undo takes back no more than that.
-    const QString before = m_editor->toPlainText();
-    qsizetype head = 0;
-    while (head < std::min(before.size(), now.size()) && before[head] == now[head]) {
-        ++head;
-    }
-    qsizetype tail = 0;
-    while (tail < std::min(before.size(), now.size()) - head && before[before.size() - 1 - tail] == now[now.size() - 1 - tail]) {
-        ++tail;
-    }
-    QTextCursor cursor(m_editor->document());
-    cursor.setPosition(static_cast<int>(head));
-    cursor.setPosition(static_cast<int>(before.size() - tail), QTextCursor::KeepAnchor);
-    cursor.insertText(now.mid(head, now.size() - head - tail));
+    m_editor->changeTo(now);
+    QTextCursor cursor = m_editor->textCursor();
     cursor.setPosition(static_cast<int>(std::clamp<qsizetype>(cursorAt, 0, now.size())));
     m_editor->setTextCursor(cursor);
     m_editor->centerCursor();

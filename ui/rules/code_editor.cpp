@@ -71,6 +71,28 @@ void CodeEditor::restyle()
     refreshMarks();
 }
 
+void CodeEditor::changeTo(const QString& text)
+{
+    const QString before = toPlainText();
+    const qsizetype shorter = std::min(before.size(), text.size());
+    qsizetype head = 0;
+    while (head < shorter && before[head] == text[head]) {
+        ++head;
+    }
+    qsizetype tail = 0;
+    while (tail < shorter - head && before[before.size() - 1 - tail] == text[text.size() - 1 - tail]) {
+        ++tail;
+    }
+    // No character is cut in two.
+    head -= head > 0 && before[head - 1].isHighSurrogate() ? 1 : 0;
+    tail -= tail > 0 && before[before.size() - tail].isLowSurrogate() ? 1 : 0;
+    QTextCursor cursor(document());
+    cursor.setPosition(static_cast<int>(head));
+    cursor.setPosition(static_cast<int>(before.size() - tail), QTextCursor::KeepAnchor);
+    cursor.insertText(text.mid(head, text.size() - tail - head));
+    setTextCursor(cursor);
+}
+
 // ---- lines and their figures ---------------------------------------------------------------------------------------------
 
 void CodeEditor::tag()

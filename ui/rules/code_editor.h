@@ -37,6 +37,10 @@ public:
     [[nodiscard]] const std::set<int>& decided() const { return m_decided; }
     void goTo(Mark mark);
 
+    /// Makes the text that one, and puts in only what differs: lines keep their tags, and the editor's own undo takes back no more than that.
+    /// The cursor stands behind what is new.
+    void changeTo(const QString& text);
+
     /// Both faint: what is written is not what they speak of.
     void setStale(bool stale);
 

@@ -337,22 +337,8 @@ void RulesPanel::insertExample(int index)
     if (index < 0 || index >= static_cast<int>(examples.size())) {
         return;
     }
-    const QString before = draft();
-    const QString after = withExample(knob->language, before, examples[static_cast<std::size_t>(index)]);
     // Only what is new is put in: the lines above keep their figures, and Ctrl+Z takes it out again.
-    qsizetype same = 0;
-    while (same < std::min(before.size(), after.size()) && before[same] == after[same]) {
-        ++same;
-    }
-    qsizetype tail = 0;
-    while (tail < std::min(before.size(), after.size()) - same && before[before.size() - 1 - tail] == after[after.size() - 1 - tail]) {
-        ++tail;
-    }
-    QTextCursor cursor(m_editor->document());
-    cursor.setPosition(static_cast<int>(same));
-    cursor.setPosition(static_cast<int>(before.size() - tail), QTextCursor::KeepAnchor);
-    cursor.insertText(after.mid(same, after.size() - tail - same));
-    m_editor->setTextCursor(cursor);
+    m_editor->changeTo(withExample(knob->language, draft(), examples[static_cast<std::size_t>(index)]));
     m_editor->setFocus(Qt::OtherFocusReason);
     m_editor->ensureCursorVisible();
     checkNow();

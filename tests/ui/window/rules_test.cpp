@@ -248,6 +248,22 @@ TEST(Rules, ANewLineBeginsUnderTheOneBeforeAndABraceGoesBack)
     EXPECT_EQ(editor.toPlainText(), "table ip t {\n    chain c {\n    }");
 }
 
+TEST(Rules, AChangedTextKeepsTheLinesThatAreTheSameAndOneUndoTakesTheChangeBack)
+{
+    CodeEditor editor;
+    const QString before = QString::fromUtf8("one\ntwo \U0001F600\nthree");
+    editor.setPlainText(before);
+    editor.tag();
+    editor.changeTo(QString::fromUtf8("one\nand a half\ntwo \U0001F601\nthree"));
+    EXPECT_EQ(editor.toPlainText(), QString::fromUtf8("one\nand a half\ntwo \U0001F601\nthree")) << "also where half of a character is the same";
+    EXPECT_EQ(editor.lineOf(1), 1);
+    EXPECT_EQ(editor.lineOf(3), 4);
+    editor.undo();
+    EXPECT_EQ(editor.toPlainText(), before);
+    editor.changeTo(before);
+    EXPECT_EQ(editor.toPlainText(), before);
+}
+
 TEST(Rules, TheDrawerTakesThePlaceOfTheLanesAndGivesItBack)
 {
     Written w;
