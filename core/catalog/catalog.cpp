@@ -199,7 +199,13 @@ const DropSite* Catalog::find_drop_site(FunctionId function, DropReasonId reason
             return &data::drop_sites[entry.site];
         }
     }
-    return nullptr;
+    if (function != FunctionId::none || reason == DropReasonId::none) {
+        return nullptr;
+    }
+    // What the hardware drops no function sees.
+    const auto sites = drop_sites();
+    const auto found = std::ranges::find_if(sites, [&](const DropSite& site) { return site.function == FunctionId::none && site.reason == reason; });
+    return found == sites.end() ? nullptr : &*found;
 }
 
 std::string_view Catalog::name_in(FunctionId id, KernelVersion version)

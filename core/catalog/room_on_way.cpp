@@ -35,4 +35,13 @@ RoomId room_on_way(FunctionId function, RoomId before, Context context)
     return out ? rooms.route_out : rooms.route_in;
 }
 
+RoomId room_of_drop(FunctionId function, DropReasonId reason)
+{
+    if (const RoomId room = Catalog::room_of(function); room != RoomId::none) {
+        return room;
+    }
+    const DropSite* site = Catalog::find_drop_site(FunctionId::none, reason);
+    return site == nullptr ? RoomId::none : Catalog::stage(site->stage).room;
+}
+
 } // namespace skbscope

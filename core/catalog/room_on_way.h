@@ -10,4 +10,7 @@ namespace skbscope {
 /// has no packet), in that context. Of all but lookups of routes this is Catalog::room_of().
 [[nodiscard]] RoomId room_on_way(FunctionId function, RoomId before, Context context);
 
+/// The room where a drop is counted: the function's; where no function ran, that of the hardware which drops so. None: nobody knows.
+[[nodiscard]] RoomId room_of_drop(FunctionId function, DropReasonId reason);
+
 } // namespace skbscope

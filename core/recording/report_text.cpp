@@ -107,9 +107,12 @@ void add_drops(std::string& out, const Report& report, const Trace& trace)
     for (const DropCount& drop : report.drops) {
         const std::string_view reason =
             drop.reason == DropReasonId::none ? std::string_view("(no reason)") : Catalog::drop_reason(drop.reason).name;
-        out += fmt::format("  {}   {}  in {}\n", right(count_text(drop.count), 10), left(reason, 24),
-                           drop.function == FunctionId::none ? "?" : trace.function_name(drop.function));
         const DropSite* site = Catalog::find_drop_site(drop.function, drop.reason);
+        // The hardware drops at a place, not in a function.
+        const std::string place = drop.function != FunctionId::none ? fmt::format("in {}", trace.function_name(drop.function))
+                                  : site != nullptr                 ? fmt::format("at the {}", Catalog::stage(site->stage).title)
+                                                                    : "in ?";
+        out += fmt::format("  {}   {}  {}\n", right(count_text(drop.count), 10), left(reason, 24), place);
         if (site != nullptr && is_only_site(*site, drop) && !site->control.empty() && site->control != "-") {
             out += fmt::format("  {}   governed by {}\n", right("", 10), site->control);
         }

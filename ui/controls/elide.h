@@ -3,6 +3,7 @@
 
 #include <QFontMetrics>
 #include <QStringList>
+#include <algorithm>
 
 namespace skbscope::ui {
 
@@ -28,6 +29,24 @@ inline QStringList elidedLines(const QFontMetrics& metrics, const QString& words
         lines << metrics.elidedText(line, Qt::ElideRight, width);
     }
     return lines;
+}
+
+/// "UDP 2001:db8…:50014 → 2001:db…:53": each end is cut in its middle, so that both keep their ports.
+inline QString elidedFlow(const QFontMetrics& metrics, const QString& flow, int width)
+{
+    const QString arrow = QStringLiteral(" → ");
+    const auto at = flow.indexOf(arrow);
+    if (at < 0 || metrics.horizontalAdvance(flow) <= width) {
+        return metrics.elidedText(flow, Qt::ElideMiddle, width);
+    }
+    // The shorter end takes what it needs, the other the rest.
+    const QString from = flow.left(at);
+    const QString to = flow.mid(at + arrow.size());
+    const int room = width - metrics.horizontalAdvance(arrow);
+    const int wideFrom = metrics.horizontalAdvance(from);
+    const int wideTo = metrics.horizontalAdvance(to);
+    const int forFrom = wideTo < room / 2 ? room - wideTo : std::min(wideFrom, room / 2);
+    return metrics.elidedText(from, Qt::ElideMiddle, forFrom) + arrow + metrics.elidedText(to, Qt::ElideMiddle, room - forFrom);
 }
 
 } // namespace skbscope::ui

@@ -1,7 +1,8 @@
 #include "ui/controls/packet_list.h"
 
-#include "core/catalog/catalog.h"
+#include "core/catalog/room_on_way.h"
 #include "ui/controls/choice.h"
+#include "ui/controls/elide.h"
 #include "ui/controls/label.h"
 #include "ui/inspector/journey_rows.h"
 #include "ui/player/format.h"
@@ -85,7 +86,7 @@ public:
             painter->setFont(Theme::sans(11));
         }
         painter->setPen(words.born ? c.text : c.textMuted);
-        painter->drawText(below, Qt::AlignVCenter, painter->fontMetrics().elidedText(words.flow, Qt::ElideMiddle, below.width()));
+        painter->drawText(below, Qt::AlignVCenter, elidedFlow(painter->fontMetrics(), words.flow, below.width()));
         painter->restore();
     }
 
@@ -425,7 +426,7 @@ bool PacketList::goToDrop(Session& session, DropReasonId reason, RoomId room)
             return false;
         }
         // As the map has it: what was freed where no room is, is shown at the memory.
-        const RoomId where = Catalog::room_of(packet.end_function);
+        const RoomId where = room_of_drop(packet.end_function, packet.reason);
         return room == RoomId::none || where == room || (where == RoomId::none && Catalog::room(room).key == "skb_memory");
     };
     const PacketId selected = session.selection().packet;

@@ -1,4 +1,5 @@
 // What hands do with the map: pointing, choosing, tooltips, keys.
+#include "core/catalog/room_on_way.h"
 #include "ui/map/map_view.h"
 #include "ui/player/format.h"
 
@@ -114,12 +115,13 @@ QString MapView::describe(const Hit& at)
     if (at.drops) {
         QString html;
         for (const auto& [key, count] : m_session->state().drops()) {
-            const RoomId room = Catalog::room_of(key.function);
+            const RoomId room = room_of_drop(key.function, key.reason);
             if (room == at.room || (room == RoomId::none && Catalog::room(at.room).key == "skb_memory")) {
-                html += QStringLiteral("%1<b>× %2 %3</b> in <tt>%4</tt><br>%5")
+                const QString place = key.function == FunctionId::none ? tr("by the hardware")
+                                                                       : tr("in <tt>%1</tt>").arg(text(m_session->trace().function_name(key.function)).toHtmlEscaped());
+                html += QStringLiteral("%1<b>× %2 %3</b> %4<br>%5")
                             .arg(html.isEmpty() ? QString() : QStringLiteral("<br>"), countText(count),
-                                 key.reason == DropReasonId::none ? tr("no reason given") : text(Catalog::drop_reason(key.reason).name),
-                                 text(m_session->trace().function_name(key.function)).toHtmlEscaped(),
+                                 key.reason == DropReasonId::none ? tr("no reason given") : text(Catalog::drop_reason(key.reason).name), place,
                                  dropClause(m_session->trace(), key.reason, key.function).toHtmlEscaped());
             }
         }

@@ -649,7 +649,8 @@ void MapScene::buildEnded(const MapLayout& layout, const StackState& state)
             const Event& event = trace[*--at];
             if (event.event_kind() == EventKind::drop) {
                 dropped = true;
-                dropRoom = placeOf(event, RoomId::none);
+                dropRoom = event.function_id() != FunctionId::none ? placeOf(event, RoomId::none)
+                                                                   : room_of_drop(FunctionId::none, static_cast<DropReasonId>(event.arg));
                 context = event.context();
             }
             if (event.is_call() || event.event_kind() == EventKind::enqueue) {
@@ -693,7 +694,7 @@ void MapScene::buildDrops(const StackState& state)
         if (!shows(key.host) || count == 0) {
             continue;
         }
-        RoomId room = to_index(key.function) < m_roomOf.size() ? m_roomOf[to_index(key.function)] : RoomId::none;
+        RoomId room = room_of_drop(key.function, key.reason);
         if (room == RoomId::none) {
             room = m_memory; // a function that the catalog cannot place: counted where memory is given back
         }
@@ -711,6 +712,11 @@ void MapScene::buildDrops(const StackState& state)
             found->function = key.function;
         }
     }
+}
+
+std::size_t MapScene::shownTokens() const
+{
+    return static_cast<std::size_t>(std::ranges::count(m_tokens, false, &MapToken::hidden));
 }
 
 std::vector<PacketId> MapScene::tokensIn(RoomId room) const

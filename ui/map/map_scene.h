@@ -105,6 +105,8 @@ public:
     [[nodiscard]] bool visited(RoomId room) const { return m_visited[to_index(room)]; }
     /// Packets that stand in the room by what the scene draws (moving ones count where they come from).
     [[nodiscard]] std::vector<PacketId> tokensIn(RoomId room) const;
+    /// Tokens that are drawn, not counted behind others.
+    [[nodiscard]] std::size_t shownTokens() const;
     [[nodiscard]] const MapToken* token(PacketId packet) const;
     /// Tokens of the room that had no place.
     [[nodiscard]] int hiddenIn(RoomId room) const { return m_hidden[to_index(room)]; }

@@ -26,7 +26,7 @@ QSizeF MapView::tokenSize(const MapToken& token) const
             }
         }
     }
-    if (m_scene->tokens().size() > full_size_up_to) {
+    if (m_scene->shownTokens() > full_size_up_to) {
         return {9 * s, 9 * s};
     }
     if (m_crowded) {

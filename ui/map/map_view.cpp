@@ -93,7 +93,7 @@ void MapView::sync()
     m_fixedDirty |= more != m_moreToCome;
     m_moreToCome = more;
     m_scene->build(*m_layout);
-    m_crowded = m_scene->tokens().size() > numbers_up_to;
+    m_crowded = m_scene->shownTokens() > numbers_up_to; // those behind a "+3980" crowd nobody
     // Slots belong to the fixed layer; their number follows limits and crowds.
     quint64 key = 14695981039346656037ULL;
     for (const MapTray& tray : m_scene->trays()) {

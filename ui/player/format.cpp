@@ -182,7 +182,7 @@ QString dropClause(const Trace& trace, DropReasonId reason, FunctionId function)
         return QStringLiteral("of a reason that the trace does not name, in %1").arg(text(trace.function_name(function)));
     }
     const DropReason& why = Catalog::drop_reason(reason);
-    QString words = text(why.what).trimmed();
+    QString words = text(why.what).trimmed().section(QStringLiteral(". "), 0, 0); // what else there is to say of it stands in the inspector
     while (words.endsWith('.')) {
         words.chop(1);
     }

@@ -262,6 +262,13 @@ TEST(Catalog, DropSitesSayWhatGovernsThem)
     EXPECT_EQ(Catalog::find_drop_site(fn::__udp_enqueue_schedule_skb, drop::SOCKET_RCVBUFF)->key,
               "udp_rcvbuf");
     EXPECT_EQ(Catalog::find_drop_site(fn::ip_output, DropReasonId::none), nullptr);
+    EXPECT_EQ(Catalog::find_drop_site(FunctionId::none, DropReasonId::none), nullptr);
+    EXPECT_EQ(Catalog::find_drop_site(FunctionId::none, drop::CPU_BACKLOG), nullptr);
+    ASSERT_NE(Catalog::find_drop_site(FunctionId::none, drop::RX_RING_FULL), nullptr) << "no function runs where the NIC discards";
+    EXPECT_EQ(Catalog::find_drop_site(FunctionId::none, drop::RX_RING_FULL)->key, "nic_ring_full");
+    EXPECT_EQ(room_of_drop(FunctionId::none, drop::RX_RING_FULL), Catalog::find_room("rx_ring"));
+    EXPECT_EQ(room_of_drop(fn::enqueue_to_backlog, drop::CPU_BACKLOG), Catalog::find_room("backlog"));
+    EXPECT_EQ(room_of_drop(FunctionId::none, drop::CPU_BACKLOG), RoomId::none);
     for (const DropSite& any : Catalog::drop_sites()) {
         EXPECT_FALSE(any.remedy.empty()) << any.key;
         EXPECT_FALSE(any.condition.empty()) << any.key;
