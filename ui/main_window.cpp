@@ -352,7 +352,7 @@ void MainWindow::arriveAt(const QString& path, Result<std::unique_ptr<Source>> r
     for (const Fault& fault : m_session->trace().faults) {
         const QString cause = text(fault.cause);
         if (cause.contains(QStringLiteral("cut ")) || cause.contains(QStringLiteral("lost"))) {
-            showError(cause);
+            showError(QStringLiteral("%1: %2").arg(QFileInfo(path).fileName(), cause) + (fault.advice.empty() ? QString() : QStringLiteral(" (%1)").arg(text(fault.advice))));
             break;
         }
     }
@@ -439,7 +439,7 @@ void MainWindow::openDialog()
 {
     const QString path = QFileDialog::getOpenFileName(
         this, tr("Open"), {},
-        tr("Everything skbscope reads (*.pcapng *.pcap *.cap *.dat *.yaml *.yml);;All files (*)"));
+        tr("Everything skbscope reads (*.pcapng *.pcap *.cap *.dat *.yaml *.yml lesson.md);;All files (*)"));
     if (!path.isEmpty()) {
         openFile(path);
     }

@@ -128,7 +128,12 @@ void MainWindow::buildLayout()
 
     connect(m_banner, &Banner::cancelled, this, &MainWindow::cancelOpening);
     connect(m_top, &TopBar::modeChosen, this, &MainWindow::chooseMode);
-    connect(m_top->search(), &SearchBox::settingChosen, m_inspector, &Inspector::showSetting);
+    connect(m_top->search(), &SearchBox::settingChosen, this, [this](const QString& name) {
+        m_inspector->showSetting(name);
+        if (m_controls->isVisible()) {
+            m_controls->showKnob(name); // found, it can be turned at once
+        }
+    });
     connect(m_map, &MapView::roomActivated, this, [this](RoomId) {
         m_rightAction->setChecked(true);
         m_inspector->showTab(Inspector::function_tab);

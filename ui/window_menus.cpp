@@ -18,8 +18,10 @@
 #include <QAbstractButton>
 #include <QAbstractItemView>
 #include <QAbstractSlider>
+#include <QAbstractSpinBox>
 #include <QAction>
 #include <QActionGroup>
+#include <QApplication>
 #include <QClipboard>
 #include <QDialog>
 #include <QDir>
@@ -296,8 +298,8 @@ void MainWindow::showKeys()
     row(tr("Home  End"), tr("start, end"));
     row(tr("+  −"), tr("faster, slower"));
     row(tr("Page Down  Up"), tr("next step of the lesson, step back"));
-    row(tr("/"), tr("find a packet, function, room, socket, setting"));
-    row(tr("Tab  F6"), tr("next control, next panel (with Shift: back)"));
+    row(tr("/"), tr("find a packet, function, room, socket, setting, or a moment: 40 µs"));
+    row(tr("Tab  F6  Enter"), tr("next control, next panel (with Shift: back); presses the button there"));
     row(tr("↑ ↓ ← →  Enter  D"), tr("on the map: between rooms, what the room is, a packet dropped there"));
     row(tr("+  −  0"), tr("on the lanes and plots: zoom in, out, everything"));
     row(tr("Alt 1 … 5"), tr("Packet, sk_buff, Journey, Function, Host"));
@@ -448,11 +450,29 @@ void MainWindow::focusPanel(int direction)
 
 bool MainWindow::eventFilter(QObject* watched, QEvent* event)
 {
+    // Enter presses a button that Tab has led to, as Space does: Qt has that for dialogs alone.
+    if (event->type() == QEvent::KeyPress) {
+        const auto* key = static_cast<QKeyEvent*>(event);
+        auto* button = qobject_cast<QAbstractButton*>(watched);
+        const bool enter = key->key() == Qt::Key_Return || key->key() == Qt::Key_Enter;
+        if (enter && button != nullptr && button->window() == this && button->hasFocus() && (key->modifiers() & ~Qt::KeypadModifier) == Qt::NoModifier) {
+            if (!key->isAutoRepeat()) {
+                button->click(); // it may be gone by now
+            }
+            return true;
+        }
+    }
     // Space, arrows and the like belong to the window, except where the focused widget has a use of its own for them.
     if (event->type() == QEvent::ShortcutOverride) {
         const auto* key = static_cast<QKeyEvent*>(event);
         const auto bare = key->modifiers() & ~Qt::KeypadModifier;
         auto* widget = qobject_cast<QWidget*>(watched);
+        // No figure holds these: they stay the window's in a field for numbers.
+        if (bare == Qt::NoModifier && (key->key() == Qt::Key_Slash || key->key() == Qt::Key_Space) &&
+            qobject_cast<QAbstractSpinBox*>(QApplication::focusWidget()) != nullptr) {
+            event->ignore();
+            return true;
+        }
         if (widget != nullptr && widget->hasFocus() && bare == Qt::NoModifier) {
             const bool press = key->key() == Qt::Key_Space;
             const bool arrow = key->key() == Qt::Key_Left || key->key() == Qt::Key_Right || key->key() == Qt::Key_Home || key->key() == Qt::Key_End;

@@ -212,13 +212,18 @@ void AccountingBlock::paintEvent(QPaintEvent*)
     if (!m_inFlight.isEmpty()) {
         painter.setFont(Theme::sans(11));
         painter.setPen(c.textMuted);
-        const int top = std::max(y, std::min(dropY, y + 24)) + 6;
+        // Below both columns; where the drops are many, below the figures alone.
+        const bool beside = dropY > y + 24;
+        const int top = (beside ? y : std::max(y, dropY)) + 6;
+        const int wide = (beside ? half : width()) - left_margin - 10;
         const int lines = std::max(1, (height() - top) / 15);
         int lineY = top;
-        for (const QString& line : elidedLines(painter.fontMetrics(), m_inFlight, width() - left_margin - 10, lines)) {
-            painter.drawText(QRect(left_margin, lineY, width() - left_margin - 10, 15), Qt::AlignVCenter, line);
+        m_inFlightRect = QRect(left_margin, top, wide, 0);
+        for (const QString& line : elidedLines(painter.fontMetrics(), m_inFlight, wide, lines)) {
+            painter.drawText(QRect(left_margin, lineY, wide, 15), Qt::AlignVCenter, line);
             lineY += 15;
         }
+        m_inFlightRect.setBottom(lineY);
     }
 }
 

@@ -39,6 +39,8 @@ public:
     [[nodiscard]] const std::vector<Drop>& drops() const { return m_drops; }
     /// Where a drop stands: a click there, or Enter on it, asks for its packets. Empty while it is not painted.
     [[nodiscard]] QRect dropRect(int index) const { return m_dropRects.value(index); }
+    /// Where the packets on their way are written.
+    [[nodiscard]] QRect inFlightRect() const { return m_inFlightRect; }
     [[nodiscard]] QSize sizeHint() const override { return {400, 220}; }
     [[nodiscard]] QSize minimumSizeHint() const override { return {300, 150}; }
 
@@ -64,6 +66,7 @@ private:
     std::vector<Drop> m_drops;
     QString m_inFlight;
     QList<QRect> m_dropRects;
+    QRect m_inFlightRect;
     int m_hover = -1, m_focus = 0;
 };
 

@@ -5,6 +5,7 @@
 #include "ui/player/format.h"
 #include "ui/theme/theme.h"
 
+#include <QApplication>
 #include <QPainter>
 #include <QPushButton>
 #include <QVBoxLayout>
@@ -33,9 +34,17 @@ QString shortText(const Fate& fate)
                                                                                  : text(to_string(fate.verdict));
 }
 
+/// What was changed, without the moment, which stands beside it.
+QString settingsOf(const Branch& branch)
+{
+    const QString title = text(branch.title);
+    const auto place = title.lastIndexOf(QStringLiteral(" at "));
+    return branch.id == 0 ? QObject::tr("main") : place < 0 ? title : title.left(place);
+}
+
 QString nameOf(const Branch& branch)
 {
-    return branch.id == 0 ? QObject::tr("main") : text(branch.title);
+    return branch.id == 0 ? QObject::tr("main") : QObject::tr("%1 at %2").arg(settingsOf(branch), timeText(branch.at));
 }
 
 } // namespace
@@ -45,8 +54,7 @@ QString nameOf(const Branch& branch)
 BranchRow::BranchRow(const Branch& branch, bool shown, QWidget* parent) : QAbstractButton(parent)
 {
     const QString title = nameOf(branch);
-    const auto place = title.lastIndexOf(QStringLiteral(" at "));
-    m_settings = branch.id == 0 || place < 0 ? title : title.left(place);
+    m_settings = settingsOf(branch);
     m_place = branch.id == 0 ? tr("the run as it was") : tr("parts at %1").arg(timeText(branch.at));
     setCheckable(true);
     setChecked(shown);
@@ -165,7 +173,8 @@ std::size_t BranchList::other() const
 
 void BranchList::rebuild()
 {
-    // A button that was just clicked must outlive its signal.
+    // A button that was just clicked must outlive its signal. Whoever is among the rows stays among them.
+    const bool focused = m_content != nullptr && m_content->isAncestorOf(QApplication::focusWidget());
     if (m_content != nullptr) {
         m_content->hide();
         m_content->deleteLater();
@@ -217,11 +226,22 @@ void BranchList::rebuild()
             [this] {
                 m_session->runToEnd(other(), m_session->source().chosen_branch());
                 compareNow();
+                giveFocusToShown(); // the button has gone
             },
             Qt::QueuedConnection);
     });
     if (m_session->trace().packet_count() <= most_packets) {
         compareNow();
+    }
+    if (focused) {
+        giveFocusToShown();
+    }
+}
+
+void BranchList::giveFocusToShown()
+{
+    if (const std::size_t shown = m_session->source().chosen_branch(); shown < m_rows.size()) {
+        m_rows[shown]->setFocus(Qt::OtherFocusReason);
     }
 }
 
@@ -290,6 +310,9 @@ void BranchList::showDifference()
                 [this] {
                     m_all = true;
                     compareNow();
+                    if (m_fates.size() > first_fates) {
+                        m_fates[first_fates]->setFocus(Qt::OtherFocusReason); // where the button was
+                    }
                 },
                 Qt::QueuedConnection);
         });

@@ -66,6 +66,7 @@ public:
 private:
     void rebuild();
     void showDifference();
+    void giveFocusToShown(); ///< to the row of the line that is shown
     [[nodiscard]] std::size_t other() const; ///< the line that the shown one is compared with
 
     Session* m_session;

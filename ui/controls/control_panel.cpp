@@ -78,17 +78,17 @@ ControlPanel::ControlPanel(QUndoStack* undo, QWidget* parent) : QWidget(parent),
     connect(&m_grown, &QTimer::timeout, this, &ControlPanel::followSettings);
     auto* outer = new QVBoxLayout(this);
     outer->setContentsMargins(0, 0, 0, 0);
-    auto* scroll = new QScrollArea(this);
-    scroll->setWidgetResizable(true);
-    scroll->setFrameShape(QFrame::NoFrame);
-    scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
-    scroll->setAccessibleName(tr("What is open"));
-    scroll->setProperty("reading", true);
-    scroll->setFocusPolicy(Qt::TabFocus);
-    outer->addWidget(scroll);
-    auto* page = new QWidget(scroll);
+    m_scroll = new QScrollArea(this);
+    m_scroll->setWidgetResizable(true);
+    m_scroll->setFrameShape(QFrame::NoFrame);
+    m_scroll->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    m_scroll->setAccessibleName(tr("What is open"));
+    m_scroll->setProperty("reading", true);
+    m_scroll->setFocusPolicy(Qt::TabFocus);
+    outer->addWidget(m_scroll);
+    auto* page = new QWidget(m_scroll);
     page->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred); // as wide as the panel, whatever long name stands in it
-    scroll->setWidget(page);
+    m_scroll->setWidget(page);
     m_column = new QVBoxLayout(page);
     m_column->setContentsMargins(16, 14, 14, 14);
     m_column->addStretch();
@@ -359,6 +359,7 @@ void ControlPanel::addKnobs(QVBoxLayout* column, const std::vector<Knob>& all)
             group.heading->setProperty("autoRaise", true);
             group.heading->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
             group.heading->setArrowType(Qt::RightArrow);
+            group.heading->setProperty("heading", true);
             column->addWidget(group.heading);
             group.page = new QWidget(m_content);
             auto* page = new QVBoxLayout(group.page);
@@ -385,6 +386,33 @@ void ControlPanel::unfold(Group& group, bool open)
     group.heading->setChecked(open);
     group.heading->setArrowType(open ? Qt::DownArrow : Qt::RightArrow);
     group.page->setVisible(open);
+}
+
+bool ControlPanel::showKnob(const QString& setting)
+{
+    if (m_session == nullptr || m_search == nullptr) {
+        return false;
+    }
+    const auto isIt = [&](const QString& key) { return key == setting || key.section('/', -1) == setting; };
+    m_search->clear();
+    for (auto& [name, group] : m_groups) {
+        if (std::ranges::any_of(group.knobs, [&](const Knob& knob) { return isIt(text(knob.key)); })) {
+            unfold(group, true);
+        }
+    }
+    const auto found = std::ranges::find_if(m_knobs, [&](const KnobEditor* editor) { return isIt(editor->key()); });
+    if (found == m_knobs.end()) {
+        return false;
+    }
+    for (auto& [name, group] : m_groups) {
+        if (group.page->isAncestorOf(*found)) {
+            unfold(group, true);
+        }
+    }
+    (*found)->takeKeys();
+    // It stands where it stands once the page has been laid out.
+    QTimer::singleShot(0, *found, [this, editor = *found] { m_scroll->ensureWidgetVisible(editor, 0, 40); });
+    return true;
 }
 
 void ControlPanel::nameGroups()

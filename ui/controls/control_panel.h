@@ -13,6 +13,7 @@
 #include <vector>
 
 class QLineEdit;
+class QScrollArea;
 class QToolButton;
 class QUndoStack;
 class QVBoxLayout;
@@ -34,6 +35,8 @@ public:
     /// Those that have been shown so far: a group's are made when it is first unfolded or searched.
     [[nodiscard]] const std::vector<KnobEditor*>& knobs() const { return m_knobs; }
     [[nodiscard]] QLineEdit* search() const { return m_search; }
+    /// Unfolds what hides that setting's knob, brings it in sight, and gives it the keys. False: there is none.
+    bool showKnob(const QString& setting);
     [[nodiscard]] BranchList* branches() const { return m_branches; }
     [[nodiscard]] PacketList* packets() const { return m_packets; }
 
@@ -65,6 +68,7 @@ private:
     QUndoStack* m_undo;
     Session* m_session = nullptr;
     QWidget* m_content = nullptr;
+    QScrollArea* m_scroll;
     QVBoxLayout* m_column;
     std::vector<KnobEditor*> m_knobs;
     std::map<std::string, Group> m_groups;

@@ -167,6 +167,12 @@ void KnobEditor::setValue(qint64 value)
     show(value);
 }
 
+void KnobEditor::takeKeys()
+{
+    m_field->setFocus(Qt::TabFocusReason);
+    m_field->selectAll();
+}
+
 void KnobEditor::choose(qint64 value)
 {
     if (value == m_value) {

@@ -41,6 +41,8 @@ public:
     [[nodiscard]] bool matches(const QString& words) const;
     /// Shows the value; emits nothing.
     void setValue(qint64 value);
+    /// The field has the keys, its figure chosen: what is typed replaces it.
+    void takeKeys();
 
 signals:
     /// A person has chosen: after the slider is let go, at every key and every step of the field.

@@ -227,7 +227,7 @@ void MapView::paintLinks(QPainter& p) const
         const bool used = lit(irq);
         p.setFont(Theme::sans(std::max(least_small, 9.5 * s)));
         p.setPen(used ? colors().hardirqText : colors().textFaint);
-        p.drawText(QRectF(ring.right() + 6 * s, ring.center().y() - 14 * s, 80 * s, 12 * s), Qt::AlignLeft | Qt::AlignBottom, tr("signal"));
+        p.drawText(QRectF(ring.right() + 6 * s, ring.center().y() - 14 * s, 80 * s, 12 * s), Qt::AlignLeft | Qt::AlignBottom | Qt::TextDontClip, tr("signal"));
     }
 }
 
@@ -325,7 +325,7 @@ void MapView::paintRoom(QPainter& p, const Room& room) const
     p.setFont(title);
     const QRectF top = twoLines ? QRectF(left, rect.top() + 3 * s, right - left, rect.height() / 2 - 2 * s)
                                 : QRectF(left, rect.top(), right - left, rect.height());
-    p.drawText(top, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, elided(title, name, right - left));
+    p.drawText(top, Qt::AlignLeft | Qt::AlignVCenter | Qt::TextDontClip, firstWords(title, name, right - left));
     if (twoLines && !isRoom(room, "softirq")) { // its second line moves: ksoftirqd
         const QString function = functionOf(room);
         const QFont mono = fittedMono(function, right - left, 10.6 * s, least_mono);
@@ -400,7 +400,7 @@ QString MapView::trayName(const MapTray& tray, qreal width) const
     }
     // A little of the card's margin is better used than three dots.
     const qreal margin = isFaint(tray) ? 6 * m_layout->scale() : 0;
-    return metrics.horizontalAdvance(brief) <= width + margin ? brief : metrics.elidedText(brief, Qt::ElideRight, width);
+    return metrics.horizontalAdvance(brief) <= width + margin ? brief : firstWords(trayFont(), brief, width); // ":5001"
 }
 
 QFont MapView::trayFont() const

@@ -232,13 +232,16 @@ void MapView::paintKsoftirqd(QPainter& p)
     const StackState& state = m_session->state();
     const Trace& trace = m_session->trace();
     QString words;
-    bool running = false;
+    QStringList runs;
     for (std::size_t cpu = 0; cpu < state.cpus().size(); ++cpu) {
         const std::size_t task = to_index(state.cpus()[cpu].task);
         if (task < trace.tasks().size() && trace.tasks()[task].name.starts_with("ksoftirqd")) {
-            running = true;
-            words = tr("%1 runs").arg(text(trace.tasks()[task].name));
+            runs << text(trace.tasks()[task].name).section('/', 1);
         }
+    }
+    const bool running = !runs.isEmpty();
+    if (running) { // "ksoftirqd/0, 1 run"
+        words = (runs.size() == 1 ? tr("ksoftirqd/%1 runs") : tr("ksoftirqd/%1 run")).arg(runs.join(QStringLiteral(", ")));
     }
     const bool known = std::any_of(trace.tasks().begin(), trace.tasks().end(), [](const TaskRecord& t) { return t.name.starts_with("ksoftirqd"); });
     if (!running) {
@@ -282,18 +285,38 @@ void MapView::paintDrops(QPainter& p)
         if (drops.reasons > 1) {
             reason += QStringLiteral(" +%1").arg(drops.reasons - 1);
         }
-        const QFont mono = Theme::mono(std::max(8.0, 8.4 * s), QFont::Bold);
+        const qreal wide = area.width() + 6 * s;
+        const qreal smallest = std::max(8.0, 8.4 * s);
+        qreal size = std::max(smallest, 9.8 * s);
+        while (size > smallest && QFontMetricsF(Theme::mono(size, QFont::Bold)).horizontalAdvance(reason) > wide) {
+            size = std::max(smallest, size - 0.5);
+        }
+        const QFont mono = Theme::mono(size, QFont::Bold);
         const QFontMetricsF metrics(mono);
         QStringList lines{reason};
-        if (metrics.horizontalAdvance(reason) > area.width() + 6 * s) {
+        if (metrics.horizontalAdvance(reason) > wide) {
             const auto cut = reason.indexOf('_', reason.size() / 3);
             if (cut > 0 && area.height() - height > 15 * s) {
                 lines = {reason.left(cut + 1), reason.mid(cut + 1)};
             }
         }
-        const qreal line = std::max(8.4, 9 * s);
+        const qreal line = std::max(8.4, size * 1.07);
         qreal y = area.center().y() - (height + line * static_cast<qreal>(lines.size()) + 1 * s) / 2;
         const QRectF pill(area.center().x() - width / 2, y, width, height);
+        if (const QRectF room = m_layout->room(drops.room); area.bottom() <= room.top()) {
+            // It stands in the row above: a stem says whose it is. Of several queues it leads to one that has held something.
+            qreal x = pill.center().x();
+            for (const MapTray& tray : m_scene->trays()) {
+                x = tray.room == drops.room && tray.used ? std::clamp(x, tray.card.left() + 8 * s, tray.card.right() - 8 * s) : x;
+            }
+            p.setPen(QPen(c.drop, 1.3 * s));
+            if (x < pill.left() || x > pill.right()) {
+                p.drawLine(QPointF(x < pill.left() ? pill.left() : pill.right(), pill.center().y()), QPointF(x, pill.center().y()));
+                p.drawLine(QPointF(x, pill.center().y()), QPointF(x, room.top()));
+            } else {
+                p.drawLine(QPointF(x, pill.bottom() + 1.5 * s + line * static_cast<qreal>(lines.size())), QPointF(x, room.top()));
+            }
+        }
         p.setPen(QPen(c.drop, 1.3 * s));
         p.setBrush(mixed(c.card, c.drop, 0.10));
         p.drawRoundedRect(pill, height / 2, height / 2);

@@ -70,6 +70,24 @@ inline QFont fittedMono(const QString& words, qreal width, qreal wanted, qreal l
     return font;
 }
 
+/// As many of its first words as fit, and no dots: "Hook", not "Hook funct…". Where not even the first one fits, that is cut.
+inline QString firstWords(const QFont& font, const QString& words, qreal width)
+{
+    const QFontMetricsF metrics(font);
+    QString fitting = words;
+    while (metrics.horizontalAdvance(fitting) > width) {
+        const auto end = fitting.lastIndexOf(' ');
+        if (end < 0) {
+            return elided(font, fitting, width);
+        }
+        fitting.truncate(end);
+        while (fitting.endsWith(':')) {
+            fitting.chop(1);
+        }
+    }
+    return fitting;
+}
+
 /// A function's beginning and its end tell it from its kin: it is cut in the middle. The tooltip has all of it.
 inline QString elidedName(const QFont& font, const QString& name, qreal width)
 {

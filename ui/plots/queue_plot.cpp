@@ -389,6 +389,33 @@ void QueuePlot::replot()
     m_dirty = false;
 }
 
+double QueuePlot::limitY(const Line& line, const QRectF& area) const
+{
+    return area.bottom() - line.limit / (line.bytes ? m_topBytes : m_top) * area.height();
+}
+
+/// In the middle, or as near to it as no limit and its name stand in the way.
+double QueuePlot::heightForWords(const QRectF& area) const
+{
+    constexpr double step = 4;
+    constexpr double above = 12, below = 24; // of the middle of the words; a limit's name stands on its line
+    const auto isFree = [&](double y) {
+        return std::ranges::none_of(m_lines, [&](const Line& line) {
+            const double limit = limitY(line, area);
+            return line.limitDrawn && limit > y - above && limit < y + below;
+        });
+    };
+    const double middle = area.center().y();
+    for (double away = 0; away < area.height() / 2 - above; away += step) {
+        for (const double y : {middle + away, middle - away}) {
+            if (isFree(y)) {
+                return y;
+            }
+        }
+    }
+    return middle;
+}
+
 void QueuePlot::paintEvent(QPaintEvent*)
 {
     const QSize pixels = (QSizeF(size()) * devicePixelRatioF()).toSize();
@@ -401,7 +428,8 @@ void QueuePlot::paintEvent(QPaintEvent*)
     const QRectF frame = this->frame();
     const QRectF area = plotArea();
     const Trace& trace = m_session->trace();
-    m_axis->paintFuture(p, area, true);
+    m_axis->paintFuture(p, area);
+    m_axis->paintUnknown(p, area, heightForWords(area));
     // The limits' names, at the right end of their lines.
     p.setFont(Theme::sans(10.5));
     double lastY = -100;
@@ -412,7 +440,7 @@ void QueuePlot::paintEvent(QPaintEvent*)
         const QueueRecord& record = trace.queue(line.queue);
         QString name = record.setting.empty() ? text(record.name) : text(record.setting);
         name = name.mid(name.lastIndexOf('.') + 1);
-        const double y = area.bottom() - line.limit / (line.bytes ? m_topBytes : m_top) * area.height();
+        const double y = limitY(line, area);
         if (std::abs(y - lastY) < 12) {
             continue;
         }

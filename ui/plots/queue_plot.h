@@ -83,6 +83,8 @@ private:
     void replot();
     [[nodiscard]] QRectF frame() const;
     [[nodiscard]] QRectF plotArea() const;
+    [[nodiscard]] double limitY(const Line& line, const QRectF& area) const;
+    [[nodiscard]] double heightForWords(const QRectF& area) const; ///< of those that say what is not run yet
 
     Session* m_session;
     TimeAxis* m_axis;

@@ -167,7 +167,9 @@ void SearchBox::choose(int row)
         return;
     }
     m_session->pause();
-    if (found.kind == Found::Kind::packet) {
+    if (found.kind == Found::Kind::moment) {
+        m_session->seek(found.time);
+    } else if (found.kind == Found::Kind::packet) {
         m_session->selectPacket(found.packet);
         m_session->seek(m_session->trace().packet(found.packet).birth);
     } else {

@@ -5,7 +5,11 @@
 #include "ui/player/session.h"
 
 #include <QObject>
+#include <QRegularExpression>
 #include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <optional>
 
 namespace skbscope::ui {
 
@@ -64,6 +68,22 @@ void findPackets(const Session& session, const QString& words, std::vector<Found
     }
 }
 
+/// "40us", "t = 1 284.316 µs", "2 ms" as the window writes times, from the origin on.
+std::optional<SimTime> momentOf(const QString& words, SimTime origin)
+{
+    static const QRegularExpression form(QStringLiteral("^(?:t\\s*=\\s*)?(\\d+(?:\\.\\d+)?)(ns|us|µs|μs|ms|s)$"));
+    QString bare;
+    std::ranges::remove_copy_if(words, std::back_inserter(bare), [](QChar letter) { return letter.isSpace(); }); // narrow ones, too
+    const QRegularExpressionMatch match = form.match(bare);
+    if (!match.hasMatch()) {
+        return std::nullopt;
+    }
+    const QString unit = match.captured(2);
+    const double ns = match.captured(1).toDouble() * (unit == "ns" ? 1 : unit == "ms" ? 1e6 : unit == "s" ? 1e9 : 1e3);
+    constexpr double most = 9e18;
+    return ns > most ? std::nullopt : std::optional(SimTime{origin.ns + static_cast<std::uint64_t>(std::llround(ns))});
+}
+
 } // namespace
 
 QString Found::kindText() const
@@ -74,6 +94,7 @@ QString Found::kindText() const
     case Kind::setting: return QObject::tr("setting");
     case Kind::room: return QObject::tr("room");
     case Kind::queue: return QObject::tr("queue");
+    case Kind::moment: return QObject::tr("moment");
     }
     return {};
 }
@@ -86,6 +107,13 @@ std::vector<Found> search(const Session* session, const QString& typed, std::siz
         return found;
     }
     if (session != nullptr) {
+        if (const auto moment = momentOf(words, session->origin())) {
+            Found item;
+            item.kind = Found::Kind::moment;
+            item.time = *moment;
+            item.title = QStringLiteral("t = %1").arg(timeText(*moment, session->origin()));
+            found.push_back(item);
+        }
         findPackets(*session, words, found);
         const auto queues = session->trace().queues();
         for (std::size_t i = 1; i < queues.size(); ++i) {

@@ -283,7 +283,7 @@ QString Theme::styleSheet() const
     QString sheet = QStringLiteral(R"(
 QToolTip { background: @card; color: @text; border: 1px solid @border; border-radius: 6px; padding: 6px 8px; }
 
-QPushButton, QToolButton { background: @band; color: @text; border: 1px solid @border; border-radius: 6px; padding: 5px 12px; }
+QPushButton, QToolButton { outline: none; background: @band; color: @text; border: 1px solid @border; border-radius: 6px; padding: 5px 12px; }
 QToolButton { padding: 5px 8px; }
 QPushButton:hover, QToolButton:hover { background: @raised; }
 QPushButton:pressed, QToolButton:pressed { background: @border; }
@@ -303,6 +303,7 @@ QToolButton[autoRaise="true"]:hover { background: @band; }
 QToolButton[autoRaise="true"]:focus, QPushButton[flat="true"]:focus { border: 1px solid @accent; }
 QPushButton[primary="true"]:focus, QPushButton:checked:focus { border: 2px solid @text; padding: 4px 11px; }
 QPushButton[pill="true"]:checked:focus { border: 2px solid @text; padding: 3px 13px; }
+QToolButton[heading="true"] { padding: 3px 6px 3px 0; margin-left: -2px; }
 QToolButton::menu-indicator { image: none; }
 
 QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox { background: @field; color: @text; border: 1px solid @border; border-radius: 6px; padding: 4px 8px; selection-background-color: @accent; selection-color: @onAccent; }

@@ -461,7 +461,7 @@ void CpuLanes::paintEvent(QPaintEvent*)
     QPainter p(this);
     p.drawPixmap(0, 0, m_picture);
     const QRectF area = TimeAxis::area(*this);
-    m_axis->paintFuture(p, area.adjusted(0, top_margin - 5, 0, 0), false);
+    m_axis->paintFuture(p, area.adjusted(0, top_margin - 5, 0, 0));
     paintWords(p, area);
     m_axis->paintPlayhead(p, area, 2, height(), true);
     if (hasFocus()) {

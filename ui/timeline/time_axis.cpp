@@ -259,29 +259,31 @@ bool TimeAxis::key(QKeyEvent* event)
     }
 }
 
-void TimeAxis::paintFuture(QPainter& p, const QRectF& area, bool words) const
+void TimeAxis::paintFuture(QPainter& p, const QRectF& area) const
 {
-    const Colors& c = Theme::instance().colors();
     const double now = std::clamp(xOf(static_cast<double>(m_session->now().ns), area), area.left(), area.right());
-    QColor veil = c.panel;
+    QColor veil = Theme::instance().colors().panel;
     veil.setAlphaF(0.62F);
     p.fillRect(QRectF(now, area.top(), area.right() - now, area.height()), veil);
-    if (!words) {
-        return;
-    }
+}
+
+void TimeAxis::paintUnknown(QPainter& p, const QRectF& area, double middle) const
+{
     const double unknown = unknownFrom();
     if (unknown >= m_end) {
         return;
     }
+    const double now = std::clamp(xOf(static_cast<double>(m_session->now().ns), area), area.left(), area.right());
     const double from = std::max(now, xOf(unknown, area)) + 14;
     const QString text = QCoreApplication::translate("TimeAxis", "not run yet: the model runs ahead only as far as you look");
     const QFont font = Theme::sans(11);
-    const QRectF place(from, area.top(), area.right() - from - 8, area.height());
+    constexpr double high = 16;
+    const QRectF place(from, middle - high / 2, area.right() - from - 8, high);
     const QString brief = QCoreApplication::translate("TimeAxis", "not run yet");
     for (const QString& shown : {text, brief}) { // whole, or in short, or not at all
         if (QFontMetricsF(font).horizontalAdvance(shown) <= place.width()) {
             p.setFont(font);
-            p.setPen(c.textMuted);
+            p.setPen(Theme::instance().colors().textMuted);
             p.drawText(place, Qt::AlignVCenter | Qt::AlignLeft, shown);
             return;
         }

@@ -58,8 +58,10 @@ public:
 
     /// The playhead's line over the view; with its handle if `handle`.
     void paintPlayhead(QPainter& p, const QRectF& area, double top, double bottom, bool handle) const;
-    /// Dims what lies behind the playhead, and says where nothing is known yet.
-    void paintFuture(QPainter& p, const QRectF& area, bool words) const;
+    /// Dims what lies behind the playhead.
+    void paintFuture(QPainter& p, const QRectF& area) const;
+    /// Says where nothing is known yet, at that height.
+    void paintUnknown(QPainter& p, const QRectF& area, double middle) const;
     /// Where the model has not run yet: ns, or infinity.
     [[nodiscard]] double unknownFrom() const;
 

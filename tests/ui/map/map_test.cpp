@@ -426,6 +426,16 @@ TEST(Map, FollowsTheModelFromTheWireToTheApplication)
     }
 }
 
+TEST(MapWords, ATitleThatDoesNotFitKeepsItsFirstWordsWhole)
+{
+    const QFont font = Theme::sans(12, QFont::DemiBold);
+    const auto wide = [&](const char* words) { return QFontMetricsF(font).horizontalAdvance(QString::fromLatin1(words)) + 0.5; };
+    EXPECT_EQ(map_paint::firstWords(font, "Hook functions", wide("Hook functions")), "Hook functions");
+    EXPECT_EQ(map_paint::firstWords(font, "Hook functions", wide("Hook functio")), "Hook");
+    EXPECT_EQ(map_paint::firstWords(font, "IP receive: checks", wide("IP receive: ch")), "IP receive");
+    EXPECT_TRUE(map_paint::firstWords(font, "Neighbour", wide("Neigh")).endsWith(QChar(0x2026)));
+}
+
 TEST(MapWords, OfAWorkingRoomNeverStandInEachOtherAndTheFunctionIsCutLast)
 {
     using map_paint::WorkingWords;

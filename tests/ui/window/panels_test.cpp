@@ -3,6 +3,7 @@
 #include "core/catalog/catalog.h"
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
+#include "ui/controls/elide.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/inspector/journey_rows.h"
 #include "ui/inspector/pages.h"
@@ -10,6 +11,7 @@
 #include "ui/player/format.h"
 #include "ui/player/session.h"
 #include "ui/search/search_index.h"
+#include "ui/theme/theme.h"
 
 #include <QSignalSpy>
 #include <QSpinBox>
@@ -192,6 +194,32 @@ TEST(Search, FindsPacketsByNumberAndFlowSettingsRoomsAndSockets)
     EXPECT_TRUE(kindOf(":5001", Found::Kind::queue));
     EXPECT_TRUE(search(session.get(), "no such thing at all").empty());
     EXPECT_TRUE(search(session.get(), "   ").empty());
+}
+
+TEST(Search, AMomentIsFoundAsThePanelsWriteTimes)
+{
+    const Session session(std::make_unique<TraceSource>("hand", test::backlogTrace()));
+    const auto at = [&](const QString& words) {
+        const auto found = search(&session, words);
+        return found.empty() || found.front().kind != Found::Kind::moment ? std::uint64_t{0} : found.front().time.ns - session.origin().ns;
+    };
+    EXPECT_EQ(at("40us"), 40'000U);
+    EXPECT_EQ(at(QString::fromUtf8("7.957 µs")), 7957U);
+    EXPECT_EQ(at("t = " + timeText({session.origin().ns + 1'284'316}, session.origin())), 1'284'316U);
+    EXPECT_EQ(at("2 ms"), 2'000'000U);
+    EXPECT_EQ(at("1.5"), 0U) << "of what?";
+    EXPECT_EQ(at("99999999999999999999 s"), 0U);
+}
+
+TEST(Format, AFlowThatIsTooLongKeepsThePortsOfBothEnds)
+{
+    const QFontMetrics metrics(Theme::sans(11));
+    const QString flow = QString::fromUtf8("UDP 2001:db8:1234:5678::1:50014 → 2001:db8:1234:5678::2:5353");
+    const QString shorter = elidedFlow(metrics, flow, metrics.horizontalAdvance(flow) * 2 / 3);
+    EXPECT_LE(metrics.horizontalAdvance(shorter), metrics.horizontalAdvance(flow) * 2 / 3);
+    EXPECT_TRUE(shorter.contains(QString::fromUtf8("014 → "))) << shorter.toStdString();
+    EXPECT_TRUE(shorter.endsWith("353")) << shorter.toStdString();
+    EXPECT_EQ(elidedFlow(metrics, flow, 10'000), flow);
 }
 
 TEST(Pages, ADropIsExplainedWithItsCounterItsSettingAndWhatHelps)

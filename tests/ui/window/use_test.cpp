@@ -25,6 +25,7 @@
 #include <QDragEnterEvent>
 #include <QMimeData>
 #include <QPointer>
+#include <QPushButton>
 #include <QUrl>
 #include <QScrollArea>
 #include <QScreen>
@@ -249,6 +250,81 @@ TEST(WhatIf, ThatNothingChangedIsSaidOnlyWhenBothLinesAreAtTheirEnd)
 }
 
 // ---- a lesson being written --------------------------------------------------------------------------------------
+
+TEST(Drops, OfTheHardwareFallAtTheRingAndAreToldInShort)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    Session& session = shown.session();
+    session.startOver();
+    session.setKnob("eth0.rx_ring", 80);
+    for (int burst = 0; burst < 6; ++burst) {
+        session.act("send_burst");
+    }
+    session.toEnd();
+    settle();
+    const DropReasonId full = Catalog::find_drop_reason("RX_RING_FULL");
+    const auto& drops = shown.window.map()->scene().drops();
+    const auto found = std::find_if(drops.begin(), drops.end(), [&](const MapDrops& d) { return d.reason == full; });
+    ASSERT_NE(found, drops.end());
+    EXPECT_EQ(Catalog::room(found->room).key, "rx_ring");
+    EXPECT_TRUE(PacketList::goToDrop(session, full, found->room));
+    EXPECT_TRUE(session.sentence().contains("because the RX ring had no free descriptor")) << session.sentence().toStdString();
+    // What is on its way is written beside the reasons, never into them.
+    session.setKnob("net.core.netdev_max_backlog", 3);
+    for (int burst = 0; burst < 6; ++burst) {
+        session.act("send_burst");
+    }
+    session.seek({session.now().ns + 60'000});
+    settle();
+    AccountingBlock& sums = *shown.window.accounting();
+    sums.resize(350, 170);
+    (void)sums.grab();
+    ASSERT_FALSE(sums.dropRect(1).isNull());
+    ASSERT_FALSE(sums.inFlightRect().isNull());
+    EXPECT_FALSE(sums.inFlightRect().intersects(sums.dropRect(1)));
+}
+
+TEST(WhatIf, TheKeysStayAmongTheLinesWhenOneIsChosenOrBothRunToTheirEnd)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    Session& session = shown.session();
+    session.startOver();
+    session.setKnob("net.core.netdev_max_backlog", 3);
+    session.act("send_burst");
+    session.toEnd();
+    session.seek({session.lastMoment().ns / 3});
+    session.setKnob("net.core.netdev_max_backlog", 1000);
+    settle();
+    BranchList& lines = *shown.window.controls()->branches();
+    ASSERT_EQ(lines.rows().size(), 2U);
+    lines.wholeButton()->setFocus();
+    press(shown.window, Qt::Key_Return); // Enter presses what Tab has led to
+    EXPECT_TRUE(lines.wholeButton()->isHidden());
+    EXPECT_EQ(shown.window.focusWidget(), lines.rows()[1]);
+    lines.rows()[0]->setFocus();
+    press(shown.window, Qt::Key_Space);
+    EXPECT_EQ(session.source().chosen_branch(), 0U);
+    EXPECT_EQ(shown.window.focusWidget(), lines.rows()[0]);
+}
+
+TEST(Keyboard, ASettingThatWasFoundCanBeTurnedAtOnce)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    for (const char* name : {"net.core.netdev_max_backlog", "net.ipv4.ip_default_ttl"}) { // shown from the start, and in a group that is folded
+        press(shown.window, Qt::Key_Slash);
+        QTest::keyClicks(shown.window.focusWidget(), name);
+        press(shown.window, Qt::Key_Return);
+        QTest::keyClicks(shown.window.focusWidget(), "77");
+        press(shown.window, Qt::Key_Return);
+        const auto knobs = shown.session().source().knobs();
+        const auto knob = std::find_if(knobs.begin(), knobs.end(), [&](const Knob& k) { return k.key == name; });
+        ASSERT_NE(knob, knobs.end()) << name;
+        EXPECT_EQ(knob->value, 77) << name;
+    }
+}
 
 TEST(LessonStep, OfEveryMomentLeadsBackToIt)
 {
