@@ -2,6 +2,7 @@
 
 #include "ui/banner.h"
 #include "ui/busy_curtain.h"
+#include "ui/compare/compare_dialog.h"
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/control_panel.h"
 #include "ui/controls/icons.h"
@@ -184,6 +185,7 @@ void MainWindow::adopt(std::unique_ptr<Source> source, Mode mode)
     m_addStepAction->setEnabled(false);
     m_newLessonAction->setEnabled(now != nullptr && (now->source().scenario_text() || m_services.save));
     m_pictureAction->setEnabled(now != nullptr);
+    m_compareAction->setEnabled(now != nullptr && m_services.open);
     m_scenarioAction->setEnabled(now != nullptr && now->source().scenario_text().has_value());
     m_saveAction->setEnabled(now != nullptr && m_services.save != nullptr);
     m_startOverAction->setEnabled(now != nullptr && now->source().kind() == Source::Kind::model);
@@ -634,6 +636,54 @@ void MainWindow::savePictureDialog()
         return;
     }
     m_toast->say(tr("Saved %1").arg(QFileInfo(path).fileName()));
+}
+
+// ---- beside another -------------------------------------------------------------------------------------------------
+
+void MainWindow::compareWithDialog()
+{
+    const QString path = m_askPath ? m_askPath()
+                                   : QFileDialog::getOpenFileName(this, tr("Compare with"), {},
+                                                                  tr("Everything skbscope reads (*.pcapng *.pcap *.cap *.dat *.yaml *.yml);;All files (*)"));
+    if (path.isEmpty()) {
+        return;
+    }
+    if (const auto dialog = compareWith(path)) {
+        dialog->exec();
+    }
+}
+
+std::unique_ptr<CompareDialog> MainWindow::compareWith(const QString& path)
+{
+    if (m_session == nullptr || !m_services.open || m_work != nullptr) {
+        return nullptr;
+    }
+    auto source = m_services.open(std::filesystem::path(path.toStdString()));
+    if (!source) {
+        showError(text(source.error().describe()));
+        return nullptr;
+    }
+    if (m_session->isLive()) {
+        showError(tr("What is still coming in cannot be compared: stop it first"));
+        return nullptr;
+    }
+    m_session->pause();
+    const std::size_t shown = m_session->source().chosen_branch();
+    if (m_session->source().kind() == Source::Kind::model) {
+        m_session->runToEnd(shown, shown);
+    }
+    auto other = std::make_unique<Session>(std::move(*source));
+    other->setRunner([this](const QString& what, const std::function<void(Work&)>& todo) { work(what, todo); });
+    other->toEnd();
+    Comparison comparison;
+    work(tr("Comparing"), [&](Work&) { comparison = compare_traces(m_session->trace(), m_session->journeys(), other->trace(), other->journeys()); });
+    const ComparedSide here{m_title, &m_session->trace(), &m_session->journeys()};
+    const ComparedSide there{QFileInfo(path).fileName(), &other->trace(), &other->journeys()};
+    auto dialog = std::make_unique<CompareDialog>(here, there, std::move(comparison), this);
+    other.release()->setParent(dialog.get());
+    dialog->choose(m_session->selection().packet);
+    connect(dialog.get(), &CompareDialog::packetChosen, m_session.get(), &Session::selectPacket);
+    return dialog;
 }
 
 // ---- lessons of one's own -------------------------------------------------------------------------------------------

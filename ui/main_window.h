@@ -26,6 +26,7 @@ namespace skbscope::ui {
 
 class AccountingBlock;
 class Banner;
+class CompareDialog;
 class ControlPanel;
 class Headline;
 class Inspector;
@@ -122,6 +123,8 @@ public:
     bool writeLessonTo(const QString& folder);
     /// The moment shown becomes a step behind the one shown, in a lesson of one's own. False: the toast says why.
     bool addLessonStep();
+    /// Lays that file beside what is open; null: the banner says why. A model runs to its end for it; the playhead stays.
+    std::unique_ptr<CompareDialog> compareWith(const QString& path);
     /// Plays the lesson as it is written and says what is wrong; true: nothing.
     bool checkLesson();
     [[nodiscard]] StartPage* startPage() const { return m_start; }
@@ -183,6 +186,7 @@ private:
     void reloadLesson();
     [[nodiscard]] bool isOwnLesson() const;
     void savePictureDialog();
+    void compareWithDialog();
     bool writeRecordingTo(const QString& path);
     /// Opens the drawer in the place of lanes and plots, or folds it and gives the place back.
     void showDrawer(QWidget* drawer, bool on);
@@ -255,6 +259,7 @@ private:
     QAction* m_lessonTextAction = nullptr;
     QAction* m_addStepAction = nullptr;
     QAction* m_newLessonAction = nullptr;
+    QAction* m_compareAction = nullptr;
     QAction* m_pictureAction = nullptr;
     QAction* m_presentAction = nullptr;
     QAction* m_scenarioAction = nullptr;

@@ -64,6 +64,7 @@ void MainWindow::buildMenus()
     m_saveAction = action(file, tr("&Save recording as…"), {QKeySequence(Qt::CTRL | Qt::Key_S)}, [this] { saveDialog(); });
     m_scenarioAction = action(file, tr("Save s&cenario as…"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_S)}, [this] { saveScenarioDialog(); });
     m_pictureAction = action(file, tr("Save &picture as…"), {QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_P)}, [this] { savePictureDialog(); });
+    m_compareAction = action(file, tr("Co&mpare with…"), {QKeySequence(Qt::CTRL | Qt::Key_D)}, [this] { compareWithDialog(); });
     m_newLessonAction = action(file, tr("&New lesson from this…"), {QKeySequence(Qt::CTRL | Qt::Key_N)}, [this] { writeLessonDialog(); });
     action(file, tr("&Close"), {QKeySequence(Qt::CTRL | Qt::Key_W)}, [this] {
         if (mayLeave()) {
@@ -312,6 +313,7 @@ void MainWindow::showKeys()
     row(tr("Ctrl Z"), tr("turn a knob back"));
     row(tr("Ctrl R"), tr("start over"));
     row(tr("Ctrl O  S  W  Q"), tr("open, save as, close, quit; Ctrl Shift S saves the scenario with what was turned, Ctrl Shift P a picture"));
+    row(tr("Ctrl D"), tr("lay a recording, a scenario or a capture beside what is open, packet by packet"));
     row(tr("F5  F10  F11"), tr("presentation, menu, full screen"));
     row(tr("Esc"), tr("dismiss, leave, select nothing"));
     auto* table = new QLabel(QStringLiteral("<table cellspacing='0'>%1</table>").arg(rows), &dialog);

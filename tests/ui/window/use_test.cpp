@@ -4,6 +4,7 @@
 #include "tests/ui/map/hand_trace.h"
 #include "tests/ui/window/services.h"
 #include "ui/banner.h"
+#include "ui/compare/compare_dialog.h"
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/branch_list.h"
 #include "ui/controls/control_panel.h"
@@ -22,8 +23,10 @@
 #include <QKeyEvent>
 #include <QLineEdit>
 #include <QListView>
+#include <QListWidget>
 #include <QDragEnterEvent>
 #include <QMimeData>
+#include <QPlainTextEdit>
 #include <QPointer>
 #include <QPushButton>
 #include <QUrl>
@@ -33,6 +36,7 @@
 #include <QSettings>
 #include <QTemporaryDir>
 #include <QTest>
+#include <QTextBlock>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -307,6 +311,34 @@ TEST(WhatIf, TheKeysStayAmongTheLinesWhenOneIsChosenOrBothRunToTheirEnd)
     press(shown.window, Qt::Key_Space);
     EXPECT_EQ(session.source().chosen_branch(), 0U);
     EXPECT_EQ(shown.window.focusWidget(), lines.rows()[0]);
+}
+
+TEST(Compare, ARecordingBesideTheModelSaysWhichPacketsPartAndMarksTheFirstCallThatDiffers)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / "01-a-datagram-arrives" / "scenario.yaml").string())));
+    const SimTime moment = shown.session().now();
+    const QString real = QString::fromStdString((test::lessonsFolder() / "01-a-datagram-arrives-real" / "recording.pcapng").string());
+    const auto dialog = shown.window.compareWith(real);
+    ASSERT_NE(dialog, nullptr) << shown.window.banner()->words().toStdString();
+    EXPECT_EQ(shown.session().now(), moment);
+    EXPECT_TRUE(dialog->sentence().startsWith("1 packet in both: 1 with the same end on another way, 19 only in B")) << dialog->sentence().toStdString();
+    ASSERT_EQ(dialog->list()->count(), 20);
+    EXPECT_TRUE(dialog->list()->item(0)->text().contains("parts in softirq: ip_list_rcv | tpacket_rcv")) << "the recorded kernel had a tap";
+    // The cursor stands where the ways part, and that line is the one that is marked most.
+    EXPECT_TRUE(dialog->calls()->textCursor().block().text().contains("tpacket_rcv"));
+    ASSERT_FALSE(dialog->calls()->extraSelections().empty());
+    EXPECT_EQ(dialog->calls()->extraSelections().front().cursor.block(), dialog->calls()->textCursor().block());
+    // The other way round, and with itself.
+    ASSERT_TRUE(shown.window.openNow(real));
+    const auto same = shown.window.compareWith(real);
+    ASSERT_NE(same, nullptr);
+    EXPECT_TRUE(same->sentence().endsWith("all the same")) << same->sentence().toStdString();
+    EXPECT_TRUE(same->calls()->extraSelections().empty());
+    same->list()->setCurrentRow(4);
+    EXPECT_EQ(shown.session().selection().packet, PacketId{5}) << "what is chosen there is chosen here";
+    EXPECT_EQ(shown.window.compareWith("/nowhere/at/all.pcapng"), nullptr);
+    EXPECT_FALSE(shown.window.banner()->words().isEmpty());
 }
 
 TEST(Keyboard, ASettingThatWasFoundCanBeTurnedAtOnce)
