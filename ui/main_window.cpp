@@ -949,6 +949,15 @@ void MainWindow::showLivePage()
     m_live->refresh();
 }
 
+void MainWindow::leaveLivePage()
+{
+    showStage();
+    setMode(m_left->currentWidget() == m_lesson                        ? Mode::lesson
+            : m_session->source().kind() == Source::Kind::model ? Mode::model
+            : m_session->source().kind() == Source::Kind::live  ? Mode::live
+                                                                : Mode::recording);
+}
+
 void MainWindow::startLive(const LiveRequest& request)
 {
     if (!m_services.live.start) {

@@ -160,6 +160,7 @@ private:
     void refreshHeadline();
     void refreshBadges();
     void showStage();
+    void leaveLivePage(); ///< back to what lies behind it
     void startLive(const LiveRequest& request);
     void onLiveChanged();
     void setMode(Mode mode);

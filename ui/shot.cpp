@@ -1,5 +1,6 @@
 #include "ui/shot.h"
 
+#include "ui/controls/control_panel.h"
 #include "ui/main_window.h"
 
 #include <QCoreApplication>
@@ -13,6 +14,7 @@ Result<void> renderWindow(MainWindow& window, const std::filesystem::path& path,
     Theme::instance().setMode(theme);
     window.resize(size);
     window.show();
+    window.controls()->catchUp();
     // Layouts settle in turns: wrapped texts find their height, then their panels.
     for (int i = 0; i < 8; ++i) {
         QCoreApplication::sendPostedEvents();

@@ -128,6 +128,11 @@ void MainWindow::buildLayout()
 
     connect(m_banner, &Banner::cancelled, this, &MainWindow::cancelOpening);
     connect(m_top, &TopBar::modeChosen, this, &MainWindow::chooseMode);
+    connect(m_top->search(), &SearchBox::chosen, this, [this] {
+        if (m_centre->currentWidget() == m_live) {
+            leaveLivePage();
+        }
+    });
     connect(m_top->search(), &SearchBox::settingChosen, this, [this](const QString& name) {
         m_inspector->showSetting(name);
         if (m_controls->isVisible()) {

@@ -220,10 +220,7 @@ void MainWindow::buildMenus()
         } else if (m_presenting) {
             present(false);
         } else if (m_session != nullptr && m_centre->currentWidget() == m_live) {
-            showStage();
-            setMode(m_session->source().kind() == Source::Kind::model ? Mode::model
-                    : m_session->source().kind() == Source::Kind::live ? Mode::live
-                                                                       : Mode::recording);
+            leaveLivePage();
         } else if (m_session != nullptr) {
             m_session->select({});
         }

@@ -388,6 +388,16 @@ void ControlPanel::unfold(Group& group, bool open)
     group.page->setVisible(open);
 }
 
+void ControlPanel::catchUp()
+{
+    m_grown.stop();
+    followSettings();
+    m_packets->grow();
+    if (m_branches != nullptr) {
+        m_branches->compareNow();
+    }
+}
+
 bool ControlPanel::showKnob(const QString& setting)
 {
     if (m_session == nullptr || m_search == nullptr) {

@@ -35,6 +35,8 @@ public:
     /// Those that have been shown so far: a group's are made when it is first unfolded or searched.
     [[nodiscard]] const std::vector<KnobEditor*>& knobs() const { return m_knobs; }
     [[nodiscard]] QLineEdit* search() const { return m_search; }
+    /// Shows what is known by now; by itself it waits a moment, so that a stream does not keep it busy.
+    void catchUp();
     /// Unfolds what hides that setting's knob, brings it in sight, and gives it the keys. False: there is none.
     bool showKnob(const QString& setting);
     [[nodiscard]] BranchList* branches() const { return m_branches; }

@@ -81,6 +81,8 @@ public:
     [[nodiscard]] QLineEdit* field() const { return m_field; }
     /// What the list says where it has no rows, or how many there are.
     [[nodiscard]] QString remark() const;
+    /// Lists what has come by now; by itself that takes a moment, so that a stream does not keep it busy.
+    void grow();
 
 protected:
     bool eventFilter(QObject* watched, QEvent* event) override;
@@ -88,7 +90,6 @@ protected:
 private:
     void choose(const QModelIndex& index);
     void filter();
-    void grow();
     void showSelected();
     void refreshRemark();
     void copy() const;

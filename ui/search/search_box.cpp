@@ -148,6 +148,9 @@ void SearchBox::choose(int row)
     }
     const Found found = m_found[static_cast<std::size_t>(row)];
     leave();
+    if (m_session != nullptr) {
+        emit chosen();
+    }
     if (found.kind == Found::Kind::setting) {
         // A setting is no place on the map, but the room that it governs is.
         for (const Room& room : Catalog::rooms()) {

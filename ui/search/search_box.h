@@ -24,6 +24,7 @@ public:
     void choose(int row);
 
 signals:
+    void chosen(); ///< something of the session: what shows it should be in sight
     void settingChosen(const QString& name);
 
 protected:

@@ -8,6 +8,7 @@
 #include "ui/controls/accounting_block.h"
 #include "ui/controls/branch_list.h"
 #include "ui/controls/control_panel.h"
+#include "ui/controls/knob_editor.h"
 #include "ui/controls/packet_list.h"
 #include "ui/inspector/inspector.h"
 #include "ui/lesson/lesson_panel.h"
@@ -15,6 +16,7 @@
 #include "ui/live/live_page.h"
 #include "ui/map/map_view.h"
 #include "ui/player/session.h"
+#include "ui/shot.h"
 
 #include <QAccessible>
 #include <QApplication>
@@ -311,6 +313,31 @@ TEST(WhatIf, TheKeysStayAmongTheLinesWhenOneIsChosenOrBothRunToTheirEnd)
     press(shown.window, Qt::Key_Space);
     EXPECT_EQ(session.source().chosen_branch(), 0U);
     EXPECT_EQ(shown.window.focusWidget(), lines.rows()[0]);
+}
+
+TEST(Shot, ShowsThePacketsAndSettingsThatThereAreAndNotThoseOfAMomentAgo)
+{
+    MainWindow window(test::services());
+    ASSERT_TRUE(window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    window.session()->seek({60'000});
+    QTemporaryDir folder;
+    ASSERT_TRUE(renderWindow(window, folder.filePath("now.png").toStdString(), {1600, 900}, Theme::Mode::light));
+    EXPECT_EQ(window.controls()->packets()->rows().rowCount(), 3);
+    const auto& knobs = window.controls()->knobs();
+    EXPECT_TRUE(std::any_of(knobs.begin(), knobs.end(), [](const KnobEditor* knob) { return knob->key() == ":5001.SO_RCVBUF"; })) << "the socket has been bound by then";
+}
+
+TEST(Keyboard, WhatIsFoundIsInSightAlsoFromThePageOfLiveSources)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openLesson("01-a-datagram-arrives"));
+    shown.window.showLivePage();
+    settle();
+    press(shown.window, Qt::Key_Slash);
+    QTest::keyClicks(shown.window.focusWidget(), "ip_rcv");
+    press(shown.window, Qt::Key_Return);
+    EXPECT_TRUE(shown.window.map()->isVisible());
+    EXPECT_EQ(shown.window.mode(), Mode::lesson);
 }
 
 TEST(Compare, ARecordingBesideTheModelSaysWhichPacketsPartAndMarksTheFirstCallThatDiffers)
