@@ -327,6 +327,41 @@ TEST(Shot, ShowsThePacketsAndSettingsThatThereAreAndNotThoseOfAMomentAgo)
     EXPECT_TRUE(std::any_of(knobs.begin(), knobs.end(), [](const KnobEditor* knob) { return knob->key() == ":5001.SO_RCVBUF"; })) << "the socket has been bound by then";
 }
 
+TEST(Open, OfACutRecordingSaysWhichFileWhereAndWhatHelps)
+{
+    WindowServices services = test::services();
+    services.open = [](const std::filesystem::path&) -> Result<std::unique_ptr<Source>> {
+        Trace trace = test::backlogTrace();
+        trace.faults.push_back({"cut at byte 7 of 9: no event is lost", 1, "copy it again"});
+        return std::make_unique<TraceSource>("cut", std::move(trace));
+    };
+    MainWindow window(services);
+    ASSERT_TRUE(window.openNow("/some/folder/cut.pcapng"));
+    EXPECT_EQ(window.banner()->words(), "cut.pcapng: cut at byte 7 of 9: no event is lost (copy it again)");
+}
+
+TEST(Map, PacketsBehindACountTakeNoNumbersFromThoseThatAreSeen)
+{
+    Shown shown;
+    ASSERT_TRUE(shown.window.openNow(QString::fromStdString((test::lessonsFolder() / "03-rps-and-the-backlog" / "scenario.yaml").string())));
+    Session& session = shown.session();
+    session.startOver();
+    session.setKnob("eth0.rx_ring", 4096);
+    for (int burst = 0; burst < 8; ++burst) {
+        session.act("send_burst");
+    }
+    session.seek({150'000});
+    settle();
+    const MapScene& scene = shown.window.map()->scene();
+    std::size_t seen = 0;
+    for (const MapToken& token : scene.tokens()) {
+        seen += token.hidden ? 0 : 1;
+    }
+    EXPECT_EQ(scene.shownTokens(), seen);
+    EXPECT_LT(seen, scene.tokens().size() / 2);
+    EXPECT_GT(scene.tokens().size(), 300U) << "as many as were too many when the hidden ones counted";
+}
+
 TEST(Keyboard, WhatIsFoundIsInSightAlsoFromThePageOfLiveSources)
 {
     Shown shown;
