@@ -227,7 +227,7 @@ void JourneyView::paintRow(QPainter& painter, int index, int y, const Columns& a
         painter.fillRect(QRectF(0, y + 3, 3, row_height - 6), context);
     }
     const int textRight = at.bar - 8;
-    const double step = m_deepest == 0 ? 0 : std::clamp(double(textRight) * 0.34 / m_deepest, 2.5, 10.0);
+    const double step = m_deepest == 0 ? 0 : std::clamp(double(textRight) * 0.34 / m_deepest, 1.4, 10.0);
     const int x = 10 + static_cast<int>(std::lround(row.indent * step));
     const QRect words(x, y, textRight - x, row_height);
     if (wait) {
