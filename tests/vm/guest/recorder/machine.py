@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import time
+import traceback
 
 TRACED = "root"
 INTERRUPT_CPU, APPLICATION_CPU = 0, 1
@@ -19,7 +20,7 @@ DRIVERS = {"e1000": "e1000", "e1000e": "e1000e", "virtio": "virtio_net", "veth":
 SETTINGS = """net.core.netdev_max_backlog net.core.netdev_budget net.core.netdev_budget_usecs net.core.rmem_default net.core.rmem_max
     net.core.wmem_default net.core.dev_weight net.core.gro_normal_batch net.core.default_qdisc net.ipv4.icmp_ratelimit
     net.ipv4.icmp_msgs_per_sec net.ipv4.icmp_ratemask net.ipv4.ip_forward net.ipv4.conf.all.rp_filter net.ipv4.conf.all.log_martians
-    net.ipv4.ip_early_demux net.ipv4.udp_rmem_min net.ipv4.tcp_congestion_control""".split()
+    net.ipv4.ip_early_demux net.ipv4.ipfrag_time net.ipv4.udp_rmem_min net.ipv4.tcp_congestion_control""".split()
 OFFLOADS = """rx-checksumming tx-checksumming tx-checksum-ipv4 tx-checksum-ip-generic scatter-gather tcp-segmentation-offload
     generic-segmentation-offload generic-receive-offload tx-udp-segmentation""".split()
 
@@ -27,7 +28,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def run(*words, **more):
-    return subprocess.run(words, check=True, capture_output=True, text=True, **more).stdout
+    """What the program says; what it complains of is the error's text."""
+    done = subprocess.run(words, capture_output=True, text=True, **more)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
 
 
 def text_of(path):
@@ -51,14 +56,19 @@ def enter(net):
             raise OSError(ctypes.get_errno(), f"setns to {net}")
 
 
+nets_entered = [TRACED]
+
+
 @contextlib.contextmanager
 def inside(net):
     """Sockets opened and programs started here live in that namespace."""
     enter(net)
+    nets_entered.append(net)
     try:
         yield
     finally:
-        enter(TRACED)
+        nets_entered.pop()
+        enter(nets_entered[-1])
 
 
 class Worker:
@@ -76,6 +86,8 @@ class Worker:
                     answer = function(*arguments, tell=lambda: out.write("ready\n"), wait=lambda: os.read(self.told, 1))
                     out.write(json.dumps(answer))
                 status = 0
+            except BaseException: # it must not run on as the other one
+                traceback.print_exc()
             finally:
                 os._exit(status)
         os.close(says)
@@ -88,7 +100,11 @@ class Worker:
             raise RuntimeError("a process of the traffic has failed; see scenario.log")
 
     def go(self):
-        os.write(self.tells, b"g")
+        """Once: a second word has no reader."""
+        if self.tells is not None:
+            os.write(self.tells, b"g")
+            os.close(self.tells)
+            self.tells = None
 
     def result(self):
         answer = self.said.read()

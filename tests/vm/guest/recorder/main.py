@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import sys
 import time
+import traceback
 
 sys.dont_write_bytecode = True
 from machine import Capture, DRIVERS, Machine, now
@@ -74,5 +76,11 @@ def record(wishes):
         json.dump(manifest, file, indent=1)
 
 
-with open("/vm/recorder/wishes.json") as file:
-    record(json.load(file))
+os.setpgid(0, 0)
+try:
+    with open("/vm/recorder/wishes.json") as file:
+        record(json.load(file))
+except Exception:
+    traceback.print_exc()
+    sys.stderr.flush()
+    os.killpg(0, signal.SIGKILL) # what still runs would hold the machine up
