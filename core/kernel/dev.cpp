@@ -661,6 +661,11 @@ SkbList validate_xmit_skb(Kernel& k, SkbIndex skb, DeviceIndex device)
     if (k.skb(skb).gso_size != 0 && !k.device(device).tso) {
         return gso_pieces(k, skb, device);
     }
+    // skb_needs_linearize(): a device that cannot finish checksums cannot gather pages either (netdev_fix_features()).
+    if (k.skb(skb).data_len != 0 && !k.device(device).tx_checksum) {
+        __pskb_pull_tail(k, skb, k.skb(skb).data_len);
+        k.skb(skb).nr_frags = 0;
+    }
     if (k.skb(skb).ip_summed == IpSummed::partial) {
         Call help(k, fn::skb_csum_hwoffload_help, skb);
         if (!k.device(device).tx_checksum) {

@@ -73,7 +73,8 @@ std::vector<std::vector<std::uint8_t>> cut(std::span<const std::uint8_t> frame, 
 
 // ---- GSO in software ----------------------------------------------------------------------------------------------------------------
 
-SkbIndex new_piece(Kernel& k, SkbIndex large, std::span<const std::uint8_t> bytes)
+/// `linear` of the bytes are copied into the head, the others stay in the pages that the large one has them in.
+SkbIndex new_piece(Kernel& k, SkbIndex large, std::span<const std::uint8_t> bytes, std::uint32_t linear)
 {
     const SkBuff& from = k.skb(large);
     PacketRecord record;
@@ -89,10 +90,24 @@ SkbIndex new_piece(Kernel& k, SkbIndex large, std::span<const std::uint8_t> byte
     k.emit(EventKind::birth, packet, fn::skb_segment);
     k.emit(EventKind::split, packet, fn::skb_segment, to_index(from.packet));
     constexpr std::uint32_t headroom = 64;
-    const SkbIndex index = __alloc_skb(k, packet, headroom + static_cast<std::uint32_t>(bytes.size()));
+    const SkbIndex index = __alloc_skb(k, packet, headroom + linear);
     skb_reserve(k, index, headroom);
-    std::ranges::copy(bytes, skb_put(k, index, static_cast<std::uint32_t>(bytes.size())));
+    std::ranges::copy(bytes.first(linear), skb_put(k, index, linear));
     SkBuff& piece = k.skb(index);
+    if (const auto paged = bytes.subspan(linear); !paged.empty()) {
+        const auto size = static_cast<std::uint32_t>(paged.size());
+        auto& head = piece.head.writable();
+        head.resize(std::max<std::size_t>(head.size(), std::size_t{piece.tail} + size));
+        std::ranges::copy(paged, head.begin() + piece.tail);
+        k.field(index, SkbField::len, piece.len, piece.len + size);
+        k.field(index, SkbField::data_len, 0, size);
+        k.field(index, SkbField::truesize, piece.truesize, piece.truesize + size);
+        piece.tail += size;
+        piece.len += size;
+        piece.data_len = size;
+        piece.truesize += size;
+        piece.nr_frags = 1;
+    }
     const SkBuff& parent = k.skb(large);
     const auto shift = [&](std::uint16_t header) {
         return header == header_unset ? header_unset : static_cast<std::uint16_t>(header - parent.data + piece.data);
@@ -122,9 +137,11 @@ SkbList skb_segment(Kernel& k, SkbIndex skb)
     if (!at || k.skb(skb).gso_size == 0) {
         return pieces;
     }
-    k.spend(k.costs().copy(frame.size()));
+    // A device that cannot finish checksums cannot gather pages either (netdev_fix_features()): its pieces are copied as a whole.
+    const bool gathers = k.device(k.skb(skb).device).tx_checksum && k.skb(skb).data_len != 0;
+    k.spend(k.costs().copy(gathers ? at->payload : frame.size()));
     for (const auto& bytes : cut(frame, *at, k.skb(skb).gso_size)) {
-        pieces.push_back(new_piece(k, skb, bytes));
+        pieces.push_back(new_piece(k, skb, bytes, gathers ? at->payload : static_cast<std::uint32_t>(bytes.size())));
     }
     return pieces;
 }
