@@ -31,6 +31,7 @@ std::uint64_t mod_timer(Kernel& k, TimerKind kind, std::uint32_t cpu_row, std::i
 void timer_expires(Kernel& k, const DeviceEvent& event);
 void run_hrtimers(Kernel& k);
 void run_timer_softirq(Kernel& k);
+void hrtimer_run_softirq(Kernel& k);
 /// A timer that nobody waits for (an entry that only ages, a deleted one): it does not keep a run going.
 [[nodiscard]] bool is_background(const World& world, const DeviceEvent& event);
 
@@ -383,6 +384,7 @@ void tcp_wfree(Kernel& k, SkbIndex skb);
 void tcp_tasklet_func(Kernel& k); ///< TASKLET_SOFTIRQ: sockets whose packets have left this CPU's devices
 void tcp_write_timer(Kernel& k, SocketIndex sk, std::uint64_t generation);
 void tcp_delack_timer(Kernel& k, SocketIndex sk, std::uint64_t generation);
+void tcp_compressed_ack_kick(Kernel& k, SocketIndex sk, std::uint64_t generation);
 void tcp_keepalive_timer(Kernel& k, std::int32_t index, std::uint64_t generation);
 void tw_timer_handler(Kernel& k, std::int32_t timewait, std::uint64_t generation);
 /// A TCP timer whose owner has forgotten it: deleted.

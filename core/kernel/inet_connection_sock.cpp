@@ -269,7 +269,7 @@ void inet_csk_destroy_sock(Kernel& k, SocketIndex index)
     Call call(k, fn::inet_csk_destroy_sock);
     // tcp_v4_destroy_sock(): timers, queues, port. The row lives on while packets of it are still with the device.
     TcpSock& tp = tcp_sk(k, index);
-    tp.write_timer = tp.delack_timer = tp.keepalive_timer = 0;
+    tp.write_timer = tp.delack_timer = tp.keepalive_timer = tp.compressed_ack_timer = 0;
     tp.pending = TcpTimer::none;
     tcp_write_queue_purge(k, index);
     const auto purge = [&](auto& queue) {

@@ -22,11 +22,14 @@ void device_interrupt(Kernel& k, const PendingIrq& irq)
     netdev_ops(kind).interrupt(k, irq.index, irq.vector);
 }
 
-/// The local APIC's timer: hrtimers run here, the timer wheel in TIMER_SOFTIRQ on the way out.
+/// The local APIC's timer: hrtimers run here, the soft ones and the timer wheel in their softirqs on the way out.
 void timer_interrupt(Kernel& k)
 {
     Call call(k, fn::hrtimer_interrupt);
     run_hrtimers(k);
+    if (!k.cpu().expired_hrsoft.empty()) {
+        __raise_softirq_irqoff(k, HRTIMER_SOFTIRQ);
+    }
     if (!k.cpu().expired_soft.empty()) {
         __raise_softirq_irqoff(k, TIMER_SOFTIRQ);
     }

@@ -264,5 +264,6 @@ inline constexpr std::uint8_t TIMER_SOFTIRQ = 1;
 inline constexpr std::uint8_t NET_TX_SOFTIRQ = 2;
 inline constexpr std::uint8_t NET_RX_SOFTIRQ = 3;
 inline constexpr std::uint8_t TASKLET_SOFTIRQ = 6;
+inline constexpr std::uint8_t HRTIMER_SOFTIRQ = 8;
 
 } // namespace skbscope::kernel

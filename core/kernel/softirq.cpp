@@ -101,25 +101,30 @@ void end_round(Kernel& k, SoftirqRun& run)
 void pick_vector(Kernel& k, SoftirqRun& run)
 {
     if ((run.pending & (1U << TIMER_SOFTIRQ)) != 0) {
-        run.pending &= static_cast<std::uint8_t>(~(1U << TIMER_SOFTIRQ));
+        run.pending &= static_cast<std::uint16_t>(~(1U << TIMER_SOFTIRQ));
         run_timer_softirq(k);
         return;
     }
     if ((run.pending & (1U << NET_TX_SOFTIRQ)) != 0) {
-        run.pending &= static_cast<std::uint8_t>(~(1U << NET_TX_SOFTIRQ));
+        run.pending &= static_cast<std::uint16_t>(~(1U << NET_TX_SOFTIRQ));
         net_tx_action(k);
         return;
     }
     if ((run.pending & (1U << NET_RX_SOFTIRQ)) != 0) {
-        run.pending &= static_cast<std::uint8_t>(~(1U << NET_RX_SOFTIRQ));
+        run.pending &= static_cast<std::uint16_t>(~(1U << NET_RX_SOFTIRQ));
         run.phase = SoftirqRun::Phase::net_rx;
         begin_net_rx_action(k, run);
         return;
     }
     if ((run.pending & (1U << TASKLET_SOFTIRQ)) != 0) {
-        run.pending &= static_cast<std::uint8_t>(~(1U << TASKLET_SOFTIRQ));
+        run.pending &= static_cast<std::uint16_t>(~(1U << TASKLET_SOFTIRQ));
         Call call(k, fn::tasklet_action);
         tcp_tasklet_func(k);
+        return;
+    }
+    if ((run.pending & (1U << HRTIMER_SOFTIRQ)) != 0) {
+        run.pending &= static_cast<std::uint16_t>(~(1U << HRTIMER_SOFTIRQ));
+        hrtimer_run_softirq(k);
         return;
     }
     end_round(k, run);
@@ -130,7 +135,7 @@ void pick_vector(Kernel& k, SoftirqRun& run)
 void __raise_softirq_irqoff(Kernel& k, std::uint8_t vector)
 {
     Call call(k, fn::__raise_softirq_irqoff);
-    k.cpu().softirq_pending |= static_cast<std::uint8_t>(1U << vector);
+    k.cpu().softirq_pending |= static_cast<std::uint16_t>(1U << vector);
     k.emit(EventKind::softirq_raise, PacketId::none, fn::__raise_softirq_irqoff, vector);
 }
 

@@ -155,7 +155,7 @@ void tcp_done(Kernel& k, SocketIndex index)
     }
     tcp_set_state(k, index, TcpState::close);
     inet_csk_clear_xmit_timer(k, index);
-    tp.delack_timer = tp.keepalive_timer = 0;
+    tp.delack_timer = tp.keepalive_timer = tp.compressed_ack_timer = 0;
     tp.ack.pending = 0;
     tp.shutdown = SHUTDOWN_MASK;
     if (!tp.dead) {

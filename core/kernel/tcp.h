@@ -186,7 +186,7 @@ struct TcpSock {
     std::uint32_t rto = 250;
     TcpTimer pending = TcpTimer::none;
     std::uint32_t timeout = 0;
-    std::uint64_t write_timer = 0, delack_timer = 0, keepalive_timer = 0; ///< generations; 0: none
+    std::uint64_t write_timer = 0, delack_timer = 0, keepalive_timer = 0, compressed_ack_timer = 0; ///< generations; 0: none
     std::uint8_t retransmits = 0, backoff = 0, probes_out = 0, syn_retries = 0;
     struct Ack {
         std::uint8_t pending = 0; ///< ICSK_ACK_*

@@ -2,6 +2,7 @@
 // peer's window, and the retransmission timer. What is lost is tcp_loss.cpp's.
 
 #include "core/kernel/tcp_input.h"
+#include "core/kernel/tcp_output.h"
 #include "core/packet/bytes.h"
 
 namespace skbscope::kernel {
@@ -88,6 +89,29 @@ struct SackState {
     std::uint32_t delivered = 0;
 };
 
+/// Whether the block covers the segment as a whole; one of several segments is cut where it does so in part, at a multiple of the MSS.
+bool tcp_match_skb_to_sack(Kernel& k, SocketIndex index, SkbIndex skb, TcpSackBlock block)
+{
+    const TcpCb cb = tcp_cb(k, skb);
+    bool in_sack = !after(block.start, cb.seq) && !before(block.end, cb.end_seq);
+    if (cb.segs <= 1 || in_sack || !after(cb.end_seq, block.start)) {
+        return in_sack;
+    }
+    const std::uint32_t mss = cb.mss;
+    in_sack = !after(block.start, cb.seq);
+    std::uint32_t length = in_sack ? block.end - cb.seq : std::max(block.start - cb.seq, mss);
+    if (length < mss) {
+        return false;
+    }
+    const std::uint32_t whole = length / mss * mss;
+    length = !in_sack && whole < length ? whole + mss : whole;
+    if (length >= tcp_skb_payload(k, skb)) {
+        return in_sack;
+    }
+    tcp_fragment(k, index, skb, length, mss, true);
+    return in_sack;
+}
+
 /// tcp_sacktag_write_queue(): the blocks of this ACK, and what they say of the retransmit queue. A block cuts a segment at
 /// its edges where it covers only a part.
 std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack, std::uint32_t prior_snd_una, SackState& state)
@@ -143,21 +167,17 @@ std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack
         if (!before(block.start, block.end) || after(block.end, tp.snd_nxt) || before(block.start, tp.snd_una)) {
             continue; // tcp_is_sackblock_valid()
         }
-        for (std::size_t at = 0; at < tp.rtx_queue.size(); ++at) {
+        for (std::size_t at = 0; at < tp.rtx_queue.size(); ++at) { // by position: the queue grows where a segment is cut
             const SkbIndex skb = tp.rtx_queue[at];
-            TcpCb& cb = tcp_cb(k, skb);
-            if (!before(cb.seq, block.end)) {
+            if (!before(tcp_cb(k, skb).seq, block.end)) {
                 break;
             }
-            if (!after(cb.end_seq, block.start) || (cb.sacked & tcpcb::sacked_acked) != 0) {
+            if (!after(tcp_cb(k, skb).end_seq, block.start) || (tcp_cb(k, skb).sacked & tcpcb::sacked_acked) != 0 ||
+                !tcp_match_skb_to_sack(k, index, skb, block)) {
                 continue;
             }
-            if (before(cb.seq, block.start) || after(cb.end_seq, block.end)) {
-                continue; // only segments that are in it as a whole; the model does not cut at a block's edge
-            }
-            if ((cb.sacked & tcpcb::sacked_retrans) == 0 || true) {
-                tcp_rack_advance(tp, cb.sacked, cb.end_seq, cb.sent);
-            }
+            TcpCb& cb = tcp_cb(k, skb);
+            tcp_rack_advance(tp, cb.sacked, cb.end_seq, cb.sent);
             if ((cb.sacked & tcpcb::sacked_retrans) != 0) {
                 if ((cb.sacked & tcpcb::lost) != 0) {
                     cb.sacked &= static_cast<std::uint8_t>(~(tcpcb::lost | tcpcb::sacked_retrans));

@@ -14,7 +14,7 @@ inline constexpr std::uint32_t TCP_HZ = 250;
 inline constexpr std::uint32_t TCP_RTO_MIN = TCP_HZ / 5, TCP_RTO_MAX = 120 * TCP_HZ, TCP_TIMEOUT_INIT = TCP_HZ, TCP_TIMEOUT_MIN = 2;
 inline constexpr std::uint32_t TCP_DELACK_MIN = TCP_HZ / 25, TCP_DELACK_MAX = TCP_HZ / 5, TCP_ATO_MIN = TCP_HZ / 25;
 inline constexpr std::uint32_t TCP_TIMEWAIT_LEN = 60 * TCP_HZ, TCP_RESOURCE_PROBE_INTERVAL = TCP_HZ / 2;
-inline constexpr std::uint32_t TCP_INFINITE_SSTHRESH = 0x7fffffff, TCP_INIT_CWND = 10, TCP_MAX_QUICKACKS = 16;
+inline constexpr std::uint32_t TCP_INFINITE_SSTHRESH = 0x7fffffff, TCP_INIT_CWND = 10, TCP_MAX_QUICKACKS = 16, TCP_FASTRETRANS_THRESH = 3;
 inline constexpr std::uint32_t TCP_MSS_DEFAULT = 536, TCP_MIN_MSS = 88, MAX_TCP_HEADER = 320, TCPOLEN_TSTAMP_ALIGNED = 12;
 inline constexpr std::uint32_t MAX_TCP_SKB_FRAGS = 17;
 inline constexpr std::uint8_t ICSK_ACK_SCHED = 1, ICSK_ACK_TIMER = 2, ICSK_ACK_PUSHED = 4, ICSK_ACK_PUSHED2 = 8, ICSK_ACK_NOW = 16;
@@ -202,6 +202,8 @@ void tcp_push_pending_frames(Kernel& k, SocketIndex sk);
 void tcp_push_one(Kernel& k, SocketIndex sk, std::uint32_t mss_now);
 void tcp_send_ack(Kernel& k, SocketIndex sk);
 void tcp_send_delayed_ack(Kernel& k, SocketIndex sk);
+/// What compression has held back of selective ACKs goes now, in one.
+void tcp_sack_compress_send_ack(Kernel& k, SocketIndex sk);
 void tcp_send_fin(Kernel& k, SocketIndex sk);
 void tcp_send_active_reset(Kernel& k, SocketIndex sk);
 void tcp_send_loss_probe(Kernel& k, SocketIndex sk);

@@ -45,6 +45,11 @@ std::uint16_t tcp_select_window(Kernel& k, SocketIndex index)
 void tcp_event_ack_sent(Kernel& k, SocketIndex index, std::uint32_t rcv_nxt)
 {
     TcpSock& tp = tcp_sk(k, index);
+    if (tp.compressed_ack != 0) {
+        k.count(k.sock_net(index), Mib::TcpExt_TCPAckCompressed, PacketId::none, tp.compressed_ack);
+        tp.compressed_ack = 0;
+        tp.compressed_ack_timer = 0;
+    }
     if (rcv_nxt != tp.rcv_nxt) {
         return;
     }

@@ -1,6 +1,6 @@
 #pragma once
-// What the files that net/ipv4/tcp_output.c is cut into (tcp_output, tcp_segment, tcp_retransmit) need of each other and nobody
-// else calls. What others call is in tcp_functions.h.
+// What the files that net/ipv4/tcp_output.c is cut into (tcp_output, tcp_segment, tcp_retransmit) need of each other; of the
+// others tcp_ack.cpp alone cuts segments. What others call is in tcp_functions.h.
 
 #include "core/kernel/tcp_functions.h"
 

@@ -34,13 +34,18 @@ bool tcp_sack_extend(TcpSackBlock& block, std::uint32_t start, std::uint32_t end
     return true;
 }
 
-void tcp_sack_new_ofo_skb(TcpSock& tp, std::uint32_t seq, std::uint32_t end)
+void tcp_sack_new_ofo_skb(Kernel& k, SocketIndex index, std::uint32_t seq, std::uint32_t end)
 {
+    constexpr std::uint8_t TCP_SACK_BLOCKS_EXPECTED = 2; // more: what was held back goes first, or blocks would be lost
+    TcpSock& tp = tcp_sk(k, index);
     auto& blocks = tp.selective_acks;
     std::uint8_t& count = tp.rx_opt.num_sacks;
     for (std::uint8_t at = 0; at < count; ++at) {
         if (!tcp_sack_extend(blocks[at], seq, end)) {
             continue;
+        }
+        if (at >= TCP_SACK_BLOCKS_EXPECTED) {
+            tcp_sack_compress_send_ack(k, index);
         }
         std::rotate(blocks.begin(), blocks.begin() + at, blocks.begin() + at + 1); // the newest first
         for (std::uint8_t other = 1; other < count;) { // tcp_sack_maybe_coalesce()
@@ -52,6 +57,9 @@ void tcp_sack_new_ofo_skb(TcpSock& tp, std::uint32_t seq, std::uint32_t end)
             }
         }
         return;
+    }
+    if (count >= TCP_SACK_BLOCKS_EXPECTED) {
+        tcp_sack_compress_send_ack(k, index);
     }
     count = static_cast<std::uint8_t>(std::min<int>(count + 1, 4));
     std::move_backward(blocks.begin(), blocks.begin() + count - 1, blocks.begin() + count);
@@ -279,7 +287,7 @@ void tcp_data_queue_ofo(Kernel& k, SocketIndex index, SkbIndex skb)
     const std::uint32_t seq = tcp_cb(k, skb).seq, end_seq = tcp_cb(k, skb).end_seq;
     const auto add_sack = [&] {
         if (tp.rx_opt.sack_ok) {
-            tcp_sack_new_ofo_skb(tp, seq, end_seq);
+            tcp_sack_new_ofo_skb(k, index, seq, end_seq);
         }
     };
     if (!tp.ofo_queue.empty()) {

@@ -72,8 +72,8 @@ void tcp_measure_rcv_mss(Kernel& k, SocketIndex index, SkbIndex skb)
     tp.ack.pending |= ICSK_ACK_PUSHED;
 }
 
-/// An ACK that __tcp_ack_snd_check() owes for data in order. Since 6.7 not from the backlog of an owned socket.
-void send_ack_in_order(Kernel& k, SocketIndex index)
+/// __tcp_ack_snd_check(), where it owes an ACK at once. Since 6.7 not from the backlog of an owned socket.
+void send_now(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
     if (tp.owned && k.profile() >= Profile::v6_12) { // net.ipv4.tcp_backlog_ack_defer: tcp_release_cb() will see to it
@@ -81,6 +81,17 @@ void send_ack_in_order(Kernel& k, SocketIndex index)
         return;
     }
     tcp_send_ack(k, index);
+}
+
+/// A twentieth of the round trip, but at most tcp_comp_sack_delay_ns. The timer is set for the end of the range in which it may go off.
+void arm_compressed_ack(Kernel& k, SocketIndex index)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    const Sysctls& sysctl = tcp_sysctl(k, index);
+    const std::int64_t rtt_us = tp.srtt_us != 0 ? std::min(tp.srtt_us, tp.rcv_rtt_us) : tp.rcv_rtt_us; // << 3
+    const std::int64_t delay_ns = std::min(sysctl.tcp_comp_sack_delay_ns, rtt_us * (1000 >> 3) / 20);
+    tp.compressed_ack_timer =
+        mod_timer(k, TimerKind::tcp_compressed_ack, k.cpu_row, index, k.cpu().now + Duration{delay_ns + sysctl.tcp_comp_sack_slack_ns});
 }
 
 } // namespace
@@ -169,14 +180,43 @@ void __tcp_ack_snd_check(Kernel& k, SocketIndex index, bool ofo_possible)
     const bool two_frames = tp.rcv_nxt - tp.rcv_wup > tp.ack.rcv_mss &&
                             (tp.rcv_nxt - tp.copied_seq < 1 || __tcp_select_window(k, index) >= tp.rcv_wnd);
     if (two_frames || tcp_in_quickack_mode(tp) || (tp.ack.pending & ICSK_ACK_NOW) != 0) {
-        send_ack_in_order(k, index);
+        send_now(k, index);
         return;
     }
     if (!ofo_possible || tp.ofo_queue.empty()) {
         tcp_send_delayed_ack(k, index);
         return;
     }
-    // Segments out of order: each is answered at once. (The kernel compresses them from the fourth on.)
+    // Segments out of order: the first three of a gap are answered at once, of the later ones several together.
+    const Sysctls& sysctl = tcp_sysctl(k, index);
+    if (!tp.rx_opt.sack_ok || tp.compressed_ack >= sysctl.tcp_comp_sack_nr) {
+        send_now(k, index);
+        return;
+    }
+    if (tp.compressed_ack_rcv_nxt != tp.rcv_nxt) {
+        tp.compressed_ack_rcv_nxt = tp.rcv_nxt;
+        tp.dup_ack_counter = 0;
+    }
+    if (tp.dup_ack_counter < TCP_FASTRETRANS_THRESH) {
+        ++tp.dup_ack_counter;
+        send_now(k, index);
+        return;
+    }
+    ++tp.compressed_ack;
+    if (tp.compressed_ack_timer == 0) {
+        arm_compressed_ack(k, index);
+    }
+}
+
+void tcp_sack_compress_send_ack(Kernel& k, SocketIndex index)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    if (tp.compressed_ack == 0) {
+        return;
+    }
+    tp.compressed_ack_timer = 0;
+    k.count(k.sock_net(index), Mib::TcpExt_TCPAckCompressed, PacketId::none, tp.compressed_ack - 1); // one is sent after all
+    tp.compressed_ack = 0;
     tcp_send_ack(k, index);
 }
 

@@ -179,7 +179,15 @@ void tcp_delack_timer_handler(Kernel& k, SocketIndex index)
 {
     Call call(k, fn::tcp_delack_timer_handler);
     TcpSock& tp = tcp_sk(k, index);
-    if (tcp_in_state(tp, {TcpState::close, TcpState::listen}) || (tp.ack.pending & ICSK_ACK_TIMER) == 0) {
+    if (tcp_in_state(tp, {TcpState::close, TcpState::listen})) {
+        return;
+    }
+    if (tp.compressed_ack != 0) { // tcp_compressed_ack_kick() found the socket owned
+        tcp_mstamp_refresh(k, tp);
+        tcp_sack_compress_send_ack(k, index);
+        return;
+    }
+    if ((tp.ack.pending & ICSK_ACK_TIMER) == 0) {
         return;
     }
     if (after(tp.ack.timeout, tcp_jiffies32(k))) {
@@ -216,6 +224,23 @@ void tcp_delack_timer(Kernel& k, SocketIndex index, std::uint64_t generation)
         return;
     }
     tcp_delack_timer_handler(k, index);
+}
+
+void tcp_compressed_ack_kick(Kernel& k, SocketIndex index, std::uint64_t generation)
+{
+    if (!k.socket(index).in_use || tcp_sk(k, index).compressed_ack_timer != generation) {
+        return;
+    }
+    Call call(k, fn::tcp_compressed_ack_kick);
+    const BhLock lock(k, index);
+    TcpSock& tp = tcp_sk(k, index);
+    tp.compressed_ack_timer = 0;
+    if (tp.owned) {
+        tp.delack_timer_deferred = true; // release_sock() will see to it
+    } else if (tp.compressed_ack != 0) {
+        --tp.compressed_ack; // one is sent after all: the others count as TCPAckCompressed
+        tcp_send_ack(k, index);
+    }
 }
 
 void tcp_keepalive_timer(Kernel& k, std::int32_t index, std::uint64_t generation)
@@ -263,8 +288,12 @@ bool tcp_timer_is_stale(const World& w, const DeviceEvent& event)
         return true;
     }
     const TcpSock& tp = w.tcp.socks[static_cast<std::size_t>(sk.tcp)];
-    const std::uint64_t armed = event.timer == TimerKind::tcp_write ? tp.write_timer : event.timer == TimerKind::tcp_delack ? tp.delack_timer : tp.keepalive_timer;
-    return armed != event.order;
+    switch (event.timer) {
+    case TimerKind::tcp_write: return tp.write_timer != event.order;
+    case TimerKind::tcp_delack: return tp.delack_timer != event.order;
+    case TimerKind::tcp_compressed_ack: return tp.compressed_ack_timer != event.order;
+    default: return tp.keepalive_timer != event.order;
+    }
 }
 
 } // namespace skbscope::kernel

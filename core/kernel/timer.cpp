@@ -11,12 +11,18 @@ namespace {
 
 bool is_tcp(TimerKind kind)
 {
-    return kind == TimerKind::tcp_write || kind == TimerKind::tcp_delack || kind == TimerKind::tcp_keepalive || kind == TimerKind::tcp_time_wait;
+    return kind == TimerKind::tcp_write || kind == TimerKind::tcp_delack || kind == TimerKind::tcp_keepalive || kind == TimerKind::tcp_time_wait ||
+           kind == TimerKind::tcp_compressed_ack;
 }
 
 bool is_hard(TimerKind kind)
 {
     return kind == TimerKind::qdisc_watchdog || kind == TimerKind::napi_watchdog || kind == TimerKind::coalesce;
+}
+
+Fifo<ExpiredTimer>& expired(Cpu& cpu, TimerKind kind)
+{
+    return is_hard(kind) ? cpu.expired_hard : kind == TimerKind::tcp_compressed_ack ? cpu.expired_hrsoft : cpu.expired_soft;
 }
 
 /// Each handler ignores a generation that its owner does not remember.
@@ -33,6 +39,7 @@ void run_timer(Kernel& k, const ExpiredTimer& timer)
     case TimerKind::tcp_delack: tcp_delack_timer(k, timer.index, timer.generation); break;
     case TimerKind::tcp_keepalive: tcp_keepalive_timer(k, timer.index, timer.generation); break;
     case TimerKind::tcp_time_wait: tw_timer_handler(k, timer.index, timer.generation); break;
+    case TimerKind::tcp_compressed_ack: tcp_compressed_ack_kick(k, timer.index, timer.generation); break;
     case TimerKind::conntrack:
     case TimerKind::coalesce: break; // nobody arms these yet
     }
@@ -60,9 +67,8 @@ void timer_expires(Kernel& k, const DeviceEvent& event)
         return; // deleted or put off: the kernel would have taken it out
     }
     Cpu& cpu = k.w.cpus[event.cpu];
-    const bool interrupt_is_coming = !cpu.expired_hard.empty() || !cpu.expired_soft.empty();
-    auto& due = is_hard(event.timer) ? cpu.expired_hard : cpu.expired_soft;
-    due.push_back({event.timer, event.index, event.argument, event.order});
+    const bool interrupt_is_coming = !cpu.expired_hard.empty() || !cpu.expired_hrsoft.empty() || !cpu.expired_soft.empty();
+    expired(cpu, event.timer).push_back({event.timer, event.index, event.argument, event.order});
     if (interrupt_is_coming) {
         return;
     }
@@ -86,6 +92,16 @@ void run_timer_softirq(Kernel& k)
         const ExpiredTimer timer = k.cpu().expired_soft.front();
         k.cpu().expired_soft.pop_front();
         Call handler(k, fn::call_timer_fn);
+        run_timer(k, timer);
+    }
+}
+
+void hrtimer_run_softirq(Kernel& k)
+{
+    Call call(k, fn::hrtimer_run_softirq);
+    while (!k.cpu().expired_hrsoft.empty()) {
+        const ExpiredTimer timer = k.cpu().expired_hrsoft.front();
+        k.cpu().expired_hrsoft.pop_front();
         run_timer(k, timer);
     }
 }

@@ -394,7 +394,7 @@ struct NetRxRun {
 struct SoftirqRun {
     enum class From : std::uint8_t { irq_exit, local_bh_enable, ksoftirqd } from = From::irq_exit;
     enum class Phase : std::uint8_t { pick, net_rx, poll, end } phase = Phase::pick;
-    std::uint8_t pending = 0; ///< vectors of this round still to serve
+    std::uint16_t pending = 0; ///< vectors of this round still to serve
     std::uint32_t rounds_left = 10; ///< MAX_SOFTIRQ_RESTART
     SimTime deadline;               ///< MAX_SOFTIRQ_TIME
     OpenCalls outer;  ///< irq_exit_rcu … handle_softirqs
@@ -559,7 +559,8 @@ struct PendingIrq {
     std::uint32_t vector = 0;     ///< of a device: which of its interrupts (MSI-X)
 };
 
-/// Handlers in timer.cpp. Those marked hard run in the timer interrupt itself (hrtimers), the others in TIMER_SOFTIRQ.
+/// Handlers in timer.cpp. Those marked hard run in the timer interrupt itself (hrtimers), those marked soft in HRTIMER_SOFTIRQ
+/// (hrtimers of HRTIMER_MODE_SOFT), the others in TIMER_SOFTIRQ.
 enum class TimerKind : std::uint8_t {
     neighbour,      ///< index: World::neighbours
     qdisc_watchdog, ///< hard; index: qdisc
@@ -568,6 +569,7 @@ enum class TimerKind : std::uint8_t {
     tcp_delack,     ///< index: socket
     tcp_keepalive,  ///< index: socket (also SYN-ACKs of a listener)
     tcp_time_wait,  ///< index: a time-wait socket
+    tcp_compressed_ack, ///< soft; index: socket
     conntrack,      ///< index: a conntrack entry
     coalesce,       ///< hard; index: device
     packet_ring,    ///< index: World::packet_socks
@@ -620,7 +622,7 @@ struct Cpu {
     std::uint32_t host = 0;
     std::uint32_t index = 0; ///< within its host
     std::uint32_t preempted_by_hardirq = 0; ///< nesting
-    std::uint8_t softirq_pending = 0;
+    std::uint16_t softirq_pending = 0;
     std::uint32_t bh_disabled = 0;
     bool xmit_more = false; ///< softnet_data.xmit.more: the driver will get another packet right behind this one
     bool in_softirq = false;
@@ -654,7 +656,7 @@ struct Cpu {
         irq_waits = !pending_irqs.empty();
         return irq;
     }
-    Fifo<ExpiredTimer> expired_hard, expired_soft; ///< due, not yet run
+    Fifo<ExpiredTimer> expired_hard, expired_hrsoft, expired_soft; ///< due, not yet run
     std::array<std::uint64_t, softnet_stat_count> softnet{};
     std::int64_t udp_fw_alloc = 0; ///< pages of UDP memory that this CPU has taken or given back, not yet in the sum
     std::vector<InterruptCount> interrupts; ///< of devices, in order of their first
@@ -815,7 +817,8 @@ struct TcpSysctls {
     std::int64_t tcp_recovery = 1, tcp_early_retrans = 3, tcp_reordering = 3, tcp_frto = 2;
     std::int64_t tcp_pacing_ss_ratio = 200, tcp_pacing_ca_ratio = 120; ///< percent
     std::int64_t tcp_invalid_ratelimit = 500; ///< milliseconds
-    std::int64_t tcp_rfc1337 = 0, tcp_early_demux = 1, tcp_comp_sack_nr = 44, tcp_base_mss = 1024, tcp_min_snd_mss = 48;
+    std::int64_t tcp_rfc1337 = 0, tcp_early_demux = 1, tcp_base_mss = 1024, tcp_min_snd_mss = 48;
+    std::int64_t tcp_comp_sack_nr = 44, tcp_comp_sack_delay_ns = 1'000'000, tcp_comp_sack_slack_ns = 100'000;
     std::int64_t skb_defer_max = 64; ///< net.core.skb_defer_max
 };
 

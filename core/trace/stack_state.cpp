@@ -170,9 +170,9 @@ void StackState::on_call(std::size_t ordinal, const Event& event)
     on.last_seen[level] = event.time();
     calls.push_back({ordinal, event.function_id(), event.packet_id(), event.task_id(), event.time(), event.end(), event.depth});
     if (event.function_id() == fn::net_rx_action) {
-        on.softirq_pending &= static_cast<std::uint8_t>(~(1U << 3));
+        on.softirq_pending &= static_cast<std::uint16_t>(~(1U << 3));
     } else if (event.function_id() == fn::net_tx_action) {
-        on.softirq_pending &= static_cast<std::uint8_t>(~(1U << 2));
+        on.softirq_pending &= static_cast<std::uint16_t>(~(1U << 2));
     }
 
     PacketState* packet = find(event.packet_id());
@@ -312,7 +312,7 @@ void StackState::apply(std::size_t ordinal)
         masked_.resize(std::max<std::size_t>(masked_.size(), event.arg + std::size_t{1}));
         masked_[event.arg] = event.event_kind() == EventKind::irq_mask;
         break;
-    case EventKind::softirq_raise: cpu(event).softirq_pending |= static_cast<std::uint8_t>(1U << (event.arg & 7)); break;
+    case EventKind::softirq_raise: cpu(event).softirq_pending |= static_cast<std::uint16_t>(1U << (event.arg & 15)); break;
     case EventKind::sched: on_sched(event); break;
     case EventKind::counter: {
         const CounterChange& change = trace_->counter_changes()[event.arg];

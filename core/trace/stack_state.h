@@ -29,7 +29,7 @@ struct CpuState {
     std::array<SimTime, 4> last_seen{}; ///< of each level: its latest call's entry
     TaskId task = TaskId::none; ///< 0: idle
     HostId host{};
-    std::uint8_t softirq_pending = 0; ///< bit per vector
+    std::uint16_t softirq_pending = 0; ///< bit per vector
 
     /// The level that runs now, that of the call begun last; empty: idle or unknown user code.
     [[nodiscard]] std::optional<Context> running() const;
