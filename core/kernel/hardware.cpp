@@ -2,10 +2,12 @@
 
 #include "core/kernel/drivers/driver.h"
 #include "core/packet/build.h"
+#include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
 #include "core/packet/views.h"
 
 #include <algorithm>
+#include <array>
 #include <span>
 
 namespace skbscope::kernel {
@@ -54,6 +56,46 @@ bool wire_loses(Kernel& k, Link& link)
     return true;
 }
 
+/// Whether the frame is a segment whose bytes are to be lost; these then are, and pass when they are sent again.
+bool wire_loses_segment(Link& link, std::span<const std::uint8_t> frame)
+{
+    constexpr std::size_t ip = 14, ports = 20; // what follows an IPv4 header without options
+    if (link.lose.empty() || frame.size() < ip + ports + 20 || frame[12] != 0x08 || frame[13] != 0x00 || frame[ip] != 0x45 || frame[ip + 9] != 6) {
+        return false;
+    }
+    const std::uint8_t* th = &frame[ip + ports];
+    const std::array<std::uint32_t, 3> stream{load_be32(&frame[ip + 12]), load_be32(&frame[ip + 16]), load_be32(th)};
+    const std::uint32_t sequence = load_be32(th + 4);
+    const std::uint8_t flags = th[13];
+    if ((flags & tcphdr::syn) != 0) {
+        link.first_bytes[stream] = sequence + 1;
+        return false;
+    }
+    const auto first = link.first_bytes.find(stream);
+    const std::uint32_t total = load_be16(&frame[ip + 2]), headers = 20U + (th[12] >> 4) * 4U;
+    const std::uint32_t bytes = (total > headers ? total - headers : 0) + ((flags & tcphdr::fin) != 0 ? 1 : 0);
+    if (first == link.first_bytes.end() || bytes == 0) {
+        return false;
+    }
+    const std::uint64_t from = sequence - first->second; // of a stream of less than 4 GiB
+    const std::uint64_t to = from + bytes;
+    const std::uint16_t port = load_be16(th + 2);
+    const auto hit = std::ranges::find_if(link.lose, [&](const LostBytes& lost) { return lost.port == port && lost.from < to && from < lost.to; });
+    if (hit == link.lose.end()) {
+        return false;
+    }
+    const LostBytes whole = *hit;
+    link.lose.erase(hit);
+    if (whole.from < from) {
+        link.lose.push_back({port, whole.from, from});
+    }
+    if (to < whole.to) {
+        link.lose.push_back({port, to, whole.to});
+    }
+    ++link.lost;
+    return true;
+}
+
 /// The filter of a NIC with a wire: its own address, groups (each of them: no list of those joined is kept), or all frames.
 /// e1000_main.c and netdev.c: the receive address registers and RCTL; virtio_net.c: VIRTIO_NET_F_CTRL_RX. No counter tells of the others.
 bool nic_takes(const NetDevice& device, std::span<const std::uint8_t> frame)
@@ -66,7 +108,7 @@ bool nic_takes(const NetDevice& device, std::span<const std::uint8_t> frame)
 void put_on_wire(Kernel& k, DeviceIndex to, std::vector<std::uint8_t> frame, std::uint32_t wire_length, SimTime leaves)
 {
     NetDevice& device = k.device(to);
-    if (wire_loses(k, device.link) || !nic_takes(device, frame)) {
+    if (wire_loses(k, device.link) || wire_loses_segment(device.link, frame) || !nic_takes(device, frame)) {
         return; // this host never hears of it
     }
     const PacketId packet = new_packet(k, device, frame, wire_length, leaves);

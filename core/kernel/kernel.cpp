@@ -472,6 +472,16 @@ void Kernel::interleave()
     set_cpu(mine);
 }
 
+void Kernel::stand_still(Duration time)
+{
+    const SimTime until = cpu().now + time;
+    do {
+        cpu().now = std::clamp(next_hardware_event(), cpu().now, until);
+        run_hardware(cpu().now);
+        interleave();
+    } while (cpu().now < until || next_hardware_event() <= until);
+}
+
 namespace {
 
 constexpr Duration tick{4'000'000};          // HZ=250

@@ -157,6 +157,8 @@ public:
     void finish_softirqs_here();
     /// Lets the other CPUs go on up to this one's time, inside a long system call (`on_cpp_stack`).
     void interleave();
+    /// This CPU stands still, as a virtual one whose host does something else; the others and the hardware go on.
+    void stand_still(Duration time);
     /// Nothing will happen by itself any more.
     [[nodiscard]] bool idle();
 

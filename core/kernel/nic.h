@@ -6,10 +6,19 @@
 #include "core/kernel/dql.h"
 #include "core/trace/event.h"
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 namespace skbscope::kernel {
+
+/// Bytes of a TCP stream, counted from behind its SYN: the cable loses the segment that brings them first.
+struct LostBytes {
+    std::uint16_t port = 0;           ///< to which the stream goes
+    std::uint64_t from = 0, to = 0;   ///< [from, to); the FIN is one byte
+    bool operator==(const LostBytes&) const = default;
+};
 
 /// One end of a cable: what goes out here. Each end has its own rate, delay and loss.
 struct Link {
@@ -18,6 +27,8 @@ struct Link {
     std::uint64_t bits_per_second = 1'000'000'000;
     Duration delay{500};           ///< propagation: about 100 m of cable
     std::uint32_t loss_ppm = 0;    ///< frames of a million that never arrive, in both directions
+    std::vector<LostBytes> lose;   ///< of what comes here; what has been lost is taken out
+    std::map<std::array<std::uint32_t, 3>, std::uint32_t> first_bytes; ///< of the streams that come here, by addresses and ports: the number behind the SYN's
     SimTime tx_wire_free;          ///< the wire is busy until then
     std::uint64_t lost = 0;        ///< frames that did not arrive
     QueueId wire_queue{};

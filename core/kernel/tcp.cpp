@@ -189,6 +189,14 @@ void tcp_lock_sock(Kernel& k, SocketIndex index)
     tp.owned = true;
 }
 
+/// The CPU of an emulated machine may stand still while its task holds a socket: what the others receive for it waits in its backlog.
+void tcp_steal_time(Kernel& k)
+{
+    if (const Duration steal = k.cpu().task == nothing ? 0_ns : k.task(k.cpu().task).tcp.steal; steal > 0_ns) {
+        k.stand_still(steal);
+    }
+}
+
 namespace {
 
 void __release_sock(Kernel& k, SocketIndex index)
@@ -477,6 +485,7 @@ int tcp_sendmsg(Kernel& k, SocketIndex index, std::span<const std::uint8_t> payl
     Call call(k, fn::tcp_sendmsg);
     tcp_lock_sock(k, index);
     const int result = tcp_sendmsg_locked(k, index, payload);
+    tcp_steal_time(k);
     tcp_release_sock(k, index);
     return result;
 }
@@ -582,6 +591,7 @@ int tcp_recvmsg(Kernel& k, SocketIndex index, std::uint32_t limit, std::vector<s
     Call call(k, fn::tcp_recvmsg);
     tcp_lock_sock(k, index);
     const int result = tcp_recvmsg_locked(k, index, limit, out);
+    tcp_steal_time(k);
     tcp_release_sock(k, index);
     return result;
 }
@@ -637,6 +647,7 @@ void __tcp_close(Kernel& k, SocketIndex index)
         }
     }
     k.interleave(); // what the other CPUs receive for this socket still waits in its backlog
+    tcp_steal_time(k);
     // adjudge_to_death
     const TcpState state = tp.state;
     tp.dead = true;

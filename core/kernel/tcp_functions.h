@@ -126,6 +126,7 @@ private:
 };
 
 void tcp_lock_sock(Kernel& k, SocketIndex sk); ///< lock_sock(): waits as BhLock does
+void tcp_steal_time(Kernel& k); ///< before the socket is given free: the task's `steal`
 void tcp_release_sock(Kernel& k, SocketIndex sk); ///< release_sock(): the backlog first
 /// Takes bytes from the front of `payload`: how many, or a negative errno (-11: the buffer is full).
 int tcp_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, std::uint64_t call_sequence);

@@ -537,6 +537,7 @@ int tcp_v4_connect(Kernel& k, SocketIndex index, std::uint32_t address, std::uin
     tp.rx_opt.mss_clamp = 65495;
     tcp_connect(k, index);
     k.interleave(); // the socket is still locked: an answer that comes now waits in its backlog
+    tcp_steal_time(k);
     return 0;
 }
 

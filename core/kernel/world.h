@@ -679,6 +679,7 @@ struct TcpApp {
     std::uint64_t chunk = 0;      ///< bytes of one send(); 0: all that is left
     std::uint32_t read_size = 65536;
     Duration work_per_read;       ///< between two recv(), and behind each send()
+    Duration steal;               ///< its CPU stands still that long in each call that holds the socket
     std::uint64_t connections_left = 1;
     std::uint32_t backlog = 128;  ///< of listen()
     bool accepts = true;          ///< else connections stay in the accept queue

@@ -331,6 +331,7 @@ private:
         device.link.bits_per_second = from.rate;
         device.link.delay = from.delay;
         device.link.loss_ppm = from.loss_ppm;
+        device.link.lose = from.lose;
         const auto row = static_cast<DeviceIndex>(world_.devices.size());
         if (device.kind != DeviceKind::veth) {
             device.link.wire_queue = add_queue(from.name + " wire", QueueKind::wire, Catalog::find_room("wire"), 0, "");
@@ -591,6 +592,7 @@ private:
         task.tcp.chunk = from.chunk;
         task.tcp.read_size = from.read;
         task.tcp.work_per_read = from.work;
+        task.tcp.steal = from.steal;
         task.tcp.connections_left = from.count;
         task.tcp.backlog = from.backlog;
         task.tcp.accepts = from.accept;

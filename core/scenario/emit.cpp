@@ -107,6 +107,16 @@ void emit(YAML::Emitter& out, const ScenarioDevice& device)
     if (device.loss_ppm != 0) {
         put(out, "loss", fmt::format("{}.{:04}%", device.loss_ppm / 10'000, device.loss_ppm % 10'000));
     }
+    if (!device.lose.empty()) {
+        out << YAML::Key << "lose" << YAML::Value << YAML::Flow << YAML::BeginSeq;
+        for (const kernel::LostBytes& lost : device.lose) {
+            out << YAML::Flow << YAML::BeginMap;
+            put(out, "port", lost.port);
+            put(out, "bytes", fmt::format("{}-{}", lost.from, lost.to));
+            out << YAML::EndMap;
+        }
+        out << YAML::EndSeq;
+    }
     if (!device.rps_cpus.empty()) {
         out << YAML::Key << "rps_cpus" << YAML::Value << YAML::Flow << YAML::BeginSeq;
         for (const std::uint64_t mask : device.rps_cpus) {
@@ -290,8 +300,8 @@ void emit(YAML::Emitter& out, const ScenarioTcp& app)
     put_unless(out, "rcvbuf", app.rcvbuf, usual.rcvbuf);
     put_unless(out, "sndbuf", app.sndbuf, usual.sndbuf);
     put_unless(out, "cpu", app.cpu, usual.cpu);
-    for (const auto& [key, value, normal] : {std::tuple{"start", app.start, usual.start}, std::tuple{"gap", app.gap, usual.gap}, std::tuple{"work", app.work, usual.work}}) {
-        if (value != normal && (!app.server || key == std::string_view("work"))) {
+    for (const auto& [key, value, normal] : {std::tuple{"start", app.start, usual.start}, std::tuple{"gap", app.gap, usual.gap}, std::tuple{"work", app.work, usual.work}, std::tuple{"steal", app.steal, usual.steal}}) {
+        if (value != normal && (!app.server || key == std::string_view("work") || key == std::string_view("steal"))) {
             put(out, key, with_unit(value));
         }
     }

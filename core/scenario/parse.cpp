@@ -57,6 +57,27 @@ std::vector<std::uint64_t> read_rps_cpus(const YAML::Node& node, std::uint32_t q
     return masks;
 }
 
+/// {port: 5008, bytes: 68056-85432}: the last is not lost any more.
+kernel::LostBytes read_lost_bytes(const YAML::Node& node)
+{
+    kernel::LostBytes lost;
+    Mapping(node, "lose")
+        .required("port", [&](const YAML::Node& n) { lost.port = static_cast<std::uint16_t>(integer(n, "port", 1, 65535)); })
+        .required("bytes",
+                  [&](const YAML::Node& n) {
+                      const std::string text = scalar(n, "bytes");
+                      const char* end = text.data() + text.size();
+                      const auto from = std::from_chars(text.data(), end, lost.from);
+                      const bool has_dash = from.ec == std::errc{} && from.ptr != end && *from.ptr == '-';
+                      const auto to = has_dash ? std::from_chars(from.ptr + 1, end, lost.to) : from;
+                      if (!has_dash || to.ec != std::errc{} || to.ptr != end || lost.from >= lost.to || lost.to > 0xffffffff) {
+                          complain(n, fmt::format("bytes must be a range such as 1448-2896, not '{}'", text), "counted from 0, the last one not included");
+                      }
+                  })
+        .done();
+    return lost;
+}
+
 /// "0.5%" or "0.5": percent. In frames of a million.
 std::uint32_t read_loss(const YAML::Node& node)
 {
@@ -146,6 +167,7 @@ ScenarioDevice read_device(const YAML::Node& node, const ScenarioHost& host)
         .key("rps_cpus", [&](const YAML::Node& n) { device.rps_cpus = read_rps_cpus(n, device.queues, host.cpus); })
         .key("delay", [&](const YAML::Node& n) { device.delay = duration(n, "delay"); })
         .key("loss", [&](const YAML::Node& n) { device.loss_ppm = read_loss(n); })
+        .key("lose", [&](const YAML::Node& n) { each(n, "lose", [&](const YAML::Node& one) { device.lose.push_back(read_lost_bytes(one)); }); })
         .key("link", [&](const YAML::Node& n) { device.link = name_of(n, "link"); })
         .key("peer",
              [&](const YAML::Node& n) {

@@ -2,6 +2,7 @@
 // A scenario: hosts, links, settings, traffic, as a value. It runs the model. Its text form is YAML
 // (docs/scenario-format.md); every key that it does not know is an error, with line and column.
 
+#include "core/kernel/nic.h"
 #include "core/kernel/qdisc.h"
 #include "core/packet/flow.h"
 #include "core/packet/mac.h"
@@ -61,6 +62,7 @@ struct ScenarioDevice {
     std::vector<std::uint64_t> rps_cpus; ///< CPU mask of each receive queue, as in rps_cpus; none or 0: RPS is off
     Duration delay{500};       ///< of the cable, one way
     std::uint32_t loss_ppm = 0; ///< 0 … 1000000: frames of a million that the cable loses, towards this device
+    std::vector<kernel::LostBytes> lose; ///< bytes of TCP streams whose first segment the cable loses, towards this device
     std::string link;          ///< a station's name, or "host.device" (veth: its peer); empty: no cable
     bool operator==(const ScenarioDevice&) const = default;
 };
@@ -210,6 +212,7 @@ struct ScenarioTcp {
     bool nodelay = false;           ///< TCP_NODELAY
     std::uint32_t rcvbuf = 0, sndbuf = 0; ///< as getsockopt() reports them; 0: the kernel tunes them
     std::uint32_t cpu = 0;
+    Duration steal;                 ///< its CPU stands still that long in each call that holds the socket, as a virtual CPU whose host is busy
     bool operator==(const ScenarioTcp&) const = default;
 };
 

@@ -86,6 +86,48 @@ TEST(Tcp, EveryByteArrivesInOrderOverALossyLink)
     }
 }
 
+TEST(Tcp, ABlockOfSackCutsALargeSegmentAndOnlyWhatWasLostGoesAgain)
+{
+    constexpr int mss = 1448;
+    for (const char* kernel : {"5.10", "6.1", "6.12"}) {
+        for (const int first : {12, 25, 40}) { // all are in the middle of what the device cuts
+            const std::string lose = "lose: [{port: 5008, bytes: " + std::to_string(first * mss) + "-" + std::to_string((first + 2) * mss) + "}]";
+            const ModelRun run(two_hosts("send: 200000", "receive: 200000", "delay: 2ms, " + lose, "", std::string("kernel: \"") + kernel + "\"\n"));
+            SCOPED_TRACE(std::string(kernel) + " " + std::to_string(first));
+            EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 200000U);
+            EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
+            EXPECT_EQ(run.counter("Tcp.RetransSegs"), 2U);
+            EXPECT_EQ(run.counter("TcpExt.TCPTimeouts"), 0U);
+            expect_closed_accounting(run);
+        }
+    }
+}
+
+/// net/ipv4/tcp_input.c: __tcp_ack_snd_check().
+TEST(Tcp, BehindAGapThreeAcksGoAtOnceAndLaterOnesTogether)
+{
+    // Without GRO each segment is received for itself.
+    const ModelRun run(two_hosts("send: 200000", "receive: 200000", "gro: false, delay: 5ms, lose: [{port: 5008, bytes: 43440-44888}]"));
+    EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 200000U);
+    EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
+    EXPECT_GT(run.counter("TcpExt.TCPAckCompressed"), 0U);
+    EXPECT_GT(run.calls_anywhere(fn::tcp_compressed_ack_kick), 0U);
+    EXPECT_GE(run.calls_anywhere(fn::hrtimer_run_softirq), run.calls_anywhere(fn::tcp_compressed_ack_kick));
+    expect_closed_accounting(run);
+}
+
+/// The CPUs of an emulated machine take turns: what comes while a call holds the socket waits in its backlog.
+TEST(Tcp, WhileItsCpuStandsStillInACallTheSocketsSegmentsWaitInItsBacklog)
+{
+    const ModelRun at_once(two_hosts("send: 500", "receive: 500"));
+    EXPECT_EQ(at_once.calls_anywhere(fn::tcp_add_backlog), 0U);
+    const ModelRun late(two_hosts("send: 500, steal: 1ms", "receive: 500"));
+    EXPECT_GE(late.calls_anywhere(fn::tcp_add_backlog), 3U) << "of connect(), send() and close()";
+    EXPECT_EQ(app(late, Program::tcp_client).done, 1U);
+    EXPECT_EQ(app(late, Program::tcp_server).bytes_received, 500U);
+    expect_closed_accounting(late);
+}
+
 TEST(Tcp, WhatTheKernelCutItselfIsSentAgainWhenItIsLost)
 {
     for (const int seed : {1, 2, 3}) {
