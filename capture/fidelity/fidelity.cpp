@@ -287,6 +287,7 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
         const bool is_traced = host.name == traced_net;
         for (auto& program : host.tcp) {
             program.work = is_traced ? pace.work : pace.peer_work;
+            program.steal = is_traced ? pace.steal : pace.peer_steal;
             program.chunk = pace.chunk != 0 ? pace.chunk : program.chunk;
         }
         for (auto& reader : host.receivers) {
@@ -324,7 +325,7 @@ Result<Trace> FidelityRun::run_model(const Pace& pace) const
             }
         }
     }
-    model.run_to_end(rebuilt_->end + Duration{static_cast<std::int64_t>(phase_slack_ns)});
+    model.run_to_end(rebuilt_->end + Duration{static_cast<std::int64_t>(loses_frames(manifest_) ? loss_slack_ns : phase_slack_ns)});
     return model.take_trace();
 }
 

@@ -611,6 +611,11 @@ bool is_one_machine(const Manifest& manifest)
     return std::ranges::all_of(manifest.links, [](const ManifestLink& link) { return link.driver == "veth"; });
 }
 
+bool loses_frames(const Manifest& manifest)
+{
+    return std::ranges::any_of(manifest.links, [](const ManifestLink& link) { return !link.lost.empty(); });
+}
+
 bool in_prefix(const IpAddress& address, const ManifestAddress& of)
 {
     if (address.v6 != of.address.v6) {

@@ -2,6 +2,7 @@
 // Reads the manifest.json of a recorded folder: what was sent and received when, with which settings, on which links,
 // and how far the kernel's counters moved. Numbers and names are checked here; behind it they can be trusted.
 
+#include "core/kernel/nic.h"
 #include "core/packet/mac.h"
 #include "core/packet/flow.h"
 #include "core/result.h"
@@ -86,6 +87,7 @@ struct ManifestLink {
     std::vector<ManifestAddress> addresses;
     std::map<std::string, bool> offloads; ///< "rx-checksumming" -> on
     std::optional<std::uint64_t> probes_outside; ///< ARP requests on its wire since the set-up, outside of the phases; none: nobody captured there
+    std::vector<kernel::LostBytes> lost; ///< of TCP streams, on the way to it; told by the captures
     std::uint64_t tx_timer_ns = 0; ///< the emulated device sends only that long after it was told; told by the recording
 };
 
@@ -131,6 +133,9 @@ struct Manifest {
 
 /// All namespaces stand on the traced machine: whatever they do is in the recording.
 [[nodiscard]] bool is_one_machine(const Manifest& manifest);
+
+/// Something between its machines loses frames: a rule, netem, the cable.
+[[nodiscard]] bool loses_frames(const Manifest& manifest);
 
 /// The address lies in the other one's subnet.
 [[nodiscard]] bool in_prefix(const IpAddress& address, const ManifestAddress& of);

@@ -84,6 +84,11 @@ const std::vector<Pace>& other_paces()
         // The answer is there before the device has told that the question is gone.
         {.tx_irq_delay = us(200)},
         {.cost_scale = 100, .tx_irq_delay = ms(10)},
+        // It was another CPU's turn while a call held the socket.
+        {.cost_scale = 10, .steal = ms(5)},
+        {.cost_scale = 10, .work = us(300), .steal = ms(2), .peer_steal = ms(2)},
+        {.cost_scale = 100, .peer_cost_scale = 1, .work = ms(1), .steal = ms(20), .rate = fast_wire},
+        {.cost_scale = 100, .peer_work = ms(3), .irq_delay = us(300), .steal = ms(4)},
     };
     return paces;
 }

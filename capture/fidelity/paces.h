@@ -19,6 +19,7 @@ struct Pace {
     Duration burst{}, peer_burst{}; ///< what a virtio device was given in that time it sends at once; 0: the scenario's
     Duration irq_delay{}, peer_irq_delay{}; ///< interrupts of all devices come that late
     Duration tx_irq_delay{};      ///< a virtio device's host is that late with the interrupt for what was sent
+    Duration steal{}, peer_steal{}; ///< an application's CPU stands still that long while a call holds the socket: emulated CPUs take turns
     std::uint64_t rate = 0;       ///< of the wire, bits a second; 0: the scenario's
     bool generator_as_recorded = false; ///< pktgen sends as fast as it did in the recording, not as fast as it can
     std::uint64_t chunk = 0;      ///< bytes that an application writes at once; 0: the scenario's

@@ -198,6 +198,7 @@ private:
         }
         // Interrupts are throttled to 20000 a second unless a parameter of the module says otherwise (e1000_param.c, param.c of e1000e).
         device.rx_usecs = link.driver == "e1000" || link.driver == "e1000e" ? 50 : 0;
+        device.lose = link.lost;
         device.tx_timer = Duration{static_cast<std::int64_t>(link.tx_timer_ns)};
         device.irq_cpu = link.net == traced_net ? irq_cpu(link) : 0;
         // The root as it was before the first phase; behind mq stands the distribution's default.

@@ -2,8 +2,11 @@
 
 #include "capture/pcap_file.h"
 #include "core/catalog/function_ids.h"
+#include "core/kernel/tcp.h"
+#include "core/packet/bytes.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <set>
 
@@ -11,6 +14,7 @@ namespace skbscope {
 
 namespace {
 
+constexpr std::uint8_t protocol_tcp = 6;
 constexpr std::uint8_t protocol_udp = 17;
 constexpr const char* traced_net = "root";
 
@@ -274,6 +278,125 @@ void refine_tx_timer(Manifest& manifest, const Trace& recorded)
     }
 }
 
+/// One direction of a stream as a capture shows it, in sequence numbers.
+struct CapturedStream {
+    struct Range {
+        std::uint32_t from = 0, to = 0;
+    };
+    std::uint16_t port = 0; ///< to which it goes
+    std::optional<std::uint32_t> first; ///< the number behind the SYN's
+    std::uint32_t next = 0;             ///< behind the last byte that was seen
+    std::vector<Range> skipped, repeated, twice; ///< not there when later bytes were; seen again; what the other side had got already (DSACK)
+};
+
+void see_segment(CapturedStream& stream, std::span<const std::uint8_t> frame)
+{
+    constexpr std::size_t ip = 14, tcp = 34, syn = 0x02, fin = 0x01;
+    const std::uint32_t sequence = load_be32(&frame[tcp + 4]);
+    const std::uint32_t headers = 20U + (frame[tcp + 12] >> 4) * 4U;
+    const std::uint32_t total = load_be16(&frame[ip + 2]);
+    const std::uint8_t flags = frame[tcp + 13];
+    if ((flags & syn) != 0) {
+        stream.first = stream.next = sequence + 1;
+        return;
+    }
+    const std::uint32_t bytes = (total > headers ? total - headers : 0) + ((flags & fin) != 0 ? 1 : 0);
+    if (!stream.first || bytes == 0) {
+        return;
+    }
+    const std::uint32_t end = sequence + bytes;
+    if (kernel::after(sequence, stream.next)) {
+        stream.skipped.push_back({stream.next, sequence});
+    } else if (kernel::before(sequence, stream.next)) {
+        stream.repeated.push_back({sequence, kernel::before(end, stream.next) ? end : stream.next});
+    }
+    stream.next = kernel::after(end, stream.next) ? end : stream.next;
+}
+
+/// tcp_check_dsack(): a first block below the acknowledgement, or inside the second, tells what came twice.
+std::optional<CapturedStream::Range> dsack_of(std::span<const std::uint8_t> frame)
+{
+    constexpr std::size_t tcp = 34;
+    const std::size_t end = std::min<std::size_t>(frame.size(), tcp + (frame[tcp + 12] >> 4) * 4U);
+    for (std::size_t at = tcp + 20; at + 1 < end && frame[at] != 0;) {
+        if (frame[at] == 1) {
+            ++at;
+            continue;
+        }
+        const std::size_t size = frame[at + 1];
+        if (size < 2 || at + size > end) {
+            break;
+        }
+        if (frame[at] == 5 && size >= 10) {
+            const CapturedStream::Range block{load_be32(&frame[at + 2]), load_be32(&frame[at + 6])};
+            const bool is_inside = size >= 18 && !kernel::before(block.from, load_be32(&frame[at + 10])) && !kernel::after(block.to, load_be32(&frame[at + 14]));
+            return is_inside || kernel::before(block.from, load_be32(&frame[tcp + 8])) ? std::optional(block) : std::nullopt;
+        }
+        at += size;
+    }
+    return std::nullopt;
+}
+
+std::vector<kernel::LostBytes> lost_of(const CapturedStream& stream, const std::vector<CapturedStream::Range>& ranges)
+{
+    std::vector<kernel::LostBytes> lost;
+    for (const CapturedStream::Range& range : ranges) {
+        const bool was_there = std::ranges::any_of(stream.twice, [&](const CapturedStream::Range& twice) {
+            return kernel::before(range.from, twice.to) && kernel::before(twice.from, range.to);
+        });
+        if (!was_there) {
+            lost.push_back({stream.port, range.from - *stream.first, range.to - *stream.first});
+        }
+    }
+    return lost;
+}
+
+/// A rule, netem or the cable may lose segments between the machines, and no manifest says which. The capture on the traced machine tells:
+/// of what comes, the bytes that were not there when later ones were; of what goes, those that went again although the peer had not got
+/// them (of what it gets twice it tells by DSACK).
+void refine_losses(Manifest& manifest)
+{
+    if (is_one_machine(manifest)) {
+        return;
+    }
+    for (const ManifestCapture& capture : manifest.captures) {
+        const auto link = std::ranges::find(manifest.links, capture.device, &ManifestLink::name);
+        const auto peer = std::ranges::find_if(manifest.links, [](const ManifestLink& other) { return other.net != traced_net; });
+        const auto file = read_pcap((manifest.folder / (capture.device + ".pcap")).string());
+        if (!file || link == manifest.links.end() || link->net != traced_net || peer == manifest.links.end() || manifest.links.size() != 2) {
+            continue;
+        }
+        for (const ManifestPhase& phase : manifest.phases) {
+            if (!phase.stream || phase.stream->client.address.v6) {
+                continue;
+            }
+            const bool is_client = std::ranges::find(link->addresses, phase.stream->client.address, &ManifestAddress::address) != link->addresses.end();
+            CapturedStream out, in;
+            out.port = is_client ? phase.stream->server.port : phase.stream->client.port;
+            in.port = is_client ? phase.stream->client.port : phase.stream->server.port;
+            for (std::size_t i = 0; i < file->frames.size(); ++i) {
+                const auto frame = file->frame(i);
+                constexpr std::size_t shortest = 14 + 20 + 20, tcp = 34;
+                if (frame.size() < shortest || frame[12] != 0x08 || frame[13] != 0x00 || frame[14] != 0x45 || frame[23] != protocol_tcp ||
+                    (load_be16(&frame[20]) & 0x3fff) != 0) {
+                    continue;
+                }
+                const std::uint16_t from_port = load_be16(&frame[tcp]), to_port = load_be16(&frame[tcp + 2]);
+                const bool is_out = from_port == in.port && to_port == out.port;
+                if (!is_out && (from_port != out.port || to_port != in.port)) {
+                    continue;
+                }
+                see_segment(is_out ? out : in, frame);
+                if (const auto twice = dsack_of(frame); twice) {
+                    (is_out ? in : out).twice.push_back(*twice);
+                }
+            }
+            std::ranges::copy(lost_of(out, out.repeated), std::back_inserter(peer->lost));
+            std::ranges::copy(lost_of(in, in.skipped), std::back_inserter(link->lost));
+        }
+    }
+}
+
 } // namespace
 
 void refine_manifest(Manifest& manifest, const Trace& recorded)
@@ -283,6 +406,7 @@ void refine_manifest(Manifest& manifest, const Trace& recorded)
     refine_stale_neighbours(manifest, recorded);
     refine_by_wire(manifest);
     refine_tx_timer(manifest, recorded);
+    refine_losses(manifest);
 }
 
 } // namespace skbscope

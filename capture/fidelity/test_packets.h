@@ -16,6 +16,8 @@ namespace skbscope {
 
 /// How long behind its phase's end a packet may still be born, ns of the trace clock.
 inline constexpr std::uint64_t phase_slack_ns = 20'000'000;
+/// The same for a run of the model that loses frames: several timeouts of TCP, of which each is twice as long as the one before.
+inline constexpr std::uint64_t loss_slack_ns = 15'000'000'000;
 
 /// Packets of `phase` in a recording; in a model's trace if `model_base` says which trace clock its zero is. The manifest and
 /// the trace must outlive what is returned.

@@ -409,9 +409,10 @@ from the manifest (links, settings, sockets, the moments of each send), the mode
   lets it go hangs on the speed of both machines, so of those each must meet an end that one of its kind (data or bare ACK, sent or received, original,
   clone or piece) meets in the model, too; and its functions agree if it took, leg by leg (a leg: a call that serves several packets and those below it
   of this packet alone; the calls around it that an earlier leg had entered may stand before it), ways that a segment of the same direction takes in the model at one
-  of thirty paces (CPUs up to 8000 times slower, as an emulated one is while its calls are recorded, on both machines or on one; a longer, slower
+  of 34 paces (CPUs up to 8000 times slower, as an emulated one is while its calls are recorded, on both machines or on one; a longer, slower
   or faster wire, and for each of the two machines by itself: an application that works between two calls, rarer or more interrupts, a device that sends in
-  bursts or is late with the interrupt for what was sent; where both ends are on one machine also two at which applications write by pieces), or, where these leave a
+  bursts or is late with the interrupt for what was sent; a CPU that stands still while a call of its application
+  holds the socket; where both ends are on one machine also two at which applications write by pieces), or, where these leave a
   segment unexplained, of up to eighteen more drawn at random over the same range (those at which the connection gets done in time). The model runs at one
   of them after the other, until every segment and every counter of the connection is explained. Both runs must carry the same bytes in each direction; else there is a line under "Faults".
 - **counters**: of those that moved on the traced machine and its peers over the whole recording, how many moved equally. softnet_stat counts CPUs,
@@ -431,6 +432,9 @@ Manifests do not say everything that decided. These are read from the recording 
 - *Hand-made frames*: from the capture on the traced device.
 - *How long the emulated virtio device waits before it sends* (QEMU's tx=timer): from a notification to the interrupt that ends it.
 - *Interrupts of e1000 and e1000e* are throttled to 20000 a second, as the modules do by default; no manifest says it.
+- *Which bytes of a connection were lost* on their way: from the capture on the traced machine. Of what came, those that were not there when later ones
+  were; of what went, those that went again and of which the peer did not tell (DSACK) that it had got them before. The model's cable loses the segment
+  that brings them first.
 - *Who closes a connection first*: if the first FIN is the client's, the model's server reads to the end before it closes.
 - *How fast pktgen sent*, where at no speed of the model's CPUs the same ends occur: evenly, from its first frame to its last.
 - *Whether a reader kept up with a burst*: from Udp.RcvbufErrors; if not, the model's reader takes 5 µs for a datagram, longer than the kernel.

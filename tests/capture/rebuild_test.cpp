@@ -5,10 +5,13 @@
 #include "capture/fidelity/whole_frame.h"
 #include "core/catalog/function_ids.h"
 #include "core/packet/build.h"
+#include "core/packet/bytes.h"
 #include "core/packet/checksum.h"
 #include "tests/capture/recordings.h"
 
+#include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -166,6 +169,83 @@ TEST(Refine, OnOneMachineANeighbourIsStaleInTheNamespaceWhosePacketAskedForIt)
         EXPECT_EQ(manifest.neighbours[1].stale, router_asks);
         EXPECT_FALSE(manifest.neighbours[2].stale);
     }
+}
+
+// ---- segments that got lost ----------------------------------------------------------------------------------------------------
+
+constexpr std::uint8_t syn = 0x02, ack = 0x10;
+
+/// As tcpdump keeps it: the headers alone. From the client (10.99.0.2:44008, the traced machine) or from its server.
+std::vector<std::uint8_t> segment(bool of_client, std::uint32_t sequence, std::uint32_t payload, std::uint8_t flags, std::uint32_t acknowledged = 0,
+                                  std::pair<std::uint32_t, std::uint32_t> twice = {})
+{
+    const bool has_dsack = twice.second != 0;
+    std::vector<std::uint8_t> frame(14 + 20 + 20 + (has_dsack ? 12 : 0));
+    frame[12] = 0x08;
+    frame[14] = 0x45;
+    store_be16(&frame[16], static_cast<std::uint16_t>(frame.size() - 14 + payload));
+    frame[23] = 6;
+    store_be32(&frame[26], of_client ? 0x0a630002 : 0x0a630001);
+    store_be32(&frame[30], of_client ? 0x0a630001 : 0x0a630002);
+    store_be16(&frame[34], of_client ? 44008 : 5008);
+    store_be16(&frame[36], of_client ? 5008 : 44008);
+    store_be32(&frame[38], sequence);
+    store_be32(&frame[42], acknowledged);
+    frame[46] = has_dsack ? 0x80 : 0x50;
+    frame[47] = flags;
+    if (has_dsack) {
+        frame[54] = frame[55] = 1;
+        frame[56] = 5;
+        frame[57] = 10;
+        store_be32(&frame[58], twice.first);
+        store_be32(&frame[62], twice.second);
+    }
+    return frame;
+}
+
+void write_capture(const std::filesystem::path& path, const std::vector<std::vector<std::uint8_t>>& frames)
+{
+    std::ofstream out(path, std::ios::binary);
+    const auto put = [&](std::uint32_t value) { out.write(reinterpret_cast<const char*>(&value), sizeof value); };
+    for (const std::uint32_t word : {0xa1b23c4dU, 0x00040002U, 0U, 0U, 96U, 1U}) {
+        put(word);
+    }
+    for (const auto& frame : frames) {
+        for (const std::uint32_t word : {1U, 0U, static_cast<std::uint32_t>(frame.size()), static_cast<std::uint32_t>(frame.size())}) {
+            put(word);
+        }
+        out.write(reinterpret_cast<const char*>(frame.data()), static_cast<std::streamsize>(frame.size()));
+    }
+}
+
+TEST(Refine, WhatTheWireLostIsToldByTheCaptureOnTheTracedMachine)
+{
+    const testing::ChangedRecording changed(testing::small_set() / "6.1.0-56-amd64/udp-rx-virtio", [](json&) {});
+    auto manifest = read_manifest(changed.folder());
+    ASSERT_TRUE(manifest) << manifest.error().describe();
+    ManifestStream stream;
+    stream.client = {*IpAddress::parse("10.99.0.2"), 44008};
+    stream.server = {*IpAddress::parse("10.99.0.1"), 5008};
+    manifest->phases[0].stream = stream;
+    const std::filesystem::path capture = changed.folder() / "eth0.pcap";
+    std::filesystem::remove(capture); // the link, not the original
+    write_capture(capture, {
+                               segment(true, 999, 0, syn),
+                               segment(false, 4999, 0, syn | ack, 1000),
+                               segment(true, 1000, 2000, ack),
+                               segment(true, 3000, 1000, ack),
+                               segment(true, 1000, 1000, ack), // lost: nothing says that it came twice
+                               segment(true, 3000, 1000, ack), // not lost
+                               segment(false, 5000, 0, ack, 4000, {3000, 4000}),
+                               segment(false, 5000, 1448, ack, 4000),
+                               segment(false, 7896, 1448, ack, 4000), // before it one is missing
+                               segment(false, 6448, 1448, ack, 4000),
+                           });
+    refine_manifest(*manifest, Trace());
+    const auto link_of = [&](const char* name) { return std::ranges::find(manifest->links, name, &ManifestLink::name); };
+    EXPECT_THAT(link_of("eth1")->lost, ::testing::ElementsAre(kernel::LostBytes{5008, 0, 1000}));
+    EXPECT_THAT(link_of("eth0")->lost, ::testing::ElementsAre(kernel::LostBytes{44008, 1448, 2896}));
+    EXPECT_TRUE(loses_frames(*manifest));
 }
 
 } // namespace
