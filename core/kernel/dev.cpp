@@ -882,7 +882,7 @@ void netdev_tx_completed_queue(Kernel& k, DeviceIndex device, std::uint32_t queu
     NetdevQueue& txq = k.device(device).tx_queues[queue];
     {
         Call limit(k, fn::dql_completed);
-        txq.dql.completed(std::min(bytes, txq.dql.in_flight()), k.cpu().now);
+        txq.dql.completed(std::min(bytes, txq.dql.in_flight()), jiffies(k.cpu().now));
     }
     if (txq.dql.avail() < 0 || !txq.stack_xoff) {
         return;

@@ -6,7 +6,6 @@ namespace skbscope::kernel {
 
 namespace {
 
-
 std::uint32_t positive_difference(std::uint32_t a, std::uint32_t b)
 {
     return static_cast<std::int32_t>(a - b) > 0 ? a - b : 0;
@@ -14,7 +13,7 @@ std::uint32_t positive_difference(std::uint32_t a, std::uint32_t b)
 
 } // namespace
 
-void Dql::completed(std::uint32_t count, SimTime now)
+void Dql::completed(std::uint32_t count, std::int64_t now)
 {
     const std::uint32_t done = num_completed + count;
     std::uint32_t new_limit = limit;

@@ -115,13 +115,14 @@ void raw6_icmp_error(Kernel& k, SkbIndex skb, std::uint8_t nexthdr, std::uint8_t
     Call call(k, fn::raw6_icmp_error, packet);
     const Ipv6View quoted = Ipv6View::unchecked(skb_data(k, skb));
     int error = 0;
-    const bool hard = icmpv6_err_convert(type, code, error);
+    const bool fatal = icmpv6_err_convert(type, code, error);
     for (std::size_t row = 0; row < k.w.sockets.size(); ++row) {
         Socket& sk = k.w.sockets[row];
         if (!raw_v6_hashed(sk, nexthdr) ||
             !raw_v6_match(k, sk, k.skb_net(skb), quoted.source(), quoted.destination(), k.skb(skb).device, packet)) {
             continue;
         }
+        const bool hard = type == ICMPV6_PKT_TOOBIG ? sk.pmtudisc == IP_PMTUDISC_DO : fatal;
         if (sk.recverr || (hard && !sk.v6_daddr.is_any())) { // rawv6_err()
             sk.sk_err = error;
             wake_up(k, sk.waiting_task, PacketId::none);

@@ -215,7 +215,7 @@ bool sch_direct_xmit(Kernel& k, SkbList list, QdiscIndex index, bool validate)
 void __qdisc_run(Kernel& k, QdiscIndex index)
 {
     Call call(k, fn::__qdisc_run);
-    std::int64_t quota = k.core_sysctl().dev_weight;
+    std::int64_t quota = k.core_sysctl().dev_weight * k.core_sysctl().dev_weight_tx_bias; // dev_tx_weight
     while (const std::int64_t packets = qdisc_restart(k, index, quota)) {
         quota -= packets;
         if (quota > 0) {

@@ -57,6 +57,15 @@ std::uint16_t __cookie_v4_check(Kernel& k, const TcpFlow& flow, std::uint32_t co
     return data < msstab.size() ? msstab[data] : std::uint16_t{0};
 }
 
+/// tcp_synq_overflow(): the mark moves only when it is more than a second old.
+void note_synq_overflow(Kernel& k, TcpSock& tp)
+{
+    const std::int64_t now = std::int64_t{tcp_jiffies32(k)} + 1;
+    if (tp.synq_overflow_ts == 0 || now - tp.synq_overflow_ts > TCP_HZ) {
+        tp.synq_overflow_ts = now;
+    }
+}
+
 bool tcp_synq_no_recent_overflow(Kernel& k, const TcpSock& tp)
 {
     const std::int64_t age = std::int64_t{tcp_jiffies32(k)} + 1 - tp.synq_overflow_ts;
@@ -99,7 +108,7 @@ std::int32_t cookie_tcp_reqsk_alloc(Kernel& k, PacketId packet)
 
 void cookie_init_sequence(Kernel& k, SocketIndex listener, TcpRequest& req, PacketId syn)
 {
-    tcp_sk(k, listener).synq_overflow_ts = std::int64_t{tcp_jiffies32(k)} + 1; // tcp_synq_overflow()
+    note_synq_overflow(k, tcp_sk(k, listener));
     k.count(k.sock_net(listener), Mib::TcpExt_SyncookiesSent, syn);
     Call call(k, fn::cookie_v4_init_sequence, syn);
     Call inner(k, fn::__cookie_v4_init_sequence, syn);

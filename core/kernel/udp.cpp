@@ -197,14 +197,14 @@ void sk_memory_allocated_add(Kernel& k, std::int64_t pages)
     }
 }
 
-/// False: all UDP sockets together hold more than net.ipv4.udp_mem allows, and this one has its minimum.
-bool __sk_mem_raise_allocated(Kernel& k, const Socket& sk, std::int64_t pages)
+/// False: all UDP sockets together hold more than net.ipv4.udp_mem allows, and this one has its minimum. `rmem` counts the datagram in.
+bool __sk_mem_raise_allocated(Kernel& k, std::int64_t rmem, std::int64_t pages)
 {
     sk_memory_allocated_add(k, pages);
     const Sysctls& sysctl = k.core_sysctl();
     const std::int64_t allocated = k.host().udp_memory_allocated;
     const std::int64_t limit = sysctl.udp_mem_max;
-    if (allocated <= limit / 2 || (allocated <= limit && static_cast<std::int64_t>(sk.sk_rmem_alloc) < sysctl.udp_rmem_min)) {
+    if (allocated <= limit / 2 || (allocated <= limit && rmem < sysctl.udp_rmem_min)) {
         return true; // below the first limit (half of the last), or below its own minimum
     }
     sk_memory_allocated_add(k, -pages);
@@ -259,7 +259,7 @@ int __udp_enqueue_schedule_skb(Kernel& k, SocketIndex index, SkbIndex skb)
     }
     if (static_cast<std::int64_t>(size) >= sk.sk_forward_alloc) {
         const std::int64_t pages = (std::int64_t{size} + page_size - 1) / page_size;
-        if (!__sk_mem_raise_allocated(k, sk, pages)) {
+        if (!__sk_mem_raise_allocated(k, std::int64_t{sk.sk_rmem_alloc} + size, pages)) {
             ++sk.sk_drops;
             return -ENOBUFS;
         }

@@ -7,6 +7,8 @@ namespace skbscope {
 
 namespace {
 
+constexpr std::int64_t ms_per_jiffy = 4; // HZ = 250
+
 using kernel::DeviceKind;
 using kernel::NetDevice;
 
@@ -51,8 +53,8 @@ constexpr DeviceSettingRow rows[] = {
      [](const NetDevice& d) { return std::int64_t{d.tx_queues.front().dql.max_limit}; },
      [](NetDevice& d, std::int64_t v) { each_dql(d, [&](kernel::Dql& dql) { dql.max_limit = static_cast<std::uint32_t>(v); }); }, true},
     {"bql_hold_time", 0, int_max, 1000, "ms", "BQL: hold time", "So long slack is watched before the limit shrinks (byte_queue_limits/hold_time).", has_bql,
-     [](const NetDevice& d) { return d.tx_queues.front().dql.slack_hold_time.ns / 1'000'000; },
-     [](NetDevice& d, std::int64_t v) { each_dql(d, [&](kernel::Dql& dql) { dql.slack_hold_time = Duration{v * 1'000'000}; }); }, true},
+     [](const NetDevice& d) { return d.tx_queues.front().dql.slack_hold_time * ms_per_jiffy; },
+     [](NetDevice& d, std::int64_t v) { each_dql(d, [&](kernel::Dql& dql) { dql.slack_hold_time = (v + ms_per_jiffy - 1) / ms_per_jiffy; }); }, true},
     {"arp", 0, 1, 1, "", "ARP", "0: no address is asked for or told here (ip link set arp off).", not_loopback,
      [](const NetDevice& d) { return std::int64_t{d.arp}; }, [](NetDevice& d, std::int64_t v) { d.arp = v != 0; }, true},
     {"promiscuous", 0, 1, 0, "", "Promiscuous", "Frames for other stations come up, too (ip link set promisc).", not_loopback,

@@ -475,10 +475,11 @@ int start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
     const PacketId packet = k.skb(skb).packet;
     const std::uint32_t queue = std::min<std::uint32_t>(k.skb(skb).queue_mapping, static_cast<std::uint32_t>(k.device(device).virtio.pairs.size()) - 1);
     Call call(k, fn::start_xmit, packet, k.skb(skb).len);
+    const bool kick = !k.cpu().xmit_more;
     do {
         virtqueue_disable_cb(pair_of(k, device, queue).tx);
         free_old_xmit_skbs(k, device, queue, false);
-    } while (!virtqueue_enable_cb_delayed(pair_of(k, device, queue).tx));
+    } while (kick && !virtqueue_enable_cb_delayed(pair_of(k, device, queue).tx)); // no interrupt before the last of a list
     xmit_skb(k, skb, device, queue);
     if (k.profile() >= Profile::v6_12) {
         Call full(k, fn::check_sq_full_and_disable, packet);
@@ -487,7 +488,7 @@ int start_xmit(Kernel& k, SkbIndex skb, DeviceIndex device)
     } else {
         stop_if_full(k, device, queue, packet);
     }
-    if (!k.cpu().xmit_more || netdev_get_tx_queue(k, device, queue).stopped()) {
+    if (kick || netdev_get_tx_queue(k, device, queue).stopped()) {
         kick_device(k, device, queue, packet);
     }
     k.verdict(packet, k.trace.packet(packet).sent_here ? Verdict::sent : Verdict::forwarded, fn::start_xmit);

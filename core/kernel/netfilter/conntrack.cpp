@@ -1,6 +1,7 @@
 // net/netfilter/nf_conntrack_core.c and nf_conntrack_proto*.c: which connection a packet belongs to, and in which state that
 // is. An entry is made by the first packet and comes into the table when that packet has passed all hooks (confirm).
-// TCP's states are followed; its windows are not checked (as with nf_conntrack_tcp_be_liberal).
+// TCP's states are followed, and a reset's sequence number is looked at; other segments' windows are not checked (as with
+// nf_conntrack_tcp_be_liberal), nor are the shorter timeouts of connections that repeat themselves or wait for an ACK.
 
 #include "core/kernel/netfilter/netfilter.h"
 #include "core/packet/bytes.h"
@@ -366,6 +367,98 @@ std::int64_t tcp_timeout(const Sysctls& sysctl, TcpState state)
 
 enum class TcpResult : std::uint8_t { ok, invalid, repeat };
 
+/// A segment as nf_conntrack_tcp_packet() looks at it.
+struct TcpSeen {
+    TcpIndex index = index_none;
+    std::uint8_t dir = 0;
+    std::uint32_t seq = 0, ack = 0, end = 0;
+    bool has_ack = false;
+};
+
+TcpSeen seen_segment(const L4& l4, std::size_t dir)
+{
+    const std::uint8_t flags = l4.bytes[13];
+    TcpSeen seen;
+    seen.index = index_of(flags);
+    seen.dir = static_cast<std::uint8_t>(dir);
+    seen.seq = load_be32(l4.bytes.data() + 4);
+    seen.ack = load_be32(l4.bytes.data() + 8);
+    seen.has_ack = (flags & TH_ACK) != 0;
+    const auto payload = static_cast<std::uint32_t>(l4.bytes.size() - std::size_t{4} * (l4.bytes[12] >> 4));
+    seen.end = seen.seq + payload + ((flags & TH_SYN) != 0 ? 1 : 0) + ((flags & TH_FIN) != 0 ? 1 : 0); // segment_seq_plus_len()
+    return seen;
+}
+
+bool is_earlier(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
+
+/// nf_conntrack_tcp_established()
+bool is_established(const NfConn& conn) { return conn.tcp_state == tcp_established && (conn.status & ips::assured) != 0; }
+
+/// tcp_can_early_drop()
+bool is_closing(const NfConn& conn) { return conn.tcp_state >= tcp_fin_wait && conn.tcp_state <= tcp_close; }
+
+/// What the state becomes by a reset: an established connection ends only by one that bears exactly the number that is due; one that
+/// bears a number acknowledged before is invalid.
+TcpState state_by_reset(const NfConn& conn, const TcpSeen& seen)
+{
+    const std::size_t other = 1 - seen.dir;
+    if (is_closing(conn) || !conn.tcp_maxack_set[other] || conn.tcp_last_index == index_syn || (seen.seq == 0 && !is_established(conn))) {
+        return tcp_close;
+    }
+    if (is_earlier(seen.seq, conn.tcp_maxack[other])) {
+        return tcp_invalid;
+    }
+    const bool behind_the_last = conn.tcp_last_index == index_ack && conn.tcp_last_dir == seen.dir && seen.seq == conn.tcp_last_end;
+    const bool ends = !is_established(conn) || seen.seq == conn.tcp_maxack[other] || behind_the_last;
+    return ends ? tcp_close : static_cast<TcpState>(conn.tcp_state); // else an answer may still say otherwise (RFC 5961)
+}
+
+/// The table does not know of two SYNs that cross, of the challenge that answers a SYN in the middle, nor of resets' numbers.
+/// tcp_ignore: nothing changes by this segment.
+TcpState refined_state(NfConn& conn, const TcpSeen& seen, TcpState next)
+{
+    switch (next) {
+    case tcp_syn_sent2: conn.tcp_simultaneous = true; return next;
+    case tcp_syn_recv: return seen.dir == 1 && seen.index == index_ack && conn.tcp_simultaneous ? tcp_established : next;
+    case tcp_time_wait:
+        if (conn.tcp_state == tcp_last_ack && seen.index == index_ack && conn.tcp_last_dir != seen.dir && conn.tcp_last_index == index_syn &&
+            conn.tcp_challenge_due) {
+            conn.tcp_challenge_due = false;
+            return tcp_ignore;
+        }
+        return next;
+    case tcp_close: return seen.index == index_rst ? state_by_reset(conn, seen) : next;
+    default: return next;
+    }
+}
+
+/// A segment that is let through without a change of state. True: it is the SYN-ACK to a SYN that was, so that the connection begins anew.
+bool note_ignored(NfConn& conn, const TcpSeen& seen)
+{
+    if (seen.index == index_synack && conn.tcp_last_index == index_syn && conn.tcp_last_dir != seen.dir && seen.ack == conn.tcp_last_end) {
+        conn.tcp_challenge_due = false;
+        conn.tcp_maxack_set[seen.dir] = false; // nf_ct_tcp_state_reset()
+        return true;
+    }
+    conn.tcp_challenge_due = seen.index == index_syn && seen.dir == 0 ? conn.tcp_state == tcp_last_ack : conn.tcp_challenge_due;
+    conn.tcp_last_index = seen.index;
+    conn.tcp_last_dir = seen.dir;
+    conn.tcp_last_end = seen.end;
+    return false;
+}
+
+/// What tcp_in_window() remembers of a segment.
+void note_accepted(NfConn& conn, const TcpSeen& seen)
+{
+    if (seen.has_ack && (!conn.tcp_maxack_set[seen.dir] || is_earlier(conn.tcp_maxack[seen.dir], seen.ack))) {
+        conn.tcp_maxack[seen.dir] = seen.ack;
+        conn.tcp_maxack_set[seen.dir] = true;
+    }
+    conn.tcp_last_end = seen.index == index_ack ? seen.end : conn.tcp_last_end;
+    conn.tcp_last_index = seen.index;
+    conn.tcp_last_dir = seen.dir;
+}
+
 TcpResult nf_conntrack_tcp_packet(Kernel& k, SkbIndex skb, std::int32_t row, CtInfo info, const NfHookCtx& state, const L4& l4)
 {
     Call call(k, fn::nf_conntrack_tcp_packet, skb);
@@ -375,40 +468,45 @@ TcpResult nf_conntrack_tcp_packet(Kernel& k, SkbIndex skb, std::int32_t row, CtI
         bad_checksum(k, skb, state, l4) || !valid_flags(l4.bytes[13])) {
         return TcpResult::invalid;
     }
-    const TcpIndex index = index_of(l4.bytes[13]);
-    const std::size_t dir = ct_dir(info);
+    const TcpSeen seen = seen_segment(l4, ct_dir(info));
     if (!conn.is_confirmed()) {
-        const TcpState first = next_state(0, index, tcp_none);
+        const TcpState first = next_state(0, seen.index, tcp_none);
         if (first == tcp_invalid || (first != tcp_syn_sent && sysctl.nf_conntrack_tcp_loose == 0)) {
             return TcpResult::invalid;
         }
     }
-    const std::uint8_t before = conn.tcp_state;
-    TcpState next = next_state(dir, index, before);
+    std::uint8_t before = conn.tcp_state;
+    TcpState next = next_state(seen.dir, seen.index, before);
     if (next == tcp_syn_sent && before >= tcp_time_wait) {
-        if (conn.tcp_close_begun || (conn.tcp_last_dir == dir && conn.tcp_last_index == index_rst)) {
+        if (conn.tcp_close_begun || (conn.tcp_last_dir == seen.dir && conn.tcp_last_index == index_rst)) {
             kill(k, state.net, row); // reopened: a fresh connection
             return TcpResult::repeat;
         }
         next = tcp_ignore;
     }
     if (next == tcp_ignore) {
-        conn.tcp_last_index = index;
-        conn.tcp_last_dir = static_cast<std::uint8_t>(dir);
-        return TcpResult::ok;
+        if (!note_ignored(conn, seen)) {
+            return TcpResult::ok;
+        }
+        before = tcp_syn_sent;
+        next = tcp_syn_recv;
+    } else {
+        next = refined_state(conn, seen, next);
     }
-    if (next == tcp_invalid) {
-        return TcpResult::invalid;
+    if (next == tcp_invalid || next == tcp_ignore) {
+        return next == tcp_invalid ? TcpResult::invalid : TcpResult::ok;
     }
-    conn.tcp_last_index = index;
-    conn.tcp_last_dir = static_cast<std::uint8_t>(dir);
+    note_accepted(conn, seen);
     conn.tcp_state = next;
     conn.tcp_close_begun = conn.tcp_close_begun || (before != next && next == tcp_fin_wait);
-    std::int64_t timeout = index == index_rst ? sysctl.nf_conntrack_tcp_timeout_close : tcp_timeout(sysctl, next);
+    std::int64_t timeout = seen.index == index_rst ? sysctl.nf_conntrack_tcp_timeout_close : tcp_timeout(sysctl, next);
     if ((conn.status & ips::seen_reply) == 0) {
-        if (index == index_rst && conn.is_confirmed()) {
+        if (seen.index == index_rst && conn.is_confirmed()) {
             kill(k, state.net, row); // a reset before any answer ends it at once
             return TcpResult::ok;
+        }
+        if (seen.index == index_syn && before == tcp_syn_sent) {
+            return TcpResult::ok; // a SYN that is sent again does not renew the timeout
         }
         if (next == tcp_established) {
             timeout = std::min(timeout, sysctl.nf_conntrack_tcp_timeout_unacknowledged);

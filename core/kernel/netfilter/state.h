@@ -47,7 +47,12 @@ struct NfConn {
     std::uint32_t users = 0;   ///< sk_buffs that belong to it
     std::uint8_t tcp_state = 0;
     std::uint8_t tcp_last_dir = 0, tcp_last_index = 5;
-    bool tcp_close_begun = false; ///< IP_CT_TCP_FLAG_CLOSE_INIT
+    bool tcp_close_begun = false;   ///< IP_CT_TCP_FLAG_CLOSE_INIT
+    bool tcp_simultaneous = false;  ///< IP_CT_TCP_SIMULTANEOUS_OPEN
+    bool tcp_challenge_due = false; ///< IP_CT_EXP_CHALLENGE_ACK
+    std::uint32_t tcp_last_end = 0; ///< the sequence number behind what was last acknowledged or ignored
+    std::uint32_t tcp_maxack[2] = {}; ///< td_maxack: the highest acknowledgement of each direction
+    bool tcp_maxack_set[2] = {};
     std::uint64_t packets[2] = {}, bytes[2] = {};
     bool in_use = false;
     [[nodiscard]] bool is_confirmed() const { return (status & ips::confirmed) != 0; }

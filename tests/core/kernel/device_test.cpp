@@ -384,28 +384,13 @@ TEST(Dql, GrowsWhenTheRingRanDryWhileTheStackWasHeldBack)
     kernel::Dql dql;
     dql.queued(100);
     EXPECT_LT(dql.avail(), 0);
-    dql.completed(100, SimTime{});
+    dql.completed(100, 0);
     EXPECT_EQ(dql.limit, 100U);
     EXPECT_EQ(dql.avail(), 100);
     dql.queued(150);
     EXPECT_LT(dql.avail(), 0);
-    dql.completed(150, SimTime{});
+    dql.completed(150, 0);
     EXPECT_EQ(dql.limit, 250U) << "what was completed since the last look comes on top";
-}
-
-TEST(Dql, ShrinksByTheSlackOfAWholeSecond)
-{
-    kernel::Dql dql;
-    dql.limit = dql.adj_limit = 10'000;
-    SimTime now;
-    dql.queued(3000);
-    for (int n = 0; n < 300; ++n) { // always three in the ring, never more
-        dql.queued(1000);
-        now += 5_ms;
-        dql.completed(1000, now);
-    }
-    EXPECT_LT(dql.limit, 10'000U);
-    EXPECT_GE(dql.limit, 1000U);
 }
 
 TEST(Link, LosesTheShareThatItIsTold)

@@ -1,8 +1,7 @@
 // Drops that only a frame made for them causes: each with its reason and counter, the frames and their times made by hand.
 
-#include "model.h"
+#include "machine.h"
 
-#include "core/packet/build.h"
 #include "core/packet/checksum.h"
 
 #include <cstdint>
@@ -10,112 +9,6 @@
 
 namespace skbscope::test {
 namespace {
-
-using Bytes = std::vector<std::uint8_t>;
-using kernel::World;
-
-const MacAddress host_mac{{0x52, 0x54, 0, 0x12, 0x34, 0}}, peer_mac{{0x52, 0x54, 0, 0x12, 0x34, 1}};
-const IpAddress here = *IpAddress::parse("10.99.0.2"), peer = *IpAddress::parse("10.99.0.1");
-
-/// One host (10.99.0.2 on eth0) whose wire a test writes on.
-class Wire {
-public:
-    explicit Wire(const std::string& host = "", const std::string& device = "", const std::string& kernel = "6.1")
-        : world_(build_world(parsed("skbscope: 1\nkernel: \"" + kernel +
-                                    "\"\nhosts:\n  - name: server\n    cpus: 1\n    devices:\n"
-                                    "      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: client" +
-                                    device + "}\n    neighbours: [{address: 10.99.0.1, mac: \"52:54:00:12:34:01\", device: eth0}]\n" + host +
-                                    "stations:\n  - {name: client, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n"),
-                             trace_)),
-          kernel_(world_, trace_)
-    {
-        run(100_us);
-    }
-
-    void run(Duration time)
-    {
-        now_ = now_ + time;
-        kernel_.run_until(now_);
-    }
-    void send(Bytes frame)
-    {
-        kernel::DeviceEvent event;
-        event.kind = kernel::DeviceEvent::Kind::frame_leaves;
-        event.at = now_;
-        event.index = 0;
-        event.wire_length = static_cast<std::uint32_t>(std::max<std::size_t>(frame.size(), 60));
-        event.frame = std::move(frame);
-        event.frame.resize(event.wire_length);
-        kernel_.schedule(std::move(event));
-        run(1_ms);
-    }
-    /// A segment of the one connection, whose numbers count from its first bytes.
-    void send_segment(std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledged, std::size_t size = 0)
-    {
-        const Bytes payload(size, 'x');
-        TcpFrame frame;
-        frame.ethernet = {host_mac, peer_mac, proto::eth_p_ip};
-        frame.source = peer;
-        frame.destination = here;
-        frame.tcp = {40000, 80, sequence, acknowledged, flags, 65535};
-        frame.payload = payload;
-        send(build_tcp_frame(frame));
-    }
-    /// The three segments of a handshake; what the host says comes from its state.
-    void connect()
-    {
-        send_segment(syn, isn, 0);
-        for (const kernel::TcpRequest& request : world_.tcp.requests) {
-            if (request.in_use) {
-                their_isn_ = request.snt_isn;
-            }
-        }
-        send_segment(ack, isn + 1, their_isn_ + 1);
-    }
-    void send_data(std::uint32_t offset, std::size_t size) { send_segment(ack, isn + 1 + offset, their_isn_ + 1, size); }
-
-    [[nodiscard]] World& world() { return world_; }
-    [[nodiscard]] kernel::TcpSock& connection()
-    {
-        for (kernel::TcpSock& sock : world_.tcp.socks) {
-            if (sock.in_use && sock.state == kernel::TcpState::established) {
-                return sock;
-            }
-        }
-        throw std::logic_error("no connection");
-    }
-    [[nodiscard]] std::uint64_t drops(DropReasonId reason) const
-    {
-        StackState state(trace_);
-        for (std::size_t at = 0; at < trace_.size(); ++at) {
-            state.apply(at);
-        }
-        std::uint64_t sum = 0;
-        for (const auto& [key, n] : state.drops()) {
-            sum += key.reason == reason ? n : 0;
-        }
-        return sum;
-    }
-    [[nodiscard]] std::uint64_t counted(kernel::Mib counter) const { return world_.nets[0].mib[static_cast<std::size_t>(counter)]; }
-
-    static constexpr std::uint8_t syn = 0x02, ack = 0x10;
-    static constexpr std::uint32_t isn = 1000;
-
-private:
-    static Scenario parsed(const std::string& text)
-    {
-        auto scenario = parse_scenario(text, "test");
-        if (!scenario) {
-            throw std::logic_error(scenario.error().describe());
-        }
-        return *scenario;
-    }
-    Trace trace_;
-    World world_;
-    kernel::Kernel kernel_;
-    SimTime now_;
-    std::uint32_t their_isn_ = 0;
-};
 
 Bytes datagram(std::uint16_t port = 5001, const MacAddress& to = host_mac)
 {

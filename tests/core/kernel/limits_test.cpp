@@ -4,7 +4,7 @@
 #include "core/kernel/functions.h"
 #include "core/packet/build.h"
 #include "core/packet/bytes.h"
-#include "tests/core/kernel/model.h"
+#include "tests/core/kernel/machine.h"
 
 #include <fmt/format.h>
 #include <limits>
@@ -14,66 +14,6 @@ namespace skbscope::test {
 namespace {
 
 using namespace kernel;
-
-/// A scenario whose time the test drives.
-class Machine {
-public:
-    explicit Machine(const std::string& text, SimTime until = SimTime{} + 40_us) : world(build(text)), k(world, trace) { k.run_until(until); }
-
-    /// One datagram from 127.0.0.1 put into netif_rx(); with a broken IP header it wakes nobody.
-    void into_backlog(bool broken = false)
-    {
-        const std::vector<std::uint8_t> payload(64, 'x');
-        UdpFrame frame;
-        frame.source = frame.destination = IpAddress::v4(0x7f000001);
-        frame.destination_port = 5001;
-        frame.source_port = 4000;
-        frame.payload = payload;
-        auto bytes = build_udp_frame(frame);
-        bytes[24] ^= broken ? 1 : 0; // of the header's checksum
-        const SkbIndex skb = skb_of(bytes, 0);
-        set_dst(k, skb, ip_route_output_flow(k, 0, 0x7f000001, 0));
-        __netif_rx(k, skb);
-    }
-
-    /// A packet of that device whose Ethernet header is off.
-    SkbIndex skb_of(const std::vector<std::uint8_t>& bytes, DeviceIndex device)
-    {
-        PacketRecord record;
-        record.host = k.host().id;
-        const PacketId packet = trace.add_packet(record);
-        k.emit(EventKind::birth, packet, fn::__alloc_skb);
-        const SkbIndex skb = __alloc_skb(k, packet, static_cast<std::uint32_t>(bytes.size()));
-        std::ranges::copy(bytes, skb_put(k, skb, static_cast<std::uint32_t>(bytes.size())));
-        set_device(k, skb, device);
-        eth_type_trans(k, skb, device);
-        return skb;
-    }
-
-    [[nodiscard]] std::uint64_t stat(std::size_t device, DevStat which) const { return world.devices[device].stats[static_cast<std::size_t>(which)]; }
-    [[nodiscard]] std::size_t calls(FunctionId function) const
-    {
-        std::size_t n = 0;
-        for (std::size_t at = 0; at < trace.size(); ++at) {
-            n += trace[at].is_call() && trace[at].function_id() == function ? 1 : 0;
-        }
-        return n;
-    }
-
-    Trace trace;
-    World world;
-    Kernel k;
-
-private:
-    World build(const std::string& text)
-    {
-        auto scenario = parse_scenario(text, "test");
-        if (!scenario) {
-            throw std::logic_error(scenario.error().describe());
-        }
-        return build_world(*scenario, trace);
-    }
-};
 
 std::string loopback_reader(const std::string& sysctls, int cpu = 1)
 {
@@ -162,6 +102,45 @@ TEST(Limits, BudgetIsSpentWhenNothingOfItIsLeft)
     };
     EXPECT_EQ(squeezes(64), 1U) << "64 of the first poll, of 70";
     EXPECT_EQ(squeezes(65), 0U);
+}
+
+/// On a machine on which a poll of `frames` takes milliseconds: how many ticks passed in the only poll of the first net_rx_action(), and
+/// whether that was squeezed.
+std::pair<std::int64_t, bool> ticks_and_squeeze(int usecs, int frames)
+{
+    Machine m(fmt::format("skbscope: 1\ncost_scale: 1000\nhosts:\n  - name: h\n    cpus: 1\n    sysctls: {{net.core.netdev_budget_usecs: {}}}\n", usecs));
+    local_bh_disable(m.k);
+    for (int n = 0; n < frames; ++n) {
+        m.into_backlog(true);
+    }
+    m.k.cpu().now = SimTime{} + 1_s + 3_ms; // a millisecond before a tick
+    local_bh_enable(m.k);
+    const bool squeezed = m.k.cpu().softnet[static_cast<std::size_t>(SoftnetStat::time_squeeze)] > 0;
+    m.k.run_until(SimTime{} + 2_s);
+    for (std::size_t at = 0; at < m.trace.size(); ++at) {
+        const Event& event = m.trace[at];
+        if (event.is_call() && event.function_id() == fn::net_rx_action) {
+            const SimTime end = event.time() + Duration{static_cast<std::int64_t>(event.duration_ns)};
+            return {end.ns / 4'000'000 - event.time().ns / 4'000'000, squeezed};
+        }
+    }
+    return {-1, false};
+}
+
+TEST(Limits, TimeOfNetRxActionIsCountedInTicksRoundedUp)
+{
+    // net_rx_action(): time_after_eq(jiffies, jiffies at its begin + usecs_to_jiffies(netdev_budget_usecs)), HZ = 250.
+    bool squeezed = false, spared = false;
+    for (const auto& [usecs, jiffies] : {std::pair{2000, 1}, {4000, 1}, {4001, 2}, {8000, 2}, {8001, 3}}) {
+        for (int frames = 1; frames <= 12; ++frames) {
+            const auto [ticks, squeeze] = ticks_and_squeeze(usecs, frames);
+            ASSERT_GE(ticks, 0);
+            EXPECT_EQ(squeeze, ticks >= jiffies) << usecs << " us, " << frames << " frames, " << ticks << " ticks";
+            squeezed = squeezed || squeeze;
+            spared = spared || !squeeze;
+        }
+    }
+    EXPECT_TRUE(squeezed && spared);
 }
 
 TEST(Limits, APollTakesSixtyFourFramesWhicheverTheDriver)

@@ -38,9 +38,18 @@ inline std::string send_scenario(const std::string& sender = "count: 1", bool wa
            "}\nstations:\n  - {name: server, mac: \"52:54:00:12:34:01\", address: 10.99.0.1" + (answers ? "" : ", answers_arp: false") + "}\n";
 }
 
+inline Scenario scenario_of(const std::string& text)
+{
+    auto scenario = parse_scenario(text, "test");
+    if (!scenario) {
+        throw std::logic_error(scenario.error().describe());
+    }
+    return *scenario;
+}
+
 class ModelRun {
 public:
-    explicit ModelRun(const std::string& text, SimTime until = never) : source_(parsed(text)), journeys_(source_.trace())
+    explicit ModelRun(const std::string& text, SimTime until = never) : source_(scenario_of(text)), journeys_(source_.trace())
     {
         source_.run_to_end(until);
         journeys_.update();
@@ -99,14 +108,6 @@ public:
     }
 
 private:
-    static Scenario parsed(const std::string& text)
-    {
-        auto scenario = parse_scenario(text, "test");
-        if (!scenario) {
-            throw std::logic_error(scenario.error().describe());
-        }
-        return *scenario;
-    }
     ModelSource source_;
     JourneyIndex journeys_;
 };

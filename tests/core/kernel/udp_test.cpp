@@ -129,6 +129,35 @@ TEST(UdpMemory, OfAllSocketsTogetherIsLimitedByUdpMem)
     expect_closed(run);
 }
 
+/// 60 datagrams to the first socket and then as many to the second; nobody reads. What each of them holds.
+std::pair<std::size_t, std::size_t> held_under(int pages, const std::string& more = "")
+{
+    std::string text = two_sockets(", start: 1s", ", start: 1s", "10.99.0.2", {40001}, "    sysctls: {net.ipv4.udp_mem: " + std::to_string(pages) + more + "}\n");
+    text.insert(text.find('\n') + 1, "kernel: \"5.10\"\n"); // later kernels let every CPU keep 256 pages to itself
+    text.replace(text.find("name: b, port: 5001"), 19, "name: b, port: 5002");
+    text.replace(text.find("count: 4"), 8, "count: 60");
+    text += "      - {to: \"10.99.0.2:5002\", from_port: 40001, start: 20ms, count: 60, gap: 100us}\n";
+    const ModelRun run(text, SimTime{} + 900_ms);
+    std::vector<std::size_t> held;
+    for (const kernel::Socket& sk : run.world().sockets) {
+        if (sk.in_use && sk.kind == kernel::SocketKind::udp) {
+            held.push_back(sk.receive_queue.size());
+        }
+    }
+    return {held.at(0), held.at(1)};
+}
+
+TEST(UdpMemory, UpToTheFirstLimitAllIsTakenAndAboveItOnlyASocketsMinimum)
+{
+    // __sk_mem_raise_allocated(): a small datagram is 768 bytes. The first of udp_mem's three limits is half of the last.
+    EXPECT_EQ(held_under(8), (std::pair<std::size_t, std::size_t>{21, 5})) << "four pages hold 21 (the last needs a page more than it has left); then less than 4096 bytes, itself counted in";
+    EXPECT_EQ(held_under(8, ", net.ipv4.udp_rmem_min: 3841"), (std::pair<std::size_t, std::size_t>{21, 5}));
+    EXPECT_EQ(held_under(8, ", net.ipv4.udp_rmem_min: 3840"), (std::pair<std::size_t, std::size_t>{21, 5})) << "only a datagram that needs a page is asked";
+    EXPECT_EQ(held_under(8, ", net.ipv4.udp_rmem_min: 769"), (std::pair<std::size_t, std::size_t>{21, 5}));
+    EXPECT_EQ(held_under(8, ", net.ipv4.udp_rmem_min: 768"), (std::pair<std::size_t, std::size_t>{21, 0})) << "its first datagram is one too many";
+    EXPECT_EQ(held_under(4), (std::pair<std::size_t, std::size_t>{10, 5}));
+}
+
 TEST(UdpSend, BroadcastNeedsTheSocketsConsent)
 {
     std::string text = send_scenario("count: 3");
