@@ -279,6 +279,101 @@ DeviceId Correlator::device_named(std::string_view name)
     return id;
 }
 
+/// Nothing of what was open or pending here is known any more.
+void Correlator::forget_lane(Lane& lane)
+{
+    for (const Frame& frame : lane.stack) {
+        if (frame.packet != 0) {
+            book_.at(frame.packet).packet.touched_by_loss = true;
+        }
+    }
+    pop_to(lane, 0);
+    lane.handed_up.clear();
+    lane.clones.clear();
+    lane.received.clear();
+    lane.completed.clear();
+    lane.list.clear();
+    lane.ready.clear();
+    lane.fragments.clear();
+    lane.to_join.clear();
+    lane.pieces.clear();
+    lane.sending = lane.new_original = lane.joined_into = 0;
+}
+
+/// Where only the order tells whom a call serves, it tells nothing any more: what waited there comes to an end that no record shows, but
+/// for those `served`.
+void Correlator::forget_orders(const std::vector<Slot>& served, std::uint32_t item)
+{
+    std::vector<Slot> waiting;
+    const auto take = [&waiting](auto& slots) {
+        waiting.insert(waiting.end(), slots.begin(), slots.end());
+        slots.clear();
+    };
+    for (std::deque<Slot>* queue : {&tcp_.unsent, &tcp_.unacked, &tcp_.backlog, &tcp_.received, &tcp_.out_of_order, &tap_queue_, &share_checked_,
+                                    &unnamed_in_backlog_, &fragments_waiting_, &requeued_}) {
+        take(*queue);
+    }
+    tcp_.reading = 0;
+    std::ranges::transform(unresolved_, std::back_inserter(waiting), &Waiting::slot);
+    unresolved_.clear();
+    in_frag_lists_.clear();
+    if (!reads_end_with_event_) {
+        for (auto& [socket, queue] : socket_queues_) {
+            take(queue.waiting);
+            queue.early.clear();
+        }
+    }
+    for (const Slot each : waiting) {
+        const Slot slot = book_.resolve(each);
+        const bool is_served = std::ranges::any_of(served, [&](Slot other) { return other != 0 && book_.resolve(other) == slot; });
+        if (slot != 0 && book_.at(slot).born && !book_.at(slot).dead && !is_served) {
+            book_.at(slot).packet.touched_by_loss = true;
+            book_.end_unseen(slot, item);
+        }
+    }
+}
+
+/// Whom calls serve that are open on other CPUs: those have not ended.
+std::vector<Slot> Correlator::served_elsewhere(std::uint16_t cpu) const
+{
+    std::vector<Slot> served;
+    const auto use = [&](const Lane& lane) {
+        for (const Frame& frame : lane.stack) {
+            served.insert(served.end(), {frame.packet, frame.child, frame.follow});
+            if (frame.lists) {
+                const BatchLists& lists = *frame.lists;
+                for (const SlotQueue* queue : {&lists.cored, &lists.to_check, &lists.checked, &lists.to_route, &lists.to_deliver, &lists.listed}) {
+                    served.insert(served.end(), queue->begin(), queue->end());
+                }
+            }
+        }
+        served.insert(served.end(), lane.handed_up.begin(), lane.handed_up.end());
+    };
+    for (std::size_t row = 0; row < cpu_lanes_.size(); ++row) {
+        if (row / 4 != cpu) {
+            use(cpu_lanes_[row]);
+        }
+    }
+    for (const auto& [pid, lane] : task_lanes_) {
+        if (lane.cpu != cpu) {
+            use(lane);
+        }
+    }
+    return served;
+}
+
+/// The living packet with that address, 0: none. One that may have ended in what was lost has ended now, unseen: nothing tells that it is
+/// the one of before.
+Slot Correlator::owner_of(std::uint64_t address, std::uint32_t item)
+{
+    const Slot slot = book_.living(address);
+    if (slot == 0 || !book_.at(slot).is_doubtful) {
+        return slot;
+    }
+    book_.end_unseen(slot, item);
+    return 0;
+}
+
 void Correlator::lost(const RawRecord& record)
 {
     const bool is_counted = record.lost_before != RawRecord::unknown_loss;
@@ -286,23 +381,23 @@ void Correlator::lost(const RawRecord& record)
     loss_not_counted_ = loss_not_counted_ || !is_counted;
     forgets_ = true;
     for (std::size_t level = 0; level < 4; ++level) {
-        Lane& lane = cpu_lanes_[record.cpu * std::size_t{4} + level];
-        pop_to(lane, 0);
-        lane.handed_up.clear();
+        forget_lane(cpu_lanes_[record.cpu * std::size_t{4} + level]);
     }
     for (auto& [pid, lane] : task_lanes_) {
         if (lane.cpu == record.cpu) {
-            pop_to(lane, 0);
+            forget_lane(lane);
         }
     }
     forgets_ = false;
     completed_.erase(record.cpu);
     loop_calls_[record.cpu] = 0;
-    book_.mark_loss();
+    const std::vector<Slot> served = served_elsewhere(record.cpu);
+    book_.mark_loss(served);
     Lane& lane = lane_of(record);
-    (void)add_item(
+    const std::uint32_t item = add_item(
         lane, record, EventKind::lost, FunctionId::none, 0, Confidence::certain, via_tracepoint,
         is_counted ? static_cast<std::uint32_t>(std::min<std::uint64_t>(record.lost_before, 0xffffffff)) : 0);
+    forget_orders(served, item);
 }
 
 /// Drivers name their interrupts after the device: "eth0", "eth0-rx-0". Others (virtio) tell nothing.

@@ -298,6 +298,10 @@ private:
     void wait_for_neighbour(Slot packet, std::uint32_t item, const std::string& neighbour, bool queues);
     void field_facts(Slot slot, std::uint32_t item, const RawRecord& record, const Decoder& decoder);
     void lost(const RawRecord& record);
+    void forget_lane(Lane& lane);
+    void forget_orders(const std::vector<Slot>& served, std::uint32_t item);
+    [[nodiscard]] std::vector<Slot> served_elsewhere(std::uint16_t cpu) const;
+    Slot owner_of(std::uint64_t address, std::uint32_t item);
     TaskId task_of(std::int32_t pid)
     {
         const auto& [known, task] = recent_tasks_[static_cast<std::uint32_t>(pid) % recent_tasks_.size()];

@@ -433,7 +433,7 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
     if (address == 0) {
         return 0;
     }
-    Slot known = book_.living(address);
+    Slot known = evidence == Evidence::free ? book_.living(address) : owner_of(address, item); // free_event() has looked
     const Slot slot = book_.resolve(current);
     if (known != 0 && slot != 0 && slot != known && evidence == Evidence::transmit) {
         // A received packet that nobody forwards here does not turn up on the way out: its address has a new

@@ -138,7 +138,7 @@ std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uin
     if (slot != 0 && (book_.at(slot).address != 0 || book_.at(slot).dead)) {
         slot = 0;
     }
-    const Slot former = book_.living(address);
+    const Slot former = owner_of(address, lane.stack[frame].item);
     if (former != 0) {
         // What was received at the far end of the device by which it had left is not sent there once more, unless its own reception does it
         // (a RST: the kernel frees it without an event).
@@ -203,7 +203,7 @@ void Correlator::note_cut(Lane& lane, std::uint64_t address, bool is_drop)
 void Correlator::read_from_socket(Lane& lane, const RawRecord& record, std::uint64_t address)
 {
     const Slot slot = book_.living(address);
-    if (slot == 0 || !lane.is_task || !book_.at(slot).core_seen || book_.at(slot).leaves || book_.at(slot).packet.verdict != Verdict::in_flight) {
+    if (slot == 0 || book_.at(slot).is_doubtful || !lane.is_task || !book_.at(slot).core_seen || book_.at(slot).leaves || book_.at(slot).packet.verdict != Verdict::in_flight) {
         return;
     }
     push_call(lane, record, symbol_named("skb_copy_datagram_iter"), via_tracepoint);

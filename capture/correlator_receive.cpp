@@ -358,11 +358,13 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
         is_core ? frame_for(lane, record, {"__netif_receive_skb_core"}, "__netif_receive_skb_core")
                 : frame_for(lane, record, {"netif_receive_skb"}, "netif_receive_skb");
     const std::uint64_t address = decoder.skb.read(record.data);
-    if (const Slot former = book_.living(address); is_core && former != 0 && book_.at(former).core_seen) {
-        const bool again = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
-            return outer.packet != 0 &&
-                   book_.resolve(outer.packet) == former; // up through a bridge, a VLAN, a tunnel
-        });
+    if (const Slot former = owner_of(address, lane.stack[frame].item); is_core && former != 0 && book_.at(former).core_seen) {
+        // Up through a bridge, a VLAN, a tunnel. With events alone: what came last here comes from another device, and GRO did not have it anew.
+        const bool is_stacked = !functions_seen_ && gro_results_seen_ && !lane.received.empty() && book_.resolve(lane.received.back()) == former &&
+                                book_.at(former).at_device != device_of(record, decoder);
+        const bool again = is_stacked || std::ranges::any_of(lane.stack, [&](const Frame& outer) {
+                               return outer.packet != 0 && book_.resolve(outer.packet) == former;
+                           });
         if (!again) {
             book_.end_unseen(
                 former, lane.stack[frame].item); // a packet is received once: the address has a new owner
@@ -413,7 +415,9 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
         if (std::exchange(lane.list_is_whole, false)) {
             lane.list.clear();
         }
-        lane.list.push_back(slot);
+        if (lane.list.empty() || book_.resolve(lane.list.back()) != slot) { // else from a device on top of that one
+            lane.list.push_back(slot);
+        }
     }
     lane.received.push_back(slot);
     if (lane.received.size() > most_received) { // softirq_exit is not traced

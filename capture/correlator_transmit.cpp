@@ -152,7 +152,7 @@ void Correlator::on_qdisc_enqueue(const RawRecord& record, const Decoder& decode
 {
     Lane& lane = lane_of(record);
     const Slot slot = book_.living(decoder.skb.read(record.data));
-    if (Frame* call = open_call(lane, {"__dev_queue_xmit"}); call != nullptr && slot != 0) {
+    if (Frame* call = open_call(lane, {"__dev_queue_xmit"}); call != nullptr && slot != 0 && !book_.at(slot).is_doubtful) {
         book_.item(call->item).flags |= via_tracepoint;
         SlotRecord& known = book_.at(slot);
         if (known.qdisc_side == 0) {
@@ -173,7 +173,7 @@ void Correlator::on_qdisc_dequeue(const RawRecord& record, const Decoder& decode
         }
         return;
     }
-    Slot slot = book_.living(address);
+    Slot slot = owner_of(address, book_.last_item());
     if (run == nullptr) {
         push_call(lane, record, symbol_named("__qdisc_run"), via_tracepoint);
         run = &lane.stack.back();
@@ -455,6 +455,9 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
                       via_tracepoint);
         }
         index = lane.stack.size() - 1;
+    }
+    if (const Slot owner = book_.living(decoder.skb.read(record.data)); is_drop || book_.at(owner).packet.verdict == Verdict::in_flight) {
+        (void)owner_of(decoder.skb.read(record.data), lane.stack[index].item); // before a loss; the end of what a queue had is no verdict
     }
     Slot slot = prove(lane, record, index, decoder.skb.read(record.data), Evidence::free);
     // A record that was begun before a pause and got its time within it: what it told of has come to its end unseen since,

@@ -423,14 +423,19 @@ void PacketBook::tell_whole(Slot fragment)
     }
 }
 
-void PacketBook::mark_loss()
+void PacketBook::mark_loss(const std::vector<Slot>& served)
 {
     living_.for_each([this](Slot slot) {
-        at(slot).packet.touched_by_loss = true;
+        SlotRecord& record = at(slot);
+        record.packet.touched_by_loss = true;
+        record.is_doubtful = true;
         if (written_ != 0) {
             marked_.push_back(slot);
         }
     });
+    for (const Slot slot : served) {
+        at(slot).is_doubtful = false;
+    }
 }
 
 // ---- the end

@@ -56,6 +56,7 @@ struct alignas(64) SlotRecord {
     bool listed : 1 = false;         ///< among those that are being written
     bool row_is_final : 1 = false;   ///< its death has been written
     bool leaves : 1 = false;         ///< __dev_queue_xmit was called for it since it was received
+    bool is_doubtful : 1 = false;    ///< records were lost while nobody was seen to serve it: its address may have another owner since
     std::uint16_t ethertype = 0;
     Slot same_as = 0;              ///< this slot turned out to be that one
     std::uint64_t address = 0;     ///< of its sk_buff; 0: not known (yet)
@@ -164,8 +165,8 @@ public:
     /// A fragment whose bytes went on in another one: that is the whole datagram, and takes the ports that only the first fragment has.
     void tell_whole(Slot fragment);
 
-    /// Every living packet may have lost records.
-    void mark_loss();
+    /// Every living packet may have lost records, and but for those `served` may have ended.
+    void mark_loss(const std::vector<Slot>& served);
 
     // ---- the end
     // ----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ public:
         add_format(
             "skb", "kfree_skb", 23,
             {{"skbaddr", 8}, {"location", 8}, {"protocol", 2}, {"pad", 2}, {"reason", 4}},
-            R"("…", __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, { 3, "NO_SOCKET" }, { 6, "SOCKET_RCVBUFF" }))");
+            R"("…", __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, { 3, "NO_SOCKET" }, { 6, "SOCKET_RCVBUFF" }, { 9, "OF_TOMORROW" }))");
         add_format("skb", "consume_skb", 24, {{"skbaddr", 8}});
         add_format("irq", "softirq_entry", 25, {{"vec", 4}});
         add_format("irq", "softirq_exit", 26, {{"vec", 4}});
@@ -46,6 +46,12 @@ public:
 
     // ---- records; times only grow
     // ------------------------------------------------------------------------------------
+    /// Whose name the events that follow bear.
+    TraceDatBuilder& device(const std::string& name)
+    {
+        device_ = name;
+        return *this;
+    }
     TraceDatBuilder& on(std::uint16_t cpu, std::uint8_t flags, std::int32_t pid = 0)
     {
         cpu_ = cpu;
@@ -63,13 +69,13 @@ public:
     TraceDatBuilder& gro_entry(std::uint64_t skb, std::uint32_t length)
     {
         std::vector<std::uint8_t> data = header(21);
-        put(data, std::uint32_t{5 << 16 | 32}); // "eth0\0" behind the fields
+        put(data, device_at(32)); // behind the fields
         put(data, std::uint32_t{0});
         put(data, skb);
         put(data, std::uint16_t{0x0800});
         put(data, std::uint16_t{0});
         put(data, length);
-        return text(std::move(data), "eth0");
+        return text(std::move(data), device_);
     }
     TraceDatBuilder& gro_exit(std::uint32_t verdict)
     {
@@ -82,8 +88,8 @@ public:
         std::vector<std::uint8_t> data = header(20);
         put(data, skb);
         put(data, length);
-        put(data, std::uint32_t{5 << 16 | 24});
-        return text(std::move(data), "eth0");
+        put(data, device_at(24));
+        return text(std::move(data), device_);
     }
     TraceDatBuilder& queued(std::uint64_t skb, std::uint32_t length) { return device_event(30, skb, length); }
     TraceDatBuilder& starts(std::uint64_t skb, std::uint32_t length) { return device_event(31, skb, length); }
@@ -92,9 +98,9 @@ public:
         std::vector<std::uint8_t> data = header(32);
         put(data, skb);
         put(data, length);
-        put(data, std::uint32_t{5 << 16 | 28});
+        put(data, device_at(28));
         put(data, rc);
-        return text(std::move(data), "eth0");
+        return text(std::move(data), device_);
     }
     TraceDatBuilder& dequeued(std::uint64_t skb, std::uint32_t packets)
     {
@@ -179,6 +185,13 @@ public:
         now_ += ns;
         return *this;
     }
+    /// The clock steps back; what follows stands in a new page of the current CPU.
+    TraceDatBuilder& back(std::uint64_t ns)
+    {
+        now_ -= ns;
+        cpus_[cpu_].push_back({now_, {}, now_});
+        return *this;
+    }
     /// Begins a new page of the current CPU that says so many records were lost before it.
     TraceDatBuilder& lost(std::uint64_t count)
     {
@@ -220,6 +233,8 @@ private:
         out.insert(out.end(), value.begin(), value.end());
         out.push_back(0);
     }
+    /// A field of the kind __data_loc that points to the device's name, which stands at that byte.
+    [[nodiscard]] std::uint32_t device_at(std::uint32_t offset) const { return static_cast<std::uint32_t>(device_.size() + 1) << 16 | offset; }
     static void put_raw(Bytes& out, const std::string& value)
     {
         out.insert(out.end(), value.begin(), value.end());
@@ -267,8 +282,8 @@ private:
         std::vector<std::uint8_t> data = header(id);
         put(data, skb);
         put(data, length);
-        put(data, std::uint32_t{5 << 16 | 24});
-        return text(std::move(data), "eth0");
+        put(data, device_at(24));
+        return text(std::move(data), device_);
     }
     TraceDatBuilder& text(Bytes data, const std::string& value)
     {
@@ -566,6 +581,7 @@ private:
     std::uint16_t cpu_ = 0;
     std::uint8_t flags_ = 0;
     std::int32_t pid_ = 0;
+    std::string device_ = "eth0";
 };
 
 } // namespace skbscope::testing

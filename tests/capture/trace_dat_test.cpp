@@ -276,7 +276,7 @@ TEST(EventFormat, SymbolsOfThePrintFormatAreNamesByNumber)
     ASSERT_NE(format, nullptr);
     EXPECT_THAT(format->symbols_of("reason"),
                 ::testing::ElementsAre(std::pair(2, "NOT_SPECIFIED"), std::pair(3, "NO_SOCKET"),
-                                       std::pair(6, "SOCKET_RCVBUFF")));
+                                       std::pair(6, "SOCKET_RCVBUFF"), std::pair(9, "OF_TOMORROW")));
 }
 
 TEST(SymbolTable, AddressesBehindTheLastFunctionHaveNoName)
