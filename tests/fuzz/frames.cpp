@@ -20,21 +20,48 @@ namespace {
 using namespace kernel;
 using Bytes = std::vector<std::uint8_t>;
 
-/// A router with a wire on each kind of NIC and a namespace behind a veth pair; sockets of every kind, slow readers, taps,
-/// its own traffic. RULES stands for the router's and the namespace's rules.
+/// A router with a wire on each kind of NIC and a namespace behind a veth pair. Words in capitals stand for what differs.
 constexpr const char* router = R"(skbscope: 1
 kernel: "PROFILE"
 hosts:
   - name: router
-    cpus: 2
+    cpus: 3
     ipv6_forwarding: true
-    sysctls: {net.ipv4.ip_forward: 1, net.core.netdev_max_backlog: 20, net.netfilter.nf_conntrack_max: 40}
+    sysctls: {net.ipv4.ip_forward: 1, SYSCTLS}
     devices:
-      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, promiscuous: true, rx_ring: 48}
-      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, promiscuous: true, rx_checksum: false, gro: false, tso: false}
-      - {name: eth2, driver: virtio_net, queues: 2, rps_cpus: "3", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, promiscuous: true, qdisc: {kind: pfifo, limit: 5}}
-      - {name: v0, driver: veth, mac: "52:54:00:00:00:04", addresses: [10.0.3.1/24, "fd00:3::1/64"], peer: inner.v1}
+      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, promiscuous: true, ETH0}
+      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, promiscuous: true, ETH1}
+      - {name: eth2, driver: virtio_net, mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, promiscuous: true, ETH2}
+      - {name: v0, driver: veth, mac: "52:54:00:00:00:04", addresses: [10.0.3.1/24, "fd00:3::1/64"], peer: inner.v1, VETH}
+APPLICATIONS
+RULES
+  - name: inner
+    namespace_of: router
+    devices:
+      - {name: v1, driver: veth, mac: "52:54:00:00:00:05", addresses: [10.0.3.2/24, "fd00:3::2/64"], peer: router.v0}
     routes:
+      - {to: default, via: 10.0.3.1, device: v1}
+      - {to: "::/0", via: "fd00:3::1", device: v1}
+    receivers:
+      - {name: echo, port: 53, cpu: 1}
+INNER
+stations:
+  - {name: west, mac: "52:54:00:00:01:01", address: 10.0.0.2, address6: "fd00:0::2"}
+  - {name: east, mac: "52:54:00:00:01:02", address: 10.0.1.2, address6: "fd00:1::2"}
+  - {name: north, mac: "52:54:00:00:01:03", address: 10.0.2.2, NORTH}
+)";
+
+using Words = std::vector<std::pair<std::string_view, std::string_view>>;
+
+/// Sockets of every kind, slow readers, taps, traffic of its own.
+const Words usual_machine = {
+    {"SYSCTLS", "net.core.netdev_max_backlog: 20, net.netfilter.nf_conntrack_max: 40"},
+    {"ETH0", "rx_ring: 48"},
+    {"ETH1", "rx_checksum: false, gro: false, tso: false"},
+    {"ETH2", "queues: 2, rps_cpus: \"3\", qdisc: {kind: pfifo, limit: 5}"},
+    {"VETH", "mtu: 1500"},
+    {"NORTH", "answers_arp: false"},
+    {"APPLICATIONS\n", R"(    routes:
       - {to: 10.66.0.0/16, type: blackhole}
       - {to: 10.67.0.0/16, type: prohibit}
       - {to: 10.68.0.0/16, via: 10.0.0.2, device: eth0, mtu: 600}
@@ -55,43 +82,30 @@ hosts:
     tcp_servers:
       - {name: web, port: 80, receive: 4000, send: 3000, backlog: 2, cpu: 0}
       - {name: full, port: 81, backlog: 0, accept: false, cpu: 1}
-RULES
-  - name: inner
-    namespace_of: router
-    devices:
-      - {name: v1, driver: veth, mac: "52:54:00:00:00:05", addresses: [10.0.3.2/24, "fd00:3::2/64"], peer: router.v0}
-    routes:
-      - {to: default, via: 10.0.3.1, device: v1}
-      - {to: "::/0", via: "fd00:3::1", device: v1}
-    receivers:
-      - {name: echo, port: 53, cpu: 1}
-    senders:
+)"},
+    {"INNER\n", R"(    senders:
       - {name: dig, to: 10.0.0.2:53, count: 3, size: 900, gap: 30us, start: 110us, cpu: 1}
       - {name: big, to: 10.0.1.2:53, count: 1, size: 4000, start: 120us, cpu: 0}
       - {name: dig6, to: "[fd00:2::9]:53", count: 2, size: 1900, gap: 20us, start: 110us, cpu: 0}
     tcp_clients:
       - {name: browser, to: 10.0.3.1:80, from_port: 40010, send: 4000, receive: 3000, start: 100us, cpu: 1}
-stations:
-  - {name: west, mac: "52:54:00:00:01:01", address: 10.0.0.2, address6: "fd00:0::2"}
-  - {name: east, mac: "52:54:00:00:01:02", address: 10.0.1.2, address6: "fd00:1::2"}
-  - {name: north, mac: "52:54:00:00:01:03", address: 10.0.2.2, answers_arp: false}
-)";
+)"},
+};
 
-/// The same machine where the first one is quiet: queues that shape and drop, RPS everywhere, a listener that answers with SYN
-/// cookies, raw and ping sockets of IPv6, an accept queue that is full, rings of the least size, a lossy wire.
-constexpr const char* crowded_router = R"(skbscope: 1
-kernel: "PROFILE"
-hosts:
-  - name: router
-    cpus: 3
-    ipv6_forwarding: true
-    sysctls: {net.ipv4.ip_forward: 1, net.core.netdev_max_backlog: 3, net.core.netdev_budget: 2, net.core.dev_weight: 1, net.ipv4.tcp_syncookies: 2, net.ipv4.tcp_max_syn_backlog: 1, net.core.flow_limit_cpu_bitmap: 7, net.core.rps_sock_flow_entries: 8, net.ipv4.ipfrag_high_thresh: 3000, net.ipv6.ip6frag_high_thresh: 3000, net.netfilter.nf_conntrack_max: 5, net.ipv4.neigh.default.gc_thresh3: 3, net.ipv4.udp_mem: 2}
-    devices:
-      - {name: eth0, mac: "52:54:00:00:00:01", addresses: [10.0.0.1/24, "fd00:0::1/64"], link: west, promiscuous: true, rx_ring: 48, tx_ring: 48, rps_cpus: "6", rps_flow_cnt: 4, qdisc: {kind: tbf, rate: 100kbit, burst: 1600, limit: 3000}}
-      - {name: eth1, driver: e1000e, mac: "52:54:00:00:00:02", addresses: [10.0.1.1/24, "fd00:1::1/64"], link: east, promiscuous: true, rps_cpus: "1", gro_flush_timeout: 20000, napi_defer_hard_irqs: 2, tso_empty_tail: true, loss: 10%, qdisc: {kind: fq_codel, limit: 3, flows: 2, target: 1us, interval: 1us, memory_limit: 4000}}
-      - {name: eth2, driver: virtio_net, queues: 3, rps_cpus: "7", mac: "52:54:00:00:00:03", addresses: [10.0.2.1/24, "fd00:2::1/64"], link: north, promiscuous: true, txqueuelen: 2, qdisc: pfifo_fast, tx_irq_delay: 30us, irq_delay: 3us}
-      - {name: v0, driver: veth, mac: "52:54:00:00:00:04", addresses: [10.0.3.1/24, "fd00:3::1/64"], peer: inner.v1, rps_cpus: "4"}
-    receivers:
+/// Where the first machine is quiet: queues that shape and drop, RPS everywhere, a listener that answers with SYN cookies, raw and ping
+/// sockets of IPv6, an accept queue that is full, rings of the least size, a lossy wire, pktgen on a wire and on both ends of the veth
+/// pair, connections that both of their ends close at once, each on a CPU of its own.
+const Words crowded_machine = {
+    {"SYSCTLS", "net.core.netdev_max_backlog: 3, net.core.netdev_budget: 2, net.core.dev_weight: 1, net.ipv4.tcp_syncookies: 2, net.ipv4.tcp_max_syn_backlog: 1, "
+                "net.core.flow_limit_cpu_bitmap: 7, net.core.rps_sock_flow_entries: 8, net.ipv4.ipfrag_high_thresh: 3000, net.ipv6.ip6frag_high_thresh: 3000, "
+                "net.netfilter.nf_conntrack_max: 5, net.ipv4.neigh.default.gc_thresh3: 3, net.ipv4.udp_mem: 2"},
+    {"ETH0", "rx_ring: 48, tx_ring: 48, rps_cpus: \"6\", rps_flow_cnt: 4, qdisc: {kind: tbf, rate: 100kbit, burst: 1600, limit: 3000}"},
+    {"ETH1", "rps_cpus: \"1\", gro_flush_timeout: 20000, napi_defer_hard_irqs: 2, tso_empty_tail: true, loss: 10%, "
+             "qdisc: {kind: fq_codel, limit: 3, flows: 2, target: 1us, interval: 1us, memory_limit: 4000}"},
+    {"ETH2", "queues: 3, rps_cpus: \"7\", txqueuelen: 2, qdisc: pfifo_fast, tx_irq_delay: 30us, irq_delay: 3us"},
+    {"VETH", "rps_cpus: \"4\""},
+    {"NORTH", "address6: \"fd00:2::2\""},
+    {"APPLICATIONS\n", R"(    receivers:
       - {name: dnsd, port: 53, rcvbuf: 2304, connect: "10.0.0.2:40001", cpu: 1}
       - {name: six, port: 54, address: "::", rcvbuf: 2304, wait: recvfrom, work: 50us, cpu: 1}
       - {name: slow, port: 5001, start: 1s, cpu: 0}
@@ -105,35 +119,32 @@ hosts:
       - {to: "fd00:0::2", count: 3, size: 1600, interval: 10us, cpu: 1}
       - {to: "fd00:3::2", count: 3, interval: 15us, socket: ping, cpu: 2}
       - {to: "fd00:2::9", count: 2, interval: 15us, socket: ping, cpu: 2}
+    pktgens:
+      - {device: eth1, to: 10.0.1.2:9, to_mac: "52:54:00:00:01:02", from: 10.0.1.1:9, count: 6, size: 300, gap: 2us, start: 103us, cpu: 0}
+      - {device: v0, to: 10.0.3.2:53, to_mac: "52:54:00:00:00:05", from: 10.0.3.1:9, count: 6, size: 60, gap: 1us, start: 104us, cpu: 1}
     tcp_servers:
       - {name: web, port: 80, receive: 4000, send: 3000, backlog: 1, cpu: 0}
       - {name: full, port: 81, backlog: 0, accept: false, cpu: 1}
-RULES
-  - name: inner
-    namespace_of: router
-    devices:
-      - {name: v1, driver: veth, mac: "52:54:00:00:00:05", addresses: [10.0.3.2/24, "fd00:3::2/64"], peer: router.v0}
-    routes:
-      - {to: default, via: 10.0.3.1, device: v1}
-      - {to: "::/0", via: "fd00:3::1", device: v1}
-    receivers:
-      - {name: echo, port: 53, cpu: 1}
-    pings:
+      - {name: brief, port: 83, receive: 10, send: 10, cpu: 2}
+    tcp_clients:
+      - {name: both, to: 127.0.0.1:83, count: 3, gap: 3us, send: 10, receive: 10, start: 100us, cpu: 1}
+)"},
+    {"INNER\n", R"(    pings:
       - {to: "fd00:2::2", count: 2, interval: 10us, cpu: 1}
     senders:
       - {name: dig, to: 10.0.0.2:53, count: 12, size: 1400, gap: 1us, start: 100us, sndbuf: 4608, cpu: 1}
       - {name: burst, to: 10.0.1.2:53, count: 12, size: 600, gap: 0us, start: 100us, cpu: 0}
       - {name: north, to: 10.0.2.2:53, count: 12, size: 60, gap: 0us, start: 105us, cpu: 2}
       - {name: big6, to: "[fd00:1::2]:53", count: 2, size: 9000, gap: 20us, start: 110us, cpu: 0}
+    pktgens:
+      - {device: v1, to: 10.0.3.1:53, to_mac: "52:54:00:00:00:04", from: 10.0.0.2:40001, count: 8, size: 1514, gap: 0us, start: 102us, cpu: 2}
     tcp_clients:
       - {name: browser, to: 10.0.3.1:80, from_port: 40010, send: 4000, receive: 3000, start: 100us, cpu: 1}
       - {name: second, to: 10.0.3.1:81, count: 3, gap: 5us, send: 10, start: 100us, cpu: 2}
       - {name: third, to: 10.0.3.1:80, count: 2, gap: 5us, send: 4000, receive: 3000, start: 101us, cpu: 0}
-stations:
-  - {name: west, mac: "52:54:00:00:01:01", address: 10.0.0.2, address6: "fd00:0::2"}
-  - {name: east, mac: "52:54:00:00:01:02", address: 10.0.1.2, address6: "fd00:1::2"}
-  - {name: north, mac: "52:54:00:00:01:03", address: 10.0.2.2, address6: "fd00:2::2"}
-)";
+      - {name: fourth, to: 10.0.3.1:83, count: 2, gap: 2us, send: 10, receive: 10, start: 100us, cpu: 0}
+)"},
+};
 
 constexpr const char* nft_rules = R"(    nft: |
       table inet edge {
@@ -225,11 +236,15 @@ std::string replaced(std::string text, std::string_view what, std::string_view b
     return text;
 }
 
-Scenario parsed(const char* text, unsigned profile, unsigned rules)
+Scenario parsed(const Words& words, unsigned profile, unsigned rules)
 {
     const char* names[profiles] = {"5.10", "6.1", "6.12", "6.18"};
     const char* texts[rule_sets] = {"", nft_rules, iptables_rules};
-    const auto scenario = parse_scenario(replaced(replaced(text, "PROFILE", names[profile]), "RULES\n", texts[rules]), "fuzz");
+    std::string text = replaced(replaced(router, "PROFILE", names[profile]), "RULES\n", texts[rules]);
+    for (const auto& [word, by] : words) {
+        text = replaced(std::move(text), word, by);
+    }
+    const auto scenario = parse_scenario(text, "fuzz");
     if (!scenario) {
         std::fprintf(stderr, "fuzz: %s\n", scenario.error().describe().c_str());
         std::abort();
@@ -242,7 +257,7 @@ const Scenario& scenario(unsigned variant)
     static const std::vector<Scenario> all = [] {
         std::vector<Scenario> made;
         for (unsigned row = 0; row < variants; ++row) {
-            made.push_back(parsed(row < plain_variants ? router : crowded_router, row % profiles, row % plain_variants / profiles));
+            made.push_back(parsed(row < plain_variants ? usual_machine : crowded_machine, row % profiles, row % plain_variants / profiles));
         }
         return made;
     }();
