@@ -40,14 +40,7 @@ public:
         std::ranges::copy(peer6.bytes, frame.begin() + 38);
         frame[54] = echo_request;
         store_be16(&frame[58], 1234);
-        const SkbIndex skb = skb_of(frame, 1);
-        k.skb(skb).protocol = proto::eth_p_ipv6;
-        // The error itself came from them to us: its own header is what ping_lookup() looks at.
-        Bytes outer = frame;
-        std::ranges::copy(peer6.bytes, outer.begin() + 22);
-        std::ranges::copy(here6.bytes, outer.begin() + 38);
-        outer_ = outer;
-        return skb;
+        return skb_of(frame, 1);
     }
     int raw6_error(SocketIndex index, std::uint8_t type, std::uint8_t code)
     {
@@ -56,7 +49,30 @@ public:
         return k.socket(index).sk_err;
     }
 
-    Bytes outer_;
+    /// An ICMP error about an echo request 1234 from here.
+    void ping_error(std::uint8_t type, std::uint8_t code)
+    {
+        EchoFrame request;
+        request.ethernet = {peer_mac, host_mac, proto::eth_p_ip};
+        request.source = 0x0a630002;
+        request.destination = 0x0a630001;
+        request.identifier = 1234;
+        const Bytes payload(8, 'x');
+        request.payload = payload;
+        const Bytes quoted = build_echo_frame(request);
+        Bytes frame(quoted.begin(), quoted.begin() + 14);
+        frame.insert(frame.end(), quoted.begin() + 14, quoted.begin() + 34); // the error's own IP header: to us, as the lookup wants it
+        std::swap_ranges(frame.begin() + 26, frame.begin() + 30, frame.begin() + 30);
+        frame.insert(frame.end(), {type, code, 0, 0, 0, 0, 0, 0});
+        frame.insert(frame.end(), quoted.begin() + 14, quoted.end());
+        const SkbIndex skb = skb_of(frame, 1);
+        SkBuff& buff = k.skb(skb);
+        buff.network_header = static_cast<decltype(SkBuff::network_header)>(buff.data);
+        skb_pull(k, skb, 20);
+        k.skb(skb).transport_header = static_cast<decltype(SkBuff::transport_header)>(k.skb(skb).data);
+        skb_pull(k, skb, 8);
+        ping_err(k, skb, 0);
+    }
 };
 
 TEST(Raw6Errors, ReachAConnectedSocketWhereTheyAreHard)
@@ -122,26 +138,7 @@ TEST(PingErrors, OfIpv4AreThoseOfTheTypeAndCode)
             const SocketIndex sk = m.open(SocketKind::ping, false);
             m.k.socket(sk).recverr = asked;
             m.k.socket(sk).daddr = asked ? 0 : 0x0a630001;
-            EchoFrame request;
-            request.ethernet = {peer_mac, host_mac, proto::eth_p_ip};
-            request.source = 0x0a630002;
-            request.destination = 0x0a630001;
-            request.identifier = 1234;
-            const Bytes payload(8, 'x');
-            request.payload = payload;
-            const Bytes quoted = build_echo_frame(request);
-            Bytes frame(quoted.begin(), quoted.begin() + 14);
-            frame.insert(frame.end(), quoted.begin() + 14, quoted.begin() + 34); // the error's own IP header: to us, as the lookup wants it
-            std::swap_ranges(frame.begin() + 26, frame.begin() + 30, frame.begin() + 30);
-            frame.insert(frame.end(), {one.type, one.code, 0, 0, 0, 0, 0, 0});
-            frame.insert(frame.end(), quoted.begin() + 14, quoted.end());
-            const SkbIndex skb = m.skb_of(frame, 1);
-            SkBuff& buff = m.k.skb(skb);
-            buff.network_header = static_cast<decltype(SkBuff::network_header)>(buff.data);
-            skb_pull(m.k, skb, 20);
-            m.k.skb(skb).transport_header = static_cast<decltype(SkBuff::transport_header)>(m.k.skb(skb).data);
-            skb_pull(m.k, skb, 8);
-            ping_err(m.k, skb, 0);
+            m.ping_error(one.type, one.code);
             EXPECT_EQ(m.k.socket(sk).sk_err, asked ? one.asked : one.connected) << int{one.type} << "/" << int{one.code} << (asked ? " asked" : " connected");
         }
     }
@@ -154,7 +151,10 @@ TEST(PingErrors, AMtuThatAPingDoesNotCareForIsNoError)
     const SocketIndex sk = m.open(SocketKind::ping, false);
     m.k.socket(sk).recverr = true;
     m.k.socket(sk).pmtudisc = IP_PMTUDISC_DONT;
+    m.ping_error(3, 4);
     EXPECT_EQ(m.k.socket(sk).sk_err, 0);
+    m.ping_error(3, 1);
+    EXPECT_EQ(m.k.socket(sk).sk_err, EHOSTUNREACH_);
 }
 
 TEST(Raw6, AMessageWithAWrongSumIsDroppedAtEachSocketAndCounted)

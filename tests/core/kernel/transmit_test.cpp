@@ -1,9 +1,8 @@
 // lib/dynamic_queue_limits.c, the loop of net/sched/sch_generic.c, and when virtio's transmit queue wants an interrupt.
 
+#include "core/kernel/drivers/driver.h"
 #include "core/kernel/sch.h"
 #include "tests/core/kernel/machine.h"
-
-#include <fmt/format.h>
 
 namespace skbscope::test {
 namespace {
@@ -270,33 +269,25 @@ TEST(QdiscRun, OfSeveralTransmitQueuesAListIsForOneAndTheOtherWaitsApart)
 
 // ---- virtio --------------------------------------------------------------------------------------------------------------------------
 
-/// pktgen gives the driver `count` frames at once; the wire takes 10 us for each. When each transmit interrupt came, in frames sent until then.
-std::vector<std::uint64_t> interrupts_after(int count)
+TEST(VirtioNet, AsksForTheInterruptWhenThreeQuartersOfWhatIsUnderWayAreSentAndNotBeforeAListsLast)
 {
-    const ModelRun run(send_scenario(fmt::format("count: {}, gap: 0us, size: 1400", count), true, true, "driver: virtio_net, rate: 10mbit, qdisc: pfifo_fast"));
-    std::vector<std::uint64_t> after;
-    std::uint64_t sent = 0;
-    for (std::size_t at = 0; at < run.trace().size(); ++at) {
-        const Event& event = run.trace()[at];
-        sent += event.event_kind() == EventKind::dequeue && event.function_id() == fn::virtqueue_get_buf ? 1 : 0;
-        if (event.is_call() && event.function_id() == fn::skb_xmit_done) {
-            after.push_back(sent);
-        }
+    Sender m("driver: virtio_net, rate: 10mbit, qdisc: pfifo_fast");
+    const Virtqueue& tx = m.world.devices[1].virtio.pairs[0].tx;
+    for (unsigned under_way = 0; under_way < 9; ++under_way) { // start_xmit() asks before it adds its own
+        start_xmit(m.k, m.packet(), 1);
+        EXPECT_FALSE(tx.callbacks_off) << under_way;
+        EXPECT_EQ(tx.used_event, under_way * 3 / 4) << under_way;
     }
-    EXPECT_EQ(run.count(Verdict::sent), static_cast<std::uint64_t>(count));
-    return after;
-}
-
-TEST(VirtioNet, AsksForTheInterruptWhenThreeQuartersOfWhatIsUnderWayAreSent)
-{
-    // The n-th start_xmit() finds n - 1 under way: the interrupt is asked for when 3/4 of them, rounded down, and one more are done.
-    EXPECT_EQ(interrupts_after(1), (std::vector<std::uint64_t>{0}));
-    const auto eight = interrupts_after(8);
-    ASSERT_FALSE(eight.empty());
-    EXPECT_EQ(eight.front(), 0U);
-    for (const std::uint64_t n : eight) {
-        EXPECT_LT(n, 8U);
-    }
+    m.k.cpu().xmit_more = true;
+    start_xmit(m.k, m.packet(), 1);
+    EXPECT_TRUE(tx.callbacks_off);
+    m.k.cpu().xmit_more = false;
+    start_xmit(m.k, m.packet(), 1);
+    EXPECT_FALSE(tx.callbacks_off);
+    EXPECT_EQ(tx.used_event, 10 * 3 / 4);
+    ASSERT_EQ(tx.last_used_idx, 0U) << "the wire is slow";
+    m.k.run_until(SimTime{} + 1_s);
+    EXPECT_EQ(tx.last_used_idx, 11U);
 }
 
 } // namespace
