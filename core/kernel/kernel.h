@@ -162,6 +162,18 @@ public:
     /// Nothing will happen by itself any more.
     [[nodiscard]] bool idle();
 
+    /// The calls that follow run on that CPU. Only between quanta.
+    void set_cpu(Cpu& cpu)
+    {
+        cpu_row.row_ = static_cast<std::uint32_t>(&cpu - w.cpus.data());
+        cpu_ = &cpu;
+        if (!w.host_costs.empty()) [[unlikely]] {
+            host_costs_ = &w.host_costs[cpu_->host];
+            costs_ = host_costs_->by_function();
+        }
+        note_due();
+    }
+
 private:
     friend class Call;
     /// A function boundary, where hard interrupts that are due come in: something is, or the call is to be recorded. One comparison, as
@@ -196,16 +208,6 @@ private:
     void close_lasting(const OpenHandle& call);
     void field_changed(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
     void field_changed_in_larger_table(SkbIndex skb, SkbField field, std::uint64_t before, std::uint64_t after);
-    void set_cpu(Cpu& cpu)
-    {
-        cpu_row.row_ = static_cast<std::uint32_t>(&cpu - w.cpus.data());
-        cpu_ = &cpu;
-        if (!w.host_costs.empty()) [[unlikely]] {
-            host_costs_ = &w.host_costs[cpu_->host];
-            costs_ = host_costs_->by_function();
-        }
-        note_due();
-    }
     Event& record(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
     Event& record_in_larger_lane(EventKind kind, PacketId packet, FunctionId function, std::uint32_t arg);
     [[nodiscard]] std::uint32_t duration_since(SimTime start)
