@@ -377,8 +377,7 @@ namespace {
 /// What goes on the wire for an skb: with the checksum that the device was asked to finish.
 std::vector<std::uint8_t> frame_on_wire(Kernel& k, SkbIndex skb)
 {
-    const auto data = skb_data(k, skb);
-    std::vector<std::uint8_t> frame(data.begin(), data.end());
+    std::vector<std::uint8_t> frame = k.new_frame(skb_data(k, skb));
     if (k.skb(skb).ip_summed != IpSummed::partial) {
         return frame;
     }

@@ -365,11 +365,11 @@ SkbIndex __ip_make_skb(Kernel& k, SocketIndex index, IpCork& cork, const Flowi4&
     }
     const SkbIndex skb = cork.queue.front();
     Call call(k, fn::__ip_make_skb, skb);
-    cork.queue.pop_front();
+    cork.queue.erase(cork.queue.begin());
     Socket& sk = k.socket(index);
     while (!cork.queue.empty()) { // the further pieces hang on the first one, which answers for their memory
         const SkbIndex piece = cork.queue.front();
-        cork.queue.pop_front();
+        cork.queue.erase(cork.queue.begin());
         skb_pull(k, piece, k.skb(piece).transport_header - k.skb(piece).network_header);
         SkBuff& head = k.skb(skb);
         head.frag_list.push_back(piece);

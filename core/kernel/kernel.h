@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace skbscope::kernel {
 
@@ -148,6 +149,24 @@ public:
     /// When the next thing happens by itself; `never`: nothing will.
     [[nodiscard]] SimTime next_time();
     [[nodiscard]] std::uint64_t random(std::uint64_t below);
+    /// A frame of these bytes, in the memory of one that is gone, if there is one.
+    [[nodiscard]] std::vector<std::uint8_t> new_frame(std::span<const std::uint8_t> bytes)
+    {
+        std::vector<std::uint8_t> frame;
+        if (!gone_frames_.empty()) {
+            frame = std::move(gone_frames_.back());
+            gone_frames_.pop_back();
+        }
+        frame.assign(bytes.begin(), bytes.end());
+        return frame;
+    }
+    /// Nobody needs this one any more.
+    void frame_gone(std::vector<std::uint8_t>&& frame)
+    {
+        if (gone_frames_.size() < most_gone_frames) {
+            gone_frames_.push_back(std::move(frame));
+        }
+    }
 
     // ---- time ------------------------------------------------------------------------------------------------------
     /// Runs all hosts until nothing can happen before t any more. Afterwards the trace is complete up to t.
@@ -235,6 +254,8 @@ private:
     const Costs* host_costs_; ///< what costs_ is of
     SimTime due_; ///< from here on this CPU has an interrupt to take or the hardware something to do
     bool woken_ = false;
+    static constexpr std::size_t most_gone_frames = 256; ///< a ring of them
+    std::vector<std::vector<std::uint8_t>> gone_frames_;
 };
 
 /// A call that begins here and ends with this scope, in the same quantum.

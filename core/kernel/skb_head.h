@@ -19,17 +19,15 @@ public:
     /// Its own copy, if somebody else sees these bytes, too.
     [[nodiscard]] std::vector<std::uint8_t>& writable()
     {
-        if (!bytes_) {
-            bytes_ = std::make_shared<std::vector<std::uint8_t>>();
-        } else if (bytes_.use_count() > 1) {
-            bytes_ = std::make_shared<std::vector<std::uint8_t>>(*bytes_);
+        if (!unique()) [[unlikely]] {
+            own();
         }
         return *bytes_;
     }
     /// So many zero bytes, its own. Memory that nobody else sees is used again.
     void assign(std::size_t size)
     {
-        if (bytes_ && bytes_.use_count() == 1) {
+        if (unique()) {
             bytes_->assign(size, std::uint8_t{0});
         } else {
             bytes_ = std::make_shared<std::vector<std::uint8_t>>(size, std::uint8_t{0});
@@ -39,6 +37,9 @@ public:
     [[nodiscard]] bool shares_with(const SkbHead& other) const { return bytes_ != nullptr && bytes_ == other.bytes_; }
 
 private:
+    /// Out of the way of those who write often: hardly a head is shared.
+    [[gnu::noinline]] void own() { bytes_ = bytes_ ? std::make_shared<std::vector<std::uint8_t>>(*bytes_) : std::make_shared<std::vector<std::uint8_t>>(); }
+
     std::shared_ptr<std::vector<std::uint8_t>> bytes_;
 };
 

@@ -119,11 +119,12 @@ void step_receiver(Kernel& k, std::int32_t index)
     }
 }
 
-std::vector<std::uint8_t> payload_of(const Task& task)
+/// What the task sends next: its ordinal, and dots. The dots stay there from one datagram to the next.
+std::span<const std::uint8_t> next_payload(Task& task)
 {
-    std::vector<std::uint8_t> payload(task.size, '.');
-    write_ordinal(payload, task.ordinal);
-    return payload;
+    task.payload.resize(task.size, '.');
+    write_ordinal(task.payload, task.ordinal);
+    return task.payload;
 }
 
 void start_sender(Kernel& k, std::int32_t index)
@@ -165,7 +166,7 @@ void step_sender(Kernel& k, std::int32_t index)
         wake_at(k, index, task.next_send);
         return;
     }
-    const auto payload = payload_of(task);
+    const auto payload = next_payload(task);
     const SimTime begun = k.cpu().now;
     const int result = task.inet6     ? (task.connect ? __sys_sendto6(k, task.socket, payload, IpAddress::any6(), 0)
                                                       : __sys_sendto6(k, task.socket, payload, task.destination6, task.destination_port))

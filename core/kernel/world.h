@@ -294,7 +294,7 @@ struct IpCork {
     std::int16_t tos = -1;      ///< -1: the socket's
     std::uint32_t address = 0;  ///< the destination as the options mean it
     std::vector<std::uint8_t> options; ///< padded to four
-    Fifo<SkbIndex> queue;
+    SmallList<SkbIndex, 4> queue; ///< a datagram has few pieces, most have one
     std::uint64_t call_sequence = 0; ///< the system call's first record: its calls belong to the datagram
 };
 
@@ -731,6 +731,7 @@ struct Task {
     SimTime next_send;               ///< of a receiver: it does not read before this
     std::vector<SimTime> send_times; ///< when to send each datagram; empty: by gap
     std::uint64_t ordinal = 0; ///< of the next datagram, in its payload
+    std::vector<std::uint8_t> payload; ///< of the last
 
     std::int16_t ttl = -1;           ///< setsockopt(IP_TTL); -1: the default
     bool ping_socket = false;        ///< of ping: SOCK_DGRAM, else SOCK_RAW

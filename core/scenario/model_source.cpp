@@ -99,7 +99,7 @@ void ModelSource::feed(SimTime until)
         event.kind = DeviceEvent::Kind::frame_leaves;
         event.at = frame->at;
         event.index = 0; // the replay scenario's only station
-        event.frame.assign(frame->bytes.begin(), frame->bytes.end());
+        event.frame = k.new_frame(frame->bytes);
         event.wire_length = frame->wire_length;
         if (world_.frames_fed <= numbered_) {
             k.schedule_as(world_.frames_fed, std::move(event));

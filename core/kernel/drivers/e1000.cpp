@@ -80,7 +80,7 @@ void e1000_receive_skb(Kernel& k, DeviceIndex device, SkbIndex skb)
 void receive_one(Kernel& k, DeviceIndex device)
 {
     E1000& nic = adapter(k, device);
-    const RxSlot slot = std::move(nic.rx_filled.front());
+    RxSlot slot = std::move(nic.rx_filled.front());
     nic.rx_filled.pop_front();
     k.dequeue(nic.rx_queue, slot.packet, fn::e1000_clean_rx_irq);
     SkbIndex skb = e1000_copybreak(k, device, slot);
@@ -94,6 +94,7 @@ void receive_one(Kernel& k, DeviceIndex device)
     if (copied) {
         skb_trim(k, skb, static_cast<std::uint32_t>(slot.frame.size())); // the FCS goes
     }
+    k.frame_gone(std::move(slot.frame));
     e1000_rx_checksum(k, device, skb);
     e1000_receive_skb(k, device, skb);
     if (nic.rx_to_refill >= E1000_RX_BUFFER_WRITE) {

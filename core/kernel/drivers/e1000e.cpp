@@ -65,12 +65,13 @@ SkbIndex skb_of(Kernel& k, DeviceIndex device, const RxSlot& slot)
 void receive_one(Kernel& k, DeviceIndex device)
 {
     E1000& nic = adapter(k, device);
-    const RxSlot slot = std::move(nic.rx_filled.front());
+    RxSlot slot = std::move(nic.rx_filled.front());
     nic.rx_filled.pop_front();
     k.dequeue(nic.rx_queue, slot.packet, fn::e1000_clean_rx_irq);
     const SkbIndex skb = skb_of(k, device, slot);
     ++nic.rx_to_refill;
     e1000_count_received(k, device, slot);
+    k.frame_gone(std::move(slot.frame));
     e1000_rx_checksum(k, device, skb);
     {
         Call call(k, fn::e1000_receive_skb, skb);

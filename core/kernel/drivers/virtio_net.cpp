@@ -193,7 +193,7 @@ bool receive_one(Kernel& k, DeviceIndex device, std::uint32_t queue)
         Call call(k, fn::virtqueue_get_buf_ctx);
         return false;
     }
-    const RxSlot slot = std::move(pair.rx_used.front());
+    RxSlot slot = std::move(pair.rx_used.front());
     pair.rx_used.pop_front();
     {
         Call call(k, fn::virtqueue_get_buf_ctx, slot.packet);
@@ -201,6 +201,7 @@ bool receive_one(Kernel& k, DeviceIndex device, std::uint32_t queue)
     }
     k.dequeue(pair.rx.queue, slot.packet, fn::virtqueue_get_buf_ctx);
     receive_buf(k, device, queue, slot, slot.buffer);
+    k.frame_gone(std::move(slot.frame));
     return true;
 }
 
