@@ -437,6 +437,7 @@ void skb_scrub_packet(Kernel& k, SkbIndex index)
     skb.pkt_type = PktType::host;
     skb.rx_queue = -1;
     skb.demuxed = nothing;
+    skb.ignore_df = false; // who made it is of another stack: a router beyond may not cut it
     skb_dst_drop(k, index);
     nf_reset_ct(k, index);
 }
