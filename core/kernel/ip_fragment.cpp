@@ -185,10 +185,10 @@ int ip_frag_queue(Kernel& k, std::int32_t row, SkbIndex skb)
         ip_frag_reinit(k, row);
     }
     FragQueue& queue = queue_of(k, row);
-    const auto discard = [&] {
-        inet_frag_kill(k, queue, drop::NOT_SPECIFIED);
+    const auto discard = [&] { // those that waited go last, when ip_defrag() gives the queue back (ipq_put)
         k.count(net, Mib::Ip_ReasmFails, packet);
         kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::ip_frag_queue);
+        inet_frag_kill(k, queue, drop::NOT_SPECIFIED);
         return -EINVAL;
     };
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
