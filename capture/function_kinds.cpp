@@ -217,6 +217,9 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
     static const Hosts datagram_readers = {
         "udp_recvmsg",  "packet_recvmsg", "raw_recvmsg",    "ping_recvmsg",      "udpv6_recvmsg",
         "sock_recvmsg", "inet_recvmsg",   "__sys_recvfrom", "__x64_sys_recvmsg", "__x64_sys_recvfrom"};
+    // A raw socket's datagrams over IPv6 come by inet_sendmsg(), too (inet6_sockraw_ops, net/ipv6/raw.c).
+    static const Hosts sending_raw6 = {"inet_sendmsg", "inet6_sendmsg", "__sys_sendto", "____sys_sendmsg", "__x64_sys_sendmsg", "__x64_sys_sendto"};
+    static const Hosts making6 = {"rawv6_sendmsg", "ping_v6_sendmsg", "udpv6_sendmsg", "icmpv6_echo_reply", "icmp6_send", "inet_sendmsg", "inet6_sendmsg"};
     static const Hosts notifying = {"__neigh_update",      "neigh_update", "__neigh_event_send",
                                     "neigh_timer_handler", "__sys_sendto", "__x64_sys_sendmsg",
                                     "__x64_sys_sendto"};
@@ -337,7 +340,11 @@ const std::unordered_map<std::string_view, Hosts>& host_map()
         {"ip_build_and_send_pkt", {"tcp_v4_send_synack"}},
         {"sk_stream_kill_queues",
          {"tcp_time_wait", "tcp_fin", "tcp_reset", "tcp_rcv_state_process", "tcp_v4_do_rcv", "__tcp_close", "tcp_close"}},
-        {"ip6_dst_lookup_tail", {"udpv6_sendmsg", "icmp6_send"}},
+        {"rawv6_sendmsg", sending_raw6},
+        {"ip6_dst_lookup_tail", making6},
+        {"ip6_append_data", making6},
+        {"ip6_push_pending_frames", making6},
+        {"icmpv6_push_pending_frames", {"icmpv6_echo_reply", "icmp6_send"}},
         {"fib6_rule_lookup", {"ip6_route_input", "ip6_route_output_flags"}},
         {"ndisc_alloc_skb", {"ndisc_send_ns", "ndisc_send_na", "ndisc_solicit"}},
         {"__nf_nat_alloc_null_binding", {"nf_nat_inet_fn"}},
