@@ -91,7 +91,8 @@ int ip6_datagram_connect(Kernel& k, SocketIndex index, const IpAddress& address,
 int inet6_sendmsg(Kernel& k, SocketIndex sk, std::span<const std::uint8_t> payload, const IpAddress& address,
                   std::uint16_t port, std::uint64_t call_sequence)
 {
-    Call call(k, fn::inet6_sendmsg);
+    // Raw and ping sockets send by IPv4's (inet6_sockraw_ops, net/ipv6/raw.c).
+    Call call(k, k.socket(sk).kind == SocketKind::udp ? fn::inet6_sendmsg : fn::inet_sendmsg);
     sock_rps_record_flow(k, sk); // inet_send_prepare()
     {
         Call prepare(k, fn::inet_send_prepare);
