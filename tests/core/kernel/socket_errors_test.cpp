@@ -16,7 +16,11 @@ constexpr int EACCES_ = 13, EPROTO_ = 71, EMSGSIZE_ = 90, ENETUNREACH_ = 101, EC
 
 class Errors : public Machine {
 public:
-    Errors() : Machine(receive_scenario("count: 0")) {}
+    Errors() : Machine(receive_scenario("count: 0"))
+    {
+        k.set_cpu(world.cpus.front());
+        k.cpu().task = 0; // whose system calls these are
+    }
 
     SocketIndex open(SocketKind kind, bool inet6)
     {
