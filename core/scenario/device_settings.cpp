@@ -52,7 +52,7 @@ constexpr DeviceSettingRow rows[] = {
     {"bql_limit_max", 0, DQL_MAX_LIMIT, DQL_MAX_LIMIT, "bytes", "BQL: largest limit", "Bytes that the ring may never exceed by more than a packet (byte_queue_limits/limit_max).", has_bql,
      [](const NetDevice& d) { return std::int64_t{d.tx_queues.front().dql.max_limit}; },
      [](NetDevice& d, std::int64_t v) { each_dql(d, [&](kernel::Dql& dql) { dql.max_limit = static_cast<std::uint32_t>(v); }); }, true},
-    {"bql_hold_time", 0, int_max, 1000, "ms", "BQL: hold time", "So long slack is watched before the limit shrinks (byte_queue_limits/hold_time).", has_bql,
+    {"bql_hold_time", 0, int_max / ms_per_jiffy * ms_per_jiffy, 1000, "ms", "BQL: hold time", "So long slack is watched before the limit shrinks (byte_queue_limits/hold_time).", has_bql,
      [](const NetDevice& d) { return d.tx_queues.front().dql.slack_hold_time * ms_per_jiffy; },
      [](NetDevice& d, std::int64_t v) { each_dql(d, [&](kernel::Dql& dql) { dql.slack_hold_time = (v + ms_per_jiffy - 1) / ms_per_jiffy; }); }, true},
     {"arp", 0, 1, 1, "", "ARP", "0: no address is asked for or told here (ip link set arp off).", not_loopback,
