@@ -101,37 +101,149 @@ int tcp_rcv_synsent_state_process(Kernel& k, SocketIndex index, SkbIndex skb, co
     return 0;
 }
 
-/// After a valid ACK in FIN-WAIT-1. True: the socket is a time-wait socket now and the skb is gone.
-bool fin_wait1(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader& th, bool& reset)
+/// What a step of tcp_rcv_state_process() leaves of its segment.
+enum class Segment : std::uint8_t {
+    goes_on,
+    consumed, ///< its part is done, and it is to be freed
+    gone,     ///< freed
+    reset,    ///< it is to be answered with a RST, and freed by whoever does
+};
+
+/// A listener takes SYNs alone.
+Segment rcv_in_listen(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader& th)
+{
+    if (th.ack()) {
+        return Segment::reset;
+    }
+    if (th.rst() || !th.syn() || th.fin()) {
+        tcp_drop_reason(k, index, skb, th.rst() ? drop::TCP_RESET : drop::TCP_FLAGS, fn::tcp_rcv_state_process);
+        return Segment::gone;
+    }
+    tcp_v4_conn_request(k, index, skb);
+    k.verdict(k.skb(skb).packet, Verdict::consumed, fn::tcp_rcv_state_process);
+    consume_skb(k, skb, fn::tcp_rcv_state_process);
+    return Segment::gone;
+}
+
+/// The acknowledgement of our SYN-ACK.
+void ack_in_syn_recv(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader& th)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    const PacketId packet = k.skb(skb).packet;
+    ++tp.delivered;
+    if (tp.rx_opt.tstamp_ok) {
+        tp.advmss -= TCPOLEN_TSTAMP_ALIGNED;
+    }
+    tp.retrans_stamp = 0;
+    tcp_init_transfer(k, index, packet);
+    tp.copied_seq = tp.rcv_nxt;
+    tcp_set_state(k, index, TcpState::established);
+    tcp_state_change(k, index, packet);
+    tp.snd_una = tcp_cb(k, skb).ack_seq;
+    tp.snd_wnd = std::uint32_t{th.window} << tp.rx_opt.snd_wscale;
+    tp.snd_wl1 = tcp_cb(k, skb).seq;
+    tcp_update_pacing_rate(k, index);
+    tp.lsndtime = tcp_jiffies32(k);
+    tcp_initialize_rcv_mss(tp);
+    tcp_fast_path_on(tp);
+}
+
+/// Whether a segment brings more than what we have, its FIN not counted.
+bool has_new_data(const TcpSock& tp, const TcpCb& cb, const TcpHeader& th)
+{
+    return cb.end_seq != cb.seq && after(cb.end_seq - (th.fin() ? 1 : 0), tp.rcv_nxt);
+}
+
+/// An acknowledgement in FIN-WAIT-1, perhaps that of our FIN.
+Segment ack_in_fin_wait1(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader& th)
 {
     TcpSock& tp = tcp_sk(k, index);
     if (tp.snd_una != tp.write_seq) {
-        return false;
+        return Segment::goes_on;
     }
     tcp_set_state(k, index, TcpState::fin_wait2);
     tp.shutdown |= SEND_SHUTDOWN;
     if (!tp.dead) {
         tcp_state_change(k, index, k.skb(skb).packet);
-        return false;
+        return Segment::goes_on;
     }
-    const TcpCb& cb = tcp_cb(k, skb);
-    if (cb.end_seq != cb.seq && after(cb.end_seq - (th.fin() ? 1 : 0), tp.rcv_nxt)) {
+    if (has_new_data(tp, tcp_cb(k, skb), th)) {
         tcp_done(k, index); // data for nobody
         k.count(k.sock_net(index), Mib::TcpExt_TCPAbortOnData, k.skb(skb).packet);
-        reset = true;
-        return true;
+        return Segment::reset;
     }
-    const std::uint32_t tmo = std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ, (tp.rto << 2) - (tp.rto >> 1));
+    const std::uint32_t tmo = std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ,
+                                       (tp.rto << 2) - (tp.rto >> 1)); // tcp_fin_time()
     if (tmo > TCP_TIMEWAIT_LEN) {
         tcp_reset_keepalive_timer(k, index, tmo - TCP_TIMEWAIT_LEN);
     } else if (th.fin() || tp.owned) {
         tcp_reset_keepalive_timer(k, index, tmo);
     } else {
         tcp_time_wait(k, index, TcpState::fin_wait2, tmo);
-        __kfree_skb(k, skb, Verdict::consumed, fn::tcp_rcv_state_process);
-        return true;
+        return Segment::consumed;
     }
-    return false;
+    return Segment::goes_on;
+}
+
+/// "step 5: check the ACK field": which state follows from what is acknowledged.
+Segment check_ack_field(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader& th)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    const int acceptable =
+        tcp_ack(k, index, skb, FLAG_SLOWPATH | FLAG_UPDATE_TS_RECENT | FLAG_NO_CHALLENGE_ACK);
+    if (acceptable <= 0 && tp.state == TcpState::syn_recv) {
+        return Segment::reset;
+    }
+    if (acceptable < 0) {
+        tcp_send_challenge_ack(k, index);
+        tcp_drop_reason(k, index, skb, ack_reason(acceptable), fn::tcp_rcv_state_process);
+        return Segment::gone;
+    }
+    switch (tp.state) {
+    case TcpState::syn_recv: ack_in_syn_recv(k, index, skb, th); break;
+    case TcpState::fin_wait1: return ack_in_fin_wait1(k, index, skb, th);
+    case TcpState::closing:
+        if (tp.snd_una == tp.write_seq) {
+            tcp_time_wait(k, index, TcpState::time_wait, 0);
+            return Segment::consumed;
+        }
+        break;
+    case TcpState::last_ack:
+        if (tp.snd_una == tp.write_seq) {
+            tcp_done(k, index);
+            return Segment::consumed;
+        }
+        break;
+    default: break;
+    }
+    return Segment::goes_on;
+}
+
+/// "step 7: process the segment text": queued where the state still takes data.
+Segment process_segment_text(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader& th)
+{
+    TcpSock& tp = tcp_sk(k, index);
+    const TcpCb cb = tcp_cb(k, skb);
+    switch (tp.state) {
+    case TcpState::close_wait:
+    case TcpState::closing:
+    case TcpState::last_ack:
+        if (!before(cb.seq, tp.rcv_nxt)) {
+            return Segment::goes_on;
+        }
+        [[fallthrough]];
+    case TcpState::fin_wait1:
+    case TcpState::fin_wait2:
+        if (tp.state != TcpState::close_wait && (tp.shutdown & RCV_SHUTDOWN) != 0 && has_new_data(tp, cb, th)) {
+            const PacketId packet = k.skb(skb).packet;
+            k.count(k.sock_net(index), Mib::TcpExt_TCPAbortOnData, packet);
+            tcp_reset(k, index, packet);
+            return Segment::reset; // data after close(): nobody will read it
+        }
+        [[fallthrough]];
+    case TcpState::established: tcp_data_queue(k, index, skb); return Segment::gone;
+    default: return Segment::goes_on;
+    }
 }
 
 } // namespace
@@ -201,118 +313,35 @@ bool tcp_rcv_state_process(Kernel& k, SocketIndex index, SkbIndex skb)
         return discard(drop::TCP_CLOSE);
     }
     if (tp.state == TcpState::listen) {
-        if (th.ack()) {
-            return true;
-        }
-        if (th.rst()) {
-            return discard(drop::TCP_RESET);
-        }
-        if (!th.syn() || th.fin()) {
-            return discard(drop::TCP_FLAGS);
-        }
-        tcp_v4_conn_request(k, index, skb);
-        k.verdict(packet, Verdict::consumed, fn::tcp_rcv_state_process);
-        consume_skb(k, skb, fn::tcp_rcv_state_process);
-        return false;
-    }
-    if (tp.state == TcpState::syn_sent) {
-        tp.rx_opt.saw_tstamp = false;
-        tcp_mstamp_refresh(k, tp);
-        return tcp_rcv_synsent_state_process(k, index, skb, th) != 0;
+        return rcv_in_listen(k, index, skb, th) == Segment::reset;
     }
     tcp_mstamp_refresh(k, tp);
     tp.rx_opt.saw_tstamp = false;
+    if (tp.state == TcpState::syn_sent) {
+        return tcp_rcv_synsent_state_process(k, index, skb, th) != 0;
+    }
     if (!th.ack() && !th.rst() && !th.syn()) {
         return discard(drop::TCP_FLAGS);
     }
     if (!tcp_validate_incoming(k, index, skb, th, false)) {
         return false;
     }
-    const int acceptable = tcp_ack(k, index, skb, FLAG_SLOWPATH | FLAG_UPDATE_TS_RECENT | FLAG_NO_CHALLENGE_ACK);
-    if (acceptable <= 0) {
-        if (tp.state == TcpState::syn_recv) {
-            return true;
-        }
-        if (acceptable < 0) {
-            tcp_send_challenge_ack(k, index);
-            return discard(ack_reason(acceptable));
-        }
+    Segment left = check_ack_field(k, index, skb, th);
+    if (left == Segment::consumed) {
+        __kfree_skb(k, skb, Verdict::consumed, fn::tcp_rcv_state_process);
     }
-    switch (tp.state) {
-    case TcpState::syn_recv:
-        ++tp.delivered;
-        if (tp.rx_opt.tstamp_ok) {
-            tp.advmss -= TCPOLEN_TSTAMP_ALIGNED;
-        }
-        tp.retrans_stamp = 0;
-        tcp_init_transfer(k, index, packet);
-        tp.copied_seq = tp.rcv_nxt;
-        tcp_set_state(k, index, TcpState::established);
-        tcp_state_change(k, index, packet);
-        tp.snd_una = tcp_cb(k, skb).ack_seq;
-        tp.snd_wnd = std::uint32_t{th.window} << tp.rx_opt.snd_wscale;
-        tp.snd_wl1 = tcp_cb(k, skb).seq;
-        tcp_update_pacing_rate(k, index);
-        tp.lsndtime = tcp_jiffies32(k);
-        tcp_initialize_rcv_mss(tp);
-        tcp_fast_path_on(tp);
-        break;
-    case TcpState::fin_wait1: {
-        bool reset = false;
-        if (fin_wait1(k, index, skb, th, reset)) {
-            return reset;
-        }
-        break;
+    if (left != Segment::goes_on) {
+        return left == Segment::reset;
     }
-    case TcpState::closing:
-        if (tp.snd_una == tp.write_seq) {
-            tcp_time_wait(k, index, TcpState::time_wait, 0);
-            __kfree_skb(k, skb, Verdict::consumed, fn::tcp_rcv_state_process);
-            return false;
-        }
-        break;
-    case TcpState::last_ack:
-        if (tp.snd_una == tp.write_seq) {
-            tcp_done(k, index);
-            __kfree_skb(k, skb, Verdict::consumed, fn::tcp_rcv_state_process);
-            return false;
-        }
-        break;
-    default: break;
+    left = process_segment_text(k, index, skb, th);
+    if (left == Segment::reset) {
+        return true;
     }
-    const TcpCb cb = tcp_cb(k, skb);
-    bool queued = false;
-    switch (tp.state) {
-    case TcpState::close_wait:
-    case TcpState::closing:
-    case TcpState::last_ack:
-        if (!before(cb.seq, tp.rcv_nxt)) {
-            break;
-        }
-        [[fallthrough]];
-    case TcpState::fin_wait1:
-    case TcpState::fin_wait2:
-        if (tp.state != TcpState::close_wait && (tp.shutdown & RCV_SHUTDOWN) != 0 && cb.end_seq != cb.seq &&
-            after(cb.end_seq - (th.fin() ? 1 : 0), tp.rcv_nxt)) {
-            k.count(k.sock_net(index), Mib::TcpExt_TCPAbortOnData, packet);
-            tcp_reset(k, index, packet);
-            return true; // data after close(): nobody will read it
-        }
-        [[fallthrough]];
-    case TcpState::established:
-        tcp_data_queue(k, index, skb);
-        queued = true;
-        break;
-    default: break;
-    }
-    if (tp.in_use && tp.state != TcpState::close) {
+    if (tp.in_use && tp.state != TcpState::close) { // tcp_data_queue() may have made a time-wait socket of it
         tcp_data_snd_check(k, index, packet);
         tcp_ack_snd_check(k, index);
     }
-    if (!queued) {
-        return discard(drop::NOT_SPECIFIED);
-    }
-    return false;
+    return left == Segment::gone ? false : discard(drop::NOT_SPECIFIED);
 }
 
 int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
