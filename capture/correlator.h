@@ -283,7 +283,19 @@ private:
 
     [[nodiscard]] ToldReason told_reason(const RawRecord& record, const Decoder& decoder) const;
     [[nodiscard]] bool makes_a_packet(const RawRecord& record, const Decoder& decoder) const;
+    // ---- kfree_skb and consume_skb, and the steps of what they tell
     void free_event(const RawRecord& record, const Decoder& decoder, bool is_drop);
+    void end_calls_before_free(Lane& lane, std::uint64_t address, bool is_drop);
+    std::size_t freeing_call(Lane& lane, const RawRecord& record, bool is_drop);
+    Slot freed_packet(Lane& lane, const RawRecord& record, const Decoder& decoder, std::size_t index,
+                      bool is_drop);
+    [[nodiscard]] std::string_view told_location(const RawRecord& record, const Decoder& decoder) const;
+    bool gives_back_a_reference(Slot slot, const RawRecord& record, const Decoder& decoder, bool is_drop);
+    void sent_before_free(const Lane& lane, Slot slot, std::uint32_t item);
+    [[nodiscard]] bool refuses_for_socket(const Lane& lane) const;
+    bool kfree_decides(const Lane& lane, const RawRecord& record, const Decoder& decoder, std::size_t index,
+                       Slot slot);
+    void ends_undropped(Lane& lane, Slot slot, std::uint32_t item);
     void note_released(Lane& lane);
     void leaves_backlog(Lane& lane, Frame& core);
     void completed_unnamed(Lane& lane, Slot slot, std::uint32_t item);

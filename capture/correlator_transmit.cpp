@@ -410,29 +410,36 @@ bool Correlator::makes_a_packet(const RawRecord& record, const Decoder& decoder)
     return options_.unseen_drops == UnseenDrops::all || says_why;
 }
 
-void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
+/// Calls that had returned before this event, though no record says so.
+void Correlator::end_calls_before_free(Lane& lane, std::uint64_t address, bool is_drop)
 {
-    frees_seen_ = true;
-    Lane& lane = lane_of(record);
     if (drops_only_) {
         pop_to(lane, 0); // no record says when the last one's call returned: each stands for itself
     }
     const auto net_tx = std::ranges::find(lane.stack, net_tx_action_, &Frame::symbol);
     if (net_tx != lane.stack.end() && net_tx->has_freed &&
-        std::all_of(net_tx + 1, lane.stack.end(), [](const Frame& frame) { return frame.kind == Kind::free || frame.kind == Kind::free_tail; })) {
-        pop_to(lane, static_cast<std::size_t>(net_tx - lane.stack.begin()) + 1); // they released the one before
+        std::all_of(net_tx + 1, lane.stack.end(), [](const Frame& frame) {
+            return frame.kind == Kind::free || frame.kind == Kind::free_tail;
+        })) {
+        // they released the one before
+        pop_to(lane, static_cast<std::size_t>(net_tx - lane.stack.begin()) + 1);
     }
     if (!functions_seen_) {
         pop_frees(lane);
-        note_cut(lane, decoder.skb.read(record.data), is_drop);
+        note_cut(lane, address, is_drop);
     }
+}
+
+/// The call that this event is of, by its place in the lane's stack: an open one that has had none yet, or a new one.
+std::size_t Correlator::freeing_call(Lane& lane, const RawRecord& record, bool is_drop)
+{
     // The event comes before what the release functions do; each freeing call has one.
-    std::size_t index = lane.stack.size();
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
         const Frame& frame = lane.stack[i];
         if (frame.kind == Kind::free && frame.item != 0 && !frame.free_seen) {
-            index = i;
-            break;
+            pop_to(lane, i + 1);
+            book_.item(lane.stack[i].item).flags |= via_tracepoint;
+            return i;
         }
         if (frame.kind != Kind::free && frame.kind != Kind::free_tail) {
             if (i + 1 < lane.stack.size() || frame.item == 0 || frame.kind != Kind::carry) {
@@ -440,29 +447,34 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
             }
         }
     }
-    if (index < lane.stack.size()) {
-        pop_to(lane, index + 1);
-        book_.item(lane.stack[index].item).flags |= via_tracepoint;
+    const bool reads_udp = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+        return functions_[frame.symbol].name == "skb_consume_udp";
+    });
+    if (reads_udp && !is_drop) {
+        (void)open_call(lane, {"skb_consume_udp"});
+        push_call(lane, record, symbol_named("__consume_stateless_skb"), via_tracepoint).by_jump = true;
     } else {
-        const bool reads_udp = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
-            return functions_[frame.symbol].name == "skb_consume_udp";
-        });
-        if (reads_udp && !is_drop) {
-            (void)open_call(lane, {"skb_consume_udp"});
-            push_call(lane, record, symbol_named("__consume_stateless_skb"), via_tracepoint).by_jump = true;
-        } else {
-            push_call(lane, record, symbol_named(is_drop ? Name("kfree_skb_reason") : Name("consume_skb")),
-                      via_tracepoint);
-        }
-        index = lane.stack.size() - 1;
+        push_call(lane, record, symbol_named(is_drop ? Name("kfree_skb_reason") : Name("consume_skb")),
+                  via_tracepoint);
     }
-    if (const Slot owner = book_.living(decoder.skb.read(record.data)); is_drop || book_.at(owner).packet.verdict == Verdict::in_flight) {
-        (void)owner_of(decoder.skb.read(record.data), lane.stack[index].item); // before a loss; the end of what a queue had is no verdict
+    return lane.stack.size() - 1;
+}
+
+/// The packet that the event names; 0: none that is known, and the event makes none.
+Slot Correlator::freed_packet(Lane& lane, const RawRecord& record, const Decoder& decoder, std::size_t index,
+                              bool is_drop)
+{
+    const std::uint64_t address = decoder.skb.read(record.data);
+    const std::uint32_t item = lane.stack[index].item;
+    const Slot owner = book_.living(address);
+    if (is_drop || book_.at(owner).packet.verdict == Verdict::in_flight) {
+        (void)owner_of(address, item); // before a loss; the end of what a queue had is no verdict
     }
-    Slot slot = prove(lane, record, index, decoder.skb.read(record.data), Evidence::free);
+    Slot slot = prove(lane, record, index, address, Evidence::free);
     // A record that was begun before a pause and got its time within it: what it told of has come to its end unseen since,
     // and the address belongs to what is dropped now.
-    if (drops_only_ && is_drop && slot != 0 && book_.at(slot).packet.verdict != Verdict::in_flight && !book_.at(slot).dead) {
+    if (drops_only_ && is_drop && slot != 0 && book_.at(slot).packet.verdict != Verdict::in_flight &&
+        !book_.at(slot).dead) {
         book_.end_unseen(slot, lane.stack[index].item);
         slot = 0;
     }
@@ -473,35 +485,38 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
         book_.item(lane.stack[index].item).packet = slot;
         book_.born(slot, lane.stack[index].item);
     }
-    lane.stack[index].free_seen = true;
-    note_freed(lane, slot);
-    if (slot == 0) {
-        ++foreign_frees_;
-        for (Frame& frame : lane.stack) {
-            frame.wait = 0;
-        }
-        return;
+    return slot;
+}
+
+/// The function in which the event's location lies.
+std::string_view Correlator::told_location(const RawRecord& record, const Decoder& decoder) const
+{
+    return without_suffix(kernel_.symbols.find(decoder.location.read(record.data)).name);
+}
+
+/// Whether a reference is given back while somebody else goes on with the packet.
+bool Correlator::gives_back_a_reference(Slot slot, const RawRecord& record, const Decoder& decoder,
+                                        bool is_drop)
+{
+    const SlotRecord& known = book_.at(slot);
+    if (!known.shared) {
+        return false;
     }
-    const std::uint32_t item = lane.stack[index].item;
+    // pktgen holds each of its frames once more (pktgen_xmit: burst references) and gives that back. Over veth the receiver
+    // went on with a clone then.
+    if (is_drop) {
+        return gives_back_for_pktgen(told_location(record, decoder));
+    }
+    // Where it gave its reference back first, skb_share_check() frees the last one of the sk_buff that the receiver leaves
+    // behind.
+    return known.address == decoder.skb.read(record.data) &&
+           std::ranges::any_of(share_checked_, [&](Slot other) { return book_.resolve(other) == slot; });
+}
+
+/// A packet of ours that is freed behind its device has been transmitted, whether or not a record told of that.
+void Correlator::sent_before_free(const Lane& lane, Slot slot, std::uint32_t item)
+{
     SlotRecord& known = book_.at(slot);
-    if (!stamped_.empty()) {
-        stamped_.erase(slot);
-    }
-    // pktgen holds each of its frames once more (pktgen_xmit: burst references) and gives that back. Over veth the receiver went on with a
-    // clone then.
-    const std::uint64_t address = decoder.skb.read(record.data);
-    const bool is_pktgens = is_drop && known.shared && gives_back_for_pktgen(without_suffix(kernel_.symbols.find(decoder.location.read(record.data)).name));
-    // Where it gave its reference back first, skb_share_check() frees the last one of the sk_buff that the receiver leaves behind.
-    const bool is_left_behind = !is_drop && known.shared && known.address == address &&
-                                std::ranges::any_of(share_checked_, [&](Slot other) { return book_.resolve(other) == slot; });
-    if (is_pktgens || is_left_behind) {
-        book_.leave(slot, address);
-        return;
-    }
-    if (known.dead) {
-        return;
-    }
-    reads_end_with_event_ = reads_end_with_event_ || (!is_drop && lane.is_task && known.in_socket && known.is_datagram);
     // A driver that frees what it sent before the sender has returned from it: the transmission is a fact
     // now.
     if (known.driver_call != 0 && !known.transmitted && known.packet.verdict == Verdict::in_flight &&
@@ -513,74 +528,121 @@ void Correlator::free_event(const RawRecord& record, const Decoder& decoder, boo
             book_.transmitted(slot, known.driver_call);
         }
     }
-    const bool is_clone = known.kind == SlotRecord::Kind::clone;
-    if (known.packet.verdict == Verdict::in_flight && known.packet.sent_here && !is_clone && !known.looped && completes_sent(lane)) {
-        book_.decide(slot, Verdict::sent, item); // where and when no record shows: an untraced CPU handed it to the device
+    if (known.packet.verdict == Verdict::in_flight && known.packet.sent_here &&
+        known.kind != SlotRecord::Kind::clone && !known.looped && completes_sent(lane)) {
+        // where and when no record shows: an untraced CPU handed it to the device
+        book_.decide(slot, Verdict::sent, item);
         known.transmitted = true;
     }
+}
+
+/// In a socket's queue a packet was delivered; refusing it there, or a wrong checksum found on reading, is a drop.
+bool Correlator::refuses_for_socket(const Lane& lane) const
+{
+    return std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+        return is_one_of(functions_[frame.symbol].name,
+                         {"udp_queue_rcv_one_skb", "udp_unicast_rcv_skb", "__udp4_lib_rcv",
+                          "udpv6_queue_rcv_one_skb", "__udp6_lib_rcv", "udp6_unicast_rcv_skb",
+                          "__udp_queue_rcv_skb", "udp_queue_rcv_skb", "raw_rcv", "ping_rcv", "udp_recvmsg",
+                          "udpv6_recvmsg"});
+    });
+}
+
+/// What kfree_skb says of a packet that nothing has ended yet. False: it is no drop.
+bool Correlator::kfree_decides(const Lane& lane, const RawRecord& record, const Decoder& decoder,
+                               std::size_t index, Slot slot)
+{
+    const SlotRecord& known = book_.at(slot);
+    const std::uint32_t item = lane.stack[index].item;
     const Verdict verdict = known.packet.verdict;
-    DropReasonId reason = DropReasonId::none;
-    bool no_drop = !is_drop || is_clone || verdict == Verdict::sent || verdict == Verdict::forwarded || verdict == Verdict::merged;
-    FunctionId where = book_.item(item).function_id();
-    bool goes_on = false;
-    if (!no_drop) {
-        const auto hit = kernel_.symbols.find(decoder.location.read(record.data));
-        const std::string_view place = dropping_place(lane, index, without_suffix(hit.name));
-        if (decoder.reason) {
-            const ToldReason told = told_reason(record, decoder);
-            reason = told.reason;
-            no_drop = told.is_no_drop;
-        } else {
-            reason = reason_without_field(slot, place, item);
-        }
-        if (!place.empty()) {
-            where = functions_[symbol_of_text(place)].id;
-        }
-        // In a socket's queue it was delivered; refusing it there, or a wrong checksum found on reading, is a
-        // drop.
-        const bool refused = std::ranges::any_of(lane.stack, [&](const Frame& frame) {
-            return is_one_of(functions_[frame.symbol].name,
-                             {"udp_queue_rcv_one_skb", "udp_unicast_rcv_skb", "__udp4_lib_rcv",
-                              "udpv6_queue_rcv_one_skb", "__udp6_lib_rcv", "udp6_unicast_rcv_skb",
-                              "__udp_queue_rcv_skb", "udp_queue_rcv_skb", "raw_rcv", "ping_rcv",
-                              "udp_recvmsg", "udpv6_recvmsg"});
-        });
-        if (verdict == Verdict::delivered && !refused) {
-            no_drop = true; // the socket was closed with unread datagrams
-        }
-        if (verdict == Verdict::in_flight && known.core_seen && !known.leaves && closes_socket(place)) {
-            book_.decide(slot, Verdict::delivered, item); // … into which nothing but events had shown it come
-            book_.freed(slot, item);
-            return;
-        }
-        // What pktgen gives back last has left its device. Over veth it may go on as a clone that nothing shows; or the backlog was full, and
-        // refused it without an event.
-        if (verdict == Verdict::in_flight && known.looped && gives_back_for_pktgen(place)) {
-            if (functions_seen_ && !known.core_seen) {
-                reason = drop::CPU_BACKLOG;
-                where = fn::enqueue_to_backlog;
-            } else {
-                no_drop = goes_on = true;
-            }
-        }
+    if (known.kind == SlotRecord::Kind::clone || verdict == Verdict::sent || verdict == Verdict::forwarded ||
+        verdict == Verdict::merged) {
+        return false;
     }
-    if (goes_on) {
-        // its end is still to come
-    } else if (!no_drop) {
-        book_.dropped(slot, reason, where, item);
-    } else if (verdict == Verdict::in_flight && gives_its_bytes(lane, slot, item)) {
-        // its bytes live on in the whole datagram
-    } else if (verdict == Verdict::in_flight) {
-        // The last to take a packet gets the packet itself: a tap, if no protocol wanted it.
-        const bool is_taken_by_tap = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
-            return outer.kind == Kind::tap && outer.packet != 0 && book_.resolve(outer.packet) == slot;
-        });
-        // With tracepoints alone: what a task frees after it was received, it has read from a socket.
-        const bool is_read = !functions_seen_ && lane.is_task && known.core_seen;
-        book_.decide(slot, (is_clone && known.tapped) || is_taken_by_tap || is_read ? Verdict::delivered
-                           : known.in_pieces                                         ? Verdict::split
-                                                                                     : Verdict::consumed,
-                     item);
+    const std::string_view place = dropping_place(lane, index, told_location(record, decoder));
+    ToldReason why = decoder.reason ? told_reason(record, decoder)
+                                    : ToldReason{reason_without_field(slot, place, item), false};
+    FunctionId where =
+        place.empty() ? book_.item(item).function_id() : functions_[symbol_of_text(place)].id;
+    if (verdict == Verdict::delivered && !refuses_for_socket(lane)) {
+        return false; // the socket was closed with unread datagrams
+    }
+    if (verdict == Verdict::in_flight && known.core_seen && !known.leaves && closes_socket(place)) {
+        book_.decide(slot, Verdict::delivered, item); // … into which nothing but events had shown it come
+        return true;
+    }
+    // What pktgen gives back last has left its device. Over veth it may go on as a clone that nothing shows; or the backlog
+    // was full, and refused it without an event.
+    if (verdict == Verdict::in_flight && known.looped && gives_back_for_pktgen(place)) {
+        if (!functions_seen_ || known.core_seen) {
+            return true; // its end is still to come
+        }
+        why.reason = drop::CPU_BACKLOG;
+        where = fn::enqueue_to_backlog;
+    }
+    if (why.is_no_drop) {
+        return false;
+    }
+    book_.dropped(slot, why.reason, where, item);
+    return true;
+}
+
+/// The verdict of a packet that is freed without being dropped.
+void Correlator::ends_undropped(Lane& lane, Slot slot, std::uint32_t item)
+{
+    const SlotRecord& known = book_.at(slot);
+    if (known.packet.verdict != Verdict::in_flight || gives_its_bytes(lane, slot, item)) {
+        return; // decided before, or its bytes live on in the whole datagram
+    }
+    // The last to take a packet gets the packet itself: a tap, if no protocol wanted it.
+    const bool is_taken_by_tap = std::ranges::any_of(lane.stack, [&](const Frame& outer) {
+        return outer.kind == Kind::tap && outer.packet != 0 && book_.resolve(outer.packet) == slot;
+    });
+    // With tracepoints alone: what a task frees after it was received, it has read from a socket.
+    const bool is_read = !functions_seen_ && lane.is_task && known.core_seen;
+    const bool is_taps_clone = known.kind == SlotRecord::Kind::clone && known.tapped;
+    book_.decide(slot,
+                 is_taps_clone || is_taken_by_tap || is_read ? Verdict::delivered
+                 : known.in_pieces                           ? Verdict::split
+                                                             : Verdict::consumed,
+                 item);
+}
+
+void Correlator::free_event(const RawRecord& record, const Decoder& decoder, bool is_drop)
+{
+    frees_seen_ = true;
+    Lane& lane = lane_of(record);
+    const std::uint64_t address = decoder.skb.read(record.data);
+    end_calls_before_free(lane, address, is_drop);
+    const std::size_t index = freeing_call(lane, record, is_drop);
+    const Slot slot = freed_packet(lane, record, decoder, index, is_drop);
+    lane.stack[index].free_seen = true;
+    note_freed(lane, slot);
+    if (slot == 0) {
+        ++foreign_frees_;
+        for (Frame& frame : lane.stack) {
+            frame.wait = 0;
+        }
+        return;
+    }
+    if (!stamped_.empty()) {
+        stamped_.erase(slot);
+    }
+    if (gives_back_a_reference(slot, record, decoder, is_drop)) {
+        book_.leave(slot, address);
+        return;
+    }
+    const SlotRecord& known = book_.at(slot);
+    if (known.dead) {
+        return;
+    }
+    if (!is_drop && lane.is_task && known.in_socket && known.is_datagram) {
+        reads_end_with_event_ = true;
+    }
+    const std::uint32_t item = lane.stack[index].item;
+    sent_before_free(lane, slot, item);
+    if (!is_drop || !kfree_decides(lane, record, decoder, index, slot)) {
+        ends_undropped(lane, slot, item);
     }
     book_.freed(slot, item);
 }
