@@ -173,12 +173,9 @@ TEST(Correlator, EveryFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
 {
     TraceDatBuilder trace;
     for (const std::uint64_t skb : {skb_a, skb_b, skb_c}) {
-        poll_begins(trace);
-        frame_arrives(trace, skb);
-        list_begins(trace);
-        core(trace, skb);
-        trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
-        trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv").call("ip_local_deliver", "ip_sublist_rcv_finish");
+        arrives_alone(trace, skb);
+        is_routed(trace);
+        trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
         trace.call("ip_defrag", "ip_local_deliver").call("inet_frag_find", "ip_defrag").call("inet_frag_queue_insert", "ip_defrag");
         if (skb != skb_c) {
             trace.softirq_exit();
@@ -214,12 +211,9 @@ TEST(Correlator, EveryFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
 /// A segment on its way up to tcp_data_queue(); the poll is left open.
 void segment_arrives(TraceDatBuilder& trace, std::uint64_t skb)
 {
-    poll_begins(trace);
-    frame_arrives(trace, skb);
-    list_begins(trace);
-    core(trace, skb);
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
-    trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv").call("ip_local_deliver", "ip_sublist_rcv_finish");
+    arrives_alone(trace, skb);
+    is_routed(trace);
+    trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
     trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish").call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv");
     trace.call("tcp_rcv_established", "tcp_v4_do_rcv").call("tcp_data_queue", "tcp_rcv_established");
 }
@@ -368,10 +362,7 @@ TEST(Correlator, AddressThatTheSlabHandsOutAgainIsANewPacket)
 {
     TraceDatBuilder trace;
     for (int i = 0; i < 2; ++i) {
-        poll_begins(trace);
-        frame_arrives(trace, skb_a);
-        list_begins(trace);
-        core(trace, skb_a);
+        arrives_alone(trace, skb_a);
         trace.call("kfree_skb_reason", "__netif_receive_skb_core")
             .dropped(skb_a, "__netif_receive_skb_core", 2);
         trace.softirq_exit();
@@ -400,12 +391,8 @@ TEST(Correlator, AddressReusedWithoutAFreeEventEndsItsFormerPacketAsInferred)
 TEST(Correlator, RefusedByAFullSocketQueueIsDroppedAndNotDelivered)
 {
     TraceDatBuilder trace;
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
-    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    arrives_alone(trace, skb_a);
+    is_routed(trace);
     trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("udp_queue_rcv_one_skb", "ip_local_deliver");
     trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
     trace.call("kfree_skb_reason", "udp_queue_rcv_one_skb").dropped(skb_a, "udp_queue_rcv_one_skb", 6);
@@ -1059,12 +1046,8 @@ TEST(Correlator, ReaderThatBlockedBeforeTheDatagramCameTakesIt)
     trace.call("__skb_try_recv_from_queue", "__skb_recv_udp")
         .call("__skb_wait_for_more_packets", "__skb_recv_udp");
     trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64"); // others run meanwhile
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
-    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    arrives_alone(trace, skb_a);
+    is_routed(trace);
     deliver(trace);
     trace.softirq_exit();
     trace.on(1, TraceDatBuilder::task, 171).call("__skb_try_recv_from_queue", "__skb_recv_udp");
@@ -1129,12 +1112,8 @@ TEST(Correlator, InterruptInTheMiddleOfASendingCallDoesNotEndIt)
 TEST(Correlator, InterruptInTheMiddleOfAReadingCallDoesNotEndIt)
 {
     TraceDatBuilder trace;
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
-    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    arrives_alone(trace, skb_a);
+    is_routed(trace);
     deliver(trace);
     trace.softirq_exit();
     trace.on(1, TraceDatBuilder::task, 171).call("__x64_sys_recvfrom", "do_syscall_64").call("sock_recvmsg", "__x64_sys_recvfrom");
@@ -1196,12 +1175,9 @@ TEST(Correlator, GroFreesWhatItHasMergedAndNotWhatWasFreedOnTheWayOfAnother)
 TEST(Correlator, WhatASelectiveAcknowledgementJoinsIsNotTheAcknowledgement)
 {
     TraceDatBuilder trace;
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
-    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core", "ip_sublist_rcv").call("ip_local_deliver", "ip_sublist_rcv_finish");
+    arrives_alone(trace, skb_a);
+    is_routed(trace);
+    trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
     trace.call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv").call("tcp_rcv_established", "tcp_v4_do_rcv");
     trace.call("tcp_ack", "tcp_rcv_established").call("skb_release_data", "pskb_expand_head");
     trace.call("__kfree_skb", "tcp_shifted_skb").call("skb_release_data", "__kfree_skb");
@@ -1223,22 +1199,13 @@ void segment_arrives(TraceDatBuilder& trace, std::uint64_t skb, std::uint32_t le
     trace.gro_entry(skb, length - 14).gro_exit(3);
 }
 
-std::vector<Verdict> verdicts_of(const Trace& trace)
-{
-    std::vector<Verdict> found;
-    for (const PacketRecord& packet : trace.packets()) {
-        found.push_back(packet.verdict);
-    }
-    return found;
-}
-
 TEST(Correlator, WithEventsAloneASegmentWhoseAddressArrivesAgainHasEndedUnseen)
 {
     TraceDatBuilder trace;
     for (int i = 0; i < 2; ++i) {
         trace.on(0, TraceDatBuilder::softirq).softirq_entry();
-        segment_arrives(trace, skb_a, 66);
-        trace.received(skb_a, 52).softirq_exit();
+        event_arrives(trace, skb_a, 52);
+        trace.softirq_exit();
     }
     trace.on(0, TraceDatBuilder::softirq).softirq_entry().gro_entry(skb_a, 52).gro_exit(1).softirq_exit();
     const Trace result = imported(trace);
@@ -1250,8 +1217,7 @@ TEST(Correlator, WithEventsAloneTheSegmentsOfALargePacketLeaveUnderAddressesOfRe
 {
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
-    segment_arrives(trace, skb_a, 66);
-    trace.received(skb_a, 52); // an ACK, which TCP frees without an event, and sends more
+    event_arrives(trace, skb_a, 52); // an ACK, which TCP frees without an event, and sends more
     trace.queued(skb_b, 2962).consumed(skb_b);
     trace.consumed(skb_c); // a tap's clone of the first segment
     trace.starts(skb_a, 1514).transmitted(skb_a, 1514);
@@ -1271,8 +1237,8 @@ TEST(Correlator, WithEventsAloneAnAnswerThatHasTheAddressOfWhatItAnswersIsNotTha
 {
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
-    segment_arrives(trace, skb_a, 834);
-    trace.received(skb_a, 820).queued(skb_a, 66).starts(skb_a, 66).transmitted(skb_a, 66).softirq_exit();
+    event_arrives(trace, skb_a, 820);
+    trace.queued(skb_a, 66).starts(skb_a, 66).transmitted(skb_a, 66).softirq_exit();
     const Trace result = imported(trace);
     EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::sent));
 }
@@ -1281,8 +1247,8 @@ TEST(Correlator, WithEventsAloneWhatIsForwardedStaysOnePacket)
 {
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
-    segment_arrives(trace, skb_a, 106);
-    trace.received(skb_a, 92).queued(skb_a, 106).starts(skb_a, 106).transmitted(skb_a, 106).softirq_exit();
+    event_arrives(trace, skb_a, 92);
+    trace.queued(skb_a, 106).starts(skb_a, 106).transmitted(skb_a, 106).softirq_exit();
     const Trace result = imported(trace);
     EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::forwarded));
 }
@@ -1291,8 +1257,8 @@ TEST(Correlator, WithEventsAloneACloneFreedWhileAPacketIsSentDoesNotEndWhatHadIt
 {
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
-    segment_arrives(trace, skb_a, 66);
-    trace.received(skb_a, 52).softirq_exit();
+    event_arrives(trace, skb_a, 52);
+    trace.softirq_exit();
     trace.on(0, TraceDatBuilder::task, 171).queued(skb_b, 106).consumed(skb_a).starts(skb_b, 106).transmitted(skb_b, 106);
     const Trace result = imported(trace);
     EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::sent)) << "not delivered to whoever sends";
@@ -1302,8 +1268,8 @@ TEST(Correlator, ReaderThatCopiesASegmentsBytesHasItFromASocket)
 {
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
-    segment_arrives(trace, skb_a, 834);
-    trace.received(skb_a, 820).softirq_exit();
+    event_arrives(trace, skb_a, 820);
+    trace.softirq_exit();
     trace.on(1, TraceDatBuilder::task, 171).copied(skb_a);
     trace.on(0, TraceDatBuilder::softirq).softirq_entry().consumed(skb_a).softirq_exit(); // skb_attempt_defer_free()
     const Trace result = imported(trace);
@@ -1343,8 +1309,8 @@ TEST(Correlator, WhatIsLeftInASocketThatGoesWasDelivered)
 {
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
-    segment_arrives(trace, skb_a, 66);
-    trace.received(skb_a, 52).softirq_exit();
+    event_arrives(trace, skb_a, 52);
+    trace.softirq_exit();
     trace.on(1, TraceDatBuilder::task, 171).dropped(skb_a, "sk_stream_kill_queues", 2);
     const Trace result = imported(trace);
     EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::delivered));

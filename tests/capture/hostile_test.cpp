@@ -13,21 +13,6 @@ namespace {
 using ::testing::ElementsAre;
 using namespace testing;
 
-std::vector<Verdict> verdicts_of(const Trace& trace)
-{
-    std::vector<Verdict> found;
-    for (const PacketRecord& packet : trace.packets()) {
-        found.push_back(packet.verdict);
-    }
-    return found;
-}
-
-/// By events alone: the driver hands it to GRO, it comes up.
-void event_arrives(TraceDatBuilder& trace, std::uint64_t skb, std::uint32_t length = 92)
-{
-    trace.on(0, TraceDatBuilder::softirq).gro_entry(skb, length).gro_exit(3).received(skb, length);
-}
-
 // ---- pages lost ------------------------------------------------------------------------------------------------------------------------
 
 TEST(LostPages, ADropBehindThemIsNotThatOfWhoeverHadTheAddressBefore)
@@ -45,24 +30,19 @@ TEST(LostPages, ADropBehindThemIsNotThatOfWhoeverHadTheAddressBefore)
 TEST(LostPages, ADropWithinTheSameFunctionsIsNotEither)
 {
     TraceDatBuilder trace;
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
+    arrives_alone(trace, skb_a);
     trace.lost(50);
     trace.call("udp_rcv", "ip_protocol_deliver_rcu").call("kfree_skb_reason", "__udp4_lib_rcv").dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
     const Trace result = imported(trace);
     ASSERT_GE(result.packet_count(), 1U);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::lost);
+    EXPECT_EQ(std::ranges::count(own_calls(result, PacketId{1}), "udp_rcv"), 0) << "a call behind them serves nobody known";
 }
 
 TEST(LostPages, OfAnotherCpuSayNothingOfAPacketThatThisOneServesMeanwhile)
 {
     TraceDatBuilder trace;
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
+    arrives_alone(trace, skb_a);
     trace.on(1, TraceDatBuilder::task, 171).call("udp_recvmsg", "inet_recvmsg").lost(50).call("udp_recvmsg", "inet_recvmsg");
     trace.on(0, TraceDatBuilder::softirq).call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
     trace.call("kfree_skb_reason", "ip_rcv_core").dropped(skb_a, "ip_rcv_core", 2).softirq_exit();
@@ -83,15 +63,28 @@ TEST(LostPages, WhatArrivesUnderAnAddressOfBeforeIsAnotherPacket)
     EXPECT_EQ(result.packet(PacketId{2}).length, 1514U);
 }
 
+TEST(LostPages, WhatAProbeNamesByAnAddressOfBeforeIsAnotherPacket)
+{
+    const auto arrivals = [](bool is_whole) {
+        TraceDatBuilder trace;
+        arrives_alone(trace, skb_a);
+        is_routed(trace);
+        if (!is_whole) {
+            trace.lost(50);
+        }
+        trace.probed("udp_rcv", skb_a).dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
+        const Trace result = imported(trace);
+        return std::ranges::count(own_calls(result, PacketId{1}), "udp_rcv");
+    };
+    EXPECT_EQ(arrivals(true), 1);
+    EXPECT_EQ(arrivals(false), 0);
+}
+
 TEST(LostPages, WhatASocketHadBeforeThemWasDelivered)
 {
     TraceDatBuilder trace;
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
-    trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+    arrives_alone(trace, skb_a);
+    is_routed(trace);
     deliver(trace);
     trace.lost(50).call("udp_rcv", "ip_protocol_deliver_rcu").call("kfree_skb_reason", "__udp4_lib_rcv").dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
     const Trace result = imported(trace);
@@ -101,12 +94,9 @@ TEST(LostPages, WhatASocketHadBeforeThemWasDelivered)
 TEST(LostPages, ASegmentThatMayHaveBeenFreedInThemIsNotWhatTcpFreesLater)
 {
     TraceDatBuilder trace;
-    poll_begins(trace);
-    frame_arrives(trace, skb_a);
-    list_begins(trace);
-    core(trace, skb_a);
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_sublist_rcv", "ip_list_rcv");
-    trace.call("ip_rcv_finish_core", "ip_sublist_rcv").call("ip_local_deliver", "ip_sublist_rcv_finish");
+    arrives_alone(trace, skb_a);
+    is_routed(trace);
+    trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
     trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish").call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv");
     trace.lost(300);
     trace.call("tcp_ack", "tcp_rcv_established").call("__kfree_skb", "tcp_data_queue").call("skb_release_data", "__kfree_skb");
@@ -116,6 +106,29 @@ TEST(LostPages, ASegmentThatMayHaveBeenFreedInThemIsNotWhatTcpFreesLater)
     const Verdict verdict = result.packet(PacketId{1}).verdict;
     EXPECT_TRUE(verdict == Verdict::lost || verdict == Verdict::in_flight) << static_cast<int>(verdict);
     EXPECT_EQ(std::ranges::count(own_calls(result, PacketId{1}), "__kfree_skb"), 0);
+}
+
+TEST(LostPages, WhichSegmentIsReadBehindThemIsNotGuessed)
+{
+    const auto copies = [](bool is_whole) {
+        TraceDatBuilder trace;
+        arrives_alone(trace, skb_a);
+        is_routed(trace);
+        trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("tcp_v4_rcv", "ip_protocol_deliver_rcu");
+        trace.call("tcp_v4_do_rcv", "tcp_v4_rcv").call("tcp_rcv_established", "tcp_v4_do_rcv");
+        trace.call("tcp_queue_rcv", "tcp_rcv_established").softirq_exit();
+        trace.on(1, TraceDatBuilder::task, 171);
+        if (!is_whole) {
+            trace.lost(50); // in which it may have been read
+        }
+        trace.call("tcp_recvmsg", "inet_recvmsg").call("tcp_recvmsg_locked", "tcp_recvmsg");
+        trace.call("skb_copy_datagram_iter", "tcp_recvmsg_locked");
+        const Trace result = imported(trace);
+        EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
+        return std::ranges::count(own_calls(result, PacketId{1}), "skb_copy_datagram_iter");
+    };
+    EXPECT_EQ(copies(true), 1);
+    EXPECT_EQ(copies(false), 0);
 }
 
 TEST(LostPages, WhatWaitedInAQdiscIsNotWhatIsRefusedThereLater)
@@ -190,10 +203,7 @@ TEST(StackedDevices, APacketThatComesUpThroughABridgeStaysOne)
         TraceDatBuilder trace;
         trace.on(0, TraceDatBuilder::softirq).softirq_entry();
         if (functions) {
-            poll_begins(trace);
-            frame_arrives(trace, skb_a);
-            list_begins(trace);
-            core(trace, skb_a);
+            arrives_alone(trace, skb_a);
             trace.call("br_handle_frame", "__netif_receive_skb_core").call("br_pass_frame_up", "br_handle_frame_finish");
             trace.call("netif_receive_skb", "br_netif_receive_skb").call("__netif_receive_skb_core", "__netif_receive_skb_one_core");
         } else {
@@ -204,6 +214,24 @@ TEST(StackedDevices, APacketThatComesUpThroughABridgeStaysOne)
         const Trace result = imported(trace);
         EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::dropped)) << (functions ? "functions" : "events");
     }
+}
+
+TEST(StackedDevices, ASocketIsToldOnceOfWhatCameUpThroughABridge)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    event_arrives(trace, skb_a);
+    trace.device("br0").received(skb_a, 92).device("eth0").data_ready(7, 17).softirq_exit();
+    EXPECT_THAT(verdicts_of(imported(trace)), ElementsAre(Verdict::delivered));
+}
+
+TEST(StackedDevices, WhatComesUpTwiceFromOneDeviceIsTwoPackets)
+{
+    TraceDatBuilder trace;
+    trace.on(0, TraceDatBuilder::softirq).softirq_entry();
+    event_arrives(trace, skb_a);
+    trace.received(skb_a, 92).dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
+    EXPECT_THAT(verdicts_of(imported(trace)), ElementsAre(Verdict::lost, Verdict::dropped));
 }
 
 TEST(StackedDevices, APacketThatABridgeForwardsIsForwardedAndNotSent)

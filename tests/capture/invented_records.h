@@ -48,6 +48,15 @@ inline std::vector<std::string> journey_calls(const Trace& trace, PacketId packe
     return names;
 }
 
+inline std::vector<Verdict> verdicts_of(const Trace& trace)
+{
+    std::vector<Verdict> found;
+    for (const PacketRecord& packet : trace.packets()) {
+        found.push_back(packet.verdict);
+    }
+    return found;
+}
+
 /// By function; of one called several times, its last call.
 inline std::map<std::string, int> depths_of(const Trace& trace)
 {
@@ -97,6 +106,28 @@ inline void deliver(TraceDatBuilder& trace)
         .call("ip_local_deliver_finish", "ip_sublist_rcv_finish");
     trace.call("udp_rcv", "ip_protocol_deliver_rcu")
         .call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
+}
+
+/// A poll that brings one packet: up to the core of the stack.
+inline void arrives_alone(TraceDatBuilder& trace, std::uint64_t skb)
+{
+    poll_begins(trace);
+    frame_arrives(trace, skb);
+    list_begins(trace);
+    core(trace, skb);
+}
+
+/// What came alone is routed, to this host.
+inline void is_routed(TraceDatBuilder& trace)
+{
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_sublist_rcv", "ip_list_rcv").call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
+}
+
+/// By events alone: the driver hands it to GRO, it comes up. Its length is that of the IP packet.
+inline void event_arrives(TraceDatBuilder& trace, std::uint64_t skb, std::uint32_t length = 92)
+{
+    trace.gro_entry(skb, length).gro_exit(3).received(skb, length);
 }
 
 } // namespace skbscope::testing

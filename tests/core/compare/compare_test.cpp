@@ -2,7 +2,7 @@
 
 #include "core/catalog/catalog.h"
 #include "core/compare/compare.h"
-#include "core/packet/build.h"
+#include "tests/core/recording/sample_trace.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -16,16 +16,7 @@ using ::testing::HasSubstr;
 
 std::vector<std::uint8_t> numbered(int index, std::uint16_t port)
 {
-    const std::string text = fmt::format("PKT{:05}", index);
-    const std::vector<std::uint8_t> payload(text.begin(), text.end());
-    UdpFrame frame;
-    frame.ethernet = {{{0x52, 0x54, 0, 0, 0, 2}}, {{0x52, 0x54, 0, 0, 0, 1}}};
-    frame.source = *IpAddress::parse("10.99.0.1");
-    frame.destination = *IpAddress::parse("10.99.0.2");
-    frame.source_port = 40000;
-    frame.destination_port = port;
-    frame.payload = payload;
-    return build_udp_frame(frame);
+    return testing::datagram(port, fmt::format("PKT{:05}", index));
 }
 
 /// Packets with a few calls each, in the order in which they are added.

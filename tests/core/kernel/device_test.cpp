@@ -1,12 +1,13 @@
 // Drivers, RPS, the backlog, links: what the kernel's device layer does at its edges.
 
 #include "core/kernel/functions.h"
-#include "model.h"
+#include "tests/core/kernel/machine.h"
 
 namespace skbscope {
 namespace {
 
 using test::first_missing;
+using test::Machine;
 using test::ModelRun;
 using test::receive_scenario;
 using test::send_scenario;
@@ -321,32 +322,22 @@ TEST(Gro, MergesNoFurtherThanGroMaxSize)
 TEST(Backlog, LimitOfNHoldsNPlusOnePacketsAlsoBehindRps)
 {
     // CPU 1 is busy with a hard interrupt's worth of nothing: it cannot take its packets while they come.
-    auto scenario = parse_scenario(receive_scenario("count: 30, gap: 2us", "", "    sysctls: {net.core.netdev_max_backlog: 7}\n", to_cpu_1), "test");
-    ASSERT_TRUE(scenario);
-    Trace trace;
-    kernel::World world = build_world(*scenario, trace);
-    kernel::Kernel k(world, trace);
-    k.run_until(SimTime{} + 40_us);
-    world.cpus[1].on_cpp_stack = true;
-    k.run_until(SimTime{} + 2_ms);
-    EXPECT_EQ(world.cpus[1].input_pkt_queue.size(), 8U);
-    EXPECT_EQ(world.cpus[1].softnet[static_cast<std::size_t>(kernel::SoftnetStat::dropped)], 22U);
-    EXPECT_EQ(world.devices[1].stats[static_cast<std::size_t>(kernel::DevStat::rx_dropped)], 22U);
+    Machine m(receive_scenario("count: 30, gap: 2us", "", "    sysctls: {net.core.netdev_max_backlog: 7}\n", to_cpu_1));
+    m.world.cpus[1].on_cpp_stack = true;
+    m.k.run_until(SimTime{} + 2_ms);
+    EXPECT_EQ(m.world.cpus[1].input_pkt_queue.size(), 8U);
+    EXPECT_EQ(m.world.cpus[1].softnet[static_cast<std::size_t>(kernel::SoftnetStat::dropped)], 22U);
+    EXPECT_EQ(m.stat(1, kernel::DevStat::rx_dropped), 22U);
 }
 
 TEST(Backlog, FlowLimitDropsTheFlowThatFillsHalfOfTheHistory)
 {
     const std::string sysctls = "    sysctls: {net.core.netdev_max_backlog: 200, net.core.flow_limit_cpu_bitmap: 1}\n";
-    auto scenario = parse_scenario(receive_scenario("count: 400, gap: 2us", "", sysctls, to_cpu_1), "test");
-    ASSERT_TRUE(scenario);
-    Trace trace;
-    kernel::World world = build_world(*scenario, trace);
-    kernel::Kernel k(world, trace);
-    k.run_until(SimTime{} + 40_us);
-    world.cpus[1].on_cpp_stack = true;
-    k.run_until(SimTime{} + 5_ms);
-    EXPECT_GT(world.cpus[0].softnet[static_cast<std::size_t>(kernel::SoftnetStat::flow_limit_count)], 0U);
-    EXPECT_EQ(world.cpus[1].input_pkt_queue.size(), 164U) << "100, and 64 of the history";
+    Machine m(receive_scenario("count: 400, gap: 2us", "", sysctls, to_cpu_1));
+    m.world.cpus[1].on_cpp_stack = true;
+    m.k.run_until(SimTime{} + 5_ms);
+    EXPECT_GT(m.world.cpus[0].softnet[static_cast<std::size_t>(kernel::SoftnetStat::flow_limit_count)], 0U);
+    EXPECT_EQ(m.world.cpus[1].input_pkt_queue.size(), 164U) << "100, and 64 of the history";
 }
 
 TEST(FlowLimit, LetsSixtyFourPacketsOfTheLastHundredTwentyEightPass)
