@@ -4,6 +4,8 @@
 #include "core/packet/checksum.h"
 #include "tests/core/kernel/machine.h"
 
+#include <set>
+
 namespace skbscope::test {
 namespace {
 
@@ -209,6 +211,36 @@ TEST(Conntrack, AResetRightBehindTheSendersLastDataEndsItThoughThatIsNotAcknowle
     EXPECT_EQ(t.state(), closed);
 }
 
+TEST(Conntrack, AResetWhoseNumberCannotBeJudgedEndsIt)
+{
+    Tracked answered; // the RST that answers a SYN in the middle of a connection bears what it likes
+    answered.handshake();
+    answered.segment(client, SYN, 90000, 0);
+    EXPECT_TRUE(answered.segment(server, RST | ACK, 0, 90001));
+    EXPECT_EQ(answered.state(), closed);
+    Tracked closing; // its tuple may have been used again (tcp_can_early_drop)
+    closing.handshake();
+    closing.segment(client, FIN | ACK, 1001, 5001);
+    EXPECT_TRUE(closing.segment(server, RST, 4000, 0));
+    EXPECT_EQ(closing.state(), closed);
+    Tracked half_open; // a RST without a number
+    half_open.segment(client, SYN, 1000, 0);
+    half_open.segment(server, SYN | ACK, 5000, 1001);
+    EXPECT_TRUE(half_open.segment(client, RST, 0, 0));
+    EXPECT_EQ(half_open.state(), closed);
+}
+
+TEST(Conntrack, AConnectionThatBeginsAnewForgetsWhatWasAcknowledged)
+{
+    Tracked t;
+    t.handshake();
+    t.segment(client, SYN, 900, 0);
+    t.segment(server, SYN | ACK, 70000, 901);
+    ASSERT_EQ(t.state(), syn_recv);
+    EXPECT_TRUE(t.segment(client, RST, 901, 0)) << "before what was acknowledged in the old one";
+    EXPECT_EQ(t.state(), closed);
+}
+
 TEST(Conntrack, TwoSynsThatCrossMakeAConnectionToo)
 {
     Tracked t;
@@ -319,6 +351,17 @@ TEST(Conntrack, FlagsThatContradictEachOtherAreInvalid)
     Tracked t;
     EXPECT_FALSE(t.segment(client, SYN, 1000, 0, 0, false)) << "a wrong checksum";
     EXPECT_EQ(t.world.nets[0].mib[static_cast<std::size_t>(Mib::nf_conntrack_invalid)], 1U);
+}
+
+TEST(Conntrack, OfAnEstablishedConnectionOnlyTheFlagsThatBelongTogetherAreValid)
+{
+    // tcp_valid_flags[]; a client's SYN-ACK is none that the table knows.
+    const std::set<int> good = {SYN, SYN | URG, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG};
+    for (int flags = 0; flags < 64; ++flags) {
+        Tracked t;
+        t.handshake();
+        EXPECT_EQ(t.segment(client, static_cast<std::uint8_t>(flags), 1001, 5001), good.contains(flags & ~PSH)) << flags;
+    }
 }
 
 TEST(Conntrack, AFlowOfDatagramsIsAStreamAfterTwoSecondsOfBothSides)
