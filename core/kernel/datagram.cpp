@@ -38,13 +38,12 @@ std::optional<std::vector<std::uint8_t>> __sys_recvmsg(Kernel& k, std::int32_t i
     Socket& sk = k.socket(task.socket);
     error = 0;
     if (task.calls.empty()) {
-        for (const FunctionId function : {fn::__x64_sys_recvmsg, fn::sock_recvmsg, fn::sock_recvmsg_nosec}) {
+        // Of IPv6 it is inet6_sockraw_ops (net/ipv6/raw.c) that says who reads.
+        const FunctionId family = sk.inet6 ? fn::sock_common_recvmsg : fn::inet_recvmsg;
+        for (const FunctionId function :
+             {fn::__x64_sys_recvmsg, fn::sock_recvmsg, fn::sock_recvmsg_nosec, family, reader(sk)}) {
             task.calls.push_back(k.open(function, PacketId::none));
         }
-        if (!sk.inet6) { // of IPv6 it is sock_common_recvmsg() (inet6_sockraw_ops, net/ipv6/raw.c), which the catalog lacks
-            task.calls.push_back(k.open(fn::inet_recvmsg, PacketId::none));
-        }
-        task.calls.push_back(k.open(reader(sk), PacketId::none));
     } else { // woken inside __skb_wait_for_more_packets
         k.close(task.calls.back());
         task.calls.pop_back();
