@@ -306,9 +306,10 @@ SocketIndex tcp_create_openreq_child(Kernel& k, SocketIndex listener, std::int32
         tp.rx_opt.ts_recent_stamp = ktime_get_seconds(k);
         tp.tcp_header_len = 20 + TCPOLEN_TSTAMP_ALIGNED;
     }
+    tp.total_retrans = req.num_retrans;
     if (req.num_timeout != 0) {
         tp.undo_marker = req.snt_isn;
-        tp.total_retrans = req.num_retrans;
+        tp.retrans_stamp = tcp_skb_timestamp(req.snt_synack);
     }
     tp.tsoffset = req.ts_off;
     tp.rx_opt.mss_clamp = req.mss;

@@ -230,14 +230,15 @@ SkbIndex tcp_make_synack(Kernel& k, std::int32_t row)
     cb.flags = tcphdr::syn | tcphdr::ack;
     cb.segs = 1;
     SynOptions opt;
-    const Destination& route = k.socket(req.listener).cached_route;
-    (void)route;
     opt.mss = static_cast<std::uint16_t>(tcp_sk(k, req.listener).advmss);
     opt.tstamp = req.tstamp_ok;
     opt.sack = req.sack_ok;
     opt.wscale = req.wscale_ok;
     opt.shift = req.rcv_wscale;
     const std::uint32_t ts_now = tcp_skb_timestamp(k.cpu().now);
+    if (req.snt_synack == SimTime{}) {
+        tcp_request(k, row).snt_synack = k.cpu().now; // of the first SYN-ACK
+    }
     opt.tsval = (is_cookie(req) ? cookie_init_timestamp(k, req, ts_now, k.skb(skb).packet) : ts_now) + req.ts_off;
     opt.tsecr = req.ts_recent;
     const auto options = syn_options(opt);

@@ -9,6 +9,14 @@ namespace skbscope::kernel {
 
 namespace {
 
+/// A SYN or SYN-ACK was sent again for nothing where the acknowledgement echoes the timestamp of the first one.
+void tcp_try_undo_spurious_syn(TcpSock& tp)
+{
+    const bool echoes_first =
+        tp.rx_opt.saw_tstamp && tp.retrans_stamp != 0 && tp.retrans_stamp == tp.rx_opt.rcv_tsecr;
+    tp.undo_marker = echoes_first ? 0 : tp.undo_marker;
+}
+
 /// What a SYN-ACK does to a socket that waits for it. 0: done; 1: answer with a RST.
 int tcp_rcv_synsent_state_process(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader& th)
 {
@@ -61,6 +69,7 @@ int tcp_rcv_synsent_state_process(Kernel& k, SocketIndex index, SkbIndex skb, co
         return discard(drop::TCP_FLAGS);
     }
     tp.snd_wl1 = cb.seq;
+    tcp_try_undo_spurious_syn(tp);
     tcp_ack(k, index, skb, FLAG_SLOWPATH);
     tp.rcv_nxt = cb.seq + 1;
     tp.rcv_wup = cb.seq + 1;
@@ -134,6 +143,7 @@ void ack_in_syn_recv(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeader
     if (tp.rx_opt.tstamp_ok) {
         tp.advmss -= TCPOLEN_TSTAMP_ALIGNED;
     }
+    tcp_try_undo_spurious_syn(tp);
     tp.retrans_stamp = 0;
     tcp_init_transfer(k, index, packet);
     tp.copied_seq = tp.rcv_nxt;
@@ -234,11 +244,11 @@ Segment process_segment_text(Kernel& k, SocketIndex index, SkbIndex skb, const T
         [[fallthrough]];
     case TcpState::fin_wait1:
     case TcpState::fin_wait2:
-        if (tp.state != TcpState::close_wait && (tp.shutdown & RCV_SHUTDOWN) != 0 && has_new_data(tp, cb, th)) {
+        if ((tp.shutdown & RCV_SHUTDOWN) != 0 && has_new_data(tp, cb, th)) {
             const PacketId packet = k.skb(skb).packet;
             k.count(k.sock_net(index), Mib::TcpExt_TCPAbortOnData, packet);
             tcp_reset(k, index, packet);
-            return Segment::reset; // data after close(): nobody will read it
+            return Segment::reset; // data after close() or behind its own FIN: nobody will read it
         }
         [[fallthrough]];
     case TcpState::established: tcp_data_queue(k, index, skb); return Segment::gone;
@@ -410,7 +420,6 @@ int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
     req.window_clamp = tp.window_clamp;
     tcp_select_initial_window(k, net, full_space, tp.advmss - (req.tstamp_ok ? TCPOLEN_TSTAMP_ALIGNED : 0), req.rsk_rcv_wnd, req.window_clamp,
                               req.wscale_ok, req.rcv_wscale);
-    req.snt_synack = k.cpu().now;
     if (!want_cookie) {
         inet_csk_reqsk_queue_hash_add(k, row);
     }

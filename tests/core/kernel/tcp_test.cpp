@@ -1,7 +1,7 @@
 // TCP: connections between two modelled hosts, over wires good and bad.
 
 #include "core/kernel/tcp_functions.h"
-#include "model.h"
+#include "tests/core/kernel/machine.h"
 
 #include <gmock/gmock.h>
 #include <map>
@@ -55,6 +55,49 @@ TEST(Tcp, AHandshakeIsThreeSegmentsAndBothSidesCountIt)
     EXPECT_EQ(run.counter("Tcp.ActiveOpens"), 1U);
     EXPECT_EQ(run.counter("Tcp.PassiveOpens"), 1U);
     expect_closed_accounting(run);
+}
+
+/// The first windows of client and server behind a handshake over a wire that takes two seconds.
+std::vector<std::uint32_t> windows_behind_slow_wire(const std::string& host = "")
+{
+    std::string text = two_hosts("send: 100000", "receive: 100000", "delay: 2s", host);
+    const auto knows = [&](const std::string& before, const std::string& neighbour) {
+        text.insert(text.find("    " + before), "    neighbours: [{" + neighbour + "}]\n");
+    };
+    knows("tcp_clients:", "address: 10.99.0.1, mac: \"52:54:00:12:34:01\", device: eth0");
+    knows("tcp_servers:", "address: 10.99.0.2, mac: \"52:54:00:12:34:00\", device: eth1");
+    const ModelRun run(text, SimTime{} + 7_s); // established at 4 and 6 s; no data has been acknowledged yet
+    std::vector<std::uint32_t> windows;
+    for (const kernel::TcpSock& tp : run.world().tcp.socks) {
+        if (tp.in_use && tp.total_retrans > 1) { // the SYN, the SYN-ACK; not the listener
+            windows.push_back(tp.snd_cwnd);
+        }
+    }
+    return windows;
+}
+
+TEST(Tcp, ASynThatWasSentAgainForNothingDoesNotShrinkTheFirstWindow)
+{
+    // tcp_try_undo_spurious_syn() (net/ipv4/tcp_input.c); without timestamps nothing tells.
+    EXPECT_THAT(windows_behind_slow_wire(), ::testing::ElementsAre(10U, 10U));
+    EXPECT_THAT(windows_behind_slow_wire("    sysctls: {net.ipv4.tcp_timestamps: 0}\n"),
+                ::testing::ElementsAre(1U, 1U));
+}
+
+TEST(Tcp, DataBehindTheSendersOwnFinResetsTheConnection)
+{
+    // tcp_rcv_state_process(): of CLOSE-WAIT, too, as it has shut down receiving.
+    constexpr std::uint8_t fin = 0x01;
+    Wire wire("    tcp_servers: [{name: web, port: 80, accept: false}]\n");
+    wire.send_segment(Wire::syn, Wire::isn, 0);
+    const std::uint32_t theirs = wire.last_sequence() + 1;
+    wire.send_segment(Wire::ack, Wire::isn + 1, theirs);
+    wire.send_segment(fin | Wire::ack, Wire::isn + 1, theirs);
+    wire.send_segment(Wire::ack, Wire::isn + 1, theirs, 1);
+    EXPECT_EQ(wire.counted(kernel::Mib::TcpExt_TCPAbortOnData), 0U) << "no more than the FIN's number";
+    wire.send_segment(Wire::ack, Wire::isn + 1, theirs, 10);
+    EXPECT_EQ(wire.counted(kernel::Mib::TcpExt_TCPAbortOnData), 1U);
+    EXPECT_EQ(wire.counted(kernel::Mib::Tcp_OutRsts), 1U);
 }
 
 TEST(Tcp, EveryByteArrivesInOrderInBothDirections)
