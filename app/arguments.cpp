@@ -40,7 +40,8 @@ std::string wrong_with_seconds(const std::string& text)
     constexpr double year = 365.0 * 24 * 3600;
     const auto seconds = whole_number<double>(text);
     const bool is_good = seconds && *seconds > 0 && *seconds <= year; // of "nan" neither holds
-    return is_good ? std::string() : text + ": is not a number of seconds above 0 and within a year (such as 1.5)";
+    return is_good ? std::string()
+                   : text + ": is not a number of seconds above 0 and within a year (such as 1.5)";
 }
 
 std::string wrong_with_count(const std::string& text)

@@ -219,9 +219,14 @@ std::string ending_of(Child& child)
         return {};
     }
     switch (WEXITSTATUS(status)) {
-    case 126: return "nobody gave the permission to record: " + (said.empty() ? std::string("the prompt was dismissed") : said);
-    case 127: return "the permission to record was refused: " + (said.empty() ? std::string("not authorized") : said);
-    default: return said.empty() ? fmt::format("the recorder ended with status {}", WEXITSTATUS(status)) : said;
+    case 126:
+        return "nobody gave the permission to record: " +
+               (said.empty() ? std::string("the prompt was dismissed") : said);
+    case 127:
+        return "the permission to record was refused: " +
+               (said.empty() ? std::string("not authorized") : said);
+    default:
+        return said.empty() ? fmt::format("the recorder ended with status {}", WEXITSTATUS(status)) : said;
     }
 }
 
@@ -237,7 +242,8 @@ public:
         }
         const auto used = child_.cpu_seconds();
         if (used && used_) {
-            const double passed = std::chrono::duration<double>(now - at_).count() * static_cast<double>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+            const double passed = std::chrono::duration<double>(now - at_).count() *
+                                  static_cast<double>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
             share_ = std::clamp((*used - *used_) / passed, 0.0, 1.0);
         }
         used_ = used;
@@ -256,7 +262,8 @@ class RecorderSource : private std::unique_ptr<Child>, public StreamSource {
 public:
     RecorderSource(std::unique_ptr<Child> child, std::string name)
         : std::unique_ptr<Child>(std::move(child)),
-          StreamSource(owned().output(), std::move(name), [this] { return ending_of(owned()); }, CostMeter(owned()))
+          StreamSource(
+              owned().output(), std::move(name), [this] { return ending_of(owned()); }, CostMeter(owned()))
     {
     }
     ~RecorderSource() override { StreamSource::close(); }
@@ -274,7 +281,8 @@ private:
 
 } // namespace
 
-std::vector<std::string> recorder_command(const std::string& program, const std::string& asking, const ui::LiveRequest& request)
+std::vector<std::string> recorder_command(const std::string& program, const std::string& asking,
+                                          const ui::LiveRequest& request)
 {
     std::vector<std::string> words;
     if (!asking.empty()) {
@@ -337,11 +345,16 @@ Result<std::unique_ptr<Source>> start_recorder(const ui::LiveRequest& request)
     }
     const std::string asking = request.needs_prompt ? way_to_ask() : std::string();
     if (request.needs_prompt && asking.empty() && geteuid() != 0) {
-        return fail(ErrorKind::not_permitted, "recording", "needs rights that this user does not have, and neither pkexec nor sudo is installed",
-                    model ? "as root: skbscope replay -i DEV -w FILE, and open the file"
-                          : "as root: skbscope record -w - | … , or skbscope record -w FILE and open the file");
+        return fail(ErrorKind::not_permitted, "recording",
+                    "needs rights that this user does not have, and neither pkexec nor sudo is installed",
+                    model
+                        ? "as root: skbscope replay -i DEV -w FILE, and open the file"
+                        : "as root: skbscope record -w - | … , or skbscope record -w FILE and open the file");
     }
-    return start_stream(recorder_command(own_program(), asking, request), model ? request.device + ", through the model" : request.device.empty() ? "this host" : "this host, " + request.device);
+    return start_stream(recorder_command(own_program(), asking, request),
+                        model                    ? request.device + ", through the model"
+                        : request.device.empty() ? "this host"
+                                                 : "this host, " + request.device);
 }
 
 Result<std::string> ask_doctor()
@@ -352,7 +365,8 @@ Result<std::string> ask_doctor()
     }
     std::string text;
     std::array<char, 65536> piece{};
-    for (ssize_t got = 0; (got = ::read((*child)->output(), piece.data(), piece.size())) > 0 || (got < 0 && errno == EINTR);) {
+    for (ssize_t got = 0;
+         (got = ::read((*child)->output(), piece.data(), piece.size())) > 0 || (got < 0 && errno == EINTR);) {
         text.append(piece.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
     }
     if (text.empty()) {

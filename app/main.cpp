@@ -75,7 +75,8 @@ bool has_empty_argument(int argc, char** argv)
     for (int i = 1; i < argc; ++i) {
         const std::string_view word = argv[i];
         const std::string_view before = argv[i - 1];
-        const bool is_empty_value = word.starts_with("--") && word.find('=') == word.size() - 1 && word != "--filter=";
+        const bool is_empty_value =
+            word.starts_with("--") && word.find('=') == word.size() - 1 && word != "--filter=";
         if ((word.empty() && before != "-f" && before != "--filter") || is_empty_value) {
             return true;
         }
@@ -87,7 +88,8 @@ int report_error(const Error& whole)
 {
     const Error error = of_a_line(whole);
     std::fflush(stdout);
-    (void)std::fputs(fmt::format("skbscope: {}\n", error.describe()).c_str(), stderr); // unlike fmt::print no exception where nobody listens
+    (void)std::fputs(fmt::format("skbscope: {}\n", error.describe()).c_str(),
+                     stderr); // unlike fmt::print no exception where nobody listens
     return exit_status(error.kind);
 }
 
@@ -98,7 +100,8 @@ void fill_closed_descriptors()
     const char* const places[] = {"/dev/null", "/dev/full", "/dev/null"};
     for (int descriptor = 0; descriptor < 3; ++descriptor) {
         if (::fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) {
-            (void)::open(places[descriptor], descriptor == 0 ? O_RDONLY : O_WRONLY); // the lowest that is free
+            (void)::open(places[descriptor],
+                         descriptor == 0 ? O_RDONLY : O_WRONLY); // the lowest that is free
         }
     }
 }
@@ -155,7 +158,8 @@ int main(int argc, char** argv)
     add_record_command(program, chosen);
 
     if (has_empty_argument(argc, argv)) {
-        return report_error({ErrorKind::usage, "", "an argument is empty", "a shell variable that is not set? see skbscope --help"});
+        return report_error({ErrorKind::usage, "", "an argument is empty",
+                             "a shell variable that is not set? see skbscope --help"});
     }
     try {
         program.parse(arguments(argc, argv));

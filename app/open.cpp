@@ -150,7 +150,8 @@ Result<std::unique_ptr<Source>> open_whole(const std::string& path)
         }
         driver = lesson->driver();
     }
-    std::optional<ProgressLine> line(std::in_place, path == "-" ? "standard input" : fs::path(path).filename().string());
+    std::optional<ProgressLine> line(std::in_place,
+                                     path == "-" ? "standard input" : fs::path(path).filename().string());
     auto opened = open_any(driver, &line->progress());
     line.reset(); // a scenario's run goes on without it
     if (!opened) {

@@ -17,7 +17,8 @@ namespace skbscope::app {
 [[nodiscard]] Result<std::unique_ptr<Source>> open_driver(const std::filesystem::path& path);
 
 /// … told how far it has come; cancelled, it ends with stopped(). Safe on any thread.
-[[nodiscard]] Result<std::unique_ptr<Source>> open_watched(const std::filesystem::path& path, Progress& progress);
+[[nodiscard]] Result<std::unique_ptr<Source>> open_watched(const std::filesystem::path& path,
+                                                           Progress& progress);
 
 /// A scenario's file, or a lesson that is driven by one.
 [[nodiscard]] Result<Scenario> load_scenario_file(const std::string& path);

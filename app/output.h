@@ -25,7 +25,8 @@ void print_text(const std::string& text);
 struct RunOutput {
     std::string file;             ///< a recording; empty: a report on standard output
     std::string format = "text";  ///< of the report
-    bool summary = false;         ///< counts alone, nothing is recorded: several times as fast, memory that does not grow
+    bool summary =
+        false; ///< counts alone, nothing is recorded: several times as fast, memory that does not grow
 };
 /// -w, --format, --summary
 void add_run_output_options(CLI::App& command, RunOutput& output);

@@ -42,7 +42,9 @@ public:
     [[nodiscard]] const CapturedFrame* next() override
     {
         if (held_) {
-            return next_ < held_->frames.size() ? give(held_->frames[next_].wall_ns, held_->frames[next_].length, held_->frame(next_)) : nullptr;
+            return next_ < held_->frames.size()
+                       ? give(held_->frames[next_].wall_ns, held_->frames[next_].length, held_->frame(next_))
+                       : nullptr;
         }
         const PcapReader::Frame* frame = reader_ ? reader_->next() : nullptr;
         return frame == nullptr ? nullptr : give(frame->wall_ns, frame->length, frame->bytes);
@@ -59,13 +61,17 @@ public:
         next_ = 0;
     }
     /// PcapFile::damage, once next() has come to the end.
-    [[nodiscard]] std::string damage() const { return held_ ? held_->damage : reader_ ? reader_->damage() : std::string(); }
+    [[nodiscard]] std::string damage() const
+    {
+        return held_ ? held_->damage : reader_ ? reader_->damage() : std::string();
+    }
 
 private:
     const CapturedFrame* give(std::int64_t wall_ns, std::uint32_t length, std::span<const std::uint8_t> bytes)
     {
         ++next_;
-        frame_ = {static_cast<std::uint64_t>(std::max<std::int64_t>(wall_ns, 0)), length, FrameBytes(nullptr, bytes)};
+        frame_ = {static_cast<std::uint64_t>(std::max<std::int64_t>(wall_ns, 0)), length,
+                  FrameBytes(nullptr, bytes)};
         return &frame_;
     }
 

@@ -81,7 +81,8 @@ Result<int> open_output(const std::string& path, const Caller& who)
 {
     if (path == "-") {
         if (isatty(STDOUT_FILENO) != 0) {
-            return fail(ErrorKind::usage, "-w -", "a recording is no text for a terminal", "pipe it, or name a file");
+            return fail(ErrorKind::usage, "-w -", "a recording is no text for a terminal",
+                        "pipe it, or name a file");
         }
         return STDOUT_FILENO;
     }
@@ -95,7 +96,8 @@ Result<int> open_output(const std::string& path, const Caller& who)
         return fail(ErrorKind::not_permitted, path, "the rights did not come back");
     }
     if (file < 0) {
-        return fail(ErrorKind::unwritable, path, "cannot be written: " + std::error_code(error, std::generic_category()).message());
+        return fail(ErrorKind::unwritable, path,
+                    "cannot be written: " + std::error_code(error, std::generic_category()).message());
     }
     return file;
 }
@@ -160,7 +162,8 @@ RecordingSink sink_of(int file)
             if (is_pipe && !pipe_has_room(file)) {
                 return false;
             }
-            const ssize_t written = write(file, bytes.data(), is_pipe ? std::min(bytes.size(), pipe_piece) : bytes.size());
+            const ssize_t written =
+                write(file, bytes.data(), is_pipe ? std::min(bytes.size(), pipe_piece) : bytes.size());
             if (written < 0 && errno == EINTR) {
                 continue;
             }

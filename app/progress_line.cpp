@@ -41,7 +41,8 @@ std::string progress_text(const std::string& subject, const Progress& progress, 
     }
     if (const auto things = static_cast<double>(progress.things()); things > 0 && seconds > 0) {
         const double rate = things / seconds;
-        line += rate >= 1e6 ? fmt::format(" ({:.1f} million a second)", rate / 1e6) : fmt::format(" ({:.0f} a second)", rate);
+        line += rate >= 1e6 ? fmt::format(" ({:.1f} million a second)", rate / 1e6)
+                            : fmt::format(" ({:.0f} a second)", rate);
     }
     return line;
 }
@@ -115,7 +116,10 @@ private:
     std::thread thread_;
 };
 
-ProgressLine::ProgressLine(std::string subject, OnSignal wish) : impl_(std::make_unique<Impl>(std::move(subject), wish)) {}
+ProgressLine::ProgressLine(std::string subject, OnSignal wish)
+    : impl_(std::make_unique<Impl>(std::move(subject), wish))
+{
+}
 ProgressLine::~ProgressLine() = default;
 
 Progress& ProgressLine::progress()

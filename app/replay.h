@@ -46,6 +46,7 @@ struct DeviceWishes {
 };
 /// Sends what the device sees through the modelled kernel, as it happens, until the wishes are met or a signal comes; then a
 /// report, or the end of the recording.
-[[nodiscard]] Result<int> replay_device(const DeviceWishes& wishes, const ReplayOptions& options, const RunOutput& output);
+[[nodiscard]] Result<int> replay_device(const DeviceWishes& wishes, const ReplayOptions& options,
+                                        const RunOutput& output);
 
 } // namespace skbscope::app

@@ -10,13 +10,17 @@ namespace skbscope::app {
 void add_kernel_option(CLI::App& command, std::string& kernel, const std::string& help)
 {
     const std::vector<std::string> known(std::begin(kernel_profiles), std::end(kernel_profiles));
-    command.add_option("--kernel", kernel, help)->check(CLI::IsMember(known))->option_text(fmt::format("{}", fmt::join(known, "|")));
+    command.add_option("--kernel", kernel, help)
+        ->check(CLI::IsMember(known))
+        ->option_text(fmt::format("{}", fmt::join(known, "|")));
 }
 
 void add_scenario_options(CLI::App& command, ScenarioOptions& options, const std::string& kernel_help)
 {
     command.add_option("SCENARIO", options.file, "A scenario (YAML), or a lesson that has one")->required();
-    command.add_option("--set", options.settings, "Change a setting of the scenario; may be given more than once")
+    command
+        .add_option("--set", options.settings,
+                    "Change a setting of the scenario; may be given more than once")
         ->option_text("KEY=VALUE")
         ->take_all()
         ->expected(1);

@@ -16,7 +16,8 @@ constexpr auto rate_window = std::chrono::milliseconds(1500);
 
 } // namespace
 
-StreamSource::StreamSource(int descriptor, std::string name, std::function<std::string()> ending, std::function<std::optional<double>()> cost)
+StreamSource::StreamSource(int descriptor, std::string name, std::function<std::string()> ending,
+                           std::function<std::optional<double>()> cost)
     : name_(std::move(name)), reader_(trace_, name_), ending_(std::move(ending)), cost_(std::move(cost)),
       thread_([this, descriptor](const std::stop_token& stop) { read(stop, descriptor); })
 {
@@ -151,7 +152,8 @@ std::optional<double> StreamSource::told_cost() const
         return std::nullopt;
     }
     const double us = static_cast<double>(spent_.back().us - spent_.front().us);
-    const double passed = static_cast<double>((spent_.back().at - spent_.front().at).ns) / 1e3 * std::max<double>(1, trace_.hosts().back().cpus);
+    const double passed = static_cast<double>((spent_.back().at - spent_.front().at).ns) / 1e3 *
+                          std::max<double>(1, trace_.hosts().back().cpus);
     return std::clamp(us / passed, 0.0, 1.0);
 }
 
@@ -189,7 +191,8 @@ std::optional<LiveStatus> StreamSource::live_status() const
     if (!ended_ && samples_.size() > 1) {
         const auto& first = samples_.front();
         const double seconds = std::chrono::duration<double>(Clock::now() - first.at).count();
-        status.events_per_second = seconds > 0 ? static_cast<double>(trace_.size() - first.events) / seconds : 0;
+        status.events_per_second =
+            seconds > 0 ? static_cast<double>(trace_.size() - first.events) / seconds : 0;
     }
     status.lost_events = std::max(lost_, trace_.info.lost_events);
     if (!ended_) {

@@ -16,15 +16,16 @@ using namespace correlating;
 // ---------------------------------------------------------------------------------------------------------
 
 Correlator::Correlator(const TracedKernel& kernel, Trace& trace, Options options)
-    : kernel_(kernel), trace_(trace), options_(options), book_(trace, options.items != nullptr ? *options.items : trace)
+    : kernel_(kernel), trace_(trace), options_(options),
+      book_(trace, options.items != nullptr ? *options.items : trace)
 {
     functions_.emplace_back();
     for (const EventFormat& format : kernel.formats()) {
         prepare(format);
     }
     // The loop moved into a function of its own in 6.9 and in stable releases of 6.1.
-    softirq_loop_ =
-        symbol_named(kernel.symbols.contains("handle_softirqs") ? Name("handle_softirqs") : Name("__do_softirq"));
+    softirq_loop_ = symbol_named(kernel.symbols.contains("handle_softirqs") ? Name("handle_softirqs")
+                                                                            : Name("__do_softirq"));
     raise_softirq_ = symbol_named("__raise_softirq_irqoff");
     net_tx_action_ = symbol_named("net_tx_action");
     cpu_lanes_.resize(std::size_t{std::max<std::uint16_t>(kernel.cpus, 1)} * 4);
@@ -108,12 +109,13 @@ void Correlator::prepare(const EventFormat& format)
     decoder.address_b = first_of({"dst", "daddr", "primary_key4"});
     decoder.port_a = first_of({"sport", "ports"});
     decoder.port_b = first_of({"dport"});
-    static constexpr std::array<std::pair<const char*, SkbField>, 6> fields = {{{"len", SkbField::len},
-                                                                                 {"data_len", SkbField::data_len},
-                                                                                 {"truesize", SkbField::truesize},
-                                                                                 {"hash", SkbField::hash},
-                                                                                 {"ip_summed", SkbField::ip_summed},
-                                                                                 {"queue_mapping", SkbField::queue_mapping}}};
+    static constexpr std::array<std::pair<const char*, SkbField>, 6> fields = {
+        {{"len", SkbField::len},
+         {"data_len", SkbField::data_len},
+         {"truesize", SkbField::truesize},
+         {"hash", SkbField::hash},
+         {"ip_summed", SkbField::ip_summed},
+         {"queue_mapping", SkbField::queue_mapping}}};
     decoder.told_count = 0;
     for (const auto& [name, field] : fields) {
         if (const EventField place = format.field(name); place && place.size <= 8 && !place.is_data_loc) {
@@ -195,7 +197,8 @@ Symbol Correlator::symbol_of_text(std::string_view name)
         function.kind = kind_of(key);
         function.is_entry = is_entry(key);
         function.interrupts_softirq = is_one_of(key, {"irq_enter_rcu", "irq_enter"});
-        function.interrupts = function.interrupts_softirq || is_one_of(key, {"handle_softirqs", "__do_softirq"});
+        function.interrupts =
+            function.interrupts_softirq || is_one_of(key, {"handle_softirqs", "__do_softirq"});
         function.is_bh_enable = key == "__local_bh_enable_ip";
         function.is_receive = key.find("netif_receive_skb") != std::string::npos;
         std::ranges::transform(hosts_of(key), std::back_inserter(function.hosts), number_of_name);
@@ -212,7 +215,8 @@ Symbol Correlator::symbol_of_function(std::uint64_t address)
         return known;
     }
     const auto hit = kernel_.symbols.find(address);
-    const Symbol symbol = symbol_of_text(hit.name.empty() ? fmt::format("{:#x}", address) : std::string(hit.name));
+    const Symbol symbol =
+        symbol_of_text(hit.name.empty() ? fmt::format("{:#x}", address) : std::string(hit.name));
     symbol_by_address_.set(address, symbol);
     return symbol;
 }
@@ -309,8 +313,9 @@ void Correlator::forget_orders(const std::vector<Slot>& served, std::uint32_t it
         waiting.insert(waiting.end(), slots.begin(), slots.end());
         slots.clear();
     };
-    for (std::deque<Slot>* queue : {&tcp_.unsent, &tcp_.unacked, &tcp_.backlog, &tcp_.received, &tcp_.out_of_order, &tap_queue_, &share_checked_,
-                                    &unnamed_in_backlog_, &fragments_waiting_, &requeued_}) {
+    for (std::deque<Slot>* queue :
+         {&tcp_.unsent, &tcp_.unacked, &tcp_.backlog, &tcp_.received, &tcp_.out_of_order, &tap_queue_,
+          &share_checked_, &unnamed_in_backlog_, &fragments_waiting_, &requeued_}) {
         take(*queue);
     }
     tcp_.reading = 0;
@@ -325,7 +330,8 @@ void Correlator::forget_orders(const std::vector<Slot>& served, std::uint32_t it
     }
     for (const Slot each : waiting) {
         const Slot slot = book_.resolve(each);
-        const bool is_served = std::ranges::any_of(served, [&](Slot other) { return other != 0 && book_.resolve(other) == slot; });
+        const bool is_served = std::ranges::any_of(
+            served, [&](Slot other) { return other != 0 && book_.resolve(other) == slot; });
         if (slot != 0 && book_.at(slot).born && !book_.at(slot).dead && !is_served) {
             book_.at(slot).packet.touched_by_loss = true;
             book_.end_unseen(slot, item);
@@ -342,7 +348,8 @@ std::vector<Slot> Correlator::served_elsewhere(std::uint16_t cpu) const
             served.insert(served.end(), {frame.packet, frame.child, frame.follow});
             if (frame.lists) {
                 const BatchLists& lists = *frame.lists;
-                for (const SlotQueue* queue : {&lists.cored, &lists.to_check, &lists.checked, &lists.to_route, &lists.to_deliver, &lists.listed}) {
+                for (const SlotQueue* queue : {&lists.cored, &lists.to_check, &lists.checked, &lists.to_route,
+                                               &lists.to_deliver, &lists.listed}) {
                     served.insert(served.end(), queue->begin(), queue->end());
                 }
             }
@@ -440,7 +447,8 @@ void Correlator::resume(std::uint64_t time_ns, bool drops_only)
     std::uint32_t item = 0;
     for (std::uint16_t cpu = 0; cpu < std::max<std::uint16_t>(kernel_.cpus, 1); ++cpu) {
         now.cpu = cpu;
-        item = add_item(lane_of(now), now, EventKind::lost, FunctionId::none, 0, Confidence::certain, via_tracepoint);
+        item = add_item(lane_of(now), now, EventKind::lost, FunctionId::none, 0, Confidence::certain,
+                        via_tracepoint);
     }
     book_.end_all_unseen(item);
 }

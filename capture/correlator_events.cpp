@@ -80,8 +80,9 @@ void Correlator::pop_returned(Lane& lane)
     for (std::size_t i = 0; i < lane.stack.size(); ++i) {
         const Frame& frame = lane.stack[i];
         const bool in_driver = frame.in_driver != 0;
-        const bool is_receiving = !lane.is_task && (finds_packets(frame.kind) || frame.kind == Kind::core_receive ||
-                                                    functions_[frame.symbol].is_receive);
+        const bool is_receiving =
+            !lane.is_task && (finds_packets(frame.kind) || frame.kind == Kind::core_receive ||
+                              functions_[frame.symbol].is_receive);
         if (in_driver || is_receiving || (i == 0 && !lane.is_task)) {
             keep = i + 1;
         }
@@ -91,8 +92,9 @@ void Correlator::pop_returned(Lane& lane)
 
 bool Correlator::is_served_by(PacketBook& book, const Lane& lane, Slot slot)
 {
-    return std::ranges::any_of(lane.stack,
-                               [&](const Frame& frame) { return frame.packet != 0 && book.resolve(frame.packet) == slot; });
+    return std::ranges::any_of(lane.stack, [&](const Frame& frame) {
+        return frame.packet != 0 && book.resolve(frame.packet) == slot;
+    });
 }
 
 void Correlator::route_looked_up(const RawRecord& record, const FlowKey& flow)
@@ -126,7 +128,8 @@ void Correlator::route_looked_up(const RawRecord& record, const FlowKey& flow)
 
 /// The call that hands a packet to its device. Whose packet it is: one that is served here already (forwarded, or going
 /// through a tunnel), the one a route was looked up for, or one of its own.
-std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uint64_t address, const Decoder& decoder)
+std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uint64_t address,
+                                   const Decoder& decoder)
 {
     const DeviceId device = device_of(record, decoder);
     const auto length = static_cast<std::uint32_t>(decoder.length.read(record.data));
@@ -143,14 +146,17 @@ std::size_t Correlator::queue_call(Lane& lane, const RawRecord& record, std::uin
         // What was received at the far end of the device by which it had left is not sent there once more, unless its own reception does it
         // (a RST: the kernel frees it without an event).
         const bool has_arrived = book_.at(former).core_seen && book_.at(former).packet.device == device;
-        const bool is_waiting = book_.at(former).packet.verdict == Verdict::in_flight && !book_.at(former).transmitted && !has_arrived;
+        const bool is_waiting = book_.at(former).packet.verdict == Verdict::in_flight &&
+                                !book_.at(former).transmitted && !has_arrived;
         // Nor is it what goes back at another length by the device from which it came: the answer has the sk_buff of what was consumed for it.
-        const bool is_answer = has_arrived && book_.at(former).at_device == device && length != 0 && length != book_.at(former).length_now;
+        const bool is_answer = has_arrived && book_.at(former).at_device == device && length != 0 &&
+                               length != book_.at(former).length_now;
         if ((is_served_by(book_, lane, former) && !is_answer) || is_waiting) {
             lane.stack[frame].packet = lane.stack[frame].child = former;
             return frame;
         }
-        book_.end_unseen(former, lane.stack[frame].item); // freed without an event: the address has a new owner
+        book_.end_unseen(former,
+                         lane.stack[frame].item); // freed without an event: the address has a new owner
     }
     if (slot == 0) {
         slot = book_.open(SlotRecord::Kind::transmit);
@@ -177,7 +183,8 @@ void Correlator::end_former_owner(Lane& lane, std::uint64_t address, std::uint32
         return;
     }
     const SlotRecord& known = book_.at(former);
-    const bool is_on_its_way = known.leaves || known.transmitted || known.looped || known.qdisc_side != 0 || known.waiting_side != 0 || known.neighbour_call != 0;
+    const bool is_on_its_way = known.leaves || known.transmitted || known.looped || known.qdisc_side != 0 ||
+                               known.waiting_side != 0 || known.neighbour_call != 0;
     if (known.core_seen && !is_on_its_way) {
         book_.end_unseen(former, item);
     }
@@ -203,7 +210,8 @@ void Correlator::note_cut(Lane& lane, std::uint64_t address, bool is_drop)
 void Correlator::read_from_socket(Lane& lane, const RawRecord& record, std::uint64_t address)
 {
     const Slot slot = book_.living(address);
-    if (slot == 0 || book_.at(slot).is_doubtful || !lane.is_task || !book_.at(slot).core_seen || book_.at(slot).leaves || book_.at(slot).packet.verdict != Verdict::in_flight) {
+    if (slot == 0 || book_.at(slot).is_doubtful || !lane.is_task || !book_.at(slot).core_seen ||
+        book_.at(slot).leaves || book_.at(slot).packet.verdict != Verdict::in_flight) {
         return;
     }
     push_call(lane, record, symbol_named("skb_copy_datagram_iter"), via_tracepoint);
@@ -223,8 +231,10 @@ void Correlator::frame_tells(Slot packet, std::span<const std::uint8_t> frame)
     }
     const SlotRecord& known = book_.at(packet);
     const bool is_open = known.packet.verdict == Verdict::in_flight || known.packet.verdict == Verdict::lost;
-    const bool is_elsewhere = known.leaves || known.transmitted || known.qdisc_side != 0 || known.waiting_side != 0 || known.backlog_side != 0;
-    if (!is_open || is_elsewhere || !known.core_seen || known.packet.touched_by_loss || known.kind == SlotRecord::Kind::clone || known.last_item < std::max(book_.written(), 1U)) {
+    const bool is_elsewhere = known.leaves || known.transmitted || known.qdisc_side != 0 ||
+                              known.waiting_side != 0 || known.backlog_side != 0;
+    if (!is_open || is_elsewhere || !known.core_seen || known.packet.touched_by_loss ||
+        known.kind == SlotRecord::Kind::clone || known.last_item < std::max(book_.written(), 1U)) {
         return;
     }
     const bool is_served = std::ranges::any_of(cpu_lanes_, [&](const Lane& lane) {
@@ -330,12 +340,14 @@ void Correlator::on_data_ready(const RawRecord& record, const Decoder& decoder)
             begun = book_.item(lane.stack[i].item).time_ns;
         }
     }
-    if (slot == 0 || !book_.at(slot).core_seen || book_.at(slot).dead || book_.at(slot).packet.verdict != Verdict::in_flight) {
+    if (slot == 0 || !book_.at(slot).core_seen || book_.at(slot).dead ||
+        book_.at(slot).packet.verdict != Verdict::in_flight) {
         return;
     }
     const bool is_of_list = !book_.at(slot).looped && received_undecided(lane).size() > 1;
     push_call(lane, record, symbol_named("sock_def_readable"), via_tracepoint);
-    const ReadyCall call{lane.stack.back().item, decoder.socket.read(record.data), holds_datagrams(decoder.protocol.read(record.data))};
+    const ReadyCall call{lane.stack.back().item, decoder.socket.read(record.data),
+                         holds_datagrams(decoder.protocol.read(record.data))};
     book_.item(call.item).packet = is_of_list ? 0 : slot;
     pop(lane);
     if (is_of_list) {

@@ -49,7 +49,8 @@ void Correlator::send_fragment(Lane& lane, Frame& host, Frame& frame)
 bool Correlator::reassembles(const Lane& lane) const
 {
     return std::ranges::any_of(lane.stack, [this](const Frame& open) {
-        return open.kind == Kind::fragment || is_one_of(functions_[open.symbol].name, {"inet_frag_reasm_prepare", "inet_frag_reasm_finish"});
+        return open.kind == Kind::fragment ||
+               is_one_of(functions_[open.symbol].name, {"inet_frag_reasm_prepare", "inet_frag_reasm_finish"});
     });
 }
 
@@ -63,10 +64,13 @@ void Correlator::fragment_arrives(Lane& lane, const Frame& frame)
     }
     const Slot slot = book_.resolve(frame.packet);
     if (auto& flow = book_.at(slot).packet.flow; flow && flow->protocol != protocol_icmp) {
-        flow->source_port = flow->destination_port = 0; // what a probe took for ports may be payload: the frame will tell
+        flow->source_port = flow->destination_port =
+            0; // what a probe took for ports may be payload: the frame will tell
     }
     constexpr std::size_t most = 4096; // ipfrag_high_thresh holds fewer
-    const auto is_gone = [&](Slot waiting) { return book_.at(waiting).dead || book_.resolve(waiting) == slot; };
+    const auto is_gone = [&](Slot waiting) {
+        return book_.at(waiting).dead || book_.resolve(waiting) == slot;
+    };
     std::erase_if(fragments_waiting_, is_gone);
     fragments_waiting_.push_back(slot);
     if (fragments_waiting_.size() > most) {
@@ -81,7 +85,8 @@ Slot Correlator::begin_joining(Lane& lane, std::uint32_t item)
     if (lane.joined_into != 0) {
         return lane.joined_into;
     }
-    const auto open = std::find_if(lane.stack.rbegin(), lane.stack.rend(), [](const Frame& frame) { return frame.kind == Kind::fragment; });
+    const auto open = std::find_if(lane.stack.rbegin(), lane.stack.rend(),
+                                   [](const Frame& frame) { return frame.kind == Kind::fragment; });
     if (open == lane.stack.rend() || open->packet == 0) {
         return 0;
     }
@@ -91,8 +96,11 @@ Slot Correlator::begin_joining(Lane& lane, std::uint32_t item)
         const SlotRecord& other = book_.at(waiting);
         const auto& a = last.packet.flow;
         const auto& b = other.packet.flow;
-        const bool is_other_flow = a && b && (a->source != b->source || a->destination != b->destination || a->protocol != b->protocol);
-        return book_.resolve(waiting) != whole && !other.dead && other.at_device == last.at_device && !is_other_flow;
+        const bool is_other_flow =
+            a && b &&
+            (a->source != b->source || a->destination != b->destination || a->protocol != b->protocol);
+        return book_.resolve(waiting) != whole && !other.dead && other.at_device == last.at_device &&
+               !is_other_flow;
     };
     lane.to_join.clear();
     for (const Slot waiting : fragments_waiting_) {
@@ -100,7 +108,8 @@ Slot Correlator::begin_joining(Lane& lane, std::uint32_t item)
             lane.to_join.push_back(book_.resolve(waiting));
         }
     }
-    std::erase_if(fragments_waiting_, [&](Slot waiting) { return book_.resolve(waiting) == whole || is_of_it(waiting); });
+    std::erase_if(fragments_waiting_,
+                  [&](Slot waiting) { return book_.resolve(waiting) == whole || is_of_it(waiting); });
     for (const Slot piece : lane.to_join) {
         join(piece, whole, item);
     }
@@ -153,7 +162,9 @@ bool Correlator::clones_last_fragment(Lane& lane, const Frame& host, Frame& fram
 /// Of the first fragment, whose bytes the last one's sk_buff has taken over.
 bool Correlator::gives_its_bytes(Lane& lane, Slot slot, std::uint32_t item)
 {
-    const bool prepares = std::ranges::any_of(lane.stack, [this](const Frame& frame) { return functions_[frame.symbol].name == "inet_frag_reasm_prepare"; });
+    const bool prepares = std::ranges::any_of(lane.stack, [this](const Frame& frame) {
+        return functions_[frame.symbol].name == "inet_frag_reasm_prepare";
+    });
     const Slot whole = prepares ? begin_joining(lane, item) : 0;
     if (whole == 0 || whole == slot) {
         return false;

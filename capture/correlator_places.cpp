@@ -111,7 +111,8 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         }
         pop_to(lane, kept);
         next_by_jump_ = kept > i + 1;
-        if (kept == i + 1 && open.item == 0 && open.first_callee == function && functions_[caller].name == "kfree_skb_partial") {
+        if (kept == i + 1 && open.item == 0 && open.first_callee == function &&
+            functions_[caller].name == "kfree_skb_partial") {
             pop_to(lane, i); // it frees one: this is another call
             push_untraced(lane, record, caller, function);
             return;
@@ -131,7 +132,8 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
     // An untraced function that this caller may have called, and that ends in a jump to this one.
     for (std::size_t i = lane.stack.size(); i-- > 0;) {
         const Function& open = functions_[lane.stack[i].symbol];
-        if (lane.stack[i].item == 0 && is_listed(functions_[function].jumpers, open.name) && is_listed(open.hosts, functions_[caller].name)) {
+        if (lane.stack[i].item == 0 && is_listed(functions_[function].jumpers, open.name) &&
+            is_listed(open.hosts, functions_[caller].name)) {
             pop_to(lane, i + 1);
             next_by_jump_ = true;
             return;
@@ -146,7 +148,8 @@ void Correlator::place(Lane& lane, const RawRecord& record, Symbol function, Sym
         }
     }
     if (functions_[function].is_bh_enable) {
-        push_loose(lane, caller); // a lock may be given back anywhere: that tells nothing of what has returned
+        push_loose(lane,
+                   caller); // a lock may be given back anywhere: that tells nothing of what has returned
         return;
     }
     if (lane.is_task || !hosts.empty()) { // of another, untraced system call: what is open has returned
@@ -193,7 +196,8 @@ Frame& Correlator::push_call(Lane& lane, const RawRecord& record, Symbol functio
     frame.kind = functions_[function].kind;
     frame.item =
         add_item(lane, record, EventKind::call, functions_[function].id, 0, Confidence::derived, via);
-    if (lane.new_original != 0 && !is_one_of(functions_[function].name, {"__tcp_transmit_skb", "skb_clone"})) {
+    if (lane.new_original != 0 &&
+        !is_one_of(functions_[function].name, {"__tcp_transmit_skb", "skb_clone"})) {
         place_original(lane, false);
     }
     attribute(lane, record, lane.top(), frame);
@@ -221,7 +225,8 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
         attribute(lane, record, lane.top(), frame);
     } else {
         frame.packet = frame.child = lane.top() != nullptr ? lane.top()->child : 0;
-        if (frame.kind == Kind::free && lane.top() != nullptr && lane.top()->symbol == net_tx_action_ && lane.top()->has_freed) {
+        if (frame.kind == Kind::free && lane.top() != nullptr && lane.top()->symbol == net_tx_action_ &&
+            lane.top()->has_freed) {
             frame.packet = frame.child = frame.freed = lane.top()->freed; // its event comes before the call
             frame.has_freed = true;
         }
@@ -237,11 +242,15 @@ void Correlator::push_untraced(Lane& lane, const RawRecord& record, Symbol funct
             frame.packet = frame.child = joins_stream(*lane.top());
         }
         const std::uint32_t last = frame.packet != 0 ? book_.at(frame.packet).last_item : 0;
-        const std::uint32_t item = last != 0 ? last : book_.last_item(); // a clone that nobody has called anything for
+        const std::uint32_t item =
+            last != 0 ? last : book_.last_item(); // a clone that nobody has called anything for
         end_silently(lane, frame.packet, item, host != nullptr && host->kind == Kind::backlog_enqueue);
     }
-    if (const Frame* host = lane.top(); host != nullptr && functions_[host->symbol].name == "tcp_ack" && is_one_of(functions_[function].name, {"tcp_shifted_skb", "pskb_expand_head"})) {
-        frame.packet = frame.child = frame.follow = 0; // for what waits to be acknowledged, not for the acknowledgement
+    if (const Frame* host = lane.top();
+        host != nullptr && functions_[host->symbol].name == "tcp_ack" &&
+        is_one_of(functions_[function].name, {"tcp_shifted_skb", "pskb_expand_head"})) {
+        frame.packet = frame.child = frame.follow =
+            0; // for what waits to be acknowledged, not for the acknowledgement
         frame.kind = Kind::none;
     }
     frame.owns_slot = !lane.is_task && !has_packet && frame.child != 0;

@@ -20,8 +20,11 @@ void Correlator::on_function(const RawRecord& record, const Decoder& decoder)
     const Symbol caller = symbol_of_caller(decoder.address_b.read(record.data));
     functions_seen_ = true;
     note_gap(record);
-    if (caller == softirq_loop_ && context_of(record) == Context::softirq && (lane.stack.empty() || lane.stack.front().item != loop_calls_[record.cpu])) {
-        (void)enter_softirq_loop(lane, record); // of a softirq whose own entry is not recorded: timers', where only the network's are
+    if (caller == softirq_loop_ && context_of(record) == Context::softirq &&
+        (lane.stack.empty() || lane.stack.front().item != loop_calls_[record.cpu])) {
+        (void)enter_softirq_loop(
+            lane,
+            record); // of a softirq whose own entry is not recorded: timers', where only the network's are
     }
     place(lane, record, function, caller);
     const bool by_jump = next_by_jump_;
@@ -99,8 +102,10 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
     Lane& lane = lane_of(record);
     const Symbol function = symbol_of_function(ip->second.read(record.data));
     const std::uint64_t address = decoder.skb.read(record.data);
-    const bool is_top = !lane.stack.empty() && lane.stack.back().symbol == function && lane.stack.back().item != 0 &&
-                        (book_.item(lane.stack.back().item).via() & via_kprobe) == 0; // else it has returned: this is another call
+    const bool is_top = !lane.stack.empty() && lane.stack.back().symbol == function &&
+                        lane.stack.back().item != 0 &&
+                        (book_.item(lane.stack.back().item).via() & via_kprobe) ==
+                            0; // else it has returned: this is another call
     if (!options_.use_kprobes) {
         probed_.push_back({is_top ? lane.stack.back().item : 0, address, book_.living(address)});
         return;
@@ -135,7 +140,8 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
     if (slot == 0) {
         return;
     }
-    if (!functions_seen_ && !consume_is_recorded_ && functions_[function].name == "skb_consume_udp" && book_.at(slot).in_socket) {
+    if (!functions_seen_ && !consume_is_recorded_ && functions_[function].name == "skb_consume_udp" &&
+        book_.at(slot).in_socket) {
         book_.at(slot).packet.end_inferred = true; // probes alone: nothing else tells of its end
         book_.freed(slot, lane.stack[frame].item);
         return;
@@ -156,15 +162,17 @@ void Correlator::on_kprobe(const RawRecord& record, const Decoder& decoder)
     const EventField protocol = field("ipproto");
     const EventField header = field("ihl_tos");
     const EventField ports = field("ports");
-    if ((known.packet.flow && !known.packet.flow->source.is_any()) || !protocol || decoder.address_a.size != 4 || decoder.address_b.size != 4 ||
-        known.ethertype != ethertype_ipv4 || (header && (header.read(record.data) & 0xff) != 0x45)) {
+    if ((known.packet.flow && !known.packet.flow->source.is_any()) || !protocol ||
+        decoder.address_a.size != 4 || decoder.address_b.size != 4 || known.ethertype != ethertype_ipv4 ||
+        (header && (header.read(record.data) & 0xff) != 0x45)) {
         return;
     }
     FlowKey flow;
     flow.source = v4_address(decoder.address_a.bytes(record.data));
     flow.destination = v4_address(decoder.address_b.bytes(record.data));
     flow.protocol = static_cast<std::uint8_t>(protocol.read(record.data));
-    const bool is_later_fragment = known.packet.relation == Relation::split && known.kind == SlotRecord::Kind::transmit && flow.protocol == protocol_udp;
+    const bool is_later_fragment = known.packet.relation == Relation::split &&
+                                   known.kind == SlotRecord::Kind::transmit && flow.protocol == protocol_udp;
     if (!is_later_fragment && (flow.protocol == protocol_udp || flow.protocol == protocol_tcp)) {
         const auto both = ports.bytes(record.data);
         if (both.size() != 4) {
@@ -259,7 +267,8 @@ void Correlator::received_ethertype(SlotRecord& known, const RawRecord& record, 
     if (!decoder.protocol) {
         return;
     }
-    if (const auto ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data)); ethertype != 0) {
+    if (const auto ethertype = static_cast<std::uint16_t>(decoder.protocol.read(record.data));
+        ethertype != 0) {
         known.ethertype = ethertype;
     }
 }
@@ -274,7 +283,8 @@ void Correlator::on_gro_entry(const RawRecord& record, const Decoder& decoder)
         lane, record, {"napi_gro_receive", "napi_gro_frags", "gro_receive_skb"}, "napi_gro_receive");
     name_ready(lane);
     lane.list_is_whole = true;
-    end_former_owner(lane, decoder.skb.read(record.data), lane.stack[frame].item, false); // a driver hands up what it has just allocated
+    end_former_owner(lane, decoder.skb.read(record.data), lane.stack[frame].item,
+                     false); // a driver hands up what it has just allocated
     const Slot slot = prove(lane, record, frame, decoder.skb.read(record.data), Evidence::receive);
     device_facts(slot, record, decoder, false);
     if (slot != 0) {
@@ -337,8 +347,11 @@ void Correlator::on_gro_exit(const RawRecord& record, const Decoder& decoder)
 /// It was put into a CPU's backlog before anything named its sk_buff. Nobody tells into which CPU's: the oldest of all is taken.
 void Correlator::leaves_backlog(Lane& lane, Frame& core)
 {
-    const bool from_backlog = std::ranges::any_of(lane.stack, [this](const Frame& open) { return functions_[open.symbol].name == "process_backlog"; });
-    std::erase_if(unnamed_in_backlog_, [this](Slot slot) { return book_.at(slot).dead || book_.at(slot).address != 0 || book_.at(slot).backlog_side == 0; });
+    const bool from_backlog = std::ranges::any_of(
+        lane.stack, [this](const Frame& open) { return functions_[open.symbol].name == "process_backlog"; });
+    std::erase_if(unnamed_in_backlog_, [this](Slot slot) {
+        return book_.at(slot).dead || book_.at(slot).address != 0 || book_.at(slot).backlog_side == 0;
+    });
     const Slot next = from_backlog ? next_living(unnamed_in_backlog_) : 0;
     if (next == 0) {
         return;
@@ -358,9 +371,11 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
         is_core ? frame_for(lane, record, {"__netif_receive_skb_core"}, "__netif_receive_skb_core")
                 : frame_for(lane, record, {"netif_receive_skb"}, "netif_receive_skb");
     const std::uint64_t address = decoder.skb.read(record.data);
-    if (const Slot former = owner_of(address, lane.stack[frame].item); is_core && former != 0 && book_.at(former).core_seen) {
+    if (const Slot former = owner_of(address, lane.stack[frame].item);
+        is_core && former != 0 && book_.at(former).core_seen) {
         // Up through a bridge, a VLAN, a tunnel. With events alone: what came last here comes from another device, and GRO did not have it anew.
-        const bool is_stacked = !functions_seen_ && gro_results_seen_ && !lane.received.empty() && book_.resolve(lane.received.back()) == former &&
+        const bool is_stacked = !functions_seen_ && gro_results_seen_ && !lane.received.empty() &&
+                                book_.resolve(lane.received.back()) == former &&
                                 book_.at(former).at_device != device_of(record, decoder);
         const bool again = is_stacked || std::ranges::any_of(lane.stack, [&](const Frame& outer) {
                                return outer.packet != 0 && book_.resolve(outer.packet) == former;
@@ -370,8 +385,11 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
                 former, lane.stack[frame].item); // a packet is received once: the address has a new owner
         }
     }
-    if (const Slot former = book_.living(address); is_core && !gro_results_seen_ && former != 0 && book_.at(former).transmitted && !book_.at(former).looped) {
-        book_.end_unseen(former, lane.stack[frame].item); // what left through a device does not come in: its end was not recorded
+    if (const Slot former = book_.living(address); is_core && !gro_results_seen_ && former != 0 &&
+                                                   book_.at(former).transmitted && !book_.at(former).looped) {
+        book_.end_unseen(
+            former,
+            lane.stack[frame].item); // what left through a device does not come in: its end was not recorded
     }
     const SlotRecord& assumed = book_.at(book_.resolve(lane.stack[frame].packet));
     const bool is_unknown = lane.stack[frame].packet == 0 ||
@@ -400,7 +418,9 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
         return;
     }
     if (decoder.length) { // GRO may have joined others to it
-        known.packet.length = std::max(known.packet.length, static_cast<std::uint32_t>(decoder.length.read(record.data)) + ethernet_header);
+        known.packet.length =
+            std::max(known.packet.length,
+                     static_cast<std::uint32_t>(decoder.length.read(record.data)) + ethernet_header);
     }
     device_passages_.push_back({slot, known.at_device, record.time_ns, false, known.length_now});
     if (known.backlog_side != 0) {
@@ -415,7 +435,8 @@ void Correlator::on_netif_receive(const RawRecord& record, const Decoder& decode
         if (std::exchange(lane.list_is_whole, false)) {
             lane.list.clear();
         }
-        if (lane.list.empty() || book_.resolve(lane.list.back()) != slot) { // else from a device on top of that one
+        if (lane.list.empty() ||
+            book_.resolve(lane.list.back()) != slot) { // else from a device on top of that one
             lane.list.push_back(slot);
         }
     }

@@ -23,11 +23,13 @@ void Correlator::held_step(Lane& lane, Frame& frame)
 /// A call for a byte stream has no packet of its own; below it each is found anew.
 void Correlator::stream_step(Frame* host, Frame& frame)
 {
-    if (host != nullptr && host->kind == Kind::send_maker) { // release_sock() below raw_sendmsg(), for the message it made
+    if (host != nullptr &&
+        host->kind == Kind::send_maker) { // release_sock() below raw_sendmsg(), for the message it made
         frame.packet = frame.child = inherited(host);
         return;
     }
-    if (host != nullptr && functions_[host->symbol].name == "inet_autobind") { // … a socket without a port has nothing in its backlog
+    if (host != nullptr && functions_[host->symbol].name ==
+                               "inet_autobind") { // … a socket without a port has nothing in its backlog
         frame.packet = frame.child = inherited(host);
         frame.kind = Kind::carry;
         return;
@@ -51,7 +53,8 @@ void Correlator::nested_make(Lane& lane, Frame* host, Frame& frame)
     if (host != nullptr && host->follow != 0 && functions_[frame.symbol].name == "__tcp_transmit_skb") {
         const SlotRecord& made = book_.at(host->follow);
         if (made.kind == SlotRecord::Kind::transmit && made.born && made.address == 0 && !made.dead) {
-            frame.packet = frame.child = host->follow; // a bare ACK, made just before and sent without a clone
+            frame.packet = frame.child =
+                host->follow; // a bare ACK, made just before and sent without a clone
             return;
         }
     }
@@ -129,7 +132,8 @@ void Correlator::driver_step(Lane& lane, Frame* host, Frame& frame)
         return;
     }
     frame.packet = frame.child = inherited(host);
-    if (frame.kind == Kind::gro_receive) { // below the driver's own function for a frame: that frame is handed up
+    if (frame.kind ==
+        Kind::gro_receive) { // below the driver's own function for a frame: that frame is handed up
         for (std::size_t i = lane.stack.size(); i-- > 0;) {
             if (lane.stack[i].kind == Kind::batch) {
                 lane.stack[i].child = 0;
@@ -286,7 +290,8 @@ void Correlator::validate_step(Lane& lane, Frame* host, Frame& frame)
     bulk->batch().bulk.push_back(frame.packet);
     // The bulk is in the order in which the qdisc gave it (try_bulk_dequeue_skb(), net/sched/sch_generic.c).
     const std::size_t ordinal = bulk->batch().bulk.size() - 1;
-    if (const Frame* run = find_host(lane, {Kind::qdisc_run}); run != nullptr && run->lists && ordinal > 0 && ordinal <= run->lists->dequeued.size()) {
+    if (const Frame* run = find_host(lane, {Kind::qdisc_run});
+        run != nullptr && run->lists && ordinal > 0 && ordinal <= run->lists->dequeued.size()) {
         if (const std::uint32_t call = run->lists->dequeued[ordinal - 1]; call >= book_.written()) {
             book_.item(call).packet = frame.packet;
         }
@@ -327,7 +332,8 @@ void Correlator::clone_step(Lane& lane, Frame* host, Frame& frame)
     if (host->kind == Kind::nested_maker) { // TCP sends a clone of what waits for its acknowledgement
         book_.born(frame.packet, frame.item);
         tcp_clone(lane, frame.packet);
-        if (const Slot original = static_cast<Slot>(to_index(book_.at(frame.packet).packet.parent)); original != 0) {
+        if (const Slot original = static_cast<Slot>(to_index(book_.at(frame.packet).packet.parent));
+            original != 0) {
             frame.packet = frame.child = original;
         }
         return;
@@ -335,7 +341,8 @@ void Correlator::clone_step(Lane& lane, Frame* host, Frame& frame)
     if (clones_last_fragment(lane, *host, frame)) {
         return;
     }
-    if (is_one_of(functions_[host->symbol].name, {"ip_rcv_core", "ip6_rcv_core", "arp_rcv"})) { // skb_share_check()
+    if (is_one_of(functions_[host->symbol].name,
+                  {"ip_rcv_core", "ip6_rcv_core", "arp_rcv"})) { // skb_share_check()
         book_.at(frame.packet).shared = true;
         share_checked_.push_back(book_.resolve(frame.packet));
         return;
@@ -391,7 +398,8 @@ void Correlator::free_step(Lane& lane, Frame* host, Frame& frame)
     } else {
         frame.packet = frame.child = host != nullptr ? host->child : 0;
     }
-    if (frame.packet != 0 && is_one_of(functions_[frame.symbol].name, {"__dev_kfree_skb_irq", "dev_kfree_skb_irq_reason"})) {
+    if (frame.packet != 0 &&
+        is_one_of(functions_[frame.symbol].name, {"__dev_kfree_skb_irq", "dev_kfree_skb_irq_reason"})) {
         leave_to_softirq(lane, frame.packet);
     }
 }
@@ -400,10 +408,12 @@ void Correlator::free_step(Lane& lane, Frame* host, Frame& frame)
 void Correlator::free_tail_step(Lane& lane, Frame* host, Frame& frame)
 {
     note_released(lane);
-    if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" && functions_[host->symbol].name.text().starts_with("tcp_recvmsg")) {
+    if (host != nullptr && host->kind == Kind::batch && functions_[frame.symbol].name == "sock_rfree" &&
+        functions_[host->symbol].name.text().starts_with("tcp_recvmsg")) {
         // All of it is read; who frees it comes later. Without a copy before: a FIN, which has nothing to copy.
         const bool has_bytes = tcp_.reading != 0;
-        frame.packet = frame.child = has_bytes ? std::exchange(tcp_.reading, 0) : next_by_device(tcp_.received, lane.talks_by);
+        frame.packet = frame.child =
+            has_bytes ? std::exchange(tcp_.reading, 0) : next_by_device(tcp_.received, lane.talks_by);
         return;
     }
     // What GRO frees by itself is the packet that it has merged, whatever was freed on the way of those it handed up before.

@@ -14,8 +14,9 @@ using namespace correlating;
 
 bool Correlator::makes_original(const Frame* host) const
 {
-    return host != nullptr && is_one_of(functions_[host->symbol].name,
-                                        {"tcp_stream_alloc_skb", "sk_stream_alloc_skb", "tcp_send_fin", "tcp_connect"});
+    return host != nullptr &&
+           is_one_of(functions_[host->symbol].name,
+                     {"tcp_stream_alloc_skb", "sk_stream_alloc_skb", "tcp_send_fin", "tcp_connect"});
 }
 
 /// The queues hold those of all connections. A task that holds a socket talks by one device, mostly: the oldest of that device, else (it may have changed
@@ -23,7 +24,8 @@ bool Correlator::makes_original(const Frame* host) const
 Slot Correlator::next_by_device(std::deque<Slot>& queue, DeviceId device)
 {
     std::erase_if(queue, [this](Slot slot) { return book_.resolve(slot) == 0 || book_.at(slot).dead; });
-    const auto at = std::ranges::find_if(queue, [&](Slot slot) { return book_.at(slot).at_device == device; });
+    const auto at =
+        std::ranges::find_if(queue, [&](Slot slot) { return book_.at(slot).at_device == device; });
     if (device == DeviceId::none || at == queue.end()) {
         return next_living(queue);
     }
@@ -40,7 +42,9 @@ void Correlator::note_talk(Lane& lane, Slot segment, DeviceId device)
     if (known.packet.relation == Relation::clone && original != 0) {
         book_.at(original).at_device = device;
     }
-    const bool by_tcp = std::ranges::any_of(lane.stack, [this](const Frame& frame) { return functions_[frame.symbol].name == "__tcp_transmit_skb"; });
+    const bool by_tcp = std::ranges::any_of(lane.stack, [this](const Frame& frame) {
+        return functions_[frame.symbol].name == "__tcp_transmit_skb";
+    });
     if (by_tcp && lane.is_task) {
         lane.talks_by = device;
     }
@@ -87,7 +91,8 @@ void Correlator::tcp_clone(Lane& lane, Slot clone)
     }
     Slot original = 0;
     if (again) {
-        const auto living = std::ranges::find_if(tcp_.unacked, [&](Slot slot) { return !book_.at(slot).dead; });
+        const auto living =
+            std::ranges::find_if(tcp_.unacked, [&](Slot slot) { return !book_.at(slot).dead; });
         original = living == tcp_.unacked.end() ? 0 : *living;
     } else {
         original = next_living(tcp_.unsent);
@@ -152,7 +157,8 @@ void Correlator::tcp_step(Lane& lane, Frame* host, Frame& frame)
 /// tcp_data_queue() (net/ipv4/tcp_input.c) queues a segment, frees it, or keeps it in the out-of-order queue: the socket has accepted it.
 void Correlator::keeps_out_of_order(const Frame& frame)
 {
-    const bool shows_the_rest = symbol_by_name_.contains(std::string_view("tcp_queue_rcv")) && symbol_by_name_.contains(std::string_view("__kfree_skb"));
+    const bool shows_the_rest = symbol_by_name_.contains(std::string_view("tcp_queue_rcv")) &&
+                                symbol_by_name_.contains(std::string_view("__kfree_skb"));
     const Slot slot = book_.resolve(frame.packet);
     if (!shows_the_rest || slot == 0 || frame.item == 0 || frame.item < book_.written()) {
         return;
@@ -178,7 +184,8 @@ Slot Correlator::joins_stream(const Frame& call)
         const Slot waited = next_living(tcp_.out_of_order);
         return waited != 0 ? waited : slot;
     }
-    book_.delivered(slot, call.item != 0 ? call.item : book_.last_item()); // joined to one that is out of order, too
+    book_.delivered(slot, call.item != 0 ? call.item
+                                         : book_.last_item()); // joined to one that is out of order, too
     book_.never_queued(slot);
     return slot;
 }
@@ -242,7 +249,8 @@ void Correlator::end_silently(Lane& lane, Slot slot, std::uint32_t item, bool in
             book_.at(slot).packet.merged_into = static_cast<PacketId>(into);
         }
     }
-    if (std::erase_if(tcp_.received, is_it) != 0) { // joined to the last of the queue: it never stood there itself
+    if (std::erase_if(tcp_.received, is_it) !=
+        0) { // joined to the last of the queue: it never stood there itself
         book_.never_queued(slot);
     }
     book_.freed(slot, item);

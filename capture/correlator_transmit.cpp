@@ -21,8 +21,9 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
 {
     Lane& lane = lane_of(record);
     const std::uint64_t address = decoder.skb.read(record.data);
-    const std::size_t frame = functions_seen_ ? frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit")
-                                              : queue_call(lane, record, address, decoder);
+    const std::size_t frame = functions_seen_
+                                  ? frame_for(lane, record, {"__dev_queue_xmit"}, "__dev_queue_xmit")
+                                  : queue_call(lane, record, address, decoder);
     if (functions_seen_) {
         release_by_answer(lane, record, lane.stack[frame], address);
     }
@@ -49,9 +50,11 @@ void Correlator::on_dev_queue(const RawRecord& record, const Decoder& decoder)
 void Correlator::release_by_answer(Lane& lane, const RawRecord& record, Frame& frame, std::uint64_t address)
 {
     // Below what was received last stands whatever is sent for it, also if only the event of the sending is there.
-    const bool is_unknown = frame.packet == 0 || (book_.at(frame.packet).address == 0 && !book_.at(frame.packet).born) ||
-                            (!lane.received.empty() && book_.resolve(lane.received.back()) == book_.resolve(frame.packet));
-    if (context_of(record) != Context::softirq || !is_unknown || book_.living(address) != 0 || unresolved_.empty() || lane.received.empty()) {
+    const bool is_unknown =
+        frame.packet == 0 || (book_.at(frame.packet).address == 0 && !book_.at(frame.packet).born) ||
+        (!lane.received.empty() && book_.resolve(lane.received.back()) == book_.resolve(frame.packet));
+    if (context_of(record) != Context::softirq || !is_unknown || book_.living(address) != 0 ||
+        unresolved_.empty() || lane.received.empty()) {
         return;
     }
     const std::uint16_t answer = book_.at(lane.received.back()).ethertype;
@@ -59,12 +62,14 @@ void Correlator::release_by_answer(Lane& lane, const RawRecord& record, Frame& f
         const SlotRecord& packet = book_.at(one.slot);
         return !packet.dead && packet.address == 0;
     });
-    const bool may_be_answer = answer == ethertype_arp || answer == ethertype_ipv6 || answer == 0; // older events tell no type
+    const bool may_be_answer =
+        answer == ethertype_arp || answer == ethertype_ipv6 || answer == 0; // older events tell no type
     if (!may_be_answer || waiting == unresolved_.end()) {
         return;
     }
     frame.packet = frame.child = book_.resolve(waiting->slot);
-    (void)book_.add_queue_side(frame.item, EventKind::dequeue, frame.packet, {QueueKind::arp_queue, waiting->neighbour});
+    (void)book_.add_queue_side(frame.item, EventKind::dequeue, frame.packet,
+                               {QueueKind::arp_queue, waiting->neighbour});
     book_.at(frame.packet).waiting_side = 0;
     book_.at(frame.packet).left_neighbour = true;
     unresolved_.erase(waiting);
@@ -79,7 +84,8 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
     const bool many = frame.lists && frame.lists->many;
     Slot slot = 0;
     if (leaving_is_recorded_ && !functions_seen_) {
-        end_former_owner(lane, address, frame.item, true); // nothing received goes out that was not queued for it
+        end_former_owner(lane, address, frame.item,
+                         true); // nothing received goes out that was not queued for it
     }
     if (many) {
         BatchLists& lists = *frame.lists;
@@ -104,7 +110,8 @@ void Correlator::on_start_xmit(const RawRecord& record, const Decoder& decoder)
         (void)book_.add_queue_side(lane.stack[index].item, EventKind::dequeue, slot, {QueueKind::qdisc, {}});
         known.qdisc_side = 0;
     }
-    known.driver_call = functions_seen_ ? 0 : lane.stack[index].item; // else the driver's own function is still to come
+    known.driver_call =
+        functions_seen_ ? 0 : lane.stack[index].item; // else the driver's own function is still to come
     if (!many) {
         field_facts(slot, lane.stack[index].item, record, decoder);
     }
@@ -152,7 +159,8 @@ void Correlator::on_qdisc_enqueue(const RawRecord& record, const Decoder& decode
 {
     Lane& lane = lane_of(record);
     const Slot slot = book_.living(decoder.skb.read(record.data));
-    if (Frame* call = open_call(lane, {"__dev_queue_xmit"}); call != nullptr && slot != 0 && !book_.at(slot).is_doubtful) {
+    if (Frame* call = open_call(lane, {"__dev_queue_xmit"});
+        call != nullptr && slot != 0 && !book_.at(slot).is_doubtful) {
         book_.item(call->item).flags |= via_tracepoint;
         SlotRecord& known = book_.at(slot);
         if (known.qdisc_side == 0) {
@@ -205,8 +213,11 @@ void Correlator::on_qdisc_dequeue(const RawRecord& record, const Decoder& decode
         Event& event = book_.item(anchor);
         event.packet = slot;
         event.flags = Event::make_flags(event.context(), Confidence::certain, event.via());
-        const auto last = lists.dequeues.begin() + static_cast<std::ptrdiff_t>(std::clamp<std::uint64_t>(packets, 1, lists.dequeues.size()));
-        lists.dequeued.assign(lists.dequeues.begin() + 1, last); // the one behind them looked and found nothing
+        const auto last =
+            lists.dequeues.begin() +
+            static_cast<std::ptrdiff_t>(std::clamp<std::uint64_t>(packets, 1, lists.dequeues.size()));
+        lists.dequeued.assign(lists.dequeues.begin() + 1,
+                              last); // the one behind them looked and found nothing
         lists.dequeues.clear();
     }
     if (book_.at(slot).qdisc_side != 0) {
@@ -242,7 +253,8 @@ bool Correlator::was_called_for(Slot slot, std::string_view name, std::uint32_t 
         if (event.time_ns < birth_ns) {
             return false;
         }
-        if (event.is_call() && event.packet != 0 && book_.resolve(event.packet) == slot && trace_.function_name(event.function_id()) == name) {
+        if (event.is_call() && event.packet != 0 && book_.resolve(event.packet) == slot &&
+            trace_.function_name(event.function_id()) == name) {
             return true;
         }
     }
@@ -259,17 +271,21 @@ DropReasonId Correlator::reason_without_field(Slot slot, std::string_view where,
         return Catalog::find_drop_reason(book.at(slot).in_socket ? "SOCKET_RCVBUFF" : "SOCKET_FILTER");
     }
     // udp4_csum_init() comes before the lookup (net/ipv4/udp.c, net/ipv6/udp.c).
-    for (const auto& [protocol, lookup] : {std::pair("__udp4_lib_rcv", "__udp4_lib_lookup"), std::pair("__udp6_lib_rcv", "__udp6_lib_lookup")}) {
-        if (where == protocol && symbol_by_name_.contains(std::string_view(lookup)) && !was_called_for(slot, lookup, item)) {
+    for (const auto& [protocol, lookup] : {std::pair("__udp4_lib_rcv", "__udp4_lib_lookup"),
+                                           std::pair("__udp6_lib_rcv", "__udp6_lib_lookup")}) {
+        if (where == protocol && symbol_by_name_.contains(std::string_view(lookup)) &&
+            !was_called_for(slot, lookup, item)) {
             return Catalog::find_drop_reason("UDP_CSUM");
         }
     }
     // What a qdisc refuses or pushes out __dev_xmit_skb() frees; ip_rcv_finish_core() has -EXDEV from the route's check of the source.
-    const bool at_qdisc = where == "__dev_queue_xmit" || where == "__dev_xmit_skb" || kind_of(where) == Kind::qdisc_enqueue;
+    const bool at_qdisc =
+        where == "__dev_queue_xmit" || where == "__dev_xmit_skb" || kind_of(where) == Kind::qdisc_enqueue;
     if (at_qdisc && book.at(slot).qdisc_side != 0) {
         return Catalog::find_drop_reason("QDISC_DROP");
     }
-    if (where == "ip_rcv_finish_core" && (was_called_for(slot, "fib_validate_source", item) || was_called_for(slot, "__fib_validate_source", item))) {
+    if (where == "ip_rcv_finish_core" && (was_called_for(slot, "fib_validate_source", item) ||
+                                          was_called_for(slot, "__fib_validate_source", item))) {
         return Catalog::find_drop_reason("IP_RPFILTER");
     }
     if (is_one_of(where, {"__udp4_lib_rcv", "__udp6_lib_rcv", "tcp_v4_rcv", "tcp_v6_rcv"})) {
@@ -350,12 +366,18 @@ void Correlator::end_by_call(Lane& lane, std::size_t index)
     }
     const SlotRecord& known = book_.at(slot);
     const bool is_clone = known.kind == SlotRecord::Kind::clone;
-    const bool is_drop = !is_clone && is_one_of(functions_[frame.symbol].name, {"kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop"});
+    const bool is_drop = !is_clone && is_one_of(functions_[frame.symbol].name,
+                                                {"kfree_skb", "kfree_skb_reason", "sk_skb_reason_drop"});
     if (known.packet.verdict == Verdict::in_flight && is_drop) {
         const std::string place(dropping_place(lane, index, {}));
-        book_.dropped(slot, reason_without_field(slot, place, frame.item), functions_[symbol_of_text(place)].id, frame.item);
+        book_.dropped(slot, reason_without_field(slot, place, frame.item),
+                      functions_[symbol_of_text(place)].id, frame.item);
     } else if (known.packet.verdict == Verdict::in_flight) {
-        book_.decide(slot, is_clone && known.tapped ? Verdict::delivered : known.in_pieces ? Verdict::split : Verdict::consumed, frame.item);
+        book_.decide(slot,
+                     is_clone && known.tapped ? Verdict::delivered
+                     : known.in_pieces        ? Verdict::split
+                                              : Verdict::consumed,
+                     frame.item);
     }
     note_freed(lane, slot);
     book_.freed(slot, frame.item);
@@ -373,7 +395,8 @@ bool gives_back_for_pktgen(std::string_view function)
 /// function, where it is not inlined (net/core/skbuff.c).
 bool closes_socket(std::string_view function)
 {
-    return is_one_of(function, {"sk_stream_kill_queues", "inet_sock_destruct", "skb_queue_purge", "skb_queue_purge_reason"});
+    return is_one_of(function, {"sk_stream_kill_queues", "inet_sock_destruct", "skb_queue_purge",
+                                "skb_queue_purge_reason"});
 }
 
 } // namespace
@@ -382,7 +405,9 @@ bool closes_socket(std::string_view function)
 bool Correlator::completes_sent(const Lane& lane) const
 {
     return std::ranges::any_of(lane.stack, [this](const Frame& frame) {
-        return is_one_of(functions_[frame.symbol].name, {"e1000_unmap_and_free_tx_resource", "e1000_put_txbuf", "free_old_xmit_skbs", "free_old_xmit", "__free_old_xmit"});
+        return is_one_of(functions_[frame.symbol].name,
+                         {"e1000_unmap_and_free_tx_resource", "e1000_put_txbuf", "free_old_xmit_skbs",
+                          "free_old_xmit", "__free_old_xmit"});
     });
 }
 
@@ -405,8 +430,9 @@ bool Correlator::makes_a_packet(const RawRecord& record, const Decoder& decoder)
         return false; // sockets of other families free sk_buffs that have no protocol
     }
     const ToldReason told = told_reason(record, decoder);
-    const bool says_why = told.reason != DropReasonId::none && !told.is_no_drop && told.reason != drop::NOT_SPECIFIED &&
-                          told.reason != drop::QUEUE_PURGE; // a socket that is closed with what it had not read
+    const bool says_why =
+        told.reason != DropReasonId::none && !told.is_no_drop && told.reason != drop::NOT_SPECIFIED &&
+        told.reason != drop::QUEUE_PURGE; // a socket that is closed with what it had not read
     return options_.unseen_drops == UnseenDrops::all || says_why;
 }
 
@@ -677,8 +703,8 @@ void Correlator::on_fib(const RawRecord& record, const Decoder& decoder)
     SlotRecord& known = book_.at(call->packet);
     const bool needs_ports = flow.protocol == protocol_udp || flow.protocol == protocol_tcp;
     // A looped packet that is being received already: the route looked up is its answer's.
-    if (known.kind == SlotRecord::Kind::transmit && !known.core_seen && !known.packet.flow && flow.protocol != 0 &&
-        (!needs_ports || flow.destination_port != 0)) {
+    if (known.kind == SlotRecord::Kind::transmit && !known.core_seen && !known.packet.flow &&
+        flow.protocol != 0 && (!needs_ports || flow.destination_port != 0)) {
         known.packet.flow = flow;
     }
 }

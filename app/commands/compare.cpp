@@ -18,12 +18,14 @@ struct Options {
 };
 
 /// That packet of A and its like in B, call by call.
-Result<int> show_packet(const Comparison& comparison, const Trace& a, const JourneyIndex& journeys_a, const Trace& b, const JourneyIndex& journeys_b,
-                        std::uint32_t number)
+Result<int> show_packet(const Comparison& comparison, const Trace& a, const JourneyIndex& journeys_a,
+                        const Trace& b, const JourneyIndex& journeys_b, std::uint32_t number)
 {
-    const auto packet = std::ranges::find_if(comparison.packets, [&](const PacketComparison& one) { return to_index(one.pair.a) == number; });
+    const auto packet = std::ranges::find_if(
+        comparison.packets, [&](const PacketComparison& one) { return to_index(one.pair.a) == number; });
     if (packet == comparison.packets.end()) {
-        return fail(ErrorKind::usage, fmt::format("--packet {}", number), "A has no such packet that B has, too", "`compare` without it names them");
+        return fail(ErrorKind::usage, fmt::format("--packet {}", number),
+                    "A has no such packet that B has, too", "`compare` without it names them");
     }
     print_text(side_by_side(a, journeys_a, b, journeys_b, packet->pair, comparison.visible));
     return packet->same() ? 0 : answer_is_no;
@@ -32,7 +34,8 @@ Result<int> show_packet(const Comparison& comparison, const Trace& a, const Jour
 Result<int> run(const Options& options)
 {
     if (options.a == "-" && options.b == "-") {
-        return fail(ErrorKind::usage, "compare - -", "standard input holds one trace only", "name a file for the other");
+        return fail(ErrorKind::usage, "compare - -", "standard input holds one trace only",
+                    "name a file for the other");
     }
     auto source_a = open_whole(options.a);
     if (!source_a) {
@@ -62,7 +65,8 @@ Result<int> run(const Options& options)
 void add_compare_command(CLI::App& program, Invocation& chosen)
 {
     auto [command, options] = add_command<Options>(
-        program, chosen, "compare", "Two traces side by side: same functions in the same order, same verdicts, same counters?",
+        program, chosen, "compare",
+        "Two traces side by side: same functions in the same order, same verdicts, same counters?",
         "  skbscope compare before.pcapng after.pcapng\n"
         "  skbscope compare scenario.yaml trace.dat --format json\n"
         "  skbscope compare scenario.yaml lab.pcapng --packet 3\n"
@@ -70,7 +74,10 @@ void add_compare_command(CLI::App& program, Invocation& chosen)
         run);
     command->add_option("A", options->a, file_help)->required();
     command->add_option("B", options->b, "The other one; any kind of file as well")->required();
-    command->add_option("--packet", options->packet, "Only this packet of A, and its like in B: their calls in two columns, what differs marked")
+    command
+        ->add_option(
+            "--packet", options->packet,
+            "Only this packet of A, and its like in B: their calls in two columns, what differs marked")
         ->option_text("N")
         ->check(CLI::PositiveNumber);
     add_format_option(*command, options->format);

@@ -47,7 +47,8 @@ Result<int> run(const Options& options)
 void add_fidelity_command(CLI::App& program, Invocation& chosen)
 {
     auto [command, options] = add_command<Options>(
-        program, chosen, "fidelity", "Holds the model against recordings: rebuilds each recorded scenario, runs it, compares",
+        program, chosen, "fidelity",
+        "Holds the model against recordings: rebuilds each recorded scenario, runs it, compares",
         "  skbscope fidelity traces/6.1.0-56-amd64/udp-rx-e1000\n"
         "  skbscope fidelity traces/*/* --format json\n"
         "A folder holds manifest.json, trace.dat and the captures made beside it (docs/fidelity.md).\n"

@@ -35,10 +35,12 @@ struct Options {
 Result<double> parse_budget(const std::string& text)
 {
     double percent = 0;
-    const std::string_view digits = std::string_view(text).substr(0, text.ends_with('%') ? text.size() - 1 : text.size());
+    const std::string_view digits =
+        std::string_view(text).substr(0, text.ends_with('%') ? text.size() - 1 : text.size());
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), percent);
     if (error != std::errc{} || end != digits.data() + digits.size() || !(percent > 0) || percent > 100) {
-        return fail(ErrorKind::usage, "--budget " + text, "is not a share of the machine", "a percentage above 0, such as 5%");
+        return fail(ErrorKind::usage, "--budget " + text, "is not a share of the machine",
+                    "a percentage above 0, such as 5%");
     }
     return percent / 100;
 }
@@ -76,7 +78,8 @@ Waiting waiting_room(int output, const std::string& path, const Caller& who)
 
 void say_done(const LiveSummary& summary, const std::string& output)
 {
-    say("{}: {} packets from {} records", output == "-" ? "standard output" : output, summary.packets, summary.records);
+    say("{}: {} packets from {} records", output == "-" ? "standard output" : output, summary.packets,
+        summary.records);
     if (summary.lost != 0) {
         say(", {} records lost", summary.lost);
     }
@@ -94,12 +97,15 @@ void say_done(const LiveSummary& summary, const std::string& output)
 
 Result<int> run(const Options& options)
 {
-    LiveWishes wishes{options.device, options.filter, options.seconds, options.packets, 0, !options.no_frames, Detail::functions};
+    LiveWishes wishes{options.device,     options.filter,   options.seconds, options.packets, 0,
+                      !options.no_frames, Detail::functions};
     // A reader at the other end of a pipe wants to see it now, and all of it is made while it comes. Into a file a flood is made little
     // by little anyway; what else is to be done must not wait for others for ever.
     wishes.yields = options.output == "-" ? 10 : 5;
     wishes.defers = options.output != "-";
-    wishes.most = options.detail == "tracepoints" ? Detail::tracepoints : options.detail == "probes" ? Detail::probes : Detail::functions;
+    wishes.most = options.detail == "tracepoints" ? Detail::tracepoints
+                  : options.detail == "probes"    ? Detail::probes
+                                                  : Detail::functions;
     wishes.sample_seconds = options.sample;
     if (!options.budget.empty()) {
         const auto budget = parse_budget(options.budget);
@@ -130,7 +136,8 @@ Result<int> run(const Options& options)
     }
     recording->start();
     say("recording: {}\n", recording->describes());
-    auto summary = recording->run(sink_of(*file), options.output == "-" ? "standard output" : options.output, stop_wanted);
+    auto summary = recording->run(sink_of(*file), options.output == "-" ? "standard output" : options.output,
+                                  stop_wanted);
     if (!summary) {
         return tl::unexpected(summary.error());
     }
@@ -152,21 +159,39 @@ void add_record_command(CLI::App& program, Invocation& chosen)
         "  ssh host sudo skbscope record -w - | skbscope -\n"
         "What this host allows, and what would allow more: skbscope doctor\n",
         run);
-    command->add_option("-i,--device", options->device, "This device only; all of them otherwise")->option_text("DEV");
-    command->add_option("-f,--filter", options->filter, "Frames that libpcap's filter takes; journeys are recorded all the same")->option_text("FILTER");
-    command->add_option("-d,--duration", options->seconds, "Stop after so many seconds")->check(wrong_with_seconds)->option_text("SEC");
-    command->add_option("-c,--count", options->packets, "Stop when so many packets have been seen")->check(wrong_with_count)->option_text("COUNT");
-    command->add_option("--budget", options->budget, "Leave out detail where recording would cost more than this share of the machine")->option_text("P%");
+    command->add_option("-i,--device", options->device, "This device only; all of them otherwise")
+        ->option_text("DEV");
+    command
+        ->add_option("-f,--filter", options->filter,
+                     "Frames that libpcap's filter takes; journeys are recorded all the same")
+        ->option_text("FILTER");
+    command->add_option("-d,--duration", options->seconds, "Stop after so many seconds")
+        ->check(wrong_with_seconds)
+        ->option_text("SEC");
+    command->add_option("-c,--count", options->packets, "Stop when so many packets have been seen")
+        ->check(wrong_with_count)
+        ->option_text("COUNT");
+    command
+        ->add_option("--budget", options->budget,
+                     "Leave out detail where recording would cost more than this share of the machine")
+        ->option_text("P%");
     command->add_option("--detail", options->detail, "At most: tracepoints, probes, functions")
         ->check(CLI::IsMember({"tracepoints", "probes", "functions"}))
         ->option_text("LEVEL");
-    command->add_option("--sample", options->sample, "Seconds between looks at the host's own counters, queues and sockets, at most 3600; 0: none")
+    command
+        ->add_option(
+            "--sample", options->sample,
+            "Seconds between looks at the host's own counters, queues and sockets, at most 3600; 0: none")
         ->check(wrong_with_number)
         ->check(CLI::Range(0.0, 3600.0))
         ->capture_default_str()
         ->option_text("SEC");
     command->add_flag("--no-frames", options->no_frames, "Record no frames beside the journeys");
-    command->add_option("-w,--write", options->output, "Write the recording (pcapng) there; - is standard output")->required()->option_text("OUT|-");
+    command
+        ->add_option("-w,--write", options->output,
+                     "Write the recording (pcapng) there; - is standard output")
+        ->required()
+        ->option_text("OUT|-");
 }
 
 } // namespace skbscope::app

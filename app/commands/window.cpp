@@ -75,7 +75,9 @@ void add_window(CLI::App& program, Invocation& chosen)
     program.add_option("--theme", options->theme, "The colours; by default those of the desktop")
         ->check(CLI::IsMember({"light", "dark"}))
         ->option_text("light|dark");
-    program.add_option("--scale", options->scale, "Everything in the window larger or smaller by that factor, 0.5 to 4")
+    program
+        .add_option("--scale", options->scale,
+                    "Everything in the window larger or smaller by that factor, 0.5 to 4")
         ->check(wrong_with_number)
         ->check(CLI::Range(0.5, 4.0))
         ->option_text("FACTOR");

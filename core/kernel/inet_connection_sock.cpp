@@ -30,10 +30,13 @@ int inet_csk_get_port(Kernel& k, SocketIndex index, std::uint16_t port)
     if (port == 0) {
         const Sysctls& sysctl = tcp_sysctl(k, index);
         const auto low = static_cast<std::uint32_t>(sysctl.ip_local_port_low);
-        const std::uint32_t remaining = std::max(static_cast<std::uint32_t>(sysctl.ip_local_port_high), low) + 1 - low;
-        const auto offset = static_cast<std::uint32_t>(k.random(remaining)) | 1U; // bind() prefers odd ports, connect() even ones
+        const std::uint32_t remaining =
+            std::max(static_cast<std::uint32_t>(sysctl.ip_local_port_high), low) + 1 - low;
+        const auto offset = static_cast<std::uint32_t>(k.random(remaining)) |
+                            1U; // bind() prefers odd ports, connect() even ones
         for (std::uint32_t i = 0; i < remaining && port == 0; ++i) {
-            const auto candidate = static_cast<std::uint16_t>(low + (offset + 2 * i + (i >= remaining / 2 ? 1U : 0U)) % remaining);
+            const auto candidate = static_cast<std::uint16_t>(
+                low + (offset + 2 * i + (i >= remaining / 2 ? 1U : 0U)) % remaining);
             if (!inet_csk_bind_conflict(k, index, candidate)) {
                 port = candidate;
             }
@@ -120,7 +123,10 @@ SocketIndex inet_csk_accept(Kernel& k, SocketIndex index)
 
 // ---- half-open connections ----------------------------------------------------------------------------------------------------
 
-TcpRequest& tcp_request(Kernel& k, std::int32_t row) { return k.w.tcp.requests[static_cast<std::size_t>(row)]; }
+TcpRequest& tcp_request(Kernel& k, std::int32_t row)
+{
+    return k.w.tcp.requests[static_cast<std::size_t>(row)];
+}
 
 std::int32_t new_request(Kernel& k)
 {
@@ -148,7 +154,8 @@ namespace {
 void arm_request(Kernel& k, std::int32_t row)
 {
     TcpRequest& req = tcp_request(k, row);
-    const std::uint64_t wait = std::min<std::uint64_t>(std::uint64_t{req.timeout} << req.num_timeout, TCP_RTO_MAX);
+    const std::uint64_t wait =
+        std::min<std::uint64_t>(std::uint64_t{req.timeout} << req.num_timeout, TCP_RTO_MAX);
     const SimTime at = SimTime{} + Duration{static_cast<std::int64_t>((tcp_jiffies32(k) + wait) * 4'000'000)};
     req.timer = mod_timer(k, TimerKind::tcp_keepalive, k.cpu_row, -2 - row, at);
 }
@@ -170,7 +177,8 @@ void inet_csk_reqsk_queue_drop(Kernel& k, std::int32_t row)
 {
     TcpRequest& req = tcp_request(k, row);
     const auto entry = k.w.tcp.ehash.find(req.flow);
-    if (entry != k.w.tcp.ehash.end() && entry->second.kind == TcpEhash::Kind::request && entry->second.row == row) {
+    if (entry != k.w.tcp.ehash.end() && entry->second.kind == TcpEhash::Kind::request &&
+        entry->second.row == row) {
         k.w.tcp.ehash.erase(entry);
     }
     TcpSock& listener = tcp_sk(k, req.listener);
@@ -236,7 +244,8 @@ std::uint64_t arm(Kernel& k, TimerKind kind, SocketIndex sk, std::uint32_t at_ji
 
 } // namespace
 
-void inet_csk_reset_xmit_timer(Kernel& k, SocketIndex sk, TcpTimer what, std::uint32_t when, std::uint32_t max_when)
+void inet_csk_reset_xmit_timer(Kernel& k, SocketIndex sk, TcpTimer what, std::uint32_t when,
+                               std::uint32_t max_when)
 {
     TcpSock& tp = tcp_sk(k, sk);
     tp.pending = what;
@@ -246,7 +255,8 @@ void inet_csk_reset_xmit_timer(Kernel& k, SocketIndex sk, TcpTimer what, std::ui
 
 void inet_csk_clear_xmit_timer(Kernel& k, SocketIndex sk)
 {
-    tcp_sk(k, sk).pending = TcpTimer::none; // INET_CSK_CLEAR_TIMERS is off: the timer itself goes on, and finds nothing to do
+    tcp_sk(k, sk).pending =
+        TcpTimer::none; // INET_CSK_CLEAR_TIMERS is off: the timer itself goes on, and finds nothing to do
     tcp_sk(k, sk).write_timer = 0;
 }
 

@@ -24,7 +24,8 @@ SocketIndex __inet_lookup_listener(Kernel& k, SkbIndex skb, const TcpFlow& flow)
     int best_score = -1;
     for (const SocketIndex candidate : listeners->second) {
         const Socket& sk = k.socket(candidate);
-        if ((sk.rcv_saddr != 0 && sk.rcv_saddr != flow.saddr) || (sk.bound_device != nothing && sk.bound_device != k.skb(skb).device)) {
+        if ((sk.rcv_saddr != 0 && sk.rcv_saddr != flow.saddr) ||
+            (sk.bound_device != nothing && sk.bound_device != k.skb(skb).device)) {
             continue;
         }
         const int score = (sk.rcv_saddr != 0 ? 2 : 0) + (sk.bound_device != nothing ? 4 : 0);
@@ -54,7 +55,8 @@ void inet_unhash(Kernel& k, SocketIndex index)
         std::erase(listeners->second, index);
     }
     const auto found = k.w.tcp.ehash.find(flow_of_socket(k, index));
-    if (found != k.w.tcp.ehash.end() && found->second.kind == TcpEhash::Kind::socket && found->second.row == index) {
+    if (found != k.w.tcp.ehash.end() && found->second.kind == TcpEhash::Kind::socket &&
+        found->second.row == index) {
         k.w.tcp.ehash.erase(found);
     }
 }
@@ -104,9 +106,11 @@ int inet_hash_connect(Kernel& k, SocketIndex index)
             const std::uint32_t port = low + (offset + parity + i) % remaining;
             const TcpFlow flow{sk.net, sk.rcv_saddr, sk.daddr, static_cast<std::uint16_t>(port), sk.dport};
             const auto users = k.w.tcp.bound.find({sk.net, static_cast<std::uint16_t>(port)});
-            const bool bound_by_bind = users != k.w.tcp.bound.end() && std::ranges::any_of(users->second, [&](SocketIndex other) {
-                return k.socket(other).daddr == 0; // somebody called bind() and did not connect: not for sharing
-            });
+            const bool bound_by_bind =
+                users != k.w.tcp.bound.end() && std::ranges::any_of(users->second, [&](SocketIndex other) {
+                    return k.socket(other).daddr ==
+                           0; // somebody called bind() and did not connect: not for sharing
+                });
             if (bound_by_bind || !check_established(k, flow)) {
                 continue;
             }

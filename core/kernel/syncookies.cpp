@@ -13,7 +13,8 @@ namespace {
 constexpr unsigned COOKIEBITS = 24;
 constexpr std::uint32_t COOKIEMASK = (1U << COOKIEBITS) - 1;
 constexpr std::uint32_t MAX_SYNCOOKIE_AGE = 2; // minutes
-constexpr std::uint32_t TCP_SYNCOOKIE_PERIOD = 60 * TCP_HZ, TCP_SYNCOOKIE_VALID = MAX_SYNCOOKIE_AGE * TCP_SYNCOOKIE_PERIOD;
+constexpr std::uint32_t TCP_SYNCOOKIE_PERIOD = 60 * TCP_HZ,
+                        TCP_SYNCOOKIE_VALID = MAX_SYNCOOKIE_AGE * TCP_SYNCOOKIE_PERIOD;
 constexpr std::uint32_t TS_OPT_WSCALE_MASK = 0xf, TS_OPT_SACK = 0x10, TSBITS = 6;
 constexpr std::array<std::uint16_t, 4> msstab = {536, 1300, 1440, 1460};
 
@@ -21,7 +22,9 @@ constexpr std::array<std::uint16_t, 4> msstab = {536, 1300, 1440, 1460};
 std::uint32_t keyed_hash(const TcpFlow& flow, std::uint32_t count, std::uint64_t key)
 {
     std::uint64_t z = key;
-    for (const std::uint64_t part : {std::uint64_t{flow.saddr} << 32 | flow.daddr, std::uint64_t{flow.sport} << 48 | std::uint64_t{flow.dport} << 32 | count}) {
+    for (const std::uint64_t part :
+         {std::uint64_t{flow.saddr} << 32 | flow.daddr,
+          std::uint64_t{flow.sport} << 48 | std::uint64_t{flow.dport} << 32 | count}) {
         z = (z ^ part) + 0x9e3779b97f4a7c15ULL;
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
         z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
@@ -30,21 +33,24 @@ std::uint32_t keyed_hash(const TcpFlow& flow, std::uint32_t count, std::uint64_t
     return static_cast<std::uint32_t>(z);
 }
 
-constexpr std::uint64_t key_of_all = 0x736b6273636f7065ULL, key_of_minute = 0x73796e636f6f6b69ULL, key_of_timestamps = 0x74735f6f66667365ULL;
+constexpr std::uint64_t key_of_all = 0x736b6273636f7065ULL, key_of_minute = 0x73796e636f6f6b69ULL,
+                        key_of_timestamps = 0x74735f6f66667365ULL;
 
 std::uint32_t tcp_cookie_time(Kernel& k) { return tcp_jiffies32(k) / TCP_SYNCOOKIE_PERIOD; }
 
 /// secure_tcp_ts_off(): of the flow alone, as nobody remembers what was drawn for it.
 std::uint32_t ts_off(const TcpFlow& flow) { return keyed_hash(flow, 0, key_of_timestamps); }
 
-std::uint32_t cookie_hash(Kernel& k, const TcpFlow& flow, std::uint32_t count, std::uint64_t key, PacketId packet)
+std::uint32_t cookie_hash(Kernel& k, const TcpFlow& flow, std::uint32_t count, std::uint64_t key,
+                          PacketId packet)
 {
     Call call(k, fn::cookie_hash, packet);
     return keyed_hash(flow, count, key);
 }
 
 /// 0: this is no cookie of ours, or one too old; else the MSS it bears.
-std::uint16_t __cookie_v4_check(Kernel& k, const TcpFlow& flow, std::uint32_t cookie, std::uint32_t sseq, PacketId packet)
+std::uint16_t __cookie_v4_check(Kernel& k, const TcpFlow& flow, std::uint32_t cookie, std::uint32_t sseq,
+                                PacketId packet)
 {
     Call call(k, fn::__cookie_v4_check, packet);
     cookie -= cookie_hash(k, flow, 0, key_of_all, packet) + sseq;
@@ -53,7 +59,8 @@ std::uint16_t __cookie_v4_check(Kernel& k, const TcpFlow& flow, std::uint32_t co
     if (diff >= MAX_SYNCOOKIE_AGE) {
         return 0;
     }
-    const std::uint32_t data = (cookie - cookie_hash(k, flow, count - diff, key_of_minute, packet)) & COOKIEMASK;
+    const std::uint32_t data =
+        (cookie - cookie_hash(k, flow, count - diff, key_of_minute, packet)) & COOKIEMASK;
     return data < msstab.size() ? msstab[data] : std::uint16_t{0};
 }
 
@@ -118,7 +125,8 @@ void cookie_init_sequence(Kernel& k, SocketIndex listener, TcpRequest& req, Pack
     }
     req.mss = msstab[mssind];
     const std::uint32_t count = tcp_cookie_time(k);
-    const std::uint32_t base = cookie_hash(k, req.flow, 0, key_of_all, syn) + req.rcv_isn + (count << COOKIEBITS);
+    const std::uint32_t base =
+        cookie_hash(k, req.flow, 0, key_of_all, syn) + req.rcv_isn + (count << COOKIEBITS);
     req.snt_isn = base + ((cookie_hash(k, req.flow, count, key_of_minute, syn) + mssind) & COOKIEMASK);
     req.ts_off = req.tstamp_ok ? ts_off(req.flow) : 0;
     req.timeout = 0; // nothing will send its SYN-ACK again
@@ -127,7 +135,8 @@ void cookie_init_sequence(Kernel& k, SocketIndex listener, TcpRequest& req, Pack
 std::uint32_t cookie_init_timestamp(Kernel& k, const TcpRequest& req, std::uint32_t ts_now, PacketId syn_ack)
 {
     Call call(k, fn::cookie_init_timestamp, syn_ack);
-    const std::uint32_t options = (req.wscale_ok ? req.snd_wscale : TS_OPT_WSCALE_MASK) | (req.sack_ok ? TS_OPT_SACK : 0);
+    const std::uint32_t options =
+        (req.wscale_ok ? req.snd_wscale : TS_OPT_WSCALE_MASK) | (req.sack_ok ? TS_OPT_SACK : 0);
     const std::uint32_t ts = (ts_now >> TSBITS << TSBITS) | options;
     return ts > ts_now ? ts - (1U << TSBITS) : ts;
 }
@@ -183,7 +192,8 @@ SocketIndex cookie_v4_check(Kernel& k, SocketIndex listener, SkbIndex skb)
     if (tp.rcvbuf_locked && (req.window_clamp > full_space || req.window_clamp == 0)) {
         req.window_clamp = static_cast<std::uint32_t>(full_space);
     }
-    tcp_select_initial_window(k, net, full_space, req.mss, req.rsk_rcv_wnd, req.window_clamp, req.wscale_ok, req.rcv_wscale);
+    tcp_select_initial_window(k, net, full_space, req.mss, req.rsk_rcv_wnd, req.window_clamp, req.wscale_ok,
+                              req.rcv_wscale);
     if (k.profile() < Profile::v6_12) { // inline since
         Call ecn(k, fn::cookie_ecn_ok, packet);
     }

@@ -61,7 +61,8 @@ void tcp_update_rtt_min(Kernel& k, TcpSock& tp, std::int64_t rtt_us)
     }
 }
 
-bool tcp_ack_update_rtt(Kernel& k, TcpSock& tp, std::uint32_t flag, std::int64_t seq_rtt_us, std::int64_t sack_rtt_us, std::int64_t ca_rtt_us)
+bool tcp_ack_update_rtt(Kernel& k, TcpSock& tp, std::uint32_t flag, std::int64_t seq_rtt_us,
+                        std::int64_t sack_rtt_us, std::int64_t ca_rtt_us)
 {
     if (seq_rtt_us < 0) {
         seq_rtt_us = sack_rtt_us;
@@ -114,7 +115,8 @@ bool tcp_match_skb_to_sack(Kernel& k, SocketIndex index, SkbIndex skb, TcpSackBl
 
 /// tcp_sacktag_write_queue(): the blocks of this ACK, and what they say of the retransmit queue. A block cuts a segment at
 /// its edges where it covers only a part.
-std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack, std::uint32_t prior_snd_una, SackState& state)
+std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack, std::uint32_t prior_snd_una,
+                                      SackState& state)
 {
     Call call(k, fn::tcp_sacktag_write_queue, ack);
     TcpSock& tp = tcp_sk(k, index);
@@ -146,15 +148,18 @@ std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack
     }
     // tcp_check_dsack(): the first block lies below the acknowledgement, or inside the second.
     std::size_t first = 0;
-    const auto dup_segs = std::max<std::uint32_t>(1, (blocks[0].end - blocks[0].start + tp.mss_cache - 1) / std::max<std::uint32_t>(tp.mss_cache, 1));
+    const auto dup_segs = std::max<std::uint32_t>(1, (blocks[0].end - blocks[0].start + tp.mss_cache - 1) /
+                                                         std::max<std::uint32_t>(tp.mss_cache, 1));
     if (before(blocks[0].start, tcp_cb(k, ack).ack_seq)) {
         k.count(k.sock_net(index), Mib::TcpExt_TCPDSACKRecv, PacketId::none);
         flag |= FLAG_DSACKING_ACK;
         first = 1;
-        if (tp.undo_marker != 0 && tp.undo_retrans > 0 && !after(blocks[0].end, prior_snd_una) && after(blocks[0].end, tp.undo_marker)) {
+        if (tp.undo_marker != 0 && tp.undo_retrans > 0 && !after(blocks[0].end, prior_snd_una) &&
+            after(blocks[0].end, tp.undo_marker)) {
             tp.undo_retrans = std::max(0, tp.undo_retrans - static_cast<std::int32_t>(dup_segs));
         }
-    } else if (blocks.size() > 1 && !after(blocks[0].end, blocks[1].end) && !before(blocks[0].start, blocks[1].start)) {
+    } else if (blocks.size() > 1 && !after(blocks[0].end, blocks[1].end) &&
+               !before(blocks[0].start, blocks[1].start)) {
         k.count(k.sock_net(index), Mib::TcpExt_TCPDSACKOfoRecv, PacketId::none);
         flag |= FLAG_DSACKING_ACK;
         first = 1;
@@ -164,15 +169,18 @@ std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack
     }
     for (std::size_t b = first; b < blocks.size(); ++b) {
         const TcpSackBlock block = blocks[b];
-        if (!before(block.start, block.end) || after(block.end, tp.snd_nxt) || before(block.start, tp.snd_una)) {
+        if (!before(block.start, block.end) || after(block.end, tp.snd_nxt) ||
+            before(block.start, tp.snd_una)) {
             continue; // tcp_is_sackblock_valid()
         }
-        for (std::size_t at = 0; at < tp.rtx_queue.size(); ++at) { // by position: the queue grows where a segment is cut
+        for (std::size_t at = 0; at < tp.rtx_queue.size();
+             ++at) { // by position: the queue grows where a segment is cut
             const SkbIndex skb = tp.rtx_queue[at];
             if (!before(tcp_cb(k, skb).seq, block.end)) {
                 break;
             }
-            if (!after(tcp_cb(k, skb).end_seq, block.start) || (tcp_cb(k, skb).sacked & tcpcb::sacked_acked) != 0 ||
+            if (!after(tcp_cb(k, skb).end_seq, block.start) ||
+                (tcp_cb(k, skb).sacked & tcpcb::sacked_acked) != 0 ||
                 !tcp_match_skb_to_sack(k, index, skb, block)) {
                 continue;
             }
@@ -206,7 +214,8 @@ std::uint32_t tcp_sacktag_write_queue(Kernel& k, SocketIndex index, SkbIndex ack
     return flag;
 }
 
-std::uint32_t tcp_clean_rtx_queue(Kernel& k, SocketIndex index, std::uint32_t prior_snd_una, const SackState& sack)
+std::uint32_t tcp_clean_rtx_queue(Kernel& k, SocketIndex index, std::uint32_t prior_snd_una,
+                                  const SackState& sack)
 {
     Call call(k, fn::tcp_clean_rtx_queue);
     TcpSock& tp = tcp_sk(k, index);
@@ -280,7 +289,8 @@ std::uint32_t tcp_clean_rtx_queue(Kernel& k, SocketIndex index, std::uint32_t pr
     if ((flag & FLAG_ACKED) != 0) {
         flag |= FLAG_SET_XMIT_TIMER;
         if (!tp.rx_opt.sack_ok) { // tcp_remove_reno_sacks()
-            tp.delivered += std::max<std::int32_t>(static_cast<std::int32_t>(pkts_acked) - static_cast<std::int32_t>(tp.sacked_out), 1);
+            tp.delivered += std::max<std::int32_t>(
+                static_cast<std::int32_t>(pkts_acked) - static_cast<std::int32_t>(tp.sacked_out), 1);
             tp.sacked_out = pkts_acked - 1 >= tp.sacked_out ? 0 : tp.sacked_out - (pkts_acked - 1);
         }
     }
@@ -297,17 +307,22 @@ void tcp_ack_probe(Kernel& k, SocketIndex index)
         tp.backoff = 0;
         inet_csk_clear_xmit_timer(k, index);
     } else {
-        inet_csk_reset_xmit_timer(k, index, TcpTimer::probe0,
-                                  static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{std::max(tp.rto, TCP_RTO_MIN)} << std::min<int>(tp.backoff, 16), TCP_RTO_MAX)), TCP_RTO_MAX);
+        inet_csk_reset_xmit_timer(
+            k, index, TcpTimer::probe0,
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(
+                std::uint64_t{std::max(tp.rto, TCP_RTO_MIN)} << std::min<int>(tp.backoff, 16), TCP_RTO_MAX)),
+            TCP_RTO_MAX);
     }
 }
 
-std::uint32_t tcp_ack_update_window(Kernel& k, SocketIndex index, const TcpHeader& th, std::uint32_t ack, std::uint32_t ack_seq)
+std::uint32_t tcp_ack_update_window(Kernel& k, SocketIndex index, const TcpHeader& th, std::uint32_t ack,
+                                    std::uint32_t ack_seq)
 {
     TcpSock& tp = tcp_sk(k, index);
     std::uint32_t flag = 0;
     const std::uint32_t nwin = th.syn() ? th.window : std::uint32_t{th.window} << tp.rx_opt.snd_wscale;
-    const bool may = after(ack, tp.snd_una) || after(ack_seq, tp.snd_wl1) || (ack_seq == tp.snd_wl1 && (nwin > tp.snd_wnd || nwin == 0));
+    const bool may = after(ack, tp.snd_una) || after(ack_seq, tp.snd_wl1) ||
+                     (ack_seq == tp.snd_wl1 && (nwin > tp.snd_wnd || nwin == 0));
     if (may) {
         flag |= FLAG_WIN_UPDATE;
         tp.snd_wl1 = ack_seq;
@@ -383,7 +398,8 @@ int tcp_ack(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t flag)
         tcp_xmit_retransmit_queue(k, index);
     };
     if (before(ack, prior_snd_una)) {
-        const auto max_window = static_cast<std::uint32_t>(std::min<std::uint64_t>(tp.max_window, tp.bytes_acked));
+        const auto max_window =
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(tp.max_window, tp.bytes_acked));
         if (before(ack, prior_snd_una - max_window)) {
             if ((flag & FLAG_NO_CHALLENGE_ACK) == 0) {
                 tcp_send_challenge_ack(k, index);
@@ -443,7 +459,8 @@ int tcp_ack(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t flag)
     if (tp.tlp_high_seq != 0) {
         tcp_process_tlp_ack(k, index, ack, flag);
     }
-    if ((flag & FLAG_NOT_DUP) == 0 || (flag & FLAG_CA_ALERT) != 0 || tp.ca_state != TcpCaState::open) { // tcp_ack_is_dubious()
+    if ((flag & FLAG_NOT_DUP) == 0 || (flag & FLAG_CA_ALERT) != 0 ||
+        tp.ca_state != TcpCaState::open) { // tcp_ack_is_dubious()
         if ((flag & (FLAG_SND_UNA_ADVANCED | FLAG_NOT_DUP | FLAG_DSACKING_ACK)) == 0) {
             num_dupack = (flag & FLAG_DATA) == 0 ? skb_segs(k, skb) : 1;
         }
@@ -457,7 +474,9 @@ int tcp_ack(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t flag)
     const std::uint32_t delivered = tp.delivered - prior_delivered;
     if (tcp_in_cwnd_reduction(tp)) {
         tcp_cwnd_reduction(tp, static_cast<std::int32_t>(delivered), tp.lost - prior_lost, flag);
-    } else if ((flag & (tp.reordering > static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_reordering) ? FLAG_FORWARD_PROGRESS : FLAG_DATA_ACKED)) != 0) {
+    } else if ((flag & (tp.reordering > static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_reordering)
+                            ? FLAG_FORWARD_PROGRESS
+                            : FLAG_DATA_ACKED)) != 0) {
         tcp_cong_avoid(k, index, delivered); // tcp_may_raise_cwnd()
     }
     tcp_update_pacing_rate(k, index);
@@ -473,8 +492,10 @@ void tcp_rearm_rto(Kernel& k, SocketIndex index)
         return;
     }
     std::uint32_t rto = tp.rto;
-    if ((tp.pending == TcpTimer::reo_timeout || tp.pending == TcpTimer::loss_probe) && !tp.rtx_queue.empty()) {
-        const std::int64_t delta = tcp_cb(k, tp.rtx_queue.front()).sent.ns / 1000 + std::int64_t{tp.rto} * 4000 - k.cpu().now.ns / 1000;
+    if ((tp.pending == TcpTimer::reo_timeout || tp.pending == TcpTimer::loss_probe) &&
+        !tp.rtx_queue.empty()) {
+        const std::int64_t delta = tcp_cb(k, tp.rtx_queue.front()).sent.ns / 1000 +
+                                   std::int64_t{tp.rto} * 4000 - k.cpu().now.ns / 1000;
         rto = usecs_to_jiffies(static_cast<std::uint64_t>(std::max<std::int64_t>(delta, 1)));
     }
     inet_csk_reset_xmit_timer(k, index, TcpTimer::retrans, rto, TCP_RTO_MAX);

@@ -36,7 +36,8 @@ void tcp_cong_avoid(Kernel& k, SocketIndex index, std::uint32_t acked)
 {
     TcpSock& tp = tcp_sk(k, index);
     // tcp_reno_cong_avoid(): only a window that is in use grows.
-    const bool limited = tp.is_cwnd_limited || (tcp_in_slow_start(tp) && tp.snd_cwnd < 2 * tp.max_packets_out);
+    const bool limited =
+        tp.is_cwnd_limited || (tcp_in_slow_start(tp) && tp.snd_cwnd < 2 * tp.max_packets_out);
     if (limited) {
         if (tcp_in_slow_start(tp)) {
             acked = tcp_slow_start(tp, acked);
@@ -61,7 +62,8 @@ void tcp_init_cwnd_reduction(TcpSock& tp)
     tp.snd_ssthresh = tcp_reno_ssthresh(tp);
 }
 
-void tcp_cwnd_reduction(TcpSock& tp, std::int32_t newly_acked_sacked, std::uint32_t newly_lost, std::uint32_t flag)
+void tcp_cwnd_reduction(TcpSock& tp, std::int32_t newly_acked_sacked, std::uint32_t newly_lost,
+                        std::uint32_t flag)
 {
     if (newly_acked_sacked <= 0 || tp.prior_cwnd == 0) {
         return;

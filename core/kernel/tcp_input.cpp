@@ -16,7 +16,8 @@ constexpr std::int64_t TCP_PAWS_24DAYS = 60 * 60 * 24 * 24, TCP_PAWS_WINDOW = 1,
 std::uint32_t flag_word(const TcpHeader& th)
 {
     // TCP_HP_BITS leaves out the reserved bits and PSH.
-    return std::uint32_t{th.doff} << 28 | std::uint32_t{static_cast<std::uint8_t>(th.flags & ~tcphdr::psh)} << 16 | th.window;
+    return std::uint32_t{th.doff} << 28 |
+           std::uint32_t{static_cast<std::uint8_t>(th.flags & ~tcphdr::psh)} << 16 | th.window;
 }
 
 bool tcp_paws_check(Kernel& k, const TcpOptions& opt, std::int32_t window)
@@ -37,8 +38,10 @@ bool tcp_paws_discard(Kernel& k, const TcpSock& tp, const TcpHeader& th, SkbInde
     }
     // tcp_disordered_ack(): a pure duplicate ACK that a shorter path brought
     const TcpCb& cb = tcp_cb(k, skb);
-    const bool disordered = th.ack() && cb.seq == tp.rcv_nxt && cb.end_seq == cb.seq && cb.ack_seq == tp.snd_una &&
-                            static_cast<std::int32_t>(tp.rx_opt.ts_recent - tp.rx_opt.rcv_tsval) <= static_cast<std::int32_t>(tp.rto * 4);
+    const bool disordered = th.ack() && cb.seq == tp.rcv_nxt && cb.end_seq == cb.seq &&
+                            cb.ack_seq == tp.snd_una &&
+                            static_cast<std::int32_t>(tp.rx_opt.ts_recent - tp.rx_opt.rcv_tsval) <=
+                                static_cast<std::int32_t>(tp.rto * 4);
     return !disordered;
 }
 
@@ -65,7 +68,8 @@ bool csum_error(Kernel& k, SocketIndex index, SkbIndex skb, FunctionId by)
 
 bool tcp_parse_aligned_timestamp(TcpSock& tp, const TcpHeader& th)
 {
-    if (th.options.size() < 12 || th.options[0] != 1 || th.options[1] != 1 || th.options[2] != 8 || th.options[3] != 10) {
+    if (th.options.size() < 12 || th.options[0] != 1 || th.options[1] != 1 || th.options[2] != 8 ||
+        th.options[3] != 10) {
         return false;
     }
     tp.rx_opt.saw_tstamp = true;
@@ -82,12 +86,14 @@ bool header_prediction(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHead
     const TcpCb cb = tcp_cb(k, skb);
     const std::uint32_t len = k.skb(skb).len;
     const PacketId packet = k.skb(skb).packet;
-    if (flag_word(th) != tp.pred_flags || cb.seq != tp.rcv_nxt || !between(cb.ack_seq, tp.snd_una, tp.snd_nxt)) {
+    if (flag_word(th) != tp.pred_flags || cb.seq != tp.rcv_nxt ||
+        !between(cb.ack_seq, tp.snd_una, tp.snd_nxt)) {
         return false;
     }
     const std::uint32_t header_len = tp.tcp_header_len;
     const bool with_ts = header_len == 20 + TCPOLEN_TSTAMP_ALIGNED;
-    if (with_ts && (!tcp_parse_aligned_timestamp(tp, th) || static_cast<std::int32_t>(tp.rx_opt.rcv_tsval - tp.rx_opt.ts_recent) < 0)) {
+    if (with_ts && (!tcp_parse_aligned_timestamp(tp, th) ||
+                    static_cast<std::int32_t>(tp.rx_opt.rcv_tsval - tp.rx_opt.ts_recent) < 0)) {
         return false;
     }
     const bool store_ts = with_ts && tp.rcv_nxt == tp.rcv_wup;
@@ -151,7 +157,8 @@ void tcp_data_snd_check(Kernel& k, SocketIndex index, PacketId cause)
 
 void tcp_fast_path_on(TcpSock& tp)
 {
-    tp.pred_flags = std::uint32_t{tp.tcp_header_len} << 26 | std::uint32_t{tcphdr::ack} << 16 | ((tp.snd_wnd >> tp.rx_opt.snd_wscale) & 0xffff);
+    tp.pred_flags = std::uint32_t{tp.tcp_header_len} << 26 | std::uint32_t{tcphdr::ack} << 16 |
+                    ((tp.snd_wnd >> tp.rx_opt.snd_wscale) & 0xffff);
 }
 
 void tcp_store_ts_recent(Kernel& k, TcpSock& tp)
@@ -215,7 +222,9 @@ bool tcp_validate_incoming(Kernel& k, SocketIndex index, SkbIndex skb, const Tcp
         }
         return discard(drop::TCP_RFC7323_PAWS);
     }
-    const bool reset_after_fin = cb.seq == tp.rcv_nxt - 1 && tcp_in_state(tp, {TcpState::close_wait, TcpState::last_ack, TcpState::closing});
+    const bool reset_after_fin =
+        cb.seq == tp.rcv_nxt - 1 &&
+        tcp_in_state(tp, {TcpState::close_wait, TcpState::last_ack, TcpState::closing});
     // tcp_sequence()
     if (before(cb.end_seq, tp.rcv_wup) || after(cb.seq, tp.rcv_nxt + tcp_receive_window(tp))) {
         if (!th.rst()) {
@@ -267,7 +276,8 @@ TcpHeader tcp_hdr(Kernel& k, SkbIndex skb)
     return th;
 }
 
-void tcp_parse_options(Kernel& k, NetIndex net, const TcpHeader& th, TcpOptions& opt, bool established, TcpCb* cb)
+void tcp_parse_options(Kernel& k, NetIndex net, const TcpHeader& th, TcpOptions& opt, bool established,
+                       TcpCb* cb)
 {
     const Sysctls& sysctl = k.net(net).sysctl;
     opt.saw_tstamp = false;
@@ -296,7 +306,8 @@ void tcp_parse_options(Kernel& k, NetIndex net, const TcpHeader& th, TcpOptions&
         } else if (kind == 3 && size == 3 && th.syn() && !established && sysctl.tcp_window_scaling != 0) {
             opt.wscale_ok = true;
             opt.snd_wscale = std::min<std::uint8_t>(th.options[at + 2], 14);
-        } else if (kind == 8 && size == 10 && ((established && opt.tstamp_ok) || (!established && sysctl.tcp_timestamps != 0))) {
+        } else if (kind == 8 && size == 10 &&
+                   ((established && opt.tstamp_ok) || (!established && sysctl.tcp_timestamps != 0))) {
             opt.saw_tstamp = true;
             opt.rcv_tsval = load_be32(&th.options[at + 2]);
             opt.rcv_tsecr = load_be32(&th.options[at + 6]);
@@ -321,7 +332,8 @@ void tcp_drop_reason(Kernel& k, SocketIndex index, SkbIndex skb, DropReasonId re
 void tcp_fast_path_check(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
-    if (tp.ofo_queue.empty() && tp.rcv_wnd != 0 && k.socket(index).sk_rmem_alloc < k.socket(index).sk_rcvbuf) {
+    if (tp.ofo_queue.empty() && tp.rcv_wnd != 0 &&
+        k.socket(index).sk_rmem_alloc < k.socket(index).sk_rcvbuf) {
         tcp_fast_path_on(tp);
     }
 }
@@ -334,7 +346,8 @@ void tcp_check_space(Kernel& k, SocketIndex index, PacketId cause)
     }
     Socket& sk = k.socket(index);
     if (!tp.sndbuf_locked && tcp_packets_in_flight(tp) < tp.snd_cwnd) { // tcp_should_expand_sndbuf()
-        const std::uint32_t wanted = std::max<std::uint32_t>(tp.rx_opt.mss_clamp, tp.mss_cache) + MAX_TCP_HEADER + sizeof_skb_shared_info;
+        const std::uint32_t wanted = std::max<std::uint32_t>(tp.rx_opt.mss_clamp, tp.mss_cache) +
+                                     MAX_TCP_HEADER + sizeof_skb_shared_info;
         std::uint32_t per_mss = 1;
         while (per_mss < wanted) {
             per_mss <<= 1;
@@ -342,7 +355,8 @@ void tcp_check_space(Kernel& k, SocketIndex index, PacketId cause)
         const std::uint64_t segs = std::max({TCP_INIT_CWND, tp.snd_cwnd, tp.reordering + 1});
         const std::uint64_t sndmem = 2 * segs * (per_mss + sizeof_sk_buff);
         if (sk.sk_sndbuf < sndmem) {
-            sk.sk_sndbuf = static_cast<std::uint32_t>(std::min<std::uint64_t>(sndmem, static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_wmem_max)));
+            sk.sk_sndbuf = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+                sndmem, static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_wmem_max)));
         }
         tp.snd_cwnd_stamp = tcp_jiffies32(k);
     }

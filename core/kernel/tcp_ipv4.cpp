@@ -22,7 +22,8 @@ std::span<const std::uint8_t> segment_of(Kernel& k, SkbIndex skb)
 bool checksum_right(Kernel& k, SkbIndex skb)
 {
     const SkBuff& buff = k.skb(skb);
-    if (buff.ip_summed == IpSummed::unnecessary || buff.ip_summed == IpSummed::partial || buff.checksum_verified) {
+    if (buff.ip_summed == IpSummed::unnecessary || buff.ip_summed == IpSummed::partial ||
+        buff.checksum_verified) {
         return true;
     }
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
@@ -65,8 +66,9 @@ bool coalesce_into_backlog(Kernel& k, SocketIndex index, SkbIndex skb, bool& sto
     TcpCb& a = tcp_cb(k, tail);
     const TcpCb& b = tcp_cb(k, skb);
     const std::uint8_t either = a.flags | b.flags;
-    if (a.end_seq != b.seq || (either & (tcphdr::syn | tcphdr::rst | tcphdr::urg)) != 0 || (a.flags & b.flags & tcphdr::ack) == 0 ||
-        ((a.flags ^ b.flags) & (tcphdr::ece | tcphdr::cwr)) != 0 || th.doff != last.doff || !same_options(th, last)) {
+    if (a.end_seq != b.seq || (either & (tcphdr::syn | tcphdr::rst | tcphdr::urg)) != 0 ||
+        (a.flags & b.flags & tcphdr::ack) == 0 || ((a.flags ^ b.flags) & (tcphdr::ece | tcphdr::cwr)) != 0 ||
+        th.doff != last.doff || !same_options(th, last)) {
         return false;
     }
     const std::uint32_t header = th.length();
@@ -76,9 +78,11 @@ bool coalesce_into_backlog(Kernel& k, SocketIndex index, SkbIndex skb, bool& sto
     }
     skb_pull(k, skb, header);
     const std::uint32_t payload = k.skb(skb).len;
-    const std::uint32_t gso = std::max(k.skb(skb).gso_size != 0 ? k.skb(skb).gso_size : payload,
-                                       k.skb(tail).gso_size != 0 ? k.skb(tail).gso_size : k.skb(tail).len - last.length());
-    const std::uint32_t segs = std::max<std::uint32_t>(k.skb(tail).gso_segs, 1) + std::max<std::uint32_t>(k.skb(skb).gso_segs, 1);
+    const std::uint32_t gso =
+        std::max(k.skb(skb).gso_size != 0 ? k.skb(skb).gso_size : payload,
+                 k.skb(tail).gso_size != 0 ? k.skb(tail).gso_size : k.skb(tail).len - last.length());
+    const std::uint32_t segs =
+        std::max<std::uint32_t>(k.skb(tail).gso_segs, 1) + std::max<std::uint32_t>(k.skb(skb).gso_segs, 1);
     std::uint32_t delta = 0;
     if (!skb_try_coalesce(k, tail, skb, stolen, delta)) {
         skb_push(k, skb, header);
@@ -262,7 +266,8 @@ SocketIndex control_socket(Kernel& k, NetIndex net)
     return found->second;
 }
 
-void ip_reply_glue_bits(Kernel& k, const void* from, std::uint8_t* to, std::size_t offset, std::size_t length, SkbIndex)
+void ip_reply_glue_bits(Kernel& k, const void* from, std::uint8_t* to, std::size_t offset, std::size_t length,
+                        SkbIndex)
 {
     const auto& segment = *static_cast<const std::span<const std::uint8_t>*>(from);
     std::ranges::copy(segment.subspan(offset, length), to);
@@ -270,8 +275,8 @@ void ip_reply_glue_bits(Kernel& k, const void* from, std::uint8_t* to, std::size
 }
 
 /// A header without data, on nobody's account, back to where `skb` came from.
-void send_reply(Kernel& k, SkbIndex skb, std::uint32_t seq, std::uint32_t ack, std::uint16_t window, std::uint8_t flags, std::uint32_t tsval,
-                std::uint32_t tsecr, bool with_ts)
+void send_reply(Kernel& k, SkbIndex skb, std::uint32_t seq, std::uint32_t ack, std::uint16_t window,
+                std::uint8_t flags, std::uint32_t tsval, std::uint32_t tsecr, bool with_ts)
 {
     const TcpFlow flow = flow_of_segment(k, skb);
     std::uint8_t th[20 + TCPOLEN_TSTAMP_ALIGNED] = {};
@@ -291,7 +296,8 @@ void send_reply(Kernel& k, SkbIndex skb, std::uint32_t seq, std::uint32_t ack, s
         store_be32(th + 28, tsecr);
     }
     const auto segment = std::span(th, size);
-    const std::uint16_t sum = transport_checksum(IpAddress::v4(flow.saddr), IpAddress::v4(flow.daddr), proto::ipproto_tcp, segment);
+    const std::uint16_t sum =
+        transport_checksum(IpAddress::v4(flow.saddr), IpAddress::v4(flow.daddr), proto::ipproto_tcp, segment);
     store_be16(th + 16, sum);
     ip_send_unicast_reply(k, flow.net, skb, flow.daddr, flow.saddr, segment);
     k.count(flow.net, Mib::Tcp_OutSegs, PacketId::none);
@@ -299,7 +305,8 @@ void send_reply(Kernel& k, SkbIndex skb, std::uint32_t seq, std::uint32_t ack, s
 
 } // namespace
 
-void ip_send_unicast_reply(Kernel& k, NetIndex net, SkbIndex skb, std::uint32_t daddr, std::uint32_t saddr, std::span<const std::uint8_t> segment)
+void ip_send_unicast_reply(Kernel& k, NetIndex net, SkbIndex skb, std::uint32_t daddr, std::uint32_t saddr,
+                           std::span<const std::uint8_t> segment)
 {
     Call call(k, fn::ip_send_unicast_reply, skb);
     const PacketId cause = k.skb(skb).packet;
@@ -316,7 +323,8 @@ void ip_send_unicast_reply(Kernel& k, NetIndex net, SkbIndex skb, std::uint32_t 
     IpcmCookie ipc;
     ipc.address = daddr;
     const GetFrag getfrag{ip_reply_glue_bits, &segment};
-    if (ip_append_data(k, sk, fl4, getfrag, static_cast<std::uint32_t>(segment.size()), 0, ipc, route, MSG_DONTWAIT, k.next_sequence()) < 0) {
+    if (ip_append_data(k, sk, fl4, getfrag, static_cast<std::uint32_t>(segment.size()), 0, ipc, route,
+                       MSG_DONTWAIT, k.next_sequence()) < 0) {
         ip_flush_pending_frames(k, k.socket(sk).cork);
         return;
     }
@@ -324,7 +332,8 @@ void ip_send_unicast_reply(Kernel& k, NetIndex net, SkbIndex skb, std::uint32_t 
         const SkbIndex reply = queue.front();
         k.skb(reply).ip_summed = IpSummed::none; // the sum is in the header already
         k.trace.mutable_packet(k.skb(reply).packet).flow =
-            FlowKey{IpAddress::v4(saddr), IpAddress::v4(daddr), proto::ipproto_tcp, proto::eth_p_ip, load_be16(segment.data()), load_be16(&segment[2])};
+            FlowKey{IpAddress::v4(saddr), IpAddress::v4(daddr),      proto::ipproto_tcp,
+                    proto::eth_p_ip,      load_be16(segment.data()), load_be16(&segment[2])};
         ip_push_pending_frames(k, sk, fl4);
     }
 }
@@ -359,7 +368,8 @@ bool tcp_v4_early_demux(Kernel& k, SkbIndex skb)
     const SkBuff& buff = k.skb(skb);
     const auto bytes = skb_network(k, skb);
     const auto ip = Ipv4View::checked(bytes);
-    if (buff.pkt_type != PktType::host || !ip || bytes.size() < ip->header_length() + 20U || (bytes[ip->header_length() + 12U] >> 4) < 5) {
+    if (buff.pkt_type != PktType::host || !ip || bytes.size() < ip->header_length() + 20U ||
+        (bytes[ip->header_length() + 12U] >> 4) < 5) {
         return false;
     }
     const std::uint8_t* th = bytes.data() + ip->header_length();
@@ -408,7 +418,8 @@ int tcp_v4_rcv(Kernel& k, SkbIndex skb)
     std::optional<TcpEhash> found;
     {
         Call lookup(k, fn::__inet_lookup_skb, skb);
-        if (const SocketIndex early = std::exchange(buff.demuxed, nothing); early != nothing && k.socket(early).in_use) {
+        if (const SocketIndex early = std::exchange(buff.demuxed, nothing);
+            early != nothing && k.socket(early).in_use) {
             found = TcpEhash{TcpEhash::Kind::socket, early};
         } else {
             found = __inet_lookup_established(k, flow, buff.packet);
@@ -571,7 +582,8 @@ void tcp_v4_send_reset(Kernel& k, SkbIndex skb)
     const TcpCb& cb = tcp_cb(k, skb);
     const std::uint32_t seq = th.ack() ? th.ack_seq : 0;
     const std::uint32_t ack = th.ack() ? 0 : cb.end_seq;
-    send_reply(k, skb, seq, ack, 0, static_cast<std::uint8_t>(tcphdr::rst | (th.ack() ? 0 : tcphdr::ack)), 0, 0, false);
+    send_reply(k, skb, seq, ack, 0, static_cast<std::uint8_t>(tcphdr::rst | (th.ack() ? 0 : tcphdr::ack)), 0,
+               0, false);
     k.count(net, Mib::Tcp_OutRsts, k.skb(skb).packet);
 }
 
@@ -580,8 +592,8 @@ void tcp_v4_timewait_ack(Kernel& k, SkbIndex skb, std::int32_t row)
     const TcpTimewait& tw = tcp_timewait(k, row);
     Call call(k, fn::tcp_v4_send_ack, skb);
     const std::uint32_t tsval = static_cast<std::uint32_t>(k.cpu().now.ns / 1'000'000) + 1000 + tw.ts_offset;
-    send_reply(k, skb, tw.snd_nxt, tw.rcv_nxt, static_cast<std::uint16_t>(tw.rcv_wnd >> tw.rcv_wscale), tcphdr::ack, tsval, tw.ts_recent,
-               tw.ts_recent_stamp != 0);
+    send_reply(k, skb, tw.snd_nxt, tw.rcv_nxt, static_cast<std::uint16_t>(tw.rcv_wnd >> tw.rcv_wscale),
+               tcphdr::ack, tsval, tw.ts_recent, tw.ts_recent_stamp != 0);
 }
 
 void tcp_v4_reqsk_send_ack(Kernel& k, SkbIndex skb, std::int32_t row)
@@ -590,7 +602,8 @@ void tcp_v4_reqsk_send_ack(Kernel& k, SkbIndex skb, std::int32_t row)
     const TcpRequest& req = tcp_request(k, row);
     Call call(k, fn::tcp_v4_send_ack, skb);
     const std::uint32_t tsval = static_cast<std::uint32_t>(k.cpu().now.ns / 1'000'000) + 1000 + req.ts_off;
-    send_reply(k, skb, req.snt_isn + 1, req.rcv_nxt, static_cast<std::uint16_t>(req.rsk_rcv_wnd >> req.rcv_wscale), tcphdr::ack, tsval,
+    send_reply(k, skb, req.snt_isn + 1, req.rcv_nxt,
+               static_cast<std::uint16_t>(req.rsk_rcv_wnd >> req.rcv_wscale), tcphdr::ack, tsval,
                req.ts_recent, req.tstamp_ok);
 }
 
@@ -612,7 +625,8 @@ void tcp_v4_send_synack(Kernel& k, std::int32_t row, SkbIndex syn)
     const TcpRequest req = tcp_request(k, row);
     // tcp_conn_request() has the route already (route_req); a repetition looks it up, before there is anything to send.
     const Destination route = syn != nothing ? k.socket(req.listener).cached_route
-                                             : ip_route_output_flow(k, req.flow.net, req.flow.daddr, req.flow.saddr, PacketId::none);
+                                             : ip_route_output_flow(k, req.flow.net, req.flow.daddr,
+                                                                    req.flow.saddr, PacketId::none);
     if (!route.valid) {
         return;
     }
@@ -622,7 +636,8 @@ void tcp_v4_send_synack(Kernel& k, std::int32_t row, SkbIndex syn)
         SkBuff& buff = k.skb(skb);
         auto& head = buff.head.writable();
         store_be16(&head[buff.transport_header + 16U],
-                   static_cast<std::uint16_t>(~csum_tcpudp_magic(req.flow.saddr, req.flow.daddr, buff.len, proto::ipproto_tcp)));
+                   static_cast<std::uint16_t>(
+                       ~csum_tcpudp_magic(req.flow.saddr, req.flow.daddr, buff.len, proto::ipproto_tcp)));
     }
     set_dst(k, skb, route);
     ip_build_and_send_pkt(k, skb, req.listener, req.flow.saddr, req.flow.daddr, 0);
@@ -646,7 +661,9 @@ SocketIndex tcp_v4_syn_recv_sock(Kernel& k, SocketIndex listener, SkbIndex skb, 
     sk.rx_route = k.skb(skb).dst;
     sk.cached_route = ip_route_output_flow(k, net, req.flow.daddr, req.flow.saddr, packet);
     tcp_sync_mss(k, child);
-    tp.advmss = (sk.cached_route.device == nothing ? 1500 : std::min(k.device(sk.cached_route.device).mtu, 65535U)) - 40;
+    tp.advmss =
+        (sk.cached_route.device == nothing ? 1500 : std::min(k.device(sk.cached_route.device).mtu, 65535U)) -
+        40;
     tcp_initialize_rcv_mss(tp);
     k.w.tcp.bound[{net, sk.num}].push_back(child); // __inet_inherit_port()
     inet_ehash_insert(k, req.flow, {TcpEhash::Kind::socket, child});

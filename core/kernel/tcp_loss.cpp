@@ -15,7 +15,8 @@ void tcp_init_undo(TcpSock& tp)
 
 std::uint32_t tcp_current_ssthresh(const TcpSock& tp)
 {
-    return tcp_in_cwnd_reduction(tp) ? tp.snd_ssthresh : std::max(tp.snd_ssthresh, (tp.snd_cwnd >> 1) + (tp.snd_cwnd >> 2));
+    return tcp_in_cwnd_reduction(tp) ? tp.snd_ssthresh
+                                     : std::max(tp.snd_ssthresh, (tp.snd_cwnd >> 1) + (tp.snd_cwnd >> 2));
 }
 
 void tcp_undo_cwnd_reduction(Kernel& k, TcpSock& tp, bool unmark_loss)
@@ -37,8 +38,10 @@ void tcp_undo_cwnd_reduction(Kernel& k, TcpSock& tp, bool unmark_loss)
 
 bool tcp_packet_delayed(const TcpSock& tp)
 {
-    const bool received_ts_before_retrans = tp.rx_opt.saw_tstamp && tp.rx_opt.rcv_tsecr != 0 && before(tp.rx_opt.rcv_tsecr, tp.retrans_stamp);
-    return tp.retrans_stamp != 0 ? received_ts_before_retrans : tp.state != TcpState::syn_sent && tp.state != TcpState::syn_recv;
+    const bool received_ts_before_retrans =
+        tp.rx_opt.saw_tstamp && tp.rx_opt.rcv_tsecr != 0 && before(tp.rx_opt.rcv_tsecr, tp.retrans_stamp);
+    return tp.retrans_stamp != 0 ? received_ts_before_retrans
+                                 : tp.state != TcpState::syn_sent && tp.state != TcpState::syn_recv;
 }
 
 bool tcp_may_undo(const TcpSock& tp)
@@ -48,7 +51,8 @@ bool tcp_may_undo(const TcpSock& tp)
 
 bool tcp_any_retrans_done(Kernel& k, const TcpSock& tp)
 {
-    return tp.retrans_out != 0 || (!tp.rtx_queue.empty() && (tcp_cb(k, tp.rtx_queue.front()).sacked & tcpcb::ever_retrans) != 0);
+    return tp.retrans_out != 0 ||
+           (!tp.rtx_queue.empty() && (tcp_cb(k, tp.rtx_queue.front()).sacked & tcpcb::ever_retrans) != 0);
 }
 
 void tcp_try_to_open(Kernel& k, TcpSock& tp)
@@ -66,7 +70,8 @@ bool tcp_try_undo_recovery(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
     if (tcp_may_undo(tp)) {
-        const Mib counter = tp.ca_state == TcpCaState::loss ? Mib::TcpExt_TCPLossUndo : Mib::TcpExt_TCPFullUndo;
+        const Mib counter =
+            tp.ca_state == TcpCaState::loss ? Mib::TcpExt_TCPLossUndo : Mib::TcpExt_TCPFullUndo;
         tcp_undo_cwnd_reduction(k, tp, false);
         k.count(k.sock_net(index), counter, PacketId::none);
     }
@@ -120,7 +125,8 @@ void tcp_identify_packet_loss(Kernel& k, SocketIndex index, std::uint32_t& flag)
     }
     if (!tp.rx_opt.sack_ok) { // tcp_newreno_mark_lost()
         const bool snd_una_advanced = (flag & FLAG_SND_UNA_ADVANCED) != 0;
-        if ((tp.ca_state < TcpCaState::recovery && tp.sacked_out >= tp.reordering) || (tp.ca_state == TcpCaState::recovery && snd_una_advanced)) {
+        if ((tp.ca_state < TcpCaState::recovery && tp.sacked_out >= tp.reordering) ||
+            (tp.ca_state == TcpCaState::recovery && snd_una_advanced)) {
             const SkbIndex skb = tp.rtx_queue.front();
             if ((tcp_cb(k, skb).sacked & tcpcb::lost) == 0) {
                 tcp_mark_skb_lost(k, index, skb);
@@ -137,7 +143,8 @@ void tcp_identify_packet_loss(Kernel& k, SocketIndex index, std::uint32_t& flag)
     }
 }
 
-void tcp_process_loss(Kernel& k, SocketIndex index, std::uint32_t flag, std::uint32_t num_dupack, Rexmit& rexmit)
+void tcp_process_loss(Kernel& k, SocketIndex index, std::uint32_t flag, std::uint32_t num_dupack,
+                      Rexmit& rexmit)
 {
     TcpSock& tp = tcp_sk(k, index);
     const bool recovered = !before(tp.snd_una, tp.high_seq);
@@ -179,14 +186,17 @@ void tcp_process_loss(Kernel& k, SocketIndex index, std::uint32_t flag, std::uin
 
 void tcp_try_keep_open(Kernel& k, TcpSock& tp)
 {
-    const TcpCaState state = tp.sacked_out + tp.lost_out != 0 || tcp_any_retrans_done(k, tp) ? TcpCaState::disorder : TcpCaState::open;
+    const TcpCaState state = tp.sacked_out + tp.lost_out != 0 || tcp_any_retrans_done(k, tp)
+                                 ? TcpCaState::disorder
+                                 : TcpCaState::open;
     if (tp.ca_state != state) {
         tp.ca_state = state;
         tp.high_seq = tp.snd_nxt;
     }
 }
 
-void tcp_fastretrans_alert(Kernel& k, SocketIndex index, std::uint32_t num_dupack, std::uint32_t& flag, Rexmit& rexmit)
+void tcp_fastretrans_alert(Kernel& k, SocketIndex index, std::uint32_t num_dupack, std::uint32_t& flag,
+                           Rexmit& rexmit)
 {
     Call call(k, fn::tcp_fastretrans_alert);
     TcpSock& tp = tcp_sk(k, index);
@@ -244,7 +254,8 @@ void tcp_fastretrans_alert(Kernel& k, SocketIndex index, std::uint32_t num_dupac
             }
             tcp_add_reno_sack(tp, num_dupack);
         }
-        if (tp.ca_state <= TcpCaState::disorder && tp.undo_marker != 0 && tp.undo_retrans == 0) { // tcp_try_undo_dsack()
+        if (tp.ca_state <= TcpCaState::disorder && tp.undo_marker != 0 &&
+            tp.undo_retrans == 0) { // tcp_try_undo_dsack()
             tcp_undo_cwnd_reduction(k, tp, false);
             k.count(k.sock_net(index), Mib::TcpExt_TCPDSACKUndo, PacketId::none);
         }
@@ -282,7 +293,8 @@ void tcp_mark_skb_lost(Kernel& k, SocketIndex index, SkbIndex skb)
 void tcp_enter_recovery(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
-    k.count(k.sock_net(index), tp.rx_opt.sack_ok ? Mib::TcpExt_TCPSackRecovery : Mib::TcpExt_TCPRenoRecovery, PacketId::none);
+    k.count(k.sock_net(index), tp.rx_opt.sack_ok ? Mib::TcpExt_TCPSackRecovery : Mib::TcpExt_TCPRenoRecovery,
+            PacketId::none);
     tp.prior_ssthresh = 0;
     tcp_init_undo(tp);
     if (!tcp_in_cwnd_reduction(tp)) {
@@ -303,7 +315,8 @@ void tcp_enter_loss(Kernel& k, SocketIndex index)
     for (const SkbIndex skb : tp.rtx_queue) { // tcp_timeout_mark_lost()
         tcp_mark_skb_lost(k, index, skb);
     }
-    if (tp.ca_state <= TcpCaState::disorder || !after(tp.high_seq, tp.snd_una) || (tp.ca_state == TcpCaState::loss && tp.retransmits == 0)) {
+    if (tp.ca_state <= TcpCaState::disorder || !after(tp.high_seq, tp.snd_una) ||
+        (tp.ca_state == TcpCaState::loss && tp.retransmits == 0)) {
         tp.prior_ssthresh = tcp_current_ssthresh(tp);
         tp.prior_cwnd = tp.snd_cwnd;
         tp.snd_ssthresh = tcp_reno_ssthresh(tp);

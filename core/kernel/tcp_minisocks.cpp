@@ -26,18 +26,23 @@ void inet_twsk_schedule(Kernel& k, std::int32_t row, std::uint32_t timeo)
 TcpTwStatus rate_limited_ack(Kernel& k, std::int32_t row, SkbIndex skb, Mib counter)
 {
     TcpTimewait& tw = tcp_timewait(k, row);
-    return tcp_oow_rate_limited(k, tw.flow.net, skb, counter, tw.last_oow_ack_time) ? TcpTwStatus::success : TcpTwStatus::ack;
+    return tcp_oow_rate_limited(k, tw.flow.net, skb, counter, tw.last_oow_ack_time) ? TcpTwStatus::success
+                                                                                    : TcpTwStatus::ack;
 }
 
 } // namespace
 
-TcpTimewait& tcp_timewait(Kernel& k, std::int32_t row) { return k.w.tcp.timewaits[static_cast<std::size_t>(row)]; }
+TcpTimewait& tcp_timewait(Kernel& k, std::int32_t row)
+{
+    return k.w.tcp.timewaits[static_cast<std::size_t>(row)];
+}
 
 void inet_twsk_kill(Kernel& k, std::int32_t row)
 {
     TcpTimewait& tw = tcp_timewait(k, row);
     const auto entry = k.w.tcp.ehash.find(tw.flow);
-    if (entry != k.w.tcp.ehash.end() && entry->second.kind == TcpEhash::Kind::timewait && entry->second.row == row) {
+    if (entry != k.w.tcp.ehash.end() && entry->second.kind == TcpEhash::Kind::timewait &&
+        entry->second.row == row) {
         k.w.tcp.ehash.erase(entry);
     }
     tw = TcpTimewait{};
@@ -52,7 +57,8 @@ void tw_timer_handler(Kernel& k, std::int32_t row, std::uint64_t generation)
     }
     Call call(k, fn::tw_timer_handler);
     if (k.profile() == Profile::v5_10) {
-        k.count(tw.flow.net, Mib::TcpExt_TW, PacketId::none); // later kernels have counted it at its beginning
+        k.count(tw.flow.net, Mib::TcpExt_TW,
+                PacketId::none); // later kernels have counted it at its beginning
     }
     inet_twsk_kill(k, row);
 }
@@ -149,7 +155,8 @@ TcpTwStatus tcp_timewait_state_process(Kernel& k, std::int32_t row, SkbIndex skb
         return TcpTwStatus::success;
     }
     if (th.syn() && !th.rst() && !th.ack() && !paws_reject &&
-        (after(cb.seq, tw.rcv_nxt) || (opt.saw_tstamp && static_cast<std::int32_t>(tw.ts_recent - opt.rcv_tsval) < 0))) {
+        (after(cb.seq, tw.rcv_nxt) ||
+         (opt.saw_tstamp && static_cast<std::int32_t>(tw.ts_recent - opt.rcv_tsval) < 0))) {
         const std::uint32_t isn = tw.snd_nxt + 65535 + 2;
         tcp_cb(k, skb).isn = isn == 0 ? 1 : isn;
         return TcpTwStatus::syn;
@@ -180,7 +187,8 @@ SocketIndex tcp_check_req(Kernel& k, SocketIndex listener, SkbIndex skb, std::in
         tcp_parse_options(k, net, th, opt, false, nullptr);
         if (opt.saw_tstamp) {
             opt.ts_recent = req.ts_recent;
-            opt.ts_recent_stamp = ktime_get_seconds(k) - (std::int64_t{req.timeout} << req.num_timeout) / TCP_HZ;
+            opt.ts_recent_stamp =
+                ktime_get_seconds(k) - (std::int64_t{req.timeout} << req.num_timeout) / TCP_HZ;
             paws_reject = tcp_paws_reject(k, opt, th.rst());
         }
     }
@@ -198,7 +206,8 @@ SocketIndex tcp_check_req(Kernel& k, SocketIndex listener, SkbIndex skb, std::in
         return listener;
     }
     if (paws_reject || !tcp_in_window(cb.seq, cb.end_seq, req.rcv_nxt, req.rcv_nxt + req.rsk_rcv_wnd)) {
-        if ((flg & tcphdr::rst) == 0 && !tcp_oow_rate_limited(k, net, skb, Mib::TcpExt_TCPACKSkippedSynRecv, req.last_oow_ack_time)) {
+        if ((flg & tcphdr::rst) == 0 &&
+            !tcp_oow_rate_limited(k, net, skb, Mib::TcpExt_TCPACKSkippedSynRecv, req.last_oow_ack_time)) {
             tcp_v4_reqsk_send_ack(k, skb, row);
         }
         if (paws_reject) {

@@ -38,8 +38,9 @@ std::optional<FrameLayout> layout_of(std::span<const std::uint8_t> frame)
 }
 
 /// Piece `ordinal` of a large frame: its headers, numbered on, and its share of the payload.
-std::vector<std::uint8_t> piece_of(std::span<const std::uint8_t> frame, const FrameLayout& at, std::uint32_t offset, std::uint32_t length,
-                                   std::uint32_t ordinal, bool last)
+std::vector<std::uint8_t> piece_of(std::span<const std::uint8_t> frame, const FrameLayout& at,
+                                   std::uint32_t offset, std::uint32_t length, std::uint32_t ordinal,
+                                   bool last)
 {
     std::vector<std::uint8_t> piece(frame.begin(), frame.begin() + at.payload);
     const auto payload = frame.subspan(at.payload + offset, length);
@@ -59,7 +60,8 @@ std::vector<std::uint8_t> piece_of(std::span<const std::uint8_t> frame, const Fr
     return piece;
 }
 
-std::vector<std::vector<std::uint8_t>> cut(std::span<const std::uint8_t> frame, const FrameLayout& at, std::uint32_t mss)
+std::vector<std::vector<std::uint8_t>> cut(std::span<const std::uint8_t> frame, const FrameLayout& at,
+                                           std::uint32_t mss)
 {
     std::vector<std::vector<std::uint8_t>> pieces;
     const auto total = static_cast<std::uint32_t>(frame.size()) - at.payload;
@@ -110,7 +112,8 @@ SkbIndex new_piece(Kernel& k, SkbIndex large, std::span<const std::uint8_t> byte
     }
     const SkBuff& parent = k.skb(large);
     const auto shift = [&](std::uint16_t header) {
-        return header == header_unset ? header_unset : static_cast<std::uint16_t>(header - parent.data + piece.data);
+        return header == header_unset ? header_unset
+                                      : static_cast<std::uint16_t>(header - parent.data + piece.data);
     };
     piece.mac_header = shift(parent.mac_header);
     piece.network_header = shift(parent.network_header);
@@ -141,7 +144,8 @@ SkbList skb_segment(Kernel& k, SkbIndex skb)
     const bool gathers = k.device(k.skb(skb).device).tx_checksum && k.skb(skb).data_len != 0;
     k.spend(k.costs().copy(gathers ? at->payload : frame.size()));
     for (const auto& bytes : cut(frame, *at, k.skb(skb).gso_size)) {
-        pieces.push_back(new_piece(k, skb, bytes, gathers ? at->payload : static_cast<std::uint32_t>(bytes.size())));
+        pieces.push_back(
+            new_piece(k, skb, bytes, gathers ? at->payload : static_cast<std::uint32_t>(bytes.size())));
     }
     return pieces;
 }
@@ -156,9 +160,10 @@ SkbList tcp_gso_segment(Kernel& k, SkbIndex skb)
         SkBuff& buff = k.skb(piece);
         const auto bytes = skb_data_writable(k, piece);
         const std::uint32_t tcp = buff.transport_header - buff.data;
-        const Ipv4View ip = Ipv4View::unchecked(std::span<const std::uint8_t>(bytes).subspan(ethernet_header));
-        store_be16(&bytes[tcp + 16U], static_cast<std::uint16_t>(
-                                          ~csum_tcpudp_magic(ip.saddr(), ip.daddr(), buff.len - tcp, proto::ipproto_tcp)));
+        const Ipv4View ip =
+            Ipv4View::unchecked(std::span<const std::uint8_t>(bytes).subspan(ethernet_header));
+        store_be16(&bytes[tcp + 16U], static_cast<std::uint16_t>(~csum_tcpudp_magic(
+                                          ip.saddr(), ip.daddr(), buff.len - tcp, proto::ipproto_tcp)));
         truesize += buff.truesize;
     }
     // TCP small queues go on working: the pieces are the socket's now, and the callback comes when the last has left.
@@ -221,7 +226,8 @@ std::optional<Summed> summed_part(std::span<const std::uint8_t> frame)
     if (!ip || packet.size() < ipv6_header + ip->payload_length()) {
         return std::nullopt;
     }
-    return Summed{ip->source(), ip->destination(), ip->next_header(), ethernet_header + ipv6_header, ip->payload_length()};
+    return Summed{ip->source(), ip->destination(), ip->next_header(), ethernet_header + ipv6_header,
+                  ip->payload_length()};
 }
 
 } // namespace
@@ -233,7 +239,9 @@ void complete_frame_checksum(std::span<std::uint8_t> frame)
         return;
     }
     const auto segment = frame.subspan(part->at, part->length);
-    const std::size_t at = part->protocol == proto::ipproto_tcp ? 16 : part->protocol == proto::ipproto_udp ? 6 : segment.size();
+    const std::size_t at = part->protocol == proto::ipproto_tcp   ? 16
+                           : part->protocol == proto::ipproto_udp ? 6
+                                                                  : segment.size();
     if (at + 2 > segment.size()) {
         return;
     }
@@ -281,7 +289,8 @@ bool tcp4_sum_right(Kernel& k, SkbIndex skb)
     if (!tcp_checksum_ok(ip.source(), ip.destination(), segment)) {
         return false;
     }
-    k.field(skb, SkbField::ip_summed, static_cast<std::uint64_t>(buff.ip_summed), static_cast<std::uint64_t>(IpSummed::unnecessary));
+    k.field(skb, SkbField::ip_summed, static_cast<std::uint64_t>(buff.ip_summed),
+            static_cast<std::uint64_t>(IpSummed::unnecessary));
     buff.ip_summed = IpSummed::unnecessary;
     return true;
 }
@@ -321,10 +330,12 @@ SkbIndex tcp_gro_receive(Kernel& k, GroList& head, SkbIndex skb)
         const auto th2 = other.head.bytes().subspan(other.transport_header);
         const std::uint8_t flags2 = th2[13];
         flush = other.gro.flush || (flags & tcphdr::cwr) != 0;
-        flush = flush || ((flags ^ flags2) & static_cast<std::uint8_t>(~(tcphdr::cwr | tcphdr::fin | tcphdr::psh))) != 0;
-        flush = flush || (th[12] ^ th2[12]) != 0 || !std::equal(th.begin() + 14, th.begin() + 16, th2.begin() + 14); // data offset, window
-        flush = flush || !std::equal(th.begin() + 8, th.begin() + 12, th2.begin() + 8);                              // acknowledgement
-        flush = flush || !std::equal(th.begin() + 20, th.end(), th2.begin() + 20);                                   // options
+        flush = flush || ((flags ^ flags2) &
+                          static_cast<std::uint8_t>(~(tcphdr::cwr | tcphdr::fin | tcphdr::psh))) != 0;
+        flush = flush || (th[12] ^ th2[12]) != 0 ||
+                !std::equal(th.begin() + 14, th.begin() + 16, th2.begin() + 14);        // data offset, window
+        flush = flush || !std::equal(th.begin() + 8, th.begin() + 12, th2.begin() + 8); // acknowledgement
+        flush = flush || !std::equal(th.begin() + 20, th.end(), th2.begin() + 20);      // options
         // With the second frame it is decided whether the IP id stands still or counts.
         if (other.gro.flush_id != 1 || other.gro.count != 1 || !other.gro.is_atomic) {
             flush = flush || other.gro.flush_id != 0;
@@ -339,7 +350,8 @@ SkbIndex tcp_gro_receive(Kernel& k, GroList& head, SkbIndex skb)
             mss = 1;
         } else {
             SkBuff& to = k.skb(held);
-            to.head.writable()[to.transport_header + 13U] |= static_cast<std::uint8_t>(flags & (tcphdr::fin | tcphdr::psh));
+            to.head.writable()[to.transport_header + 13U] |=
+                static_cast<std::uint8_t>(flags & (tcphdr::fin | tcphdr::psh));
         }
     }
     flush = len < mss || (flags & (tcphdr::urg | tcphdr::psh | tcphdr::rst | tcphdr::syn | tcphdr::fin)) != 0;
@@ -369,12 +381,14 @@ void tcp4_gro_complete(Kernel& k, SkbIndex skb, std::uint32_t)
     SkBuff& buff = k.skb(skb);
     buff.gso_type = SKB_GSO_TCPV4;
     buff.gso_segs = buff.gro.count;
-    k.field(skb, SkbField::ip_summed, static_cast<std::uint64_t>(buff.ip_summed), static_cast<std::uint64_t>(IpSummed::partial));
+    k.field(skb, SkbField::ip_summed, static_cast<std::uint64_t>(buff.ip_summed),
+            static_cast<std::uint64_t>(IpSummed::partial));
     buff.ip_summed = IpSummed::partial;
     // CHECKSUM_PARTIAL: should it leave again, the sum is made anew; the field bears the pseudo header's.
     const Ipv4View ip = Ipv4View::unchecked(skb_network(k, skb));
     const std::uint32_t length = buff.len - (buff.transport_header - buff.network_header);
-    const auto sum = static_cast<std::uint16_t>(~csum_tcpudp_magic(ip.saddr(), ip.daddr(), length, proto::ipproto_tcp));
+    const auto sum =
+        static_cast<std::uint16_t>(~csum_tcpudp_magic(ip.saddr(), ip.daddr(), length, proto::ipproto_tcp));
     store_be16(&buff.head.writable()[buff.transport_header + 16U], sum);
 }
 

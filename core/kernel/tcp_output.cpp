@@ -92,7 +92,8 @@ bool tcp_minshall_check(const TcpSock& tp)
 
 bool tcp_nagle_check(bool partial, const TcpSock& tp, int nonagle)
 {
-    return partial && nonagle == TCP_NAGLE_ON && !tp.nonagle_off && tp.packets_out > 0 && tcp_minshall_check(tp);
+    return partial && nonagle == TCP_NAGLE_ON && !tp.nonagle_off && tp.packets_out > 0 &&
+           tcp_minshall_check(tp);
 }
 
 bool tcp_nagle_test(Kernel& k, const TcpSock& tp, SkbIndex skb, std::uint32_t cur_mss, int nonagle)
@@ -103,7 +104,8 @@ bool tcp_nagle_test(Kernel& k, const TcpSock& tp, SkbIndex skb, std::uint32_t cu
     return !tcp_nagle_check(tcp_skb_payload(k, skb) < cur_mss, tp, nonagle);
 }
 
-std::uint32_t tcp_tso_autosize(Kernel& k, SocketIndex index, std::uint32_t mss_now, std::uint32_t min_tso_segs)
+std::uint32_t tcp_tso_autosize(Kernel& k, SocketIndex index, std::uint32_t mss_now,
+                               std::uint32_t min_tso_segs)
 {
     const TcpSock& tp = tcp_sk(k, index);
     std::uint64_t bytes = tp.pacing_rate >> 10; // sk_pacing_shift: about a millisecond's worth
@@ -117,7 +119,8 @@ std::uint32_t tcp_tso_autosize(Kernel& k, SocketIndex index, std::uint32_t mss_n
     return std::max(static_cast<std::uint32_t>(bytes / mss_now), min_tso_segs);
 }
 
-std::uint32_t tcp_mss_split_point(Kernel& k, const TcpSock& tp, SkbIndex skb, std::uint32_t mss_now, std::uint32_t max_segs, int nonagle)
+std::uint32_t tcp_mss_split_point(Kernel& k, const TcpSock& tp, SkbIndex skb, std::uint32_t mss_now,
+                                  std::uint32_t max_segs, int nonagle)
 {
     const std::uint32_t window = tcp_wnd_end(tp) - tcp_cb(k, skb).seq;
     const std::uint32_t max_len = mss_now * max_segs;
@@ -132,7 +135,8 @@ std::uint32_t tcp_mss_split_point(Kernel& k, const TcpSock& tp, SkbIndex skb, st
     return tcp_nagle_check(partial != 0, tp, nonagle) ? needed - partial : needed;
 }
 
-bool tcp_tso_should_defer(Kernel& k, SocketIndex index, SkbIndex skb, bool& is_cwnd_limited, bool& is_rwnd_limited, std::uint32_t max_segs)
+bool tcp_tso_should_defer(Kernel& k, SocketIndex index, SkbIndex skb, bool& is_cwnd_limited,
+                          bool& is_rwnd_limited, std::uint32_t max_segs)
 {
     const TcpSock& tp = tcp_sk(k, index);
     if (tp.ca_state >= TcpCaState::recovery || (tp.mstamp - tp.wstamp) > Duration{1'000'000}) {
@@ -145,7 +149,8 @@ bool tcp_tso_should_defer(Kernel& k, SocketIndex index, SkbIndex skb, bool& is_c
     if (limit >= max_segs * tp.mss_cache || (skb != tp.write_queue.back() && limit >= len)) {
         return false;
     }
-    if (const auto divisor = static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_tso_win_divisor); divisor != 0) {
+    if (const auto divisor = static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_tso_win_divisor);
+        divisor != 0) {
         if (limit >= std::min(tp.snd_wnd, tp.snd_cwnd * tp.mss_cache) / divisor) {
             return false;
         }
@@ -187,12 +192,14 @@ void tcp_cwnd_application_limited(Kernel& k, TcpSock& tp)
 void tcp_cwnd_validate(Kernel& k, SocketIndex index, bool is_cwnd_limited)
 {
     TcpSock& tp = tcp_sk(k, index);
-    if (!before(tp.snd_una, tp.cwnd_usage_seq) || is_cwnd_limited || (!tp.is_cwnd_limited && tp.packets_out > tp.max_packets_out)) {
+    if (!before(tp.snd_una, tp.cwnd_usage_seq) || is_cwnd_limited ||
+        (!tp.is_cwnd_limited && tp.packets_out > tp.max_packets_out)) {
         tp.is_cwnd_limited = is_cwnd_limited;
         tp.max_packets_out = tp.packets_out;
         tp.cwnd_usage_seq = tp.snd_nxt;
     }
-    const bool limited = tp.is_cwnd_limited || (tcp_in_slow_start(tp) && tp.snd_cwnd < 2 * tp.max_packets_out);
+    const bool limited =
+        tp.is_cwnd_limited || (tcp_in_slow_start(tp) && tp.snd_cwnd < 2 * tp.max_packets_out);
     if (limited) {
         tp.snd_cwnd_used = 0;
         tp.snd_cwnd_stamp = tcp_jiffies32(k);
@@ -200,7 +207,8 @@ void tcp_cwnd_validate(Kernel& k, SocketIndex index, bool is_cwnd_limited)
     }
     tp.snd_cwnd_used = std::max(tp.snd_cwnd_used, tp.packets_out);
     if (tcp_sysctl(k, index).tcp_slow_start_after_idle != 0 &&
-        static_cast<std::int32_t>(tcp_jiffies32(k) - tp.snd_cwnd_stamp) >= static_cast<std::int32_t>(tp.rto)) {
+        static_cast<std::int32_t>(tcp_jiffies32(k) - tp.snd_cwnd_stamp) >=
+            static_cast<std::int32_t>(tp.rto)) {
         tcp_cwnd_application_limited(k, tp);
     }
 }
@@ -217,7 +225,8 @@ std::uint32_t tcp_acceptable_seq(const TcpSock& tp)
 void tcp_tsq_write(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
-    if (!tcp_in_state(tp, {TcpState::established, TcpState::fin_wait1, TcpState::closing, TcpState::close_wait, TcpState::last_ack})) {
+    if (!tcp_in_state(tp, {TcpState::established, TcpState::fin_wait1, TcpState::closing,
+                           TcpState::close_wait, TcpState::last_ack})) {
         return;
     }
     if (tp.lost_out > tp.retrans_out && tp.snd_cwnd > tcp_packets_in_flight(tp)) {
@@ -271,8 +280,11 @@ bool tcp_small_queue_check(Kernel& k, SocketIndex index, SkbIndex skb, unsigned 
 {
     TcpSock& tp = tcp_sk(k, index);
     const Socket& sk = k.socket(index);
-    std::uint64_t limit = std::max<std::uint64_t>(std::uint64_t{2} * k.skb(skb).truesize, tp.pacing_rate >> 10);
-    limit = std::min<std::uint64_t>(limit, static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_limit_output_bytes)) << factor;
+    std::uint64_t limit =
+        std::max<std::uint64_t>(std::uint64_t{2} * k.skb(skb).truesize, tp.pacing_rate >> 10);
+    limit = std::min<std::uint64_t>(limit,
+                                    static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_limit_output_bytes))
+            << factor;
     if (sk.sk_wmem_alloc + 1 <= limit) { // the counter of references starts at one
         return false;
     }
@@ -299,8 +311,9 @@ void tcp_event_new_data_sent(Kernel& k, SocketIndex index, SkbIndex skb)
     tcp_check_space(k, index, k.skb(skb).packet);
 }
 
-void tcp_select_initial_window(Kernel& k, NetIndex net, std::int64_t space, std::uint32_t mss, std::uint32_t& rcv_wnd, std::uint32_t& window_clamp,
-                               bool wscale_ok, std::uint8_t& rcv_wscale)
+void tcp_select_initial_window(Kernel& k, NetIndex net, std::int64_t space, std::uint32_t mss,
+                               std::uint32_t& rcv_wnd, std::uint32_t& window_clamp, bool wscale_ok,
+                               std::uint8_t& rcv_wscale)
 {
     auto room = static_cast<std::uint32_t>(std::max<std::int64_t>(space, 0));
     if (window_clamp == 0) {
@@ -361,7 +374,8 @@ void tcp_update_pacing_rate(Kernel& k, SocketIndex index)
     TcpSock& tp = tcp_sk(k, index);
     const Sysctls& sysctl = tcp_sysctl(k, index);
     std::uint64_t rate = std::uint64_t{tp.mss_cache} * ((1'000'000 / 100) << 3);
-    rate *= static_cast<std::uint64_t>(tp.snd_cwnd < tp.snd_ssthresh / 2 ? sysctl.tcp_pacing_ss_ratio : sysctl.tcp_pacing_ca_ratio);
+    rate *= static_cast<std::uint64_t>(tp.snd_cwnd < tp.snd_ssthresh / 2 ? sysctl.tcp_pacing_ss_ratio
+                                                                         : sysctl.tcp_pacing_ca_ratio);
     rate *= std::max(tp.snd_cwnd, tp.packets_out);
     if (tp.srtt_us != 0) {
         rate /= tp.srtt_us;
@@ -430,10 +444,13 @@ int __tcp_transmit_skb(Kernel& k, SocketIndex index, SkbIndex skb, bool clone_it
     const auto header = static_cast<std::uint32_t>(20 + options.size());
     const std::uint32_t payload = k.skb(skb).len;
     SkBuff& buff = k.skb(skb);
-    const std::uint16_t window = (cb.flags & tcphdr::syn) != 0 ? static_cast<std::uint16_t>(std::min(tp.rcv_wnd, 65535U)) : tcp_select_window(k, index);
+    const std::uint16_t window = (cb.flags & tcphdr::syn) != 0
+                                     ? static_cast<std::uint16_t>(std::min(tp.rcv_wnd, 65535U))
+                                     : tcp_select_window(k, index);
     write_header(k, skb, flow_of_socket(k, index), rcv_nxt, window, cb.flags, options);
     // Owned by the socket until the device has sent it; a bare ACK does not count for TCP small queues.
-    const bool pure_ack = !clone_it && payload == 0 && (cb.flags & (tcphdr::syn | tcphdr::fin | tcphdr::rst)) == 0;
+    const bool pure_ack =
+        !clone_it && payload == 0 && (cb.flags & (tcphdr::syn | tcphdr::fin | tcphdr::rst)) == 0;
     buff.sk = index;
     buff.destructor = pure_ack ? SkBuff::Destructor::__sock_wfree : SkBuff::Destructor::tcp_wfree;
     if (pure_ack) {
@@ -460,7 +477,12 @@ int __tcp_transmit_skb(Kernel& k, SocketIndex index, SkbIndex skb, bool clone_it
     buff.gso_type = cb.mss != 0 ? SKB_GSO_TCPV4 : 0;
     buff.protocol = proto::eth_p_ip;
     const Socket& sk = k.socket(index);
-    k.trace.mutable_packet(packet).flow = FlowKey{IpAddress::v4(sk.rcv_saddr), IpAddress::v4(sk.daddr), proto::ipproto_tcp, proto::eth_p_ip, sk.num, sk.dport};
+    k.trace.mutable_packet(packet).flow = FlowKey{IpAddress::v4(sk.rcv_saddr),
+                                                  IpAddress::v4(sk.daddr),
+                                                  proto::ipproto_tcp,
+                                                  proto::eth_p_ip,
+                                                  sk.num,
+                                                  sk.dport};
     const int error = ip_queue_xmit(k, index, skb);
     if (error == 0 && original != nothing && prior_wstamp < tp.wstamp) {
         tcp_cb(k, original).sent = tp.wstamp;
@@ -497,13 +519,17 @@ bool tcp_write_xmit(Kernel& k, SocketIndex index, std::uint32_t mss_now, int non
             break;
         }
         if (tso_segs == 1) {
-            if (!tcp_nagle_test(k, tp, skb, mss_now, skb == tp.write_queue.back() ? nonagle : TCP_NAGLE_PUSH)) {
+            if (!tcp_nagle_test(k, tp, skb, mss_now,
+                                skb == tp.write_queue.back() ? nonagle : TCP_NAGLE_PUSH)) {
                 break;
             }
-        } else if (push_one == 0 && tcp_tso_should_defer(k, index, skb, is_cwnd_limited, is_rwnd_limited, max_segs)) {
+        } else if (push_one == 0 &&
+                   tcp_tso_should_defer(k, index, skb, is_cwnd_limited, is_rwnd_limited, max_segs)) {
             break;
         }
-        const std::uint32_t limit = tso_segs > 1 ? tcp_mss_split_point(k, tp, skb, mss_now, std::min(quota, max_segs), nonagle) : mss_now;
+        const std::uint32_t limit =
+            tso_segs > 1 ? tcp_mss_split_point(k, tp, skb, mss_now, std::min(quota, max_segs), nonagle)
+                         : mss_now;
         if (tcp_skb_payload(k, skb) > limit) {
             tso_fragment(k, index, skb, limit, mss_now);
         }
@@ -557,7 +583,8 @@ void tcp_push_pending_frames(Kernel& k, SocketIndex index)
 {
     const TcpSock& tp = tcp_sk(k, index);
     if (!tp.write_queue.empty()) {
-        __tcp_push_pending_frames(k, index, tcp_current_mss(k, index), tp.nonagle_off ? TCP_NAGLE_OFF : TCP_NAGLE_ON);
+        __tcp_push_pending_frames(k, index, tcp_current_mss(k, index),
+                                  tp.nonagle_off ? TCP_NAGLE_OFF : TCP_NAGLE_ON);
     }
 }
 
@@ -600,7 +627,8 @@ void tcp_wfree(Kernel& k, SkbIndex skb)
     }
     // A ksoftirqd that works off many completions waits for the last of them, so that bursts stay bursts.
     const bool ksoftirqd = k.cpu().task != nothing && k.cpu().task == k.cpu().ksoftirqd;
-    if ((sk.sk_wmem_alloc >= sizeof_sk_buff + sizeof_skb_shared_info && ksoftirqd) || !tp.tsq_throttled || tp.tsq_queued) {
+    if ((sk.sk_wmem_alloc >= sizeof_sk_buff + sizeof_skb_shared_info && ksoftirqd) || !tp.tsq_throttled ||
+        tp.tsq_queued) {
         return;
     }
     tp.tsq_throttled = false;
@@ -663,7 +691,8 @@ void tcp_send_delayed_ack(Kernel& k, SocketIndex index)
             timeout = tp.ack.timeout;
         }
     }
-    const bool same = (tp.ack.pending & ICSK_ACK_TIMER) != 0 && timeout == tp.ack.timeout && tp.delack_timer != 0;
+    const bool same =
+        (tp.ack.pending & ICSK_ACK_TIMER) != 0 && timeout == tp.ack.timeout && tp.delack_timer != 0;
     tp.ack.pending |= ICSK_ACK_SCHED | ICSK_ACK_TIMER;
     if (!same) {
         inet_csk_arm_delack(k, index, timeout);
@@ -677,14 +706,17 @@ void tcp_connect(Kernel& k, SocketIndex index)
     const Socket& sk = k.socket(index);
     const Sysctls& sysctl = tcp_sysctl(k, index);
     // tcp_connect_init()
-    tp.tcp_header_len = static_cast<std::uint16_t>(20 + (sysctl.tcp_timestamps != 0 ? TCPOLEN_TSTAMP_ALIGNED : 0));
+    tp.tcp_header_len =
+        static_cast<std::uint16_t>(20 + (sysctl.tcp_timestamps != 0 ? TCPOLEN_TSTAMP_ALIGNED : 0));
     tp.max_window = 0;
     tcp_sync_mss(k, index);
     const Destination& dst = sk.cached_route;
     tp.advmss = (dst.device == nothing ? 1500 : std::min(k.device(dst.device).mtu, 65535U)) - 40;
     tcp_initialize_rcv_mss(tp);
-    tcp_select_initial_window(k, sk.net, tcp_full_space(k, index), tp.advmss - (sysctl.tcp_timestamps != 0 ? tp.tcp_header_len - 20U : 0),
-                              tp.rcv_wnd, tp.window_clamp, sysctl.tcp_window_scaling != 0, tp.rx_opt.rcv_wscale);
+    tcp_select_initial_window(k, sk.net, tcp_full_space(k, index),
+                              tp.advmss - (sysctl.tcp_timestamps != 0 ? tp.tcp_header_len - 20U : 0),
+                              tp.rcv_wnd, tp.window_clamp, sysctl.tcp_window_scaling != 0,
+                              tp.rx_opt.rcv_wscale);
     tp.rcv_ssthresh = tp.rcv_wnd;
     tp.sk_err = 0;
     tp.done = false;

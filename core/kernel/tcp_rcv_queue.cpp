@@ -36,7 +36,8 @@ bool tcp_sack_extend(TcpSackBlock& block, std::uint32_t start, std::uint32_t end
 
 void tcp_sack_new_ofo_skb(Kernel& k, SocketIndex index, std::uint32_t seq, std::uint32_t end)
 {
-    constexpr std::uint8_t TCP_SACK_BLOCKS_EXPECTED = 2; // more: what was held back goes first, or blocks would be lost
+    constexpr std::uint8_t TCP_SACK_BLOCKS_EXPECTED =
+        2; // more: what was held back goes first, or blocks would be lost
     TcpSock& tp = tcp_sk(k, index);
     auto& blocks = tp.selective_acks;
     std::uint8_t& count = tp.rx_opt.num_sacks;
@@ -251,7 +252,8 @@ void tcp_ofo_queue(Kernel& k, SocketIndex index)
         const std::uint32_t truesize = k.skb(skb).truesize;
         const bool has_fin = (cb.flags & tcphdr::fin) != 0;
         const std::uint32_t end_seq = cb.end_seq;
-        const bool eaten = !sk.receive_queue.empty() && tcp_try_coalesce(k, index, sk.receive_queue.back(), skb, stolen);
+        const bool eaten =
+            !sk.receive_queue.empty() && tcp_try_coalesce(k, index, sk.receive_queue.back(), skb, stolen);
         (void)truesize;
         tcp_rcv_nxt_update(tp, end_seq);
         k.verdict(packet, Verdict::delivered, fn::tcp_data_queue);
@@ -357,7 +359,9 @@ void tcp_dsack_set(Kernel& k, SocketIndex index, std::uint32_t start, std::uint3
     if (!tp.rx_opt.sack_ok || tcp_sysctl(k, index).tcp_dsack == 0) {
         return;
     }
-    k.count(k.sock_net(index), before(start, tp.rcv_nxt) ? Mib::TcpExt_TCPDSACKOldSent : Mib::TcpExt_TCPDSACKOfoSent, PacketId::none);
+    k.count(k.sock_net(index),
+            before(start, tp.rcv_nxt) ? Mib::TcpExt_TCPDSACKOldSent : Mib::TcpExt_TCPDSACKOfoSent,
+            PacketId::none);
     tp.rx_opt.dsack = true;
     tp.duplicate_sack = {start, end};
 }
@@ -366,7 +370,8 @@ bool tcp_queue_rcv(Kernel& k, SocketIndex index, SkbIndex skb, bool& stolen)
 {
     Call call(k, fn::tcp_queue_rcv, skb);
     Socket& sk = k.socket(index);
-    const bool eaten = !sk.receive_queue.empty() && tcp_try_coalesce(k, index, sk.receive_queue.back(), skb, stolen);
+    const bool eaten =
+        !sk.receive_queue.empty() && tcp_try_coalesce(k, index, sk.receive_queue.back(), skb, stolen);
     tcp_rcv_nxt_update(tcp_sk(k, index), tcp_cb(k, skb).end_seq);
     const PacketId packet = k.skb(skb).packet;
     if (!eaten) {
@@ -463,7 +468,8 @@ void tcp_data_ready(Kernel& k, SocketIndex index, PacketId cause)
 {
     Call call(k, fn::tcp_data_ready, cause);
     TcpSock& tp = tcp_sk(k, index);
-    const bool epollin = static_cast<std::int32_t>(tp.rcv_nxt - tp.copied_seq) >= 1; // tcp_epollin_ready(), SO_RCVLOWAT is 1
+    const bool epollin =
+        static_cast<std::int32_t>(tp.rcv_nxt - tp.copied_seq) >= 1; // tcp_epollin_ready(), SO_RCVLOWAT is 1
     if (epollin || tp.done) {
         sock_def_readable(k, index, cause);
         k.socket(index).waiting_task = nothing;

@@ -43,7 +43,8 @@ void tcp_measure_rcv_mss(Kernel& k, SocketIndex index, SkbIndex skb)
     std::uint32_t len = buff.gso_size != 0 ? buff.gso_size : buff.len;
     if (len >= tp.ack.rcv_mss) {
         if (k.profile() >= Profile::v6_12 && len != tp.ack.rcv_mss && buff.truesize > 0) {
-            const std::uint64_t ratio = (std::uint64_t{buff.len} << 8) / buff.truesize; // tcp_scaling_ratio_update
+            const std::uint64_t ratio =
+                (std::uint64_t{buff.len} << 8) / buff.truesize; // tcp_scaling_ratio_update
             const auto fresh = static_cast<std::uint8_t>(std::clamp<std::uint64_t>(ratio, 1, 255));
             if (std::exchange(tp.scaling_ratio, fresh) != fresh) { // since 6.11 the window follows at once
                 tcp_set_window_clamp(tp, static_cast<std::uint32_t>(tcp_full_space(k, index)));
@@ -58,7 +59,9 @@ void tcp_measure_rcv_mss(Kernel& k, SocketIndex index, SkbIndex skb)
     }
     // len + header: the payload starts behind the transport header
     const std::uint32_t with_header = len + (buff.data - buff.transport_header);
-    if (with_header >= TCP_MSS_DEFAULT + 20 || (with_header >= TCP_MIN_MSS + 20 && (tcp_cb(k, skb).flags & (tcphdr::fin | tcphdr::urg | tcphdr::syn | tcphdr::psh)) == 0)) {
+    if (with_header >= TCP_MSS_DEFAULT + 20 ||
+        (with_header >= TCP_MIN_MSS + 20 &&
+         (tcp_cb(k, skb).flags & (tcphdr::fin | tcphdr::urg | tcphdr::syn | tcphdr::psh)) == 0)) {
         len = with_header - tp.tcp_header_len;
         tp.ack.last_seg_size = len;
         if (len == lss) {
@@ -76,7 +79,8 @@ void tcp_measure_rcv_mss(Kernel& k, SocketIndex index, SkbIndex skb)
 void send_now(Kernel& k, SocketIndex index)
 {
     TcpSock& tp = tcp_sk(k, index);
-    if (tp.owned && k.profile() >= Profile::v6_12) { // net.ipv4.tcp_backlog_ack_defer: tcp_release_cb() will see to it
+    if (tp.owned &&
+        k.profile() >= Profile::v6_12) { // net.ipv4.tcp_backlog_ack_defer: tcp_release_cb() will see to it
         tp.ack_deferred = true;
         return;
     }
@@ -90,8 +94,8 @@ void arm_compressed_ack(Kernel& k, SocketIndex index)
     const Sysctls& sysctl = tcp_sysctl(k, index);
     const std::int64_t rtt_us = tp.srtt_us != 0 ? std::min(tp.srtt_us, tp.rcv_rtt_us) : tp.rcv_rtt_us; // << 3
     const std::int64_t delay_ns = std::min(sysctl.tcp_comp_sack_delay_ns, rtt_us * (1000 >> 3) / 20);
-    tp.compressed_ack_timer =
-        mod_timer(k, TimerKind::tcp_compressed_ack, k.cpu_row, index, k.cpu().now + Duration{delay_ns + sysctl.tcp_comp_sack_slack_ns});
+    tp.compressed_ack_timer = mod_timer(k, TimerKind::tcp_compressed_ack, k.cpu_row, index,
+                                        k.cpu().now + Duration{delay_ns + sysctl.tcp_comp_sack_slack_ns});
 }
 
 } // namespace
@@ -111,7 +115,8 @@ void tcp_rcv_rtt_measure_ts(Kernel& k, TcpSock& tp, SkbIndex skb)
     }
     const std::uint32_t sample = std::max(delta, 1U) * 1000;
     const std::uint32_t m = sample << 3;
-    tp.rcv_rtt_us = tp.rcv_rtt_us == 0 || m < tp.rcv_rtt_us ? m : tp.rcv_rtt_us - (tp.rcv_rtt_us >> 3) + sample;
+    tp.rcv_rtt_us =
+        tp.rcv_rtt_us == 0 || m < tp.rcv_rtt_us ? m : tp.rcv_rtt_us - (tp.rcv_rtt_us >> 3) + sample;
 }
 
 void tcp_grow_window(Kernel& k, SocketIndex index, SkbIndex skb, bool adjust)
@@ -125,7 +130,9 @@ void tcp_grow_window(Kernel& k, SocketIndex index, SkbIndex skb, bool adjust)
     const std::uint32_t len = buff.len;
     std::int64_t truesize = buff.truesize;
     if (adjust && buff.len == buff.data_len) {
-        truesize = std::max<std::int64_t>(truesize - (static_cast<std::int64_t>(buff.head.size()) + sizeof_sk_buff + sizeof_skb_shared_info), len);
+        truesize = std::max<std::int64_t>(truesize - (static_cast<std::int64_t>(buff.head.size()) +
+                                                      sizeof_sk_buff + sizeof_skb_shared_info),
+                                          len);
     }
     std::int64_t incr = 0;
     if (tcp_win_from_space(k, index, truesize) <= len) {
@@ -215,7 +222,8 @@ void tcp_sack_compress_send_ack(Kernel& k, SocketIndex index)
         return;
     }
     tp.compressed_ack_timer = 0;
-    k.count(k.sock_net(index), Mib::TcpExt_TCPAckCompressed, PacketId::none, tp.compressed_ack - 1); // one is sent after all
+    k.count(k.sock_net(index), Mib::TcpExt_TCPAckCompressed, PacketId::none,
+            tp.compressed_ack - 1); // one is sent after all
     tp.compressed_ack = 0;
     tcp_send_ack(k, index);
 }
@@ -254,7 +262,8 @@ std::int64_t tcp_win_from_space(Kernel& k, SocketIndex index, std::int64_t space
 std::int64_t tcp_space(Kernel& k, SocketIndex index)
 {
     const Socket& sk = k.socket(index);
-    return tcp_win_from_space(k, index, std::int64_t{sk.sk_rcvbuf} - tcp_sk(k, index).backlog_len - sk.sk_rmem_alloc);
+    return tcp_win_from_space(k, index,
+                              std::int64_t{sk.sk_rcvbuf} - tcp_sk(k, index).backlog_len - sk.sk_rmem_alloc);
 }
 
 std::int64_t tcp_full_space(Kernel& k, SocketIndex index)
@@ -276,12 +285,14 @@ void tcp_rcv_space_adjust(Kernel& k, SocketIndex index)
         if (tcp_sysctl(k, index).tcp_moderate_rcvbuf != 0 && !tp.rcvbuf_locked) {
             std::uint64_t rcvwin = (std::uint64_t{copied} << 1) + 16 * tp.advmss;
             rcvwin += (rcvwin * (copied - tp.rcvq_space) / std::max(tp.rcvq_space, 1U)) << 1;
-            std::uint64_t rcvmem = ((tp.advmss + MAX_TCP_HEADER + 63) & ~63U) + sizeof_sk_buff + sizeof_skb_shared_info;
+            std::uint64_t rcvmem =
+                ((tp.advmss + MAX_TCP_HEADER + 63) & ~63U) + sizeof_sk_buff + sizeof_skb_shared_info;
             while (tcp_win_from_space(k, index, static_cast<std::int64_t>(rcvmem)) < tp.advmss) {
                 rcvmem += 128;
             }
-            const std::uint64_t rcvbuf = std::min<std::uint64_t>(rcvwin / std::max(tp.advmss, 1U) * rcvmem,
-                                                                 static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_rmem_max));
+            const std::uint64_t rcvbuf =
+                std::min<std::uint64_t>(rcvwin / std::max(tp.advmss, 1U) * rcvmem,
+                                        static_cast<std::uint64_t>(tcp_sysctl(k, index).tcp_rmem_max));
             Socket& sk = k.socket(index);
             if (rcvbuf > sk.sk_rcvbuf) {
                 k.emit(EventKind::queue, PacketId::none, fn::tcp_rcv_space_adjust,

@@ -19,7 +19,8 @@ std::uint32_t tcp_rack_reo_wnd(Kernel& k, SocketIndex index)
         if (tp.ca_state >= TcpCaState::recovery) {
             return 0;
         }
-        if (tp.sacked_out >= tp.reordering && (tcp_sysctl(k, index).tcp_recovery & TCP_RACK_NO_DUPTHRESH) == 0) {
+        if (tp.sacked_out >= tp.reordering &&
+            (tcp_sysctl(k, index).tcp_recovery & TCP_RACK_NO_DUPTHRESH) == 0) {
             return 0;
         }
     }
@@ -34,13 +35,15 @@ void tcp_rack_detect_loss(Kernel& k, SocketIndex index, std::uint32_t& reo_timeo
     const std::uint32_t reo_wnd = tcp_rack_reo_wnd(k, index);
     for (const SkbIndex skb : tp.rtx_queue) {
         const TcpCb cb = tcp_cb(k, skb);
-        if ((cb.sacked & tcpcb::sacked_acked) != 0 || ((cb.sacked & tcpcb::lost) != 0 && (cb.sacked & tcpcb::sacked_retrans) == 0)) {
+        if ((cb.sacked & tcpcb::sacked_acked) != 0 ||
+            ((cb.sacked & tcpcb::lost) != 0 && (cb.sacked & tcpcb::sacked_retrans) == 0)) {
             continue;
         }
         if (!tcp_skb_sent_after(tp.rack_mstamp, cb.sent, tp.rack_end_seq, cb.end_seq)) {
             continue; // sent later; the kernel's list is in the order of sending and ends here
         }
-        const std::int64_t remaining = std::int64_t{tp.rack_rtt_us} + reo_wnd - stamp_us_delta(tp.mstamp, cb.sent);
+        const std::int64_t remaining =
+            std::int64_t{tp.rack_rtt_us} + reo_wnd - stamp_us_delta(tp.mstamp, cb.sent);
         if (remaining <= 0) {
             tcp_mark_skb_lost(k, index, skb);
         } else {
@@ -62,7 +65,8 @@ bool tcp_rack_mark_lost(Kernel& k, SocketIndex index)
     std::uint32_t timeout = 0;
     tcp_rack_detect_loss(k, index, timeout);
     if (timeout != 0) {
-        inet_csk_reset_xmit_timer(k, index, TcpTimer::reo_timeout, usecs_to_jiffies(std::uint64_t{timeout} + TCP_TIMEOUT_MIN * 4000), tp.rto);
+        inet_csk_reset_xmit_timer(k, index, TcpTimer::reo_timeout,
+                                  usecs_to_jiffies(std::uint64_t{timeout} + TCP_TIMEOUT_MIN * 4000), tp.rto);
     }
     return timeout != 0;
 }

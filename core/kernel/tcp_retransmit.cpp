@@ -128,7 +128,8 @@ bool tcp_schedule_loss_probe(Kernel& k, SocketIndex index, bool advancing_rto)
     const std::int64_t now_us = k.cpu().now.ns / 1000;
     std::int64_t rto_delta = std::int64_t{tp.rto} * 4000;
     if (!advancing_rto && !tp.rtx_queue.empty()) {
-        rto_delta = tcp_cb(k, tp.rtx_queue.front()).sent.ns / 1000 + std::int64_t{tp.rto} * 4000 - now_us; // tcp_rto_delta_us()
+        rto_delta = tcp_cb(k, tp.rtx_queue.front()).sent.ns / 1000 + std::int64_t{tp.rto} * 4000 -
+                    now_us; // tcp_rto_delta_us()
     }
     if (rto_delta > 0) {
         timeout = std::min(timeout, usecs_to_jiffies(static_cast<std::uint64_t>(rto_delta)));
@@ -168,7 +169,8 @@ void tcp_xmit_retransmit_queue(Kernel& k, SocketIndex index)
     const std::uint32_t max_segs = tcp_tso_segs(k, index, tcp_current_mss(k, index));
     bool rearm = false;
     const SkbIndex head = tp.rtx_queue.front();
-    for (std::size_t at = 0; at < tp.rtx_queue.size(); ++at) { // by position: the queue grows where a segment is cut
+    for (std::size_t at = 0; at < tp.rtx_queue.size();
+         ++at) { // by position: the queue grows where a segment is cut
         const SkbIndex skb = tp.rtx_queue[at];
         const auto room = static_cast<std::int32_t>(tp.snd_cwnd - tcp_packets_in_flight(tp));
         if (room <= 0 || tp.retrans_out >= tp.lost_out) {
@@ -178,7 +180,8 @@ void tcp_xmit_retransmit_queue(Kernel& k, SocketIndex index)
         if ((sacked & tcpcb::lost) == 0 || (sacked & (tcpcb::sacked_acked | tcpcb::sacked_retrans)) != 0) {
             continue;
         }
-        const Mib counter = tp.ca_state == TcpCaState::loss ? Mib::TcpExt_TCPSlowStartRetrans : Mib::TcpExt_TCPFastRetrans;
+        const Mib counter =
+            tp.ca_state == TcpCaState::loss ? Mib::TcpExt_TCPSlowStartRetrans : Mib::TcpExt_TCPFastRetrans;
         if (tcp_small_queue_check(k, index, skb, 1) ||
             tcp_retransmit_skb(k, index, skb, std::min(static_cast<std::uint32_t>(room), max_segs)) != 0) {
             break;
@@ -248,7 +251,8 @@ void tcp_send_probe0(Kernel& k, SocketIndex index)
         if (tp.backoff < tcp_sysctl(k, index).tcp_retries2) {
             ++tp.backoff;
         }
-        timeout = static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{std::max(tp.rto, TCP_RTO_MIN)} << std::min<int>(tp.backoff, 16), TCP_RTO_MAX));
+        timeout = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+            std::uint64_t{std::max(tp.rto, TCP_RTO_MIN)} << std::min<int>(tp.backoff, 16), TCP_RTO_MAX));
     }
     tcp_rearm_xmit_timer(k, index, TcpTimer::probe0, timeout);
 }

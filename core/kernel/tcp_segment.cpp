@@ -20,7 +20,8 @@ void put_be32(std::vector<std::uint8_t>& out, std::uint32_t value)
 std::uint32_t established_options_size(const TcpSock& tp)
 {
     std::uint32_t size = tp.rx_opt.tstamp_ok ? TCPOLEN_TSTAMP_ALIGNED : 0;
-    const std::uint32_t blocks = std::min<std::uint32_t>(tp.rx_opt.num_sacks + (tp.rx_opt.dsack ? 1U : 0U), (40 - size - 4) / 8);
+    const std::uint32_t blocks =
+        std::min<std::uint32_t>(tp.rx_opt.num_sacks + (tp.rx_opt.dsack ? 1U : 0U), (40 - size - 4) / 8);
     return size + (blocks > 0 ? 4 + 8 * blocks : 0);
 }
 
@@ -85,9 +86,11 @@ std::vector<std::uint8_t> syn_options(const SynOptions& opt)
 {
     std::vector<std::uint8_t> out;
     out.reserve(40); // a TCP header has no room for more
-    out.insert(out.end(), {2, 4, static_cast<std::uint8_t>(opt.mss >> 8), static_cast<std::uint8_t>(opt.mss)});
+    out.insert(out.end(),
+               {2, 4, static_cast<std::uint8_t>(opt.mss >> 8), static_cast<std::uint8_t>(opt.mss)});
     if (opt.tstamp) {
-        out.insert(out.end(), opt.sack ? std::initializer_list<std::uint8_t>{4, 2, 8, 10} : std::initializer_list<std::uint8_t>{1, 1, 8, 10});
+        out.insert(out.end(), opt.sack ? std::initializer_list<std::uint8_t>{4, 2, 8, 10}
+                                       : std::initializer_list<std::uint8_t>{1, 1, 8, 10});
         put_be32(out, opt.tsval);
         put_be32(out, opt.tsecr);
     } else if (opt.sack) {
@@ -108,13 +111,15 @@ std::vector<std::uint8_t> established_options(TcpSock& tp, SimTime sent)
         put_be32(out, tp.rx_opt.ts_recent);
     }
     const auto room = static_cast<std::uint32_t>((40 - out.size() - 4) / 8);
-    const std::uint32_t blocks = std::min<std::uint32_t>(tp.rx_opt.num_sacks + (tp.rx_opt.dsack ? 1U : 0U), std::min(room, TCP_NUM_SACKS));
+    const std::uint32_t blocks = std::min<std::uint32_t>(tp.rx_opt.num_sacks + (tp.rx_opt.dsack ? 1U : 0U),
+                                                         std::min(room, TCP_NUM_SACKS));
     if (blocks == 0) {
         return out;
     }
     out.insert(out.end(), {1, 1, 5, static_cast<std::uint8_t>(2 + 8 * blocks)});
     for (std::uint32_t i = 0; i < blocks; ++i) {
-        const TcpSackBlock& block = tp.rx_opt.dsack ? (i == 0 ? tp.duplicate_sack : tp.selective_acks[i - 1]) : tp.selective_acks[i];
+        const TcpSackBlock& block =
+            tp.rx_opt.dsack ? (i == 0 ? tp.duplicate_sack : tp.selective_acks[i - 1]) : tp.selective_acks[i];
         put_be32(out, block.start);
         put_be32(out, block.end);
     }
@@ -122,8 +127,8 @@ std::vector<std::uint8_t> established_options(TcpSock& tp, SimTime sent)
     return out;
 }
 
-void write_header(Kernel& k, SkbIndex skb, const TcpFlow& flow, std::uint32_t ack, std::uint16_t window, std::uint8_t flags,
-                  std::span<const std::uint8_t> options)
+void write_header(Kernel& k, SkbIndex skb, const TcpFlow& flow, std::uint32_t ack, std::uint16_t window,
+                  std::uint8_t flags, std::span<const std::uint8_t> options)
 {
     const auto size = static_cast<std::uint32_t>(20 + options.size());
     std::uint8_t* th = skb_push(k, skb, size);
@@ -161,7 +166,8 @@ void tso_fragment(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t len,
     k.enqueue(tp.write_queue_id, k.skb(rest).packet, fn::tso_fragment);
 }
 
-void tcp_fragment(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t len, std::uint32_t mss_now, bool in_rtx_queue)
+void tcp_fragment(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t len, std::uint32_t mss_now,
+                  bool in_rtx_queue)
 {
     Call call(k, fn::tcp_fragment, skb);
     TcpSock& tp = tcp_sk(k, index);
@@ -172,7 +178,8 @@ void tcp_fragment(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t len,
     k.enqueue(tp.write_queue_id, k.skb(rest).packet, fn::tcp_fragment);
     if (in_rtx_queue && !before(tp.snd_nxt, tcp_cb(k, rest).end_seq)) {
         const std::uint32_t now_count = tcp_skb_pcount(k, skb) + tcp_skb_pcount(k, rest);
-        const std::uint32_t diff = now_count - before_count; // tcp_adjust_pcount(); may wrap below zero, and back
+        const std::uint32_t diff =
+            now_count - before_count; // tcp_adjust_pcount(); may wrap below zero, and back
         tp.packets_out += diff;
         const std::uint8_t sacked = tcp_cb(k, skb).sacked;
         tp.sacked_out += (sacked & tcpcb::sacked_acked) != 0 ? diff : 0;
@@ -239,17 +246,23 @@ SkbIndex tcp_make_synack(Kernel& k, std::int32_t row)
     if (req.snt_synack == SimTime{}) {
         tcp_request(k, row).snt_synack = k.cpu().now; // of the first SYN-ACK
     }
-    opt.tsval = (is_cookie(req) ? cookie_init_timestamp(k, req, ts_now, k.skb(skb).packet) : ts_now) + req.ts_off;
+    opt.tsval =
+        (is_cookie(req) ? cookie_init_timestamp(k, req, ts_now, k.skb(skb).packet) : ts_now) + req.ts_off;
     opt.tsecr = req.ts_recent;
     const auto options = syn_options(opt);
-    write_header(k, skb, req.flow, req.rcv_nxt, static_cast<std::uint16_t>(std::min(req.rsk_rcv_wnd, 65535U)), cb.flags, options);
+    write_header(k, skb, req.flow, req.rcv_nxt, static_cast<std::uint16_t>(std::min(req.rsk_rcv_wnd, 65535U)),
+                 cb.flags, options);
     // skb_set_owner_w() of a request, which is no full socket: on nobody's account (sock_edemux() only drops a reference)
     SkBuff& buff = k.skb(skb);
     buff.ip_summed = IpSummed::partial;
     buff.protocol = proto::eth_p_ip;
     k.count(req.flow.net, Mib::Tcp_OutSegs, buff.packet);
-    k.trace.mutable_packet(buff.packet).flow =
-        FlowKey{IpAddress::v4(req.flow.saddr), IpAddress::v4(req.flow.daddr), proto::ipproto_tcp, proto::eth_p_ip, req.flow.sport, req.flow.dport};
+    k.trace.mutable_packet(buff.packet).flow = FlowKey{IpAddress::v4(req.flow.saddr),
+                                                       IpAddress::v4(req.flow.daddr),
+                                                       proto::ipproto_tcp,
+                                                       proto::eth_p_ip,
+                                                       req.flow.sport,
+                                                       req.flow.dport};
     return skb;
 }
 

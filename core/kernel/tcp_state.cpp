@@ -55,7 +55,8 @@ int tcp_rcv_synsent_state_process(Kernel& k, SocketIndex index, SkbIndex skb, co
         undo();
         return 1;
     }
-    if (tp.rx_opt.saw_tstamp && tp.rx_opt.rcv_tsecr != 0 && !between(tp.rx_opt.rcv_tsecr, tp.retrans_stamp, tcp_time_stamp(tp))) {
+    if (tp.rx_opt.saw_tstamp && tp.rx_opt.rcv_tsecr != 0 &&
+        !between(tp.rx_opt.rcv_tsecr, tp.retrans_stamp, tcp_time_stamp(tp))) {
         k.count(net, Mib::TcpExt_PAWSActive, packet);
         undo();
         return 1;
@@ -125,7 +126,8 @@ Segment rcv_in_listen(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHeade
         return Segment::reset;
     }
     if (th.rst() || !th.syn() || th.fin()) {
-        tcp_drop_reason(k, index, skb, th.rst() ? drop::TCP_RESET : drop::TCP_FLAGS, fn::tcp_rcv_state_process);
+        tcp_drop_reason(k, index, skb, th.rst() ? drop::TCP_RESET : drop::TCP_FLAGS,
+                        fn::tcp_rcv_state_process);
         return Segment::gone;
     }
     tcp_v4_conn_request(k, index, skb);
@@ -182,8 +184,9 @@ Segment ack_in_fin_wait1(Kernel& k, SocketIndex index, SkbIndex skb, const TcpHe
         k.count(k.sock_net(index), Mib::TcpExt_TCPAbortOnData, k.skb(skb).packet);
         return Segment::reset;
     }
-    const std::uint32_t tmo = std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ,
-                                       (tp.rto << 2) - (tp.rto >> 1)); // tcp_fin_time()
+    const std::uint32_t tmo =
+        std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ,
+                 (tp.rto << 2) - (tp.rto >> 1)); // tcp_fin_time()
     if (tmo > TCP_TIMEWAIT_LEN) {
         tcp_reset_keepalive_timer(k, index, tmo - TCP_TIMEWAIT_LEN);
     } else if (th.fin() || tp.owned) {
@@ -268,13 +271,16 @@ void tcp_init_transfer(Kernel& k, SocketIndex index, PacketId packet)
     // tcp_init_buffer_space()
     const bool nospace = std::exchange(tp.nospace, false);
     if (!tp.sndbuf_locked) { // tcp_sndbuf_expand()
-        const std::uint32_t wanted = std::max<std::uint32_t>(tp.rx_opt.mss_clamp, tp.mss_cache) + MAX_TCP_HEADER + sizeof_skb_shared_info;
+        const std::uint32_t wanted = std::max<std::uint32_t>(tp.rx_opt.mss_clamp, tp.mss_cache) +
+                                     MAX_TCP_HEADER + sizeof_skb_shared_info;
         std::uint32_t per_mss = 1;
         while (per_mss < wanted) {
             per_mss <<= 1;
         }
-        const std::uint32_t sndmem = 2 * std::max({TCP_INIT_CWND, tp.snd_cwnd, tp.reordering + 1}) * (per_mss + sizeof_sk_buff);
-        sk.sk_sndbuf = std::max(sk.sk_sndbuf, std::min(sndmem, static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_wmem_max)));
+        const std::uint32_t sndmem =
+            2 * std::max({TCP_INIT_CWND, tp.snd_cwnd, tp.reordering + 1}) * (per_mss + sizeof_sk_buff);
+        sk.sk_sndbuf = std::max(
+            sk.sk_sndbuf, std::min(sndmem, static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_wmem_max)));
     }
     tp.nospace = nospace;
     tcp_mstamp_refresh(k, tp);
@@ -388,7 +394,8 @@ int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
         opt.sack_ok = opt.wscale_ok = false;
         opt.snd_wscale = 0;
     }
-    if (!want_cookie && isn == 0 && sysctl.tcp_syncookies == 0 && sysctl.tcp_max_syn_backlog - static_cast<std::int64_t>(tp.qlen) < (sysctl.tcp_max_syn_backlog >> 2)) {
+    if (!want_cookie && isn == 0 && sysctl.tcp_syncookies == 0 &&
+        sysctl.tcp_max_syn_backlog - static_cast<std::int64_t>(tp.qlen) < (sysctl.tcp_max_syn_backlog >> 2)) {
         return drop_syn(); // the last quarter is for peers that are known
     }
     const Destination route = ip_route_output_flow(k, net, flow.daddr, flow.saddr, packet);
@@ -418,8 +425,8 @@ int tcp_conn_request(Kernel& k, SocketIndex index, SkbIndex skb)
     tp.advmss = (route.device == nothing ? 1500 : std::min(k.device(route.device).mtu, 65535U)) - 40;
     const std::int64_t full_space = tcp_full_space(k, index);
     req.window_clamp = tp.window_clamp;
-    tcp_select_initial_window(k, net, full_space, tp.advmss - (req.tstamp_ok ? TCPOLEN_TSTAMP_ALIGNED : 0), req.rsk_rcv_wnd, req.window_clamp,
-                              req.wscale_ok, req.rcv_wscale);
+    tcp_select_initial_window(k, net, full_space, tp.advmss - (req.tstamp_ok ? TCPOLEN_TSTAMP_ALIGNED : 0),
+                              req.rsk_rcv_wnd, req.window_clamp, req.wscale_ok, req.rcv_wscale);
     if (!want_cookie) {
         inet_csk_reqsk_queue_hash_add(k, row);
     }

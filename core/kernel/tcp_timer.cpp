@@ -34,10 +34,12 @@ bool retransmits_timed_out(Kernel& k, SocketIndex index, std::uint32_t boundary,
     }
     // tcp_model_timeout(), in jiffies
     const auto linear = static_cast<std::uint32_t>(std::bit_width(TCP_RTO_MAX / rto_base) - 1);
-    const std::uint64_t timeout = boundary <= linear
-                                      ? ((std::uint64_t{2} << boundary) - 1) * rto_base
-                                      : ((std::uint64_t{2} << linear) - 1) * rto_base + std::uint64_t{boundary - linear} * TCP_RTO_MAX;
-    const std::uint32_t start = tp.retrans_stamp != 0 || tp.rtx_queue.empty() ? tp.retrans_stamp : tcp_skb_timestamp(tcp_cb(k, tp.rtx_queue.front()).sent);
+    const std::uint64_t timeout = boundary <= linear ? ((std::uint64_t{2} << boundary) - 1) * rto_base
+                                                     : ((std::uint64_t{2} << linear) - 1) * rto_base +
+                                                           std::uint64_t{boundary - linear} * TCP_RTO_MAX;
+    const std::uint32_t start = tp.retrans_stamp != 0 || tp.rtx_queue.empty()
+                                    ? tp.retrans_stamp
+                                    : tcp_skb_timestamp(tcp_cb(k, tp.rtx_queue.front()).sent);
     const std::uint32_t elapsed_ms = tcp_time_stamp(tp) - start;
     return static_cast<std::int64_t>(elapsed_ms) >= static_cast<std::int64_t>(timeout * 4);
 }
@@ -52,14 +54,17 @@ bool tcp_write_timeout(Kernel& k, SocketIndex index)
         rehash = k.profile() != Profile::v5_10 || tp.retransmits == 0;
         expired = tp.retransmits >= (tp.syn_retries != 0 ? tp.syn_retries : sysctl.tcp_syn_retries);
     } else {
-        rehash = k.profile() != Profile::v5_10 || !retransmits_timed_out(k, index, static_cast<std::uint32_t>(sysctl.tcp_retries1), TCP_RTO_MIN);
+        rehash =
+            k.profile() != Profile::v5_10 ||
+            !retransmits_timed_out(k, index, static_cast<std::uint32_t>(sysctl.tcp_retries1), TCP_RTO_MIN);
         auto retry_until = static_cast<std::uint32_t>(sysctl.tcp_retries2);
         if (tp.dead) {
             retry_until = tcp_orphan_retries(k, index, tp.rto < TCP_RTO_MAX);
         }
         expired = retransmits_timed_out(k, index, retry_until, TCP_RTO_MIN);
     }
-    if (rehash && (!expired || k.profile() == Profile::v5_10)) { // sk_rethink_txhash(): another path may be whole
+    if (rehash &&
+        (!expired || k.profile() == Profile::v5_10)) { // sk_rethink_txhash(): another path may be whole
         k.count(k.sock_net(index), Mib::TcpExt_TcpTimeoutRehash, PacketId::none);
     }
     if (expired) {
@@ -76,7 +81,8 @@ void tcp_retransmit_timer(Kernel& k, SocketIndex index)
         return;
     }
     const NetIndex net = k.sock_net(index);
-    const bool zero_window = tp.snd_wnd == 0 && !tp.dead && !tcp_in_state(tp, {TcpState::syn_sent, TcpState::syn_recv});
+    const bool zero_window =
+        tp.snd_wnd == 0 && !tp.dead && !tcp_in_state(tp, {TcpState::syn_sent, TcpState::syn_recv});
     if (!zero_window) {
         k.count(net, Mib::TcpExt_TCPTimeouts, PacketId::none);
         if (tcp_write_timeout(k, index)) {
@@ -84,11 +90,14 @@ void tcp_retransmit_timer(Kernel& k, SocketIndex index)
         }
         if (tp.retransmits == 0) {
             if (tp.ca_state == TcpCaState::recovery) {
-                k.count(net, tp.rx_opt.sack_ok ? Mib::TcpExt_TCPSackRecoveryFail : Mib::TcpExt_TCPRenoRecoveryFail, PacketId::none);
+                k.count(net,
+                        tp.rx_opt.sack_ok ? Mib::TcpExt_TCPSackRecoveryFail : Mib::TcpExt_TCPRenoRecoveryFail,
+                        PacketId::none);
             } else if (tp.ca_state == TcpCaState::loss) {
                 k.count(net, Mib::TcpExt_TCPLossFailures, PacketId::none);
             } else if (tp.ca_state == TcpCaState::disorder || tp.sacked_out != 0) {
-                k.count(net, tp.rx_opt.sack_ok ? Mib::TcpExt_TCPSackFailures : Mib::TcpExt_TCPRenoFailures, PacketId::none);
+                k.count(net, tp.rx_opt.sack_ok ? Mib::TcpExt_TCPSackFailures : Mib::TcpExt_TCPRenoFailures,
+                        PacketId::none);
             }
         }
     }
@@ -264,7 +273,9 @@ void tcp_keepalive_timer(Kernel& k, std::int32_t index, std::uint64_t generation
         return; // SO_KEEPALIVE is not modelled
     }
     // The peer has not closed its direction in time.
-    const std::uint32_t fin_time = std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ, (tp.rto << 2) - (tp.rto >> 1));
+    const std::uint32_t fin_time =
+        std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ,
+                 (tp.rto << 2) - (tp.rto >> 1));
     if (fin_time > TCP_TIMEWAIT_LEN) {
         tcp_time_wait(k, index, TcpState::fin_wait2, fin_time - TCP_TIMEWAIT_LEN);
         return;

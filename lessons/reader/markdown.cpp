@@ -36,7 +36,8 @@ std::size_t width_of(std::string_view word)
 bool opens_emphasis(std::string_view text, std::size_t at)
 {
     const bool begins = at == 0 || std::string_view(" (\"").find(text[at - 1]) != std::string_view::npos;
-    return begins && at + 2 < text.size() && text[at + 1] != ' ' && text.find('*', at + 2) != std::string_view::npos;
+    return begins && at + 2 < text.size() && text[at + 1] != ' ' &&
+           text.find('*', at + 2) != std::string_view::npos;
 }
 
 /// Emphasis and code marks taken off, links reduced to their text.
@@ -92,7 +93,8 @@ std::vector<std::string> cells_of(std::string_view line, bool colours)
 /// "|---|:--|": what stands between a table's head and its rows.
 bool is_rule(std::string_view line)
 {
-    return line.find('-') != std::string_view::npos && line.find_first_not_of("|-: ") == std::string_view::npos;
+    return line.find('-') != std::string_view::npos &&
+           line.find_first_not_of("|-: ") == std::string_view::npos;
 }
 
 void wrap(std::string& out, const std::string& text, std::string_view first, std::string_view rest,

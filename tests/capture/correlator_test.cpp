@@ -150,15 +150,21 @@ TEST(Correlator, FirstFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
     for (const std::uint64_t skb : {skb_a, skb_b}) {
         core(trace, skb);
     }
-    trace.call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv").call("ip_rcv_core", "ip_list_rcv");
+    trace.call("ip_list_rcv", "__netif_receive_skb_list_core")
+        .call("ip_rcv_core", "ip_list_rcv")
+        .call("ip_rcv_core", "ip_list_rcv");
     trace.call("ip_sublist_rcv", "ip_list_rcv");
     for (int fragment = 0; fragment < 2; ++fragment) {
         trace.call("ip_rcv_finish_core.constprop.0", "ip_sublist_rcv");
     }
     for (int fragment = 0; fragment < 2; ++fragment) {
-        trace.call("ip_local_deliver", "ip_sublist_rcv_finish").call("ip_defrag", "ip_local_deliver").call("inet_frag_find", "ip_defrag");
+        trace.call("ip_local_deliver", "ip_sublist_rcv_finish")
+            .call("ip_defrag", "ip_local_deliver")
+            .call("inet_frag_find", "ip_defrag");
     }
-    trace.call("skb_clone", "inet_frag_reasm_prepare").call("consume_skb", "inet_frag_reasm_prepare").consumed(skb_a);
+    trace.call("skb_clone", "inet_frag_reasm_prepare")
+        .call("consume_skb", "inet_frag_reasm_prepare")
+        .consumed(skb_a);
     trace.call("skb_release_data", "consume_skb").call("kfree_skbmem", "inet_frag_reasm_prepare");
     trace.call("ip_local_deliver_finish", "ip_local_deliver").call("udp_rcv", "ip_protocol_deliver_rcu");
     trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb").softirq_exit();
@@ -176,19 +182,29 @@ TEST(Correlator, EveryFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
         arrives_alone(trace, skb);
         is_routed(trace);
         trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
-        trace.call("ip_defrag", "ip_local_deliver").call("inet_frag_find", "ip_defrag").call("inet_frag_queue_insert", "ip_defrag");
+        trace.call("ip_defrag", "ip_local_deliver")
+            .call("inet_frag_find", "ip_defrag")
+            .call("inet_frag_queue_insert", "ip_defrag");
         if (skb != skb_c) {
             trace.softirq_exit();
         }
     }
-    trace.call("skb_clone", "inet_frag_reasm_prepare").call("skb_release_head_state", "skb_morph").call("skb_release_data", "skb_morph");
-    trace.call("consume_skb", "inet_frag_reasm_prepare").consumed(skb_a).call("skb_release_data", "consume_skb").call("kfree_skbmem", "inet_frag_reasm_prepare");
-    trace.call("skb_release_head_state", "kfree_skb_partial").call("skb_release_data", "kfree_skb_partial").call("kfree_skbmem", "inet_frag_reasm_finish");
+    trace.call("skb_clone", "inet_frag_reasm_prepare")
+        .call("skb_release_head_state", "skb_morph")
+        .call("skb_release_data", "skb_morph");
+    trace.call("consume_skb", "inet_frag_reasm_prepare")
+        .consumed(skb_a)
+        .call("skb_release_data", "consume_skb")
+        .call("kfree_skbmem", "inet_frag_reasm_prepare");
+    trace.call("skb_release_head_state", "kfree_skb_partial")
+        .call("skb_release_data", "kfree_skb_partial")
+        .call("kfree_skbmem", "inet_frag_reasm_finish");
     trace.call("skb_release_head_state", "kfree_skb_partial"); // its head was taken over: no kfree_skbmem
     trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish").call("udp_rcv", "ip_protocol_deliver_rcu");
     trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb").softirq_exit();
     const Trace result = imported(trace);
-    ASSERT_EQ(result.packet_count(), 4U) << "three fragments, and the clone that stands for the last one's bytes";
+    ASSERT_EQ(result.packet_count(), 4U)
+        << "three fragments, and the clone that stands for the last one's bytes";
     constexpr PacketId whole{3};
     for (const PacketId id : {PacketId{1}, PacketId{2}, PacketId{4}}) {
         EXPECT_EQ(result.packet(id).verdict, Verdict::merged) << to_index(id);
@@ -198,7 +214,8 @@ TEST(Correlator, EveryFragmentIsMergedIntoTheOneThatCompletesTheDatagram)
     EXPECT_EQ(result.packet(whole).verdict, Verdict::delivered);
     const auto of_second = own_calls(result, PacketId{2});
     ASSERT_GE(of_second.size(), 3U);
-    EXPECT_EQ(std::vector(of_second.end() - 3, of_second.end()), (std::vector<std::string>{"skb_release_head_state", "skb_release_data", "kfree_skbmem"}))
+    EXPECT_EQ(std::vector(of_second.end() - 3, of_second.end()),
+              (std::vector<std::string>{"skb_release_head_state", "skb_release_data", "kfree_skbmem"}))
         << "kfree_skb_partial(), which is not traced, ends in a jump there";
     EXPECT_THAT(own_calls(result, PacketId{4}), ElementsAre("skb_release_head_state"));
     const auto of_whole = own_calls(result, whole);
@@ -214,7 +231,9 @@ void segment_arrives(TraceDatBuilder& trace, std::uint64_t skb)
     arrives_alone(trace, skb);
     is_routed(trace);
     trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
-    trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish").call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv");
+    trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish")
+        .call("tcp_v4_rcv", "ip_protocol_deliver_rcu")
+        .call("tcp_v4_do_rcv", "tcp_v4_rcv");
     trace.call("tcp_rcv_established", "tcp_v4_do_rcv").call("tcp_data_queue", "tcp_rcv_established");
 }
 
@@ -228,7 +247,9 @@ TEST(Correlator, SegmentThatTcpNeitherQueuesNorFreesIsAcceptedOutOfOrder)
     segment_arrives(trace, skb_c); // one is missing before it
     trace.softirq_exit();
     segment_arrives(trace, skb_a); // that one
-    trace.call("tcp_queue_rcv", "tcp_data_queue").call("skb_release_head_state", "kfree_skb_partial").softirq_exit();
+    trace.call("tcp_queue_rcv", "tcp_data_queue")
+        .call("skb_release_head_state", "kfree_skb_partial")
+        .softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 4U);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::consumed);
@@ -242,19 +263,35 @@ TEST(Correlator, SegmentThatTcpNeitherQueuesNorFreesIsAcceptedOutOfOrder)
 TEST(Correlator, FragmentsOfALongDatagramArePacketsOfTheirOwnFromTheirAllocation)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("udp_sendmsg", "inet_sendmsg").call("ip_make_skb", "udp_sendmsg");
-    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
-    trace.call("ip_generic_getfrag", "__ip_append_data").call("__alloc_skb", "__ip_append_data").call("ip_generic_getfrag", "__ip_append_data");
-    trace.call("__ip_make_skb", "ip_make_skb").call("ip_send_skb", "udp_send_skb").call("ip_output", "ip_send_skb").call("ip_do_fragment", "ip_output");
+    trace.on(1, TraceDatBuilder::task, 172)
+        .call("__x64_sys_sendto", "do_syscall_64")
+        .call("udp_sendmsg", "inet_sendmsg")
+        .call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb")
+        .call("sock_alloc_send_pskb", "__ip_append_data")
+        .call("__alloc_skb", "alloc_skb_with_frags");
+    trace.call("ip_generic_getfrag", "__ip_append_data")
+        .call("__alloc_skb", "__ip_append_data")
+        .call("ip_generic_getfrag", "__ip_append_data");
+    trace.call("__ip_make_skb", "ip_make_skb")
+        .call("ip_send_skb", "udp_send_skb")
+        .call("ip_output", "ip_send_skb")
+        .call("ip_do_fragment", "ip_output");
     for (const std::uint64_t skb : {skb_a, skb_b}) {
-        trace.call("ip_finish_output2", "ip_do_fragment").call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 1514);
-        trace.call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb, 1514).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb, 1514);
+        trace.call("ip_finish_output2", "ip_do_fragment")
+            .call("__dev_queue_xmit", "ip_finish_output2")
+            .queued(skb, 1514);
+        trace.call("dev_hard_start_xmit", "__dev_queue_xmit")
+            .starts(skb, 1514)
+            .call("e1000_xmit_frame", "dev_hard_start_xmit")
+            .transmitted(skb, 1514);
     }
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 2U);
     for (const PacketId id : {PacketId{1}, PacketId{2}}) {
         const auto calls = own_calls(result, id);
-        for (const char* once : {"__alloc_skb", "ip_generic_getfrag", "ip_finish_output2", "__dev_queue_xmit", "e1000_xmit_frame"}) {
+        for (const char* once : {"__alloc_skb", "ip_generic_getfrag", "ip_finish_output2", "__dev_queue_xmit",
+                                 "e1000_xmit_frame"}) {
             EXPECT_EQ(std::ranges::count(calls, once), 1) << to_index(id) << " " << once;
         }
         EXPECT_EQ(result.packet(id).verdict, Verdict::sent);
@@ -265,54 +302,94 @@ TEST(Correlator, FragmentsOfALongDatagramArePacketsOfTheirOwnFromTheirAllocation
 TEST(Correlator, WhatCutsADatagramEnclosesItsLaterPiecesAlsoWhereItWasReachedByJumps)
 {
     TraceDatBuilder trace; // as Debian's 5.10 has it: each of them ends in a jump to the next
-    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("udp_sendmsg", "inet_sendmsg").call("ip_make_skb", "udp_sendmsg");
-    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
-    trace.call("__alloc_skb", "__ip_append_data").call("ip_send_skb", "udp_send_skb").call("ip_output", "ip_send_skb");
-    for (const char* jump : {"ip_finish_output", "__ip_finish_output", "ip_fragment.constprop.0", "ip_do_fragment"}) {
+    trace.on(1, TraceDatBuilder::task, 172)
+        .call("__x64_sys_sendto", "do_syscall_64")
+        .call("udp_sendmsg", "inet_sendmsg")
+        .call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb")
+        .call("sock_alloc_send_pskb", "__ip_append_data")
+        .call("__alloc_skb", "alloc_skb_with_frags");
+    trace.call("__alloc_skb", "__ip_append_data")
+        .call("ip_send_skb", "udp_send_skb")
+        .call("ip_output", "ip_send_skb");
+    for (const char* jump :
+         {"ip_finish_output", "__ip_finish_output", "ip_fragment.constprop.0", "ip_do_fragment"}) {
         trace.call(jump, "ip_send_skb");
     }
     for (const std::uint64_t skb : {skb_a, skb_b}) {
-        trace.call("ip_finish_output2", "ip_do_fragment").call("__dev_queue_xmit", "ip_finish_output2").queued(skb, 1514);
-        trace.call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb, 1514).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb, 1514);
+        trace.call("ip_finish_output2", "ip_do_fragment")
+            .call("__dev_queue_xmit", "ip_finish_output2")
+            .queued(skb, 1514);
+        trace.call("dev_hard_start_xmit", "__dev_queue_xmit")
+            .starts(skb, 1514)
+            .call("e1000_xmit_frame", "dev_hard_start_xmit")
+            .transmitted(skb, 1514);
     }
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 2U);
-    EXPECT_THAT(journey_calls(result, PacketId{2}), ::testing::IsSupersetOf({"ip_output", "ip_finish_output", "__ip_finish_output", "ip_fragment", "ip_do_fragment"}));
+    EXPECT_THAT(journey_calls(result, PacketId{2}),
+                ::testing::IsSupersetOf({"ip_output", "ip_finish_output", "__ip_finish_output", "ip_fragment",
+                                         "ip_do_fragment"}));
 }
 
 TEST(Correlator, FirstPacketOfARawSocketIsNoFragmentThoughItIsAllocatedLikeOne)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("raw_sendmsg", "inet_sendmsg");
-    trace.call("__ip_append_data", "ip_append_data").call("__alloc_skb", "__ip_append_data").call("ip_generic_getfrag", "__ip_append_data");
-    trace.call("ip_push_pending_frames", "raw_sendmsg").call("ip_output", "ip_push_pending_frames").call("ip_finish_output2", "ip_output");
-    trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb_a, 98).call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb_a, 98);
+    trace.on(1, TraceDatBuilder::task, 172)
+        .call("__x64_sys_sendto", "do_syscall_64")
+        .call("raw_sendmsg", "inet_sendmsg");
+    trace.call("__ip_append_data", "ip_append_data")
+        .call("__alloc_skb", "__ip_append_data")
+        .call("ip_generic_getfrag", "__ip_append_data");
+    trace.call("ip_push_pending_frames", "raw_sendmsg")
+        .call("ip_output", "ip_push_pending_frames")
+        .call("ip_finish_output2", "ip_output");
+    trace.call("__dev_queue_xmit", "ip_finish_output2")
+        .queued(skb_a, 98)
+        .call("dev_hard_start_xmit", "__dev_queue_xmit")
+        .starts(skb_a, 98);
     trace.call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb_a, 98);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
-    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"__alloc_skb", "ip_generic_getfrag", "e1000_xmit_frame"}));
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ::testing::IsSupersetOf({"__alloc_skb", "ip_generic_getfrag", "e1000_xmit_frame"}));
 }
 
 TEST(Correlator, AnAllocationThatJumpsToAnotherMakesOnePacket)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("udp_sendmsg", "inet_sendmsg").call("ip_make_skb", "udp_sendmsg");
-    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_skb", "__ip_append_data").call("sock_alloc_send_pskb", "__ip_append_data");
-    trace.call("__alloc_skb", "alloc_skb_with_frags").call("ip_generic_getfrag", "__ip_append_data").call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output");
-    trace.call("__dev_queue_xmit", "ip_finish_output2").queued(skb_a, 98).call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb_a, 98);
+    trace.on(1, TraceDatBuilder::task, 172)
+        .call("__x64_sys_sendto", "do_syscall_64")
+        .call("udp_sendmsg", "inet_sendmsg")
+        .call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb")
+        .call("sock_alloc_send_skb", "__ip_append_data")
+        .call("sock_alloc_send_pskb", "__ip_append_data");
+    trace.call("__alloc_skb", "alloc_skb_with_frags")
+        .call("ip_generic_getfrag", "__ip_append_data")
+        .call("ip_output", "ip_send_skb")
+        .call("ip_finish_output2", "ip_output");
+    trace.call("__dev_queue_xmit", "ip_finish_output2")
+        .queued(skb_a, 98)
+        .call("dev_hard_start_xmit", "__dev_queue_xmit")
+        .starts(skb_a, 98);
     trace.call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb_a, 98);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
-    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"sock_alloc_send_pskb", "__alloc_skb", "ip_generic_getfrag", "e1000_xmit_frame"}));
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ::testing::IsSupersetOf(
+                    {"sock_alloc_send_pskb", "__alloc_skb", "ip_generic_getfrag", "e1000_xmit_frame"}));
 }
 
 TEST(Correlator, TracedSoftirqLoopIsOneStepOfTheSoftirqWhateverItsPollsCallerIs)
 {
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::hardirq).call("e1000_intr", "__handle_irq_event_percpu").number_event(29, 3);
-    trace.on(0, TraceDatBuilder::task).call("handle_softirqs", "__irq_exit_rcu"); // not a softirq yet, say its flags
+    trace.on(0, TraceDatBuilder::task)
+        .call("handle_softirqs", "__irq_exit_rcu"); // not a softirq yet, say its flags
     trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs");
-    trace.call("e1000_clean", "__napi_poll").call("e1000_clean_rx_irq", "e1000_clean"); // __napi_poll itself is not traced
+    trace.call("e1000_clean", "__napi_poll")
+        .call("e1000_clean_rx_irq", "e1000_clean"); // __napi_poll itself is not traced
     frame_arrives(trace, skb_a);
     list_begins(trace);
     core(trace, skb_a);
@@ -321,7 +398,8 @@ TEST(Correlator, TracedSoftirqLoopIsOneStepOfTheSoftirqWhateverItsPollsCallerIs)
     ASSERT_EQ(result.packet_count(), 1U);
     const auto calls = journey_calls(result, PacketId{1});
     ASSERT_GE(calls.size(), 4U);
-    EXPECT_EQ(std::vector(calls.begin(), calls.begin() + 4), (std::vector<std::string>{"e1000_intr", "handle_softirqs", "net_rx_action", "e1000_clean"}));
+    EXPECT_EQ(std::vector(calls.begin(), calls.begin() + 4),
+              (std::vector<std::string>{"e1000_intr", "handle_softirqs", "net_rx_action", "e1000_clean"}));
     std::size_t loops = 0;
     for (std::size_t i = 0; i < result.size(); ++i) {
         if (result[i].is_call() && result.function_name(result[i].function_id()) == "handle_softirqs") {
@@ -340,14 +418,18 @@ TEST(Correlator, PacketThatFillsTheListOfANapiIsSteeredWithIt)
     frame_arrives(trace, skb_a);
     trace.call("__napi_alloc_skb", "e1000_clean_rx_irq").call("eth_type_trans", "e1000_clean_rx_irq");
     trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb_b, 92);
-    trace.call("netif_receive_skb_list_internal", "napi_gro_receive"); // before GRO's event says what became of the second
+    trace.call("netif_receive_skb_list_internal",
+               "napi_gro_receive"); // before GRO's event says what became of the second
     for (int packet = 0; packet < 2; ++packet) {
-        trace.call("get_rps_cpu", "netif_receive_skb_list_internal").call("enqueue_to_backlog", "netif_receive_skb_list_internal");
+        trace.call("get_rps_cpu", "netif_receive_skb_list_internal")
+            .call("enqueue_to_backlog", "netif_receive_skb_list_internal");
     }
     trace.gro_exit(3);
     frame_arrives(trace, skb_c);
-    trace.call("napi_complete_done", "e1000_clean").call("netif_receive_skb_list_internal", "napi_complete_done");
-    trace.call("get_rps_cpu", "netif_receive_skb_list_internal").call("enqueue_to_backlog", "netif_receive_skb_list_internal");
+    trace.call("napi_complete_done", "e1000_clean")
+        .call("netif_receive_skb_list_internal", "napi_complete_done");
+    trace.call("get_rps_cpu", "netif_receive_skb_list_internal")
+        .call("enqueue_to_backlog", "netif_receive_skb_list_internal");
     trace.softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 3U);
@@ -446,7 +528,8 @@ std::pair<int, int> waiting_in_sockets(const Trace& trace)
     int peak = 0;
     for (std::size_t i = 0; i < trace.size(); ++i) {
         const EventKind kind = trace[i].event_kind();
-        if ((kind == EventKind::enqueue || kind == EventKind::dequeue) && trace.queue(QueueId{trace[i].arg}).kind == QueueKind::socket) {
+        if ((kind == EventKind::enqueue || kind == EventKind::dequeue) &&
+            trace.queue(QueueId{trace[i].arg}).kind == QueueKind::socket) {
             level += kind == EventKind::enqueue ? 1 : -1;
             peak = std::max(peak, level);
         }
@@ -454,7 +537,8 @@ std::pair<int, int> waiting_in_sockets(const Trace& trace)
     return {peak, level};
 }
 
-void datagram_comes(TraceDatBuilder& trace, std::uint64_t skb, std::uint64_t socket, std::uint16_t protocol = udp)
+void datagram_comes(TraceDatBuilder& trace, std::uint64_t skb, std::uint64_t socket,
+                    std::uint16_t protocol = udp)
 {
     trace.on(0, TraceDatBuilder::softirq).received(skb, 92).data_ready(socket, protocol);
 }
@@ -483,7 +567,8 @@ TEST(Correlator, ReaderOnAnotherCpuMayBeFasterThanTheEventThatSaysThatThereIsDat
 TEST(Correlator, AReadFromBeforeADatagramCameTookAnotherOne)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 171).read_returns(socket_a, udp, 50); // it waited since before the recording began
+    trace.on(1, TraceDatBuilder::task, 171)
+        .read_returns(socket_a, udp, 50); // it waited since before the recording began
     datagram_comes(trace, skb_a, socket_a);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
@@ -606,31 +691,59 @@ std::vector<EventKind> kinds_of(const Trace& trace, PacketId packet)
 Trace error_is_sent(const std::function<void(TraceDatBuilder&)>& interrupt)
 {
     TraceDatBuilder trace;
-    trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs").call("__napi_poll", "net_rx_action");
-    trace.call("process_backlog", "__napi_poll").call("__netif_receive_skb", "process_backlog").call("__netif_receive_skb_one_core", "process_backlog");
-    trace.call("__netif_receive_skb_core", "__netif_receive_skb_one_core").received(skb_a, 128).call("ip_rcv", "__netif_receive_skb_one_core");
-    trace.call("ip_rcv_core", "ip_rcv").call("ip_rcv_finish_core", "ip_rcv").call("ip_error", "__netif_receive_skb_one_core");
+    trace.on(0, TraceDatBuilder::softirq)
+        .softirq_entry()
+        .call("net_rx_action", "handle_softirqs")
+        .call("__napi_poll", "net_rx_action");
+    trace.call("process_backlog", "__napi_poll")
+        .call("__netif_receive_skb", "process_backlog")
+        .call("__netif_receive_skb_one_core", "process_backlog");
+    trace.call("__netif_receive_skb_core", "__netif_receive_skb_one_core")
+        .received(skb_a, 128)
+        .call("ip_rcv", "__netif_receive_skb_one_core");
+    trace.call("ip_rcv_core", "ip_rcv")
+        .call("ip_rcv_finish_core", "ip_rcv")
+        .call("ip_error", "__netif_receive_skb_one_core");
     interrupt(trace);
-    trace.call("__local_bh_enable_ip", "inet_getpeer").call("__icmp_send", "ip_error").call("icmp_route_lookup", "__icmp_send");
+    trace.call("__local_bh_enable_ip", "inet_getpeer")
+        .call("__icmp_send", "ip_error")
+        .call("icmp_route_lookup", "__icmp_send");
     interrupt(trace);
-    trace.call("icmp_push_reply", "__icmp_send").call("ip_append_data", "icmp_push_reply").call("__ip_append_data", "ip_append_data");
-    trace.call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags").call("ip_push_pending_frames", "__icmp_send");
-    trace.call("ip_output", "ip_push_pending_frames").call("ip_finish_output2", "ip_output").call("__dev_queue_xmit", "ip_finish_output2").queued(skb_b, 170);
-    trace.call("dev_hard_start_xmit", "__dev_queue_xmit").starts(skb_b, 170).call("e1000_xmit_frame", "dev_hard_start_xmit").transmitted(skb_b, 170);
-    trace.call("__local_bh_enable_ip", "__dev_queue_xmit").call("kfree_skb_reason", "ip_error").dropped(skb_a, "ip_error", 3).softirq_exit();
+    trace.call("icmp_push_reply", "__icmp_send")
+        .call("ip_append_data", "icmp_push_reply")
+        .call("__ip_append_data", "ip_append_data");
+    trace.call("sock_alloc_send_pskb", "__ip_append_data")
+        .call("__alloc_skb", "alloc_skb_with_frags")
+        .call("ip_push_pending_frames", "__icmp_send");
+    trace.call("ip_output", "ip_push_pending_frames")
+        .call("ip_finish_output2", "ip_output")
+        .call("__dev_queue_xmit", "ip_finish_output2")
+        .queued(skb_b, 170);
+    trace.call("dev_hard_start_xmit", "__dev_queue_xmit")
+        .starts(skb_b, 170)
+        .call("e1000_xmit_frame", "dev_hard_start_xmit")
+        .transmitted(skb_b, 170);
+    trace.call("__local_bh_enable_ip", "__dev_queue_xmit")
+        .call("kfree_skb_reason", "ip_error")
+        .dropped(skb_a, "ip_error", 3)
+        .softirq_exit();
     return imported(trace);
 }
 
-TEST(Correlator, FunctionThatARouteLeadsToStandsBelowTheOneThatJumpedThereAndKeepsItsPlaceWhenALockIsGivenBack)
+TEST(Correlator,
+     FunctionThatARouteLeadsToStandsBelowTheOneThatJumpedThereAndKeepsItsPlaceWhenALockIsGivenBack)
 {
     const Trace result = error_is_sent([](TraceDatBuilder&) {});
     ASSERT_EQ(result.packet_count(), 2U);
     auto depth = depths_of(result);
     EXPECT_EQ(depth["ip_error"], depth["ip_rcv"] + 1);
     EXPECT_EQ(depth["__icmp_send"], depth["ip_error"] + 1);
-    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"ip_rcv", "ip_error", "__icmp_send", "icmp_route_lookup", "kfree_skb_reason"}));
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ::testing::IsSupersetOf(
+                    {"ip_rcv", "ip_error", "__icmp_send", "icmp_route_lookup", "kfree_skb_reason"}));
     const auto error = journey_calls(result, PacketId{2});
-    EXPECT_THAT(error, ::testing::IsSupersetOf({"ip_rcv", "ip_error", "__icmp_send"})) << "they enclose its making";
+    EXPECT_THAT(error, ::testing::IsSupersetOf({"ip_rcv", "ip_error", "__icmp_send"}))
+        << "they enclose its making";
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
     EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::sent);
 }
@@ -639,8 +752,11 @@ TEST(Correlator, InterruptThatHitsASoftirqLeavesOpenWhatWasOpen)
 {
     // irq_enter_rcu() runs before the CPU counts as in an interrupt: its record says softirq.
     const Trace disturbed = error_is_sent([](TraceDatBuilder& trace) {
-        trace.call("irq_enter_rcu", "sysvec_apic_timer_interrupt").on(0, TraceDatBuilder::hardirq | TraceDatBuilder::softirq);
-        trace.call("hrtimer_interrupt", "__sysvec_apic_timer_interrupt").call("irq_exit_rcu", "sysvec_apic_timer_interrupt").on(0, TraceDatBuilder::softirq);
+        trace.call("irq_enter_rcu", "sysvec_apic_timer_interrupt")
+            .on(0, TraceDatBuilder::hardirq | TraceDatBuilder::softirq);
+        trace.call("hrtimer_interrupt", "__sysvec_apic_timer_interrupt")
+            .call("irq_exit_rcu", "sysvec_apic_timer_interrupt")
+            .on(0, TraceDatBuilder::softirq);
     });
     const Trace undisturbed = error_is_sent([](TraceDatBuilder&) {});
     ASSERT_EQ(disturbed.packet_count(), 2U);
@@ -653,27 +769,48 @@ TEST(Correlator, InterruptThatHitsASoftirqLeavesOpenWhatWasOpen)
 TEST(Correlator, LockGivenBackByNobodyKnowsWhomServesNoPacketAndEndsNothing)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("inet_sendmsg", "__sock_sendmsg").call("udp_sendmsg", "__sock_sendmsg");
+    trace.on(1, TraceDatBuilder::task, 172)
+        .call("__x64_sys_sendto", "do_syscall_64")
+        .call("inet_sendmsg", "__sock_sendmsg")
+        .call("udp_sendmsg", "__sock_sendmsg");
     trace.call("__local_bh_enable_ip", "some_module_s_function").call("do_softirq", "__local_bh_enable_ip");
-    trace.call("ip_make_skb", "udp_sendmsg").call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data");
+    trace.call("ip_make_skb", "udp_sendmsg")
+        .call("__ip_append_data", "ip_make_skb")
+        .call("sock_alloc_send_pskb", "__ip_append_data");
     trace.call("udp_send_skb", "udp_sendmsg").call("ip_send_skb", "udp_send_skb");
     datagram_goes_out(trace, skb_a);
     trace.transmitted(skb_a, 106);
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
-    EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::IsSupersetOf({"__x64_sys_sendto", "inet_sendmsg", "udp_sendmsg", "ip_make_skb", "e1000_xmit_frame"}));
+    EXPECT_THAT(own_calls(result, PacketId{1}),
+                ::testing::IsSupersetOf(
+                    {"__x64_sys_sendto", "inet_sendmsg", "udp_sendmsg", "ip_make_skb", "e1000_xmit_frame"}));
     EXPECT_THAT(own_calls(result, PacketId{1}), ::testing::Not(::testing::Contains("__local_bh_enable_ip")));
 }
 
 TEST(Correlator, CallsBeforeASocketHasItsPortBelongToTheDatagramThatItIsFoundFor)
 {
     TraceDatBuilder trace;
-    trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("__sys_sendto", "__x64_sys_sendto").call("__sock_sendmsg", "__sys_sendto");
-    trace.call("inet_sendmsg", "__sock_sendmsg").call("inet_send_prepare", "inet_sendmsg").call("inet_autobind", "inet_send_prepare");
-    trace.call("__local_bh_enable_ip", "inet_autobind").call("udp_v4_get_port", "inet_autobind").call("udp_lib_get_port", "inet_autobind");
-    trace.call("__local_bh_enable_ip", "sock_i_uid").call("__local_bh_enable_ip", "udp_lib_get_port").call("release_sock", "inet_autobind");
-    trace.call("__local_bh_enable_ip", "inet_autobind").call("udp_sendmsg", "__sock_sendmsg").call("ip_make_skb", "udp_sendmsg");
-    trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("udp_send_skb", "udp_sendmsg").call("ip_send_skb", "udp_send_skb");
+    trace.on(1, TraceDatBuilder::task, 172)
+        .call("__x64_sys_sendto", "do_syscall_64")
+        .call("__sys_sendto", "__x64_sys_sendto")
+        .call("__sock_sendmsg", "__sys_sendto");
+    trace.call("inet_sendmsg", "__sock_sendmsg")
+        .call("inet_send_prepare", "inet_sendmsg")
+        .call("inet_autobind", "inet_send_prepare");
+    trace.call("__local_bh_enable_ip", "inet_autobind")
+        .call("udp_v4_get_port", "inet_autobind")
+        .call("udp_lib_get_port", "inet_autobind");
+    trace.call("__local_bh_enable_ip", "sock_i_uid")
+        .call("__local_bh_enable_ip", "udp_lib_get_port")
+        .call("release_sock", "inet_autobind");
+    trace.call("__local_bh_enable_ip", "inet_autobind")
+        .call("udp_sendmsg", "__sock_sendmsg")
+        .call("ip_make_skb", "udp_sendmsg");
+    trace.call("__ip_append_data", "ip_make_skb")
+        .call("sock_alloc_send_pskb", "__ip_append_data")
+        .call("udp_send_skb", "udp_sendmsg")
+        .call("ip_send_skb", "udp_send_skb");
     datagram_goes_out(trace, skb_a);
     trace.transmitted(skb_a, 106);
     const Trace result = imported(trace);
@@ -681,8 +818,10 @@ TEST(Correlator, CallsBeforeASocketHasItsPortBelongToTheDatagramThatItIsFoundFor
     const auto calls = own_calls(result, PacketId{1});
     ASSERT_GE(calls.size(), 16U);
     EXPECT_EQ(std::vector(calls.begin(), calls.begin() + 16),
-              (std::vector<std::string>{"__x64_sys_sendto", "__sys_sendto", "__sock_sendmsg", "inet_sendmsg", "inet_send_prepare", "inet_autobind", "__local_bh_enable_ip",
-                                        "udp_v4_get_port", "udp_lib_get_port", "__local_bh_enable_ip", "__local_bh_enable_ip", "release_sock", "__local_bh_enable_ip",
+              (std::vector<std::string>{"__x64_sys_sendto", "__sys_sendto", "__sock_sendmsg", "inet_sendmsg",
+                                        "inet_send_prepare", "inet_autobind", "__local_bh_enable_ip",
+                                        "udp_v4_get_port", "udp_lib_get_port", "__local_bh_enable_ip",
+                                        "__local_bh_enable_ip", "release_sock", "__local_bh_enable_ip",
                                         "udp_sendmsg", "ip_make_skb", "__ip_append_data"}));
     auto depth = depths_of(result);
     EXPECT_EQ(depth["udp_sendmsg"], depth["inet_sendmsg"] + 1);
@@ -693,14 +832,20 @@ TEST(Correlator, TimersThatEndInTheRoundOfSoftirqsOfAPollAreNoPartOfAPacketsWay)
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::task).call("handle_softirqs", "__irq_exit_rcu");
     // A live recording asks for the network's softirqs alone: nothing tells that the timers' begins.
-    trace.on(0, TraceDatBuilder::softirq).call("run_timer_softirq", "handle_softirqs").call("call_timer_fn", "expire_timers");
-    trace.softirq_entry().call("net_rx_action", "handle_softirqs").call("e1000_clean", "__napi_poll").call("e1000_clean_rx_irq", "e1000_clean");
+    trace.on(0, TraceDatBuilder::softirq)
+        .call("run_timer_softirq", "handle_softirqs")
+        .call("call_timer_fn", "expire_timers");
+    trace.softirq_entry()
+        .call("net_rx_action", "handle_softirqs")
+        .call("e1000_clean", "__napi_poll")
+        .call("e1000_clean_rx_irq", "e1000_clean");
     frame_arrives(trace, skb_a);
     trace.softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
     EXPECT_THAT(journey_calls(result, PacketId{1}),
-                ElementsAre("handle_softirqs", "net_rx_action", "e1000_clean", "e1000_clean_rx_irq", "__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive"));
+                ElementsAre("handle_softirqs", "net_rx_action", "e1000_clean", "e1000_clean_rx_irq",
+                            "__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive"));
 }
 
 TEST(Correlator, CallsBeforeTheAddressIsKnownBelongToTheDatagram)
@@ -770,17 +915,22 @@ TEST(Correlator, CompletionInAHardInterruptBelongsToThePacketsThatNetTxFrees)
     }
     trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_tx_action", "handle_softirqs");
     for (const std::uint64_t skb : {skb_b, skb_a}) { // the list has the last in front
-        trace.consumed(skb).call("skb_release_head_state", "__kfree_skb_defer").call("skb_release_data", "__kfree_skb_defer");
+        trace.consumed(skb)
+            .call("skb_release_head_state", "__kfree_skb_defer")
+            .call("skb_release_data", "__kfree_skb_defer");
     }
     trace.softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 2U);
-    const std::vector<std::string> completed = {"e1000_put_txbuf", "e1000_put_txbuf",        "__dev_kfree_skb_any", "__dev_kfree_skb_irq",
-                                                "consume_skb",     "skb_release_head_state", "skb_release_data"};
+    const std::vector<std::string> completed = {
+        "e1000_put_txbuf", "e1000_put_txbuf",        "__dev_kfree_skb_any", "__dev_kfree_skb_irq",
+        "consume_skb",     "skb_release_head_state", "skb_release_data"};
     for (std::uint32_t id = 1; id <= 2; ++id) {
         const auto calls = own_calls(result, PacketId{id});
         ASSERT_GE(calls.size(), completed.size());
-        EXPECT_EQ(std::vector(calls.end() - static_cast<std::ptrdiff_t>(completed.size()), calls.end()), completed) << "packet " << id;
+        EXPECT_EQ(std::vector(calls.end() - static_cast<std::ptrdiff_t>(completed.size()), calls.end()),
+                  completed)
+            << "packet " << id;
         EXPECT_EQ(result.packet(PacketId{id}).verdict, Verdict::sent);
     }
     EXPECT_LT(result.packet(PacketId{2}).death, result.packet(PacketId{1}).death);
@@ -855,32 +1005,47 @@ TEST(Correlator, CloneOfATapIsAPacketOfItsOwn)
 
 /// pktgen sends over veth: the receiver is not the frame's only owner (skb_share_check), and what the application reads is a clone.
 /// `left_alone`: pktgen has given its reference back before skb_share_check() does.
-void frame_of_pktgen(TraceDatBuilder& trace, std::uint64_t skb, bool left_alone = false, const char* sender = "pktgen_xmit")
+void frame_of_pktgen(TraceDatBuilder& trace, std::uint64_t skb, bool left_alone = false,
+                     const char* sender = "pktgen_xmit")
 {
     trace.call("__netdev_alloc_skb", "pktgen_alloc_skb").call("__alloc_skb", "__netdev_alloc_skb");
     trace.call("veth_xmit", sender).call("__netif_rx", "veth_xmit").call("netif_rx_internal", "__netif_rx");
     trace.call("enqueue_to_backlog", "netif_rx_internal");
-    trace.on(1, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs").call("__napi_poll", "net_rx_action");
+    trace.on(1, TraceDatBuilder::softirq)
+        .softirq_entry()
+        .call("net_rx_action", "handle_softirqs")
+        .call("__napi_poll", "net_rx_action");
     trace.call("process_backlog", "__napi_poll").call("__netif_receive_skb", "process_backlog");
-    trace.call("__netif_receive_skb_one_core", "process_backlog").call("__netif_receive_skb_core", "__netif_receive_skb_one_core").received(skb, 92);
+    trace.call("__netif_receive_skb_one_core", "process_backlog")
+        .call("__netif_receive_skb_core", "__netif_receive_skb_one_core")
+        .received(skb, 92);
     trace.call("ip_rcv", "__netif_receive_skb_one_core").call("ip_rcv_core", "ip_rcv");
     trace.call("skb_clone", "ip_rcv_core");
     if (left_alone) {
-        trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit").on(1, TraceDatBuilder::softirq);
+        trace.on(0, TraceDatBuilder::task, 127)
+            .call("kfree_skb_reason", "pktgen_xmit")
+            .on(1, TraceDatBuilder::softirq);
     }
     trace.call("consume_skb", "ip_rcv_core");
     if (left_alone) {
         trace.consumed(skb).call("skb_release_data", "consume_skb").call("kfree_skbmem", "ip_rcv_core");
     }
     trace.call("ip_rcv_finish_core.constprop.0", "ip_rcv");
-    trace.call("ip_local_deliver", "ip_rcv").call("ip_local_deliver_finish", "ip_rcv").call("udp_rcv", "ip_protocol_deliver_rcu");
+    trace.call("ip_local_deliver", "ip_rcv")
+        .call("ip_local_deliver_finish", "ip_rcv")
+        .call("udp_rcv", "ip_protocol_deliver_rcu");
     trace.call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb").softirq_exit();
 }
 
 void clone_is_read(TraceDatBuilder& trace, std::uint64_t skb)
 {
-    trace.on(1, TraceDatBuilder::task, 203).call("__x64_sys_recvfrom", "do_syscall_64").call("__sys_recvfrom", "__x64_sys_recvfrom");
-    trace.call("udp_recvmsg", "inet_recvmsg").call("__skb_recv_udp", "udp_recvmsg").call("skb_consume_udp", "udp_recvmsg").consumed(skb);
+    trace.on(1, TraceDatBuilder::task, 203)
+        .call("__x64_sys_recvfrom", "do_syscall_64")
+        .call("__sys_recvfrom", "__x64_sys_recvfrom");
+    trace.call("udp_recvmsg", "inet_recvmsg")
+        .call("__skb_recv_udp", "udp_recvmsg")
+        .call("skb_consume_udp", "udp_recvmsg")
+        .consumed(skb);
     trace.call("skb_release_data", "__consume_stateless_skb").call("kfree_skbmem", "skb_consume_udp");
 }
 
@@ -888,12 +1053,15 @@ TEST(Correlator, FrameThatPktgenHoldsIsOnePacketFromItsAllocationToTheReadOfItsC
 {
     for (const bool read_first : {true, false}) {
         TraceDatBuilder trace;
-        trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit"); // of none: the first time
+        trace.on(0, TraceDatBuilder::task, 127)
+            .call("kfree_skb_reason", "pktgen_xmit"); // of none: the first time
         frame_of_pktgen(trace, skb_a);
         if (read_first) {
             clone_is_read(trace, skb_b);
         }
-        trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit").dropped(skb_a, "pktgen_xmit", 2);
+        trace.on(0, TraceDatBuilder::task, 127)
+            .call("kfree_skb_reason", "pktgen_xmit")
+            .dropped(skb_a, "pktgen_xmit", 2);
         trace.call("skb_release_data", "kfree_skb_reason").call("kfree_skbmem", "pktgen_xmit");
         if (!read_first) {
             clone_is_read(trace, skb_b);
@@ -905,7 +1073,8 @@ TEST(Correlator, FrameThatPktgenHoldsIsOnePacketFromItsAllocationToTheReadOfItsC
         EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
         EXPECT_EQ(result.packet(PacketId{2}).verdict, Verdict::delivered);
         const auto calls = own_calls(result, PacketId{1});
-        EXPECT_THAT(calls, ::testing::IsSupersetOf({"__netdev_alloc_skb", "__alloc_skb", "veth_xmit", "skb_clone", "__udp_enqueue_schedule_skb",
+        EXPECT_THAT(calls, ::testing::IsSupersetOf({"__netdev_alloc_skb", "__alloc_skb", "veth_xmit",
+                                                    "skb_clone", "__udp_enqueue_schedule_skb",
                                                     "skb_consume_udp", "kfree_skb_reason"}))
             << (read_first ? "read first" : "given back first");
         EXPECT_THAT(own_calls(result, PacketId{2}), ::testing::Not(::testing::Contains("skb_consume_udp")));
@@ -915,7 +1084,8 @@ TEST(Correlator, FrameThatPktgenHoldsIsOnePacketFromItsAllocationToTheReadOfItsC
 TEST(Correlator, FrameWhoseLastReferenceTheReceiverGivesBackGoesOnAsItsClone)
 {
     TraceDatBuilder trace;
-    trace.on(0, TraceDatBuilder::task, 127).call("kfree_skb_reason", "pktgen_xmit"); // of none: the first time
+    trace.on(0, TraceDatBuilder::task, 127)
+        .call("kfree_skb_reason", "pktgen_xmit"); // of none: the first time
     frame_of_pktgen(trace, skb_a, true);
     clone_is_read(trace, skb_b);
     trace.on(0, TraceDatBuilder::task, 127);
@@ -925,7 +1095,9 @@ TEST(Correlator, FrameWhoseLastReferenceTheReceiverGivesBackGoesOnAsItsClone)
     ASSERT_EQ(result.packet_count(), 2U);
     for (const PacketId id : {PacketId{1}, PacketId{2}}) {
         EXPECT_EQ(result.packet(id).verdict, Verdict::delivered);
-        EXPECT_THAT(own_calls(result, id), ::testing::IsSupersetOf({"veth_xmit", "skb_clone", "skb_release_data", "__udp_enqueue_schedule_skb", "skb_consume_udp"}));
+        EXPECT_THAT(own_calls(result, id),
+                    ::testing::IsSupersetOf({"veth_xmit", "skb_clone", "skb_release_data",
+                                             "__udp_enqueue_schedule_skb", "skb_consume_udp"}));
     }
     EXPECT_LT(result.packet(PacketId{1}).death, result.packet(PacketId{2}).birth);
 }
@@ -945,7 +1117,8 @@ TEST(Correlator, PktgenOfOlderKernelsSendsFromItsThreadsFunction)
     ASSERT_EQ(result.packet_count(), 2U);
     for (const PacketId id : {PacketId{1}, PacketId{2}}) {
         EXPECT_EQ(result.packet(id).verdict, Verdict::delivered);
-        EXPECT_THAT(own_calls(result, id), ::testing::IsSupersetOf({"__netdev_alloc_skb", "veth_xmit", "skb_consume_udp"}));
+        EXPECT_THAT(own_calls(result, id),
+                    ::testing::IsSupersetOf({"__netdev_alloc_skb", "veth_xmit", "skb_consume_udp"}));
     }
 }
 
@@ -954,15 +1127,22 @@ TEST(Correlator, ProbesAloneTellOfADatagramsDeliveryAndOfItsRead)
     TraceDatBuilder trace;
     trace.without("skb").without("net");
     for (int i = 0; i < 2; ++i) { // the slab hands the address out again
-        trace.on(0, TraceDatBuilder::softirq).probed("napi_gro_receive", skb_a).probed("ip_local_deliver", skb_a).probed("udp_rcv", skb_a);
-        trace.probed("__udp_enqueue_schedule_skb", skb_a).on(1, TraceDatBuilder::task, 171).probed("skb_consume_udp", skb_a);
+        trace.on(0, TraceDatBuilder::softirq)
+            .probed("napi_gro_receive", skb_a)
+            .probed("ip_local_deliver", skb_a)
+            .probed("udp_rcv", skb_a);
+        trace.probed("__udp_enqueue_schedule_skb", skb_a)
+            .on(1, TraceDatBuilder::task, 171)
+            .probed("skb_consume_udp", skb_a);
     }
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 2U);
     for (const PacketId id : {PacketId{1}, PacketId{2}}) {
         EXPECT_EQ(result.packet(id).verdict, Verdict::delivered);
         EXPECT_TRUE(result.packet(id).end_inferred);
-        EXPECT_EQ(own_calls(result, id), (std::vector<std::string>{"napi_gro_receive", "ip_local_deliver", "udp_rcv", "__udp_enqueue_schedule_skb", "skb_consume_udp"}));
+        EXPECT_EQ(own_calls(result, id),
+                  (std::vector<std::string>{"napi_gro_receive", "ip_local_deliver", "udp_rcv",
+                                            "__udp_enqueue_schedule_skb", "skb_consume_udp"}));
     }
 }
 
@@ -983,9 +1163,15 @@ TEST(Correlator, WhatTheDriverCompletesWasSentAlsoIfAnUntracedCpuSentIt)
         TraceDatBuilder trace;
         trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64");
         datagram_is_made(trace);
-        trace.call("ip_output", "ip_send_skb").call("ip_finish_output2", "ip_output").call("__dev_queue_xmit", "ip_finish_output2").queued(skb_a, 106);
+        trace.call("ip_output", "ip_send_skb")
+            .call("ip_finish_output2", "ip_output")
+            .call("__dev_queue_xmit", "ip_finish_output2")
+            .queued(skb_a, 106);
         trace.call("pfifo_fast_enqueue", "__dev_queue_xmit");
-        trace.on(0, TraceDatBuilder::softirq).softirq_entry().call("net_rx_action", "handle_softirqs").call("__napi_poll", "net_rx_action");
+        trace.on(0, TraceDatBuilder::softirq)
+            .softirq_entry()
+            .call("net_rx_action", "handle_softirqs")
+            .call("__napi_poll", "net_rx_action");
         trace.call(is_driver ? "free_old_xmit_skbs" : "virtnet_poll", "__napi_poll");
         trace.call("napi_consume_skb", is_driver ? "free_old_xmit_skbs" : "virtnet_poll").consumed(skb_a);
         const Trace result = imported(trace);
@@ -1069,9 +1255,14 @@ TEST(Correlator, ReaderThatBlockedBeforeTheDatagramCameTakesIt)
 void interrupted(TraceDatBuilder& trace, std::uint16_t cpu, std::int32_t pid, std::uint64_t skb)
 {
     trace.on(cpu, TraceDatBuilder::task, pid).call("irq_enter_rcu", "common_interrupt");
-    trace.on(cpu, TraceDatBuilder::hardirq, pid).call("e1000_intr", "__handle_irq_event_percpu").call("irq_exit_rcu", "common_interrupt");
+    trace.on(cpu, TraceDatBuilder::hardirq, pid)
+        .call("e1000_intr", "__handle_irq_event_percpu")
+        .call("irq_exit_rcu", "common_interrupt");
     trace.on(cpu, TraceDatBuilder::task, pid).call("handle_softirqs", "__irq_exit_rcu");
-    trace.on(cpu, TraceDatBuilder::softirq, pid).softirq_entry().call("net_rx_action", "handle_softirqs").call("e1000_clean", "__napi_poll");
+    trace.on(cpu, TraceDatBuilder::softirq, pid)
+        .softirq_entry()
+        .call("net_rx_action", "handle_softirqs")
+        .call("e1000_clean", "__napi_poll");
     trace.call("e1000_clean_rx_irq", "e1000_clean");
     frame_arrives(trace, skb);
     trace.softirq_exit().on(cpu, TraceDatBuilder::task, pid);
@@ -1081,16 +1272,23 @@ TEST(Correlator, InterruptInTheMiddleOfASendingCallDoesNotEndIt)
 {
     const auto sent = [](bool with_interrupt) {
         TraceDatBuilder trace;
-        trace.on(1, TraceDatBuilder::task, 172).call("__x64_sys_sendto", "do_syscall_64").call("__sys_sendto", "__x64_sys_sendto");
-        trace.call("inet_sendmsg", "__sock_sendmsg").call("udp_sendmsg", "__sock_sendmsg").call("ip_make_skb", "udp_sendmsg");
+        trace.on(1, TraceDatBuilder::task, 172)
+            .call("__x64_sys_sendto", "do_syscall_64")
+            .call("__sys_sendto", "__x64_sys_sendto");
+        trace.call("inet_sendmsg", "__sock_sendmsg")
+            .call("udp_sendmsg", "__sock_sendmsg")
+            .call("ip_make_skb", "udp_sendmsg");
         if (with_interrupt) {
             interrupted(trace, 1, 172, skb_b);
         }
-        trace.call("__ip_append_data", "ip_make_skb").call("sock_alloc_send_pskb", "__ip_append_data").call("__alloc_skb", "alloc_skb_with_frags");
+        trace.call("__ip_append_data", "ip_make_skb")
+            .call("sock_alloc_send_pskb", "__ip_append_data")
+            .call("__alloc_skb", "alloc_skb_with_frags");
         if (with_interrupt) {
             interrupted(trace, 1, 172, skb_c);
         }
-        trace.call("ip_send_skb", "udp_send_skb").call("__ip_local_out", "ip_send_skb"); // by a function that is not traced
+        trace.call("ip_send_skb", "udp_send_skb")
+            .call("__ip_local_out", "ip_send_skb"); // by a function that is not traced
         datagram_goes_out(trace, skb_a);
         if (with_interrupt) {
             interrupted(trace, 1, 172, skb_b);
@@ -1102,7 +1300,8 @@ TEST(Correlator, InterruptInTheMiddleOfASendingCallDoesNotEndIt)
     const Trace disturbed = sent(true);
     ASSERT_EQ(undisturbed.packet_count(), 1U);
     ASSERT_EQ(disturbed.packet_count(), 4U);
-    const auto datagram = std::ranges::find_if(disturbed.packets(), &PacketRecord::sent_here); // born behind the first frame
+    const auto datagram =
+        std::ranges::find_if(disturbed.packets(), &PacketRecord::sent_here); // born behind the first frame
     ASSERT_NE(datagram, disturbed.packets().end());
     EXPECT_EQ(own_calls(disturbed, datagram->id), own_calls(undisturbed, PacketId{1}));
     EXPECT_EQ(journey_calls(disturbed, datagram->id), journey_calls(undisturbed, PacketId{1}));
@@ -1116,8 +1315,12 @@ TEST(Correlator, InterruptInTheMiddleOfAReadingCallDoesNotEndIt)
     is_routed(trace);
     deliver(trace);
     trace.softirq_exit();
-    trace.on(1, TraceDatBuilder::task, 171).call("__x64_sys_recvfrom", "do_syscall_64").call("sock_recvmsg", "__x64_sys_recvfrom");
-    trace.call("inet_recvmsg", "sock_recvmsg").call("udp_recvmsg", "inet_recvmsg").call("__skb_recv_udp", "udp_recvmsg");
+    trace.on(1, TraceDatBuilder::task, 171)
+        .call("__x64_sys_recvfrom", "do_syscall_64")
+        .call("sock_recvmsg", "__x64_sys_recvfrom");
+    trace.call("inet_recvmsg", "sock_recvmsg")
+        .call("udp_recvmsg", "inet_recvmsg")
+        .call("__skb_recv_udp", "udp_recvmsg");
     interrupted(trace, 1, 171, skb_b);
     trace.call("__skb_try_recv_from_queue", "__skb_recv_udp");
     interrupted(trace, 1, 171, skb_c);
@@ -1125,8 +1328,9 @@ TEST(Correlator, InterruptInTheMiddleOfAReadingCallDoesNotEndIt)
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 3U);
     auto whole = path_of_one;
-    whole.insert(whole.end(), {"__x64_sys_recvfrom", "sock_recvmsg", "inet_recvmsg", "udp_recvmsg", "__skb_recv_udp", "__skb_try_recv_from_queue", "skb_consume_udp",
-                               "__consume_stateless_skb"});
+    whole.insert(whole.end(),
+                 {"__x64_sys_recvfrom", "sock_recvmsg", "inet_recvmsg", "udp_recvmsg", "__skb_recv_udp",
+                  "__skb_try_recv_from_queue", "skb_consume_udp", "__consume_stateless_skb"});
     EXPECT_EQ(own_calls(result, PacketId{1}), whole);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
 }
@@ -1140,7 +1344,9 @@ TEST(Correlator, WhatAnSkbsFragListFreesDoesNotTakeTheRestOfItsOwnFree)
     list_begins(trace);
     core(trace, skb_a);
     trace.call("kfree_skb_reason", "__netif_receive_skb_core").dropped(skb_a, "__netif_receive_skb_core", 2);
-    trace.call("skb_release_data", "kfree_skb_reason").call("kfree_skb_reason", "skb_release_data").dropped(skb_b, "skb_release_data", 2);
+    trace.call("skb_release_data", "kfree_skb_reason")
+        .call("kfree_skb_reason", "skb_release_data")
+        .dropped(skb_b, "skb_release_data", 2);
     trace.call("skb_release_data", "kfree_skb_reason").call("kfree_skbmem", "skb_release_data");
     trace.call("kfree_skbmem", "__netif_receive_skb_core").softirq_exit();
     const Trace result = imported(trace);
@@ -1159,17 +1365,24 @@ TEST(Correlator, GroFreesWhatItHasMergedAndNotWhatWasFreedOnTheWayOfAnother)
     poll_begins(trace);
     frame_arrives(trace, skb_a);
     trace.call("__napi_alloc_skb", "e1000_clean_rx_irq").call("eth_type_trans", "e1000_clean_rx_irq");
-    trace.call("napi_gro_receive", "e1000_clean_rx_irq").gro_entry(skb_b, 92).call("dev_gro_receive", "napi_gro_receive");
-    trace.call("napi_gro_complete", "dev_gro_receive").call("netif_receive_skb_list_internal", "napi_gro_complete");
+    trace.call("napi_gro_receive", "e1000_clean_rx_irq")
+        .gro_entry(skb_b, 92)
+        .call("dev_gro_receive", "napi_gro_receive");
+    trace.call("napi_gro_complete", "dev_gro_receive")
+        .call("netif_receive_skb_list_internal", "napi_gro_complete");
     trace.call("__netif_receive_skb_list_core", "netif_receive_skb_list_internal");
     core(trace, skb_a);
     trace.call("kfree_skb_reason", "__netif_receive_skb_core").dropped(skb_a, "__netif_receive_skb_core", 2);
-    trace.gro_exit(1).call("__napi_kfree_skb", "napi_gro_receive").call("skb_release_data", "__napi_kfree_skb").softirq_exit();
+    trace.gro_exit(1)
+        .call("__napi_kfree_skb", "napi_gro_receive")
+        .call("skb_release_data", "__napi_kfree_skb")
+        .softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 2U);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::dropped);
-    EXPECT_THAT(own_calls(result, PacketId{2}), ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive", "__napi_kfree_skb",
-                                                            "skb_release_data"));
+    EXPECT_THAT(own_calls(result, PacketId{2}),
+                ElementsAre("__napi_alloc_skb", "eth_type_trans", "napi_gro_receive", "dev_gro_receive",
+                            "__napi_kfree_skb", "skb_release_data"));
 }
 
 TEST(Correlator, WhatASelectiveAcknowledgementJoinsIsNotTheAcknowledgement)
@@ -1178,10 +1391,14 @@ TEST(Correlator, WhatASelectiveAcknowledgementJoinsIsNotTheAcknowledgement)
     arrives_alone(trace, skb_a);
     is_routed(trace);
     trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
-    trace.call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv").call("tcp_rcv_established", "tcp_v4_do_rcv");
+    trace.call("tcp_v4_rcv", "ip_protocol_deliver_rcu")
+        .call("tcp_v4_do_rcv", "tcp_v4_rcv")
+        .call("tcp_rcv_established", "tcp_v4_do_rcv");
     trace.call("tcp_ack", "tcp_rcv_established").call("skb_release_data", "pskb_expand_head");
     trace.call("__kfree_skb", "tcp_shifted_skb").call("skb_release_data", "__kfree_skb");
-    trace.call("tcp_data_queue", "tcp_rcv_established").call("__kfree_skb", "tcp_data_queue").call("skb_release_data", "__kfree_skb");
+    trace.call("tcp_data_queue", "tcp_rcv_established")
+        .call("__kfree_skb", "tcp_data_queue")
+        .call("skb_release_data", "__kfree_skb");
     trace.softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
@@ -1209,7 +1426,8 @@ TEST(Correlator, WithEventsAloneASegmentWhoseAddressArrivesAgainHasEndedUnseen)
     }
     trace.on(0, TraceDatBuilder::softirq).softirq_entry().gro_entry(skb_a, 52).gro_exit(1).softirq_exit();
     const Trace result = imported(trace);
-    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::lost, Verdict::merged)) << "the third is another one than the second";
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::lost, Verdict::merged))
+        << "the third is another one than the second";
     EXPECT_TRUE(result.packet(PacketId{1}).end_inferred);
 }
 
@@ -1225,7 +1443,8 @@ TEST(Correlator, WithEventsAloneTheSegmentsOfALargePacketLeaveUnderAddressesOfRe
     trace.softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 4U);
-    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::split, Verdict::sent, Verdict::sent)) << "none is forwarded";
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::split, Verdict::sent, Verdict::sent))
+        << "none is forwarded";
     for (const PacketId piece : {PacketId{3}, PacketId{4}}) {
         EXPECT_EQ(result.packet(piece).parent, PacketId{2});
         EXPECT_EQ(result.packet(piece).relation, Relation::split);
@@ -1259,9 +1478,14 @@ TEST(Correlator, WithEventsAloneACloneFreedWhileAPacketIsSentDoesNotEndWhatHadIt
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
     event_arrives(trace, skb_a, 52);
     trace.softirq_exit();
-    trace.on(0, TraceDatBuilder::task, 171).queued(skb_b, 106).consumed(skb_a).starts(skb_b, 106).transmitted(skb_b, 106);
+    trace.on(0, TraceDatBuilder::task, 171)
+        .queued(skb_b, 106)
+        .consumed(skb_a)
+        .starts(skb_b, 106)
+        .transmitted(skb_b, 106);
     const Trace result = imported(trace);
-    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::sent)) << "not delivered to whoever sends";
+    EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::lost, Verdict::sent))
+        << "not delivered to whoever sends";
 }
 
 TEST(Correlator, ReaderThatCopiesASegmentsBytesHasItFromASocket)
@@ -1271,7 +1495,10 @@ TEST(Correlator, ReaderThatCopiesASegmentsBytesHasItFromASocket)
     event_arrives(trace, skb_a, 820);
     trace.softirq_exit();
     trace.on(1, TraceDatBuilder::task, 171).copied(skb_a);
-    trace.on(0, TraceDatBuilder::softirq).softirq_entry().consumed(skb_a).softirq_exit(); // skb_attempt_defer_free()
+    trace.on(0, TraceDatBuilder::softirq)
+        .softirq_entry()
+        .consumed(skb_a)
+        .softirq_exit(); // skb_attempt_defer_free()
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
@@ -1285,7 +1512,11 @@ TEST(Correlator, SocketsAreToldOfThePacketsOfAListInItsOrder)
     for (const std::uint64_t skb : {skb_a, skb_b}) {
         segment_arrives(trace, skb, 106);
     }
-    trace.received(skb_a, 92).received(skb_b, 92).data_ready(socket_a, 17).data_ready(socket_a, 17).softirq_exit();
+    trace.received(skb_a, 92)
+        .received(skb_b, 92)
+        .data_ready(socket_a, 17)
+        .data_ready(socket_a, 17)
+        .softirq_exit();
     trace.on(1, TraceDatBuilder::task, 171).read_returns(socket_a, 17, 64);
     const Trace result = imported(trace);
     EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::delivered, Verdict::delivered));
@@ -1331,7 +1562,8 @@ Verdict verdict_beside(const std::vector<std::uint8_t>& frame)
     const auto capture = folder / fmt::format("skbscope-segment-{}.cap", ::getpid());
     std::ofstream(path, std::ios::binary) << trace.file(TraceDatBuilder::Layout::version_6);
     const auto length = static_cast<std::uint32_t>(frame.size());
-    const std::vector<std::uint32_t> words = {0xa1b23c4d, 0x00040002, 0, 0, 65535, 1, 1, 500, length, length}; // nanoseconds, Ethernet
+    const std::vector<std::uint32_t> words = {
+        0xa1b23c4d, 0x00040002, 0, 0, 65535, 1, 1, 500, length, length}; // nanoseconds, Ethernet
     std::ofstream out(capture, std::ios::binary);
     out.write(reinterpret_cast<const char*>(words.data()), static_cast<std::streamsize>(words.size() * 4));
     out.write(reinterpret_cast<const char*>(frame.data()), static_cast<std::streamsize>(frame.size()));
@@ -1342,7 +1574,8 @@ Verdict verdict_beside(const std::vector<std::uint8_t>& frame)
     std::filesystem::remove(path);
     std::filesystem::remove(capture);
     EXPECT_TRUE(result) << (result ? "" : result.error().describe());
-    return result && result->trace.packet_count() == 2 ? result->trace.packet(PacketId{1}).verdict : Verdict::merged;
+    return result && result->trace.packet_count() == 2 ? result->trace.packet(PacketId{1}).verdict
+                                                       : Verdict::merged;
 }
 
 TEST(Correlator, SegmentsFrameTellsWhatTcpMadeOfItWhenNoEventDoes)

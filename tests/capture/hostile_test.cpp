@@ -23,7 +23,8 @@ TEST(LostPages, ADropBehindThemIsNotThatOfWhoeverHadTheAddressBefore)
     trace.lost(50).dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
     const Trace result = imported(trace);
     ASSERT_GE(result.packet_count(), 1U);
-    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::lost) << "fifty records may have ended it and begun another";
+    EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::lost)
+        << "fifty records may have ended it and begun another";
     EXPECT_TRUE(result.packet(PacketId{1}).touched_by_loss);
 }
 
@@ -32,19 +33,28 @@ TEST(LostPages, ADropWithinTheSameFunctionsIsNotEither)
     TraceDatBuilder trace;
     arrives_alone(trace, skb_a);
     trace.lost(50);
-    trace.call("udp_rcv", "ip_protocol_deliver_rcu").call("kfree_skb_reason", "__udp4_lib_rcv").dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
+    trace.call("udp_rcv", "ip_protocol_deliver_rcu")
+        .call("kfree_skb_reason", "__udp4_lib_rcv")
+        .dropped(skb_a, "__udp4_lib_rcv", 3)
+        .softirq_exit();
     const Trace result = imported(trace);
     ASSERT_GE(result.packet_count(), 1U);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::lost);
-    EXPECT_EQ(std::ranges::count(own_calls(result, PacketId{1}), "udp_rcv"), 0) << "a call behind them serves nobody known";
+    EXPECT_EQ(std::ranges::count(own_calls(result, PacketId{1}), "udp_rcv"), 0)
+        << "a call behind them serves nobody known";
 }
 
 TEST(LostPages, OfAnotherCpuSayNothingOfAPacketThatThisOneServesMeanwhile)
 {
     TraceDatBuilder trace;
     arrives_alone(trace, skb_a);
-    trace.on(1, TraceDatBuilder::task, 171).call("udp_recvmsg", "inet_recvmsg").lost(50).call("udp_recvmsg", "inet_recvmsg");
-    trace.on(0, TraceDatBuilder::softirq).call("ip_list_rcv", "__netif_receive_skb_list_core").call("ip_rcv_core", "ip_list_rcv");
+    trace.on(1, TraceDatBuilder::task, 171)
+        .call("udp_recvmsg", "inet_recvmsg")
+        .lost(50)
+        .call("udp_recvmsg", "inet_recvmsg");
+    trace.on(0, TraceDatBuilder::softirq)
+        .call("ip_list_rcv", "__netif_receive_skb_list_core")
+        .call("ip_rcv_core", "ip_list_rcv");
     trace.call("kfree_skb_reason", "ip_rcv_core").dropped(skb_a, "ip_rcv_core", 2).softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 1U);
@@ -54,7 +64,10 @@ TEST(LostPages, OfAnotherCpuSayNothingOfAPacketThatThisOneServesMeanwhile)
 TEST(LostPages, WhatArrivesUnderAnAddressOfBeforeIsAnotherPacket)
 {
     TraceDatBuilder trace;
-    trace.on(0, TraceDatBuilder::softirq).softirq_entry().gro_entry(skb_a, 92).gro_exit(3); // not received yet
+    trace.on(0, TraceDatBuilder::softirq)
+        .softirq_entry()
+        .gro_entry(skb_a, 92)
+        .gro_exit(3); // not received yet
     trace.lost(50).received(skb_a, 1500).dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
     const Trace result = imported(trace);
     ASSERT_EQ(result.packet_count(), 2U);
@@ -86,7 +99,11 @@ TEST(LostPages, WhatASocketHadBeforeThemWasDelivered)
     arrives_alone(trace, skb_a);
     is_routed(trace);
     deliver(trace);
-    trace.lost(50).call("udp_rcv", "ip_protocol_deliver_rcu").call("kfree_skb_reason", "__udp4_lib_rcv").dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
+    trace.lost(50)
+        .call("udp_rcv", "ip_protocol_deliver_rcu")
+        .call("kfree_skb_reason", "__udp4_lib_rcv")
+        .dropped(skb_a, "__udp4_lib_rcv", 3)
+        .softirq_exit();
     const Trace result = imported(trace);
     EXPECT_EQ(result.packet(PacketId{1}).verdict, Verdict::delivered);
 }
@@ -97,9 +114,13 @@ TEST(LostPages, ASegmentThatMayHaveBeenFreedInThemIsNotWhatTcpFreesLater)
     arrives_alone(trace, skb_a);
     is_routed(trace);
     trace.call("ip_local_deliver", "ip_sublist_rcv_finish");
-    trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish").call("tcp_v4_rcv", "ip_protocol_deliver_rcu").call("tcp_v4_do_rcv", "tcp_v4_rcv");
+    trace.call("ip_local_deliver_finish", "ip_sublist_rcv_finish")
+        .call("tcp_v4_rcv", "ip_protocol_deliver_rcu")
+        .call("tcp_v4_do_rcv", "tcp_v4_rcv");
     trace.lost(300);
-    trace.call("tcp_ack", "tcp_rcv_established").call("__kfree_skb", "tcp_data_queue").call("skb_release_data", "__kfree_skb");
+    trace.call("tcp_ack", "tcp_rcv_established")
+        .call("__kfree_skb", "tcp_data_queue")
+        .call("skb_release_data", "__kfree_skb");
     trace.softirq_exit();
     const Trace result = imported(trace);
     ASSERT_GE(result.packet_count(), 1U);
@@ -145,13 +166,21 @@ TEST(LostPages, WhatWaitedInAQdiscIsNotWhatIsRefusedThereLater)
 TEST(CutRecording, WhatBeganBeforeItHasNoVerdictThatItsEndAloneTells)
 {
     TraceDatBuilder trace;
-    trace.on(0, TraceDatBuilder::softirq).gro_exit(3).call("udp_rcv", "ip_protocol_deliver_rcu").call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
+    trace.on(0, TraceDatBuilder::softirq)
+        .gro_exit(3)
+        .call("udp_rcv", "ip_protocol_deliver_rcu")
+        .call("__udp_enqueue_schedule_skb", "udp_queue_rcv_one_skb");
     trace.softirq_exit();
-    trace.on(1, TraceDatBuilder::task, 171).transmitted(skb_b, 106).consumed(skb_b).call("skb_consume_udp", "udp_recvmsg").consumed(skb_c);
+    trace.on(1, TraceDatBuilder::task, 171)
+        .transmitted(skb_b, 106)
+        .consumed(skb_b)
+        .call("skb_consume_udp", "udp_recvmsg")
+        .consumed(skb_c);
     trace.dequeued(skb_a, 5).read_returns(7, 17, 20).dropped(skb_c, "__dev_queue_xmit", 2);
     const Trace result = imported(trace);
     for (const PacketRecord& packet : result.packets()) {
-        EXPECT_TRUE(packet.verdict == Verdict::in_flight || packet.verdict == Verdict::lost) << to_index(packet.id) << ": " << static_cast<int>(packet.verdict);
+        EXPECT_TRUE(packet.verdict == Verdict::in_flight || packet.verdict == Verdict::lost)
+            << to_index(packet.id) << ": " << static_cast<int>(packet.verdict);
     }
 }
 
@@ -204,15 +233,18 @@ TEST(StackedDevices, APacketThatComesUpThroughABridgeStaysOne)
         trace.on(0, TraceDatBuilder::softirq).softirq_entry();
         if (functions) {
             arrives_alone(trace, skb_a);
-            trace.call("br_handle_frame", "__netif_receive_skb_core").call("br_pass_frame_up", "br_handle_frame_finish");
-            trace.call("netif_receive_skb", "br_netif_receive_skb").call("__netif_receive_skb_core", "__netif_receive_skb_one_core");
+            trace.call("br_handle_frame", "__netif_receive_skb_core")
+                .call("br_pass_frame_up", "br_handle_frame_finish");
+            trace.call("netif_receive_skb", "br_netif_receive_skb")
+                .call("__netif_receive_skb_core", "__netif_receive_skb_one_core");
         } else {
             event_arrives(trace, skb_a);
         }
         trace.device("br0").received(skb_a, 92).device("eth0");
         trace.dropped(skb_a, "__udp4_lib_rcv", 3).softirq_exit();
         const Trace result = imported(trace);
-        EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::dropped)) << (functions ? "functions" : "events");
+        EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::dropped))
+            << (functions ? "functions" : "events");
     }
 }
 
@@ -239,7 +271,12 @@ TEST(StackedDevices, APacketThatABridgeForwardsIsForwardedAndNotSent)
     TraceDatBuilder trace;
     trace.on(0, TraceDatBuilder::softirq).softirq_entry();
     event_arrives(trace, skb_a);
-    trace.device("eth1").queued(skb_a, 106).starts(skb_a, 106).transmitted(skb_a, 106).consumed(skb_a).softirq_exit();
+    trace.device("eth1")
+        .queued(skb_a, 106)
+        .starts(skb_a, 106)
+        .transmitted(skb_a, 106)
+        .consumed(skb_a)
+        .softirq_exit();
     const Trace result = imported(trace);
     EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::forwarded));
 }
@@ -276,7 +313,8 @@ TEST(NewerKernel, AReasonThatTheCatalogDoesNotKnowIsADropWithoutReason)
     event_arrives(trace, skb_b);
     trace.dropped(skb_b, "__udp4_lib_rcv", 777);        // not even there
     event_arrives(trace, skb_c);
-    trace.dropped(skb_c, "__udp4_lib_rcv", 0x20001).softirq_exit(); // of a subsystem: SKB_DROP_REASON_SUBSYS_SHIFT
+    trace.dropped(skb_c, "__udp4_lib_rcv", 0x20001)
+        .softirq_exit(); // of a subsystem: SKB_DROP_REASON_SUBSYS_SHIFT
     const Trace result = imported(trace);
     EXPECT_THAT(verdicts_of(result), ElementsAre(Verdict::dropped, Verdict::dropped, Verdict::dropped));
     for (const PacketRecord& packet : result.packets()) {

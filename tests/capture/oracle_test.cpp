@@ -31,8 +31,9 @@ bool is_udp_scenario(const fs::path& folder)
 {
     const std::string name = folder.filename().string();
     // Over veth a sent packet is the received one, too, and expected.json shows it as one window of both.
-    return (name.starts_with("udp-rx-") || name.starts_with("udp-tx-")) && name.find("graph") == std::string::npos &&
-           name.find("veth") == std::string::npos && fs::exists(folder / "expected.json");
+    return (name.starts_with("udp-rx-") || name.starts_with("udp-tx-")) &&
+           name.find("graph") == std::string::npos && name.find("veth") == std::string::npos &&
+           fs::exists(folder / "expected.json");
 }
 
 bool is_receiving(const fs::path& folder)
@@ -407,10 +408,10 @@ TEST_P(UdpRecording, ThePathOfAColdDatagramLeadsThroughTheNeighbourQueue)
     bool is_solicited_with_a_clone = false;
     for (std::size_t i = 0; i < trace.size(); ++i) {
         is_solicited_with_a_clone =
-            is_solicited_with_a_clone ||
-            (trace[i].is_call() && trace[i].packet != 0 && trace.function_name(trace[i].function_id()) == "arp_solicit" &&
-             trace.packet(trace[i].packet_id()).parent == packets[0]->id &&
-             trace.packet(trace[i].packet_id()).relation == Relation::clone);
+            is_solicited_with_a_clone || (trace[i].is_call() && trace[i].packet != 0 &&
+                                          trace.function_name(trace[i].function_id()) == "arp_solicit" &&
+                                          trace.packet(trace[i].packet_id()).parent == packets[0]->id &&
+                                          trace.packet(trace[i].packet_id()).relation == Relation::clone);
     }
     EXPECT_TRUE(is_solicited_with_a_clone);
 }
@@ -522,10 +523,12 @@ TEST_P(Recording, DevicesOfOneNumberHaveOneName)
 {
     const auto file = TraceDat::open((GetParam() / "trace.dat").string());
     ASSERT_TRUE(file) << file.error().describe();
-    std::map<std::uint16_t, std::string> name_of; // one name may have several: events keep it in fields of different lengths
+    std::map<std::uint16_t, std::string>
+        name_of; // one name may have several: events keep it in fields of different lengths
     file->for_each([&](const RawRecord& record) {
         const EventFormat* format = file->kernel().format(record.event_id);
-        const std::string name(format == nullptr ? std::string_view() : format->device_name().text(record.data));
+        const std::string name(format == nullptr ? std::string_view()
+                                                 : format->device_name().text(record.data));
         ASSERT_TRUE(record.device_name != 0 || name.empty() || name.size() > 15) << name;
         if (record.device_name != 0) {
             ASSERT_EQ(name_of.emplace(record.device_name, name).first->second, name);

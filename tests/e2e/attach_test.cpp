@@ -38,7 +38,8 @@ bool comes_true(Condition condition)
 
 TEST_F(Attach, KilledWhileItSetsItsProbesItLeavesNothingInTracefs)
 {
-    Beside recorder({SKBSCOPE_PROGRAM, "record", "--no-frames", "--budget", "5%", "-w", folder_ / "never.pcapng"});
+    Beside recorder(
+        {SKBSCOPE_PROGRAM, "record", "--no-frames", "--budget", "5%", "-w", folder_ / "never.pcapng"});
     const pid_t pid = recorder.pid();
     ASSERT_TRUE(comes_true([pid] { return !instances_of(pid).empty(); }));
     recorder.signal(SIGKILL); // its first instance has just been made
@@ -53,7 +54,8 @@ TEST_F(Attach, WithoutTheKernelsTypeInformationItRecordsAndDoctorSaysWhatThatCos
 {
     const std::string hide = "mount -t tmpfs none /sys/kernel/btf || exit 77; ";
     const auto in_own_mounts = [&](const std::string& script) {
-        return run_program({"unshare", "-m", "sh", "-c", script, "sh", SKBSCOPE_PROGRAM, folder_ / "x.pcapng"});
+        return run_program(
+            {"unshare", "-m", "sh", "-c", script, "sh", SKBSCOPE_PROGRAM, folder_ / "x.pcapng"});
     };
     const auto recorded = in_own_mounts(hide + "\"$1\" record --no-frames -d 0.2 -w \"$2\"");
     if (recorded.status == 77) {

@@ -173,8 +173,10 @@ TEST_F(BadInput, OnTheCommandLineIsUsage)
     expect_usage({"record", "-c", "0", "-w", out / "x"}, "from 1 on");
     expect_usage({"report", out / "run.pcapng", "--host", "server"}, "--proc");
     expect_usage({"lab", scenario, "--kernel", "6.1"}, "--compare");
-    expect_usage({"run", scenario, "--at", "5s", "--branch", "net.core.netdev_max_backlog=1"}, "the run ends before");
-    expect_usage({"replay", out / "run.pcapng", "--as", "255.255.255.255"}, "is not the IPv4 address of a host");
+    expect_usage({"run", scenario, "--at", "5s", "--branch", "net.core.netdev_max_backlog=1"},
+                 "the run ends before");
+    expect_usage({"replay", out / "run.pcapng", "--as", "255.255.255.255"},
+                 "is not the IPv4 address of a host");
 }
 
 TEST_F(BadInput, IsNotQuotedByTheMegabyte)
@@ -193,8 +195,9 @@ TEST_F(BadInput, ARunThatIsStoppedLeavesNothingHalfWritten)
     before = out.names();
     for (const std::string signal : {"INT", "TERM"}) {
         // Millions of datagrams: hours of work. The signal finds the program at its start or while it writes.
-        const auto outcome = run_program({"timeout", "--preserve-status", "-s", signal, "1", SKBSCOPE_PROGRAM, "run", out / "long.yaml", "--set",
-                                          "count=10000000", "-w", out / "long.pcapng"});
+        const auto outcome =
+            run_program({"timeout", "--preserve-status", "-s", signal, "1", SKBSCOPE_PROGRAM, "run",
+                         out / "long.yaml", "--set", "count=10000000", "-w", out / "long.pcapng"});
         EXPECT_EQ(outcome.status, signal == "INT" ? 130 : 143) << outcome.err;
         EXPECT_EQ(out.names(), before);
     }
@@ -202,7 +205,8 @@ TEST_F(BadInput, ARunThatIsStoppedLeavesNothingHalfWritten)
 
 TEST_F(BadInput, ADisplayThatCannotBeReachedIsSaidInOneLine)
 {
-    const auto outcome = skbscope({}, {.environment = {"DISPLAY=:4077", "QT_QPA_PLATFORM", "WAYLAND_DISPLAY"}, .seconds = 60});
+    const auto outcome =
+        skbscope({}, {.environment = {"DISPLAY=:4077", "QT_QPA_PLATFORM", "WAYLAND_DISPLAY"}, .seconds = 60});
     EXPECT_EQ(outcome.status, 4) << outcome.err;
     EXPECT_EQ(outcome.lines_on_stderr(), 1) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr("--shot"));

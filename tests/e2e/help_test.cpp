@@ -105,7 +105,8 @@ std::map<std::string, std::set<std::string>> synopsis()
 /// Both names of an option that has a short and a long one count as one: the synopsis shows the shorter.
 std::set<std::string> with_one_name_each(const std::string& options_help)
 {
-    static const std::map<std::string, std::string> shorter{{"--write", "-w"}, {"--device", "-i"}, {"--duration", "-d"}, {"--count", "-c"}, {"--filter", "-f"}};
+    static const std::map<std::string, std::string> shorter{
+        {"--write", "-w"}, {"--device", "-i"}, {"--duration", "-d"}, {"--count", "-c"}, {"--filter", "-f"}};
     std::set<std::string> names;
     std::istringstream lines(options_help);
     for (std::string line; std::getline(lines, line);) {
@@ -125,7 +126,8 @@ TEST(Help, NamesEveryCommandThatExistsAndNoOther)
 {
     EXPECT_THAT(commands_in(help_of({})),
                 testing::UnorderedElementsAre("run", "replay", "import", "lab", "report", "journey", "filter",
-                                              "compare", "fidelity", "lesson", "catalog", "doctor", "record"));
+                                              "compare", "fidelity", "lesson", "catalog", "doctor",
+                                              "record"));
     EXPECT_THAT(commands_in(help_of({"lesson"})),
                 testing::UnorderedElementsAre("list", "show", "play", "check"));
 }

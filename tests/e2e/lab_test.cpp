@@ -47,7 +47,8 @@ std::vector<std::string> left_behind_by(pid_t lab)
         std::error_code error;
         for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
             const std::string name = entry.path().filename().string();
-            if (name.find("lab-" + std::to_string(lab)) != std::string::npos || name.find("skbscope_" + std::to_string(lab) + "_") != std::string::npos) {
+            if (name.find("lab-" + std::to_string(lab)) != std::string::npos ||
+                name.find("skbscope_" + std::to_string(lab) + "_") != std::string::npos) {
                 found.push_back(entry.path().string());
             }
         }
@@ -80,7 +81,8 @@ TEST_P(LabBesideTheModel, EveryPacketHasTheSameEndAndTheSameWay)
 }
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, LabBesideTheModel,
-                         testing::Values(LabCase{"Lesson1", "lessons/01-a-datagram-arrives", ""}, LabCase{"Lesson2", "lessons/02-a-datagram-leaves", ""},
+                         testing::Values(LabCase{"Lesson1", "lessons/01-a-datagram-arrives", ""},
+                                         LabCase{"Lesson2", "lessons/02-a-datagram-leaves", ""},
                                          LabCase{"Lesson3WithRps", "lessons/03-rps-and-the-backlog", ""},
                                          LabCase{"Lesson4WithRules", "lessons/04-the-five-hooks", "nft"},
                                          LabCase{"OneFlow", "tests/data/lab/one-flow.yaml", ""},
@@ -92,8 +94,9 @@ INSTANTIATE_TEST_SUITE_P(Scenarios, LabBesideTheModel,
 TEST_F(Lab, WhoseWordsNobodyCanReadKeepsItsRecording)
 {
     const TemporaryFolder folder;
-    const auto outcome = run_program({"sh", "-c", "exec \"$0\" lab \"$1\" -w \"$2\" 2>/dev/full", SKBSCOPE_PROGRAM,
-                                      source_file("tests/data/lab/one-flow.yaml"), folder / "kept.pcapng"});
+    const auto outcome =
+        run_program({"sh", "-c", "exec \"$0\" lab \"$1\" -w \"$2\" 2>/dev/full", SKBSCOPE_PROGRAM,
+                     source_file("tests/data/lab/one-flow.yaml"), folder / "kept.pcapng"});
     if (outcome.status == 4) {
         GTEST_SKIP() << "this lab cannot be made here";
     }
@@ -164,7 +167,8 @@ protected:
 
     void TearDown() override
     {
-        if (!before_.empty() && backlog() != before_) { // the test has said so; the host gets it back all the same
+        if (!before_.empty() &&
+            backlog() != before_) { // the test has said so; the host gets it back all the same
             std::ofstream(backlog_file) << before_;
         }
     }
@@ -177,7 +181,8 @@ protected:
             const int file = open((folder_ / "said").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
             dup2(file, STDERR_FILENO);
             dup2(file, STDOUT_FILENO);
-            execl(SKBSCOPE_PROGRAM, SKBSCOPE_PROGRAM, "lab", (folder_ / "long.yaml").c_str(), "--host-settings", nullptr);
+            execl(SKBSCOPE_PROGRAM, SKBSCOPE_PROGRAM, "lab", (folder_ / "long.yaml").c_str(),
+                  "--host-settings", nullptr);
             _exit(127);
         }
         return child;
@@ -206,11 +211,13 @@ TEST_F(LabThatIsEnded, WithoutLeaveASettingOfTheHostIsRefusedAndStaysAsItWas)
 
 TEST_F(LabThatIsEnded, ByASignalItTakesEverythingBack)
 {
-    for (const int signal : {SIGINT, SIGTERM}) { // the one while traffic is recorded, the other while it is being set up
+    for (const int signal :
+         {SIGINT, SIGTERM}) { // the one while traffic is recorded, the other while it is being set up
         const pid_t lab = start_lab();
         const bool ran = comes_true([&] {
             const auto has = left_behind_by(lab);
-            const bool records = std::ranges::any_of(has, [](const std::string& path) { return path.starts_with("/sys/kernel/tracing"); });
+            const bool records = std::ranges::any_of(
+                has, [](const std::string& path) { return path.starts_with("/sys/kernel/tracing"); });
             return backlog() == during_ && (signal == SIGTERM || records);
         });
         kill(lab, signal);
@@ -229,7 +236,8 @@ TEST_F(LabThatIsEnded, KilledItsGuardTakesEverythingBack)
     kill(lab, SIGKILL);
     (void)wait_for(lab);
     ASSERT_TRUE(ran) << read_file(folder_ / "said");
-    EXPECT_TRUE(comes_true([&] { return backlog() == before_ && left_behind_by(lab).empty(); })) << testing::PrintToString(left_behind_by(lab));
+    EXPECT_TRUE(comes_true([&] { return backlog() == before_ && left_behind_by(lab).empty(); }))
+        << testing::PrintToString(left_behind_by(lab));
 }
 
 TEST_F(LabThatIsEnded, KilledWithItsGuardTheNextLabTakesEverythingBack)

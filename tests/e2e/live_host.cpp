@@ -51,7 +51,8 @@ void in_space(const std::string& name, Work work)
 
 long milliseconds_to(Clock::time_point end)
 {
-    return static_cast<long>(std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count());
+    return static_cast<long>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count());
 }
 
 } // namespace
@@ -125,7 +126,8 @@ VethPair::Udp VethPair::counters() const
         if (line.starts_with("Udp: ") && line.find("InDatagrams") == std::string::npos) {
             std::string name;
             std::uint64_t out = 0;
-            std::istringstream(line) >> name >> udp.in >> udp.no_ports >> udp.in_errors >> out >> udp.rcvbuf_errors;
+            std::istringstream(line) >> name >> udp.in >> udp.no_ports >> udp.in_errors >> out >>
+                udp.rcvbuf_errors;
         }
     }
     return udp;
@@ -148,7 +150,8 @@ Passed send_datagrams(const VethPair& veth, std::uint64_t count, int receive_buf
     for (std::uint64_t burst = 0; passed.sent < count; ++burst) {
         const std::uint64_t size = burst % 50 == 49 ? 400 : 10;
         for (std::uint64_t i = 0; i < size && passed.sent < count; ++i) {
-            const auto sent = sendto(from, data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&at), sizeof at);
+            const auto sent =
+                sendto(from, data.data(), data.size(), 0, reinterpret_cast<const sockaddr*>(&at), sizeof at);
             if (sent < 0) {
                 break;
             }
@@ -291,7 +294,8 @@ std::vector<std::string> instances_of(pid_t process)
 {
     std::vector<std::string> names;
     std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(std::string(tracing) + "/instances", error)) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::string(tracing) + "/instances", error)) {
         const std::string name = entry.path().filename().string();
         if (name.starts_with("skbscope_" + std::to_string(process) + "_")) {
             names.push_back(name);

@@ -58,12 +58,14 @@ protected:
         if (!is_installed("ip")) {
             GTEST_SKIP() << "iproute2 is not installed";
         }
-        const std::string made = run_program({"sh", "-c",
-                                              "ip netns add " + near_ + " && ip netns add " + far_ + " && ip link add v0 netns " + near_ +
-                                                  " type veth peer name v1 netns " + far_ + " && ip -n " + near_ +
-                                                  " addr add 10.98.0.1/24 dev v0 && ip -n " + far_ + " addr add 10.98.0.2/24 dev v1 && ip -n " + near_ +
-                                                  " link set v0 up && ip -n " + far_ + " link set v1 up && echo made"})
-                                     .out;
+        const std::string made =
+            run_program({"sh", "-c",
+                         "ip netns add " + near_ + " && ip netns add " + far_ + " && ip link add v0 netns " +
+                             near_ + " type veth peer name v1 netns " + far_ + " && ip -n " + near_ +
+                             " addr add 10.98.0.1/24 dev v0 && ip -n " + far_ +
+                             " addr add 10.98.0.2/24 dev v1 && ip -n " + near_ + " link set v0 up && ip -n " +
+                             far_ + " link set v1 up && echo made"})
+                .out;
         if (made != "made\n") {
             GTEST_SKIP() << "namespaces and veths cannot be made here";
         }
@@ -92,7 +94,8 @@ protected:
     void send(std::uint16_t port) const
     {
         const auto to = address("10.98.0.2", port);
-        EXPECT_EQ(sendto(near_socket_, "datagram", 8, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to), 8);
+        EXPECT_EQ(sendto(near_socket_, "datagram", 8, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to),
+                  8);
     }
 
     /// The program in the far namespace, while datagrams come until it has ended: those to port 7001 find a socket, those to 7009 none.
@@ -129,8 +132,10 @@ TEST_F(LiveReplayOfAVeth, DeliversWhatFindsASocketHereAndDropsTheRest)
     EXPECT_THAT(outcome.err, HasSubstr("200 had their checksum filled in")) << "veth leaves them unfinished";
     const auto packets = outcome.json()["packets"];
     EXPECT_EQ(packets["delivered"], 150);
-    const auto drops = outcome.json()["drops"]; // the model's own ICMP errors may be among them: nobody answers its ARP
-    const auto refused = std::ranges::find_if(drops, [](const auto& drop) { return drop["reason"] == "NO_SOCKET"; });
+    const auto drops =
+        outcome.json()["drops"]; // the model's own ICMP errors may be among them: nobody answers its ARP
+    const auto refused =
+        std::ranges::find_if(drops, [](const auto& drop) { return drop["reason"] == "NO_SOCKET"; });
     ASSERT_NE(refused, drops.end());
     EXPECT_EQ((*refused)["count"], 50);
 }
@@ -138,9 +143,11 @@ TEST_F(LiveReplayOfAVeth, DeliversWhatFindsASocketHereAndDropsTheRest)
 TEST_F(LiveReplayOfAVeth, StreamsARecordingThatOpens)
 {
     const TemporaryFolder out;
-    const Outcome outcome = replay_while_sending({"-f", "udp", "-d", "0.5", "--kernel", "6.18", "-w", out / "live.pcapng"});
+    const Outcome outcome =
+        replay_while_sending({"-f", "udp", "-d", "0.5", "--kernel", "6.18", "-w", out / "live.pcapng"});
     ASSERT_EQ(outcome.status, 0) << outcome.err;
-    const auto report = skbscope({"report", out / "live.pcapng", "-f", "udp and dst port 7001", "--format", "json"}).json();
+    const auto report =
+        skbscope({"report", out / "live.pcapng", "-f", "udp and dst port 7001", "--format", "json"}).json();
     ASSERT_TRUE(report.is_object());
     EXPECT_GT(report["packets"]["delivered"], 20);
     EXPECT_EQ(report["packets"]["delivered"], report["packets"]["total"]);
@@ -151,7 +158,8 @@ TEST_F(LiveReplayOfAVeth, WhatStillLiesInTheCapturesBufferAtTheEndIsReplayedToo)
     using Clock = std::chrono::steady_clock;
     constexpr int flood = 60'000;
     constexpr auto duration = std::chrono::milliseconds(1000);
-    constexpr auto filter_is_set = std::chrono::milliseconds(300); // no file tells it; what came before it libpcap throws away
+    constexpr auto filter_is_set =
+        std::chrono::milliseconds(300); // no file tells it; what came before it libpcap throws away
     std::atomic<bool> ended = false;
     auto took = Clock::duration::max();
     std::thread sender([&] {
@@ -170,7 +178,9 @@ TEST_F(LiveReplayOfAVeth, WhatStillLiesInTheCapturesBufferAtTheEndIsReplayedToo)
         }
         took = Clock::now() - began;
     });
-    const Outcome outcome = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "-f", "udp and dst port 7009", "-d", "1", "--summary"}, {.seconds = 60});
+    const Outcome outcome = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1",
+                                         "-f", "udp and dst port 7009", "-d", "1", "--summary"},
+                                        {.seconds = 60});
     ended = true;
     sender.join();
     ASSERT_EQ(outcome.status, 0) << outcome.err;
@@ -187,21 +197,26 @@ TEST_F(LiveReplayOfAVeth, WhatStillLiesInTheCapturesBufferAtTheEndIsReplayedToo)
 
 TEST_F(LiveReplayOfAVeth, ADeviceThatIsNotThereAFilterThatIsNoneAndAnUnknownHostAreOneLineEach)
 {
-    const auto nowhere = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "nothing0"});
+    const auto nowhere =
+        run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "nothing0"});
     EXPECT_NE(nowhere.status, 0);
     EXPECT_EQ(nowhere.lines_on_stderr(), 1) << nowhere.err;
     EXPECT_THAT(nowhere.err, HasSubstr("nothing0"));
-    const auto filter = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "-f", "udp or or"});
+    const auto filter =
+        run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "-f", "udp or or"});
     EXPECT_EQ(filter.status, 2);
     EXPECT_EQ(filter.lines_on_stderr(), 1) << filter.err;
-    const auto host = run_program({"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "--as", "10.1.1.1"});
+    const auto host = run_program(
+        {"ip", "netns", "exec", far_, SKBSCOPE_PROGRAM, "replay", "-i", "v1", "--as", "10.1.1.1"});
     EXPECT_EQ(host.status, 2);
     EXPECT_THAT(host.err, HasSubstr("MAC"));
 }
 
 TEST(LiveReplay, NeedsACaptureOrADeviceAndNotBoth)
 {
-    for (const std::vector<std::string>& words : {std::vector<std::string>{"replay"}, {"replay", "a.pcap", "-i", "eth0"}, {"replay", "a.pcap", "-d", "1"}}) {
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"replay"},
+                                                  {"replay", "a.pcap", "-i", "eth0"},
+                                                  {"replay", "a.pcap", "-d", "1"}}) {
         const auto outcome = skbscope(words);
         EXPECT_EQ(outcome.status, 2) << outcome.err;
         EXPECT_EQ(outcome.lines_on_stderr(), 1) << outcome.err;

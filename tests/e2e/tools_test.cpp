@@ -17,7 +17,8 @@ std::vector<std::string> words_of(std::string text)
     text = std::regex_replace(text, std::regex("([0-9a-f]{2}:){5}[0-9a-f]{2}"), "MAC");
     text = std::regex_replace(text, std::regex("[0-9A-F]{8}:[0-9A-F]{4}"), "ADDRESS");
     text = std::regex_replace(text, std::regex("skbscope-[a-z]+-[0-9]+"), "far");
-    text = std::regex_replace(text, std::regex("(qdisc [a-z_]+ )[0-9a-f]+:"), "$1N:"); // a handle is a hexadecimal number
+    text = std::regex_replace(text, std::regex("(qdisc [a-z_]+ )[0-9a-f]+:"),
+                              "$1N:"); // a handle is a hexadecimal number
     std::vector<std::string> lines;
     std::istringstream in(std::regex_replace(text, std::regex("\\b[0-9]+\\b"), "N"));
     for (std::string line; std::getline(in, line);) {
@@ -60,9 +61,12 @@ protected:
                 GTEST_SKIP() << tool << " is not installed";
             }
         }
-        const auto made = sh("ip netns add " + near_ + " && ip netns add " + far_ + " && ip link add v0 netns " + near_ + " type veth peer name v1 netns " + far_ +
-                             " && ip -n " + near_ + " addr add 10.5.0.1/24 dev v0 && ip -n " + near_ + " link set lo up && ip -n " + near_ +
-                             " link set v0 up && ip -n " + far_ + " link set v1 up && tc -n " + near_ + " qdisc replace dev v0 root " + GetParam().tc + " && echo made");
+        const auto made =
+            sh("ip netns add " + near_ + " && ip netns add " + far_ + " && ip link add v0 netns " + near_ +
+               " type veth peer name v1 netns " + far_ + " && ip -n " + near_ +
+               " addr add 10.5.0.1/24 dev v0 && ip -n " + near_ + " link set lo up && ip -n " + near_ +
+               " link set v0 up && ip -n " + far_ + " link set v1 up && tc -n " + near_ +
+               " qdisc replace dev v0 root " + GetParam().tc + " && echo made");
         if (made != "made\n") {
             GTEST_SKIP() << "this kernel does not do it";
         }
@@ -96,7 +100,10 @@ hosts:
     }
 
     static std::string sh(const std::string& command) { return run_program({"sh", "-c", command}).out; }
-    std::string real(const std::string& command) const { return sh("nsenter --net=/run/netns/" + near_ + " " + command); }
+    std::string real(const std::string& command) const
+    {
+        return sh("nsenter --net=/run/netns/" + near_ + " " + command);
+    }
     std::string model(const std::string& name) const
     {
         const auto outcome = skbscope({"report", folder_ / "model.pcapng", "--proc", name, "--host", "near"});
@@ -131,15 +138,19 @@ TEST_P(RealTools, FilesOfProcHaveTheSameColumns)
     EXPECT_EQ(words_of(model("dev")).size(), 4U);
     const auto first_line = [](const std::string& text) { return text.substr(0, text.find('\n')); };
     EXPECT_EQ(first_line(model("udp")), first_line(real("cat /proc/net/udp")));
-    EXPECT_EQ(first_line(model("softnet_stat")).size(), first_line(real("cat /proc/net/softnet_stat")).size());
+    EXPECT_EQ(first_line(model("softnet_stat")).size(),
+              first_line(real("cat /proc/net/softnet_stat")).size());
     EXPECT_EQ(first_line(model("interrupts")), first_line(real("cat /proc/interrupts")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Qdiscs, RealTools,
                          testing::Values(QdiscCase{"pfifo", "pfifo limit 20", "{kind: pfifo, limit: 20}"},
-                                         QdiscCase{"bfifo", "bfifo limit 20000", "{kind: bfifo, limit: 20000}"},
-                                         QdiscCase{"tbf", "tbf rate 1500kbit burst 10kb limit 30000", "{kind: tbf, rate: 1500kbit, burst: 10240, limit: 30000}"},
-                                         QdiscCase{"pfifo_fast", "pfifo_fast", "pfifo_fast"}, QdiscCase{"fq_codel", "fq_codel", "fq_codel"}),
+                                         QdiscCase{"bfifo", "bfifo limit 20000",
+                                                   "{kind: bfifo, limit: 20000}"},
+                                         QdiscCase{"tbf", "tbf rate 1500kbit burst 10kb limit 30000",
+                                                   "{kind: tbf, rate: 1500kbit, burst: 10240, limit: 30000}"},
+                                         QdiscCase{"pfifo_fast", "pfifo_fast", "pfifo_fast"},
+                                         QdiscCase{"fq_codel", "fq_codel", "fq_codel"}),
                          [](const auto& row) { return std::string(row.param.name); });
 
 } // namespace

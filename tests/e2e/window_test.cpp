@@ -61,7 +61,9 @@ TEST(Window, PicturesDifferByThemeAndByMoment)
 TEST(Window, AScaledPictureHasTheAskedSizeToo)
 {
     const TemporaryFolder out;
-    const auto outcome = skbscope({"--shot", out / "large.png", "--size", "1600x1000", "--scale", "1.25", lesson_folder("01").string()}, no_display);
+    const auto outcome = skbscope(
+        {"--shot", out / "large.png", "--size", "1600x1000", "--scale", "1.25", lesson_folder("01").string()},
+        no_display);
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_EQ(png_size(read_file(out / "large.png")), std::pair(1600U, 1000U));
     EXPECT_EQ(skbscope({"--scale", "9"}, no_display).status, 2);

@@ -28,14 +28,16 @@ int main(int argc, char** argv)
         if (pair == 0) {
             clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
         }
-        if (sendto(sender, payload, sizeof payload, 0, reinterpret_cast<sockaddr*>(&to), length) != sizeof payload ||
+        if (sendto(sender, payload, sizeof payload, 0, reinterpret_cast<sockaddr*>(&to), length) !=
+                sizeof payload ||
             recvfrom(receiver, payload, sizeof payload, 0, nullptr, nullptr) != sizeof payload) {
             std::perror("traffic");
             return 1;
         }
     }
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
-    const double elapsed = static_cast<double>(end.tv_sec - begin.tv_sec) * 1e9 + static_cast<double>(end.tv_nsec - begin.tv_nsec);
+    const double elapsed = static_cast<double>(end.tv_sec - begin.tv_sec) * 1e9 +
+                           static_cast<double>(end.tv_nsec - begin.tv_nsec);
     std::printf("%.0f\n", elapsed / static_cast<double>(pairs));
     close(receiver);
     close(sender);

@@ -24,7 +24,8 @@ std::uint64_t now(Kernel& k) { return k.cpu().now.ns; }
 std::uint64_t hash_of(const NfTuple& tuple)
 {
     std::uint64_t h = std::uint64_t{tuple.src} << 32 | tuple.dst;
-    h ^= (std::uint64_t{tuple.sport} << 32 | std::uint64_t{tuple.dport} << 8 | tuple.protocol) * 0x9e3779b97f4a7c15ULL;
+    h ^= (std::uint64_t{tuple.sport} << 32 | std::uint64_t{tuple.dport} << 8 | tuple.protocol) *
+         0x9e3779b97f4a7c15ULL;
     h ^= h >> 32;
     h *= 0xd6e8feb86659fd93ULL;
     h ^= h >> 32;
@@ -115,7 +116,8 @@ std::vector<std::int32_t> NfConnTable::chain_of(const NfTuple& tuple, std::size_
 {
     std::vector<std::int32_t> chain;
     if (!buckets_.empty()) {
-        for (std::int32_t at_ = buckets_[(bucket(tuple) + distance) % buckets_.size()]; at_ >= 0; at_ = at(at_ / 2).next[at_ % 2]) {
+        for (std::int32_t at_ = buckets_[(bucket(tuple) + distance) % buckets_.size()]; at_ >= 0;
+             at_ = at(at_ / 2).next[at_ % 2]) {
             chain.push_back(at_ / 2);
         }
     }
@@ -242,7 +244,8 @@ bool get_tuple(std::span<const std::uint8_t> bytes, NfTuple& tuple, L4& l4)
 bool can_invert(const NfTuple& tuple)
 {
     std::uint8_t inverse = 0;
-    return tuple.protocol != proto::ipproto_icmp || inverse_icmp_type(static_cast<std::uint8_t>(tuple.dport >> 8), inverse);
+    return tuple.protocol != proto::ipproto_icmp ||
+           inverse_icmp_type(static_cast<std::uint8_t>(tuple.dport >> 8), inverse);
 }
 
 void refresh(Kernel& k, NfConn& conn, CtInfo info, std::uint32_t length, std::int64_t seconds)
@@ -263,7 +266,10 @@ bool bad_checksum(Kernel& k, SkbIndex skb, const NfHookCtx& state, const L4& l4)
     const auto ip = Ipv4View::unchecked(skb_network(k, skb));
     k.spend(k.costs().copy(l4.bytes.size()));
     switch (l4.protocol) {
-    case proto::ipproto_udp: return !udp_checksum_ok(ip.source(), ip.destination(), l4.bytes.first(std::min<std::size_t>(l4.bytes.size(), load_be16(l4.bytes.data() + 4))));
+    case proto::ipproto_udp:
+        return !udp_checksum_ok(
+            ip.source(), ip.destination(),
+            l4.bytes.first(std::min<std::size_t>(l4.bytes.size(), load_be16(l4.bytes.data() + 4))));
     case proto::ipproto_tcp: return !tcp_checksum_ok(ip.source(), ip.destination(), l4.bytes);
     case proto::ipproto_icmp: return !icmp_checksum_ok(l4.bytes);
     default: return false;
@@ -272,7 +278,8 @@ bool bad_checksum(Kernel& k, SkbIndex skb, const NfHookCtx& state, const L4& l4)
 
 // ---- protocols: false is "invalid", the packet goes on without a connection ---------------------------------------------------
 
-bool nf_conntrack_udp_packet(Kernel& k, SkbIndex skb, NfConn& conn, CtInfo info, const NfHookCtx& state, const L4& l4)
+bool nf_conntrack_udp_packet(Kernel& k, SkbIndex skb, NfConn& conn, CtInfo info, const NfHookCtx& state,
+                             const L4& l4)
 {
     Call call(k, fn::nf_conntrack_udp_packet, skb);
     if (l4.bytes.size() < 8) {
@@ -288,7 +295,8 @@ bool nf_conntrack_udp_packet(Kernel& k, SkbIndex skb, NfConn& conn, CtInfo info,
         conn.stream_ns = now(k) + 2 * second;
     }
     const bool stream = (conn.status & ips::seen_reply) != 0 && now(k) > conn.stream_ns;
-    refresh(k, conn, info, k.skb(skb).len, stream ? sysctl.nf_conntrack_udp_timeout_stream : sysctl.nf_conntrack_udp_timeout);
+    refresh(k, conn, info, k.skb(skb).len,
+            stream ? sysctl.nf_conntrack_udp_timeout_stream : sysctl.nf_conntrack_udp_timeout);
     if (stream) {
         conn.status |= ips::assured;
     }
@@ -306,7 +314,20 @@ bool nf_conntrack_icmp_packet(Kernel& k, SkbIndex skb, NfConn& conn, CtInfo info
     return true;
 }
 
-enum TcpState : std::uint8_t { tcp_none, tcp_syn_sent, tcp_syn_recv, tcp_established, tcp_fin_wait, tcp_close_wait, tcp_last_ack, tcp_time_wait, tcp_close, tcp_syn_sent2, tcp_invalid, tcp_ignore };
+enum TcpState : std::uint8_t {
+    tcp_none,
+    tcp_syn_sent,
+    tcp_syn_recv,
+    tcp_established,
+    tcp_fin_wait,
+    tcp_close_wait,
+    tcp_last_ack,
+    tcp_time_wait,
+    tcp_close,
+    tcp_syn_sent2,
+    tcp_invalid,
+    tcp_ignore
+};
 enum TcpIndex : std::uint8_t { index_syn, index_synack, index_fin, index_ack, index_rst, index_none };
 
 /// tcp_conntracks[]: a letter for the state that follows; the columns are the states in their order. '-' invalid, 'i' ignored.
@@ -385,14 +406,18 @@ TcpSeen seen_segment(const L4& l4, std::size_t dir)
     seen.ack = load_be32(l4.bytes.data() + 8);
     seen.has_ack = (flags & TH_ACK) != 0;
     const auto payload = static_cast<std::uint32_t>(l4.bytes.size() - std::size_t{4} * (l4.bytes[12] >> 4));
-    seen.end = seen.seq + payload + ((flags & TH_SYN) != 0 ? 1 : 0) + ((flags & TH_FIN) != 0 ? 1 : 0); // segment_seq_plus_len()
+    seen.end = seen.seq + payload + ((flags & TH_SYN) != 0 ? 1 : 0) +
+               ((flags & TH_FIN) != 0 ? 1 : 0); // segment_seq_plus_len()
     return seen;
 }
 
 bool is_earlier(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
 
 /// nf_conntrack_tcp_established()
-bool is_established(const NfConn& conn) { return conn.tcp_state == tcp_established && (conn.status & ips::assured) != 0; }
+bool is_established(const NfConn& conn)
+{
+    return conn.tcp_state == tcp_established && (conn.status & ips::assured) != 0;
+}
 
 /// tcp_can_early_drop()
 bool is_closing(const NfConn& conn) { return conn.tcp_state >= tcp_fin_wait && conn.tcp_state <= tcp_close; }
@@ -402,15 +427,18 @@ bool is_closing(const NfConn& conn) { return conn.tcp_state >= tcp_fin_wait && c
 TcpState state_by_reset(const NfConn& conn, const TcpSeen& seen)
 {
     const std::size_t other = 1 - seen.dir;
-    if (is_closing(conn) || !conn.tcp_maxack_set[other] || conn.tcp_last_index == index_syn || (seen.seq == 0 && !is_established(conn))) {
+    if (is_closing(conn) || !conn.tcp_maxack_set[other] || conn.tcp_last_index == index_syn ||
+        (seen.seq == 0 && !is_established(conn))) {
         return tcp_close;
     }
     if (is_earlier(seen.seq, conn.tcp_maxack[other])) {
         return tcp_invalid;
     }
-    const bool behind_the_last = conn.tcp_last_index == index_ack && conn.tcp_last_dir == seen.dir && seen.seq == conn.tcp_last_end;
+    const bool behind_the_last =
+        conn.tcp_last_index == index_ack && conn.tcp_last_dir == seen.dir && seen.seq == conn.tcp_last_end;
     const bool ends = !is_established(conn) || seen.seq == conn.tcp_maxack[other] || behind_the_last;
-    return ends ? tcp_close : static_cast<TcpState>(conn.tcp_state); // else an answer may still say otherwise (RFC 5961)
+    return ends ? tcp_close
+                : static_cast<TcpState>(conn.tcp_state); // else an answer may still say otherwise (RFC 5961)
 }
 
 /// The table does not know of two SYNs that cross, of the challenge that answers a SYN in the middle, nor of resets' numbers.
@@ -419,10 +447,11 @@ TcpState refined_state(NfConn& conn, const TcpSeen& seen, TcpState next)
 {
     switch (next) {
     case tcp_syn_sent2: conn.tcp_simultaneous = true; return next;
-    case tcp_syn_recv: return seen.dir == 1 && seen.index == index_ack && conn.tcp_simultaneous ? tcp_established : next;
+    case tcp_syn_recv:
+        return seen.dir == 1 && seen.index == index_ack && conn.tcp_simultaneous ? tcp_established : next;
     case tcp_time_wait:
-        if (conn.tcp_state == tcp_last_ack && seen.index == index_ack && conn.tcp_last_dir != seen.dir && conn.tcp_last_index == index_syn &&
-            conn.tcp_challenge_due) {
+        if (conn.tcp_state == tcp_last_ack && seen.index == index_ack && conn.tcp_last_dir != seen.dir &&
+            conn.tcp_last_index == index_syn && conn.tcp_challenge_due) {
             conn.tcp_challenge_due = false;
             return tcp_ignore;
         }
@@ -435,12 +464,14 @@ TcpState refined_state(NfConn& conn, const TcpSeen& seen, TcpState next)
 /// A segment that is let through without a change of state. True: it is the SYN-ACK to a SYN that was, so that the connection begins anew.
 bool note_ignored(NfConn& conn, const TcpSeen& seen)
 {
-    if (seen.index == index_synack && conn.tcp_last_index == index_syn && conn.tcp_last_dir != seen.dir && seen.ack == conn.tcp_last_end) {
+    if (seen.index == index_synack && conn.tcp_last_index == index_syn && conn.tcp_last_dir != seen.dir &&
+        seen.ack == conn.tcp_last_end) {
         conn.tcp_challenge_due = false;
         conn.tcp_maxack_set[seen.dir] = false; // nf_ct_tcp_state_reset()
         return true;
     }
-    conn.tcp_challenge_due = seen.index == index_syn && seen.dir == 0 ? conn.tcp_state == tcp_last_ack : conn.tcp_challenge_due;
+    conn.tcp_challenge_due =
+        seen.index == index_syn && seen.dir == 0 ? conn.tcp_state == tcp_last_ack : conn.tcp_challenge_due;
     conn.tcp_last_index = seen.index;
     conn.tcp_last_dir = seen.dir;
     conn.tcp_last_end = seen.end;
@@ -459,13 +490,15 @@ void note_accepted(NfConn& conn, const TcpSeen& seen)
     conn.tcp_last_dir = seen.dir;
 }
 
-TcpResult nf_conntrack_tcp_packet(Kernel& k, SkbIndex skb, std::int32_t row, CtInfo info, const NfHookCtx& state, const L4& l4)
+TcpResult nf_conntrack_tcp_packet(Kernel& k, SkbIndex skb, std::int32_t row, CtInfo info,
+                                  const NfHookCtx& state, const L4& l4)
 {
     Call call(k, fn::nf_conntrack_tcp_packet, skb);
     NfConn& conn = k.net(state.net).nf.conns.at(row);
     const Sysctls& sysctl = k.net(state.net).sysctl;
-    if (l4.bytes.size() < 20 || (l4.bytes[12] >> 4) < 5 || std::size_t{4} * (l4.bytes[12] >> 4) > l4.bytes.size() ||
-        bad_checksum(k, skb, state, l4) || !valid_flags(l4.bytes[13])) {
+    if (l4.bytes.size() < 20 || (l4.bytes[12] >> 4) < 5 ||
+        std::size_t{4} * (l4.bytes[12] >> 4) > l4.bytes.size() || bad_checksum(k, skb, state, l4) ||
+        !valid_flags(l4.bytes[13])) {
         return TcpResult::invalid;
     }
     const TcpSeen seen = seen_segment(l4, ct_dir(info));
@@ -499,7 +532,8 @@ TcpResult nf_conntrack_tcp_packet(Kernel& k, SkbIndex skb, std::int32_t row, CtI
     note_accepted(conn, seen);
     conn.tcp_state = next;
     conn.tcp_close_begun = conn.tcp_close_begun || (before != next && next == tcp_fin_wait);
-    std::int64_t timeout = seen.index == index_rst ? sysctl.nf_conntrack_tcp_timeout_close : tcp_timeout(sysctl, next);
+    std::int64_t timeout =
+        seen.index == index_rst ? sysctl.nf_conntrack_tcp_timeout_close : tcp_timeout(sysctl, next);
     if ((conn.status & ips::seen_reply) == 0) {
         if (seen.index == index_rst && conn.is_confirmed()) {
             kill(k, state.net, row); // a reset before any answer ends it at once
@@ -511,7 +545,8 @@ TcpResult nf_conntrack_tcp_packet(Kernel& k, SkbIndex skb, std::int32_t row, CtI
         if (next == tcp_established) {
             timeout = std::min(timeout, sysctl.nf_conntrack_tcp_timeout_unacknowledged);
         }
-    } else if ((conn.status & ips::assured) == 0 && (before == tcp_syn_recv || before == tcp_established) && next == tcp_established) {
+    } else if ((conn.status & ips::assured) == 0 && (before == tcp_syn_recv || before == tcp_established) &&
+               next == tcp_established) {
         conn.status |= ips::assured;
     }
     refresh(k, conn, info, k.skb(skb).len, timeout);
@@ -527,7 +562,8 @@ std::int32_t init_conntrack(Kernel& k, SkbIndex skb, NetIndex net, const NfTuple
     NfState& nf = k.net(net).nf;
     const auto max = static_cast<std::uint64_t>(k.core_sysctl().nf_conntrack_max);
     if (max != 0 && nf.conns.count() + 1 > max && !early_drop(k, net, tuple, k.skb(skb).packet)) {
-        k.emit(EventKind::note, k.skb(skb).packet, fn::init_conntrack, k.trace.add_note("nf_conntrack: table full, dropping packet"));
+        k.emit(EventKind::note, k.skb(skb).packet, fn::init_conntrack,
+               k.trace.add_note("nf_conntrack: table full, dropping packet"));
         return -1;
     }
     const std::int32_t row = nf.conns.allocate();
@@ -544,7 +580,9 @@ Resolved resolve_normal_ct(Kernel& k, SkbIndex skb, const NfHookCtx& state, cons
     const std::int32_t found = find(k, state.net, tuple);
     if (found >= 0) {
         const NfConn& conn = k.net(state.net).nf.conns.at(found / 2);
-        const CtInfo info = found % 2 == 1 ? CtInfo::established_reply : (conn.status & ips::seen_reply) != 0 ? CtInfo::established : CtInfo::new_;
+        const CtInfo info = found % 2 == 1                         ? CtInfo::established_reply
+                            : (conn.status & ips::seen_reply) != 0 ? CtInfo::established
+                                                                   : CtInfo::new_;
         set_ct(k, skb, state.net, found / 2, info);
         return Resolved::ok;
     }
@@ -657,10 +695,12 @@ bool nf_conntrack_defrag(Kernel& k, SkbIndex skb, Hook hook)
 {
     Call call(k, fn::ipv4_conntrack_defrag, skb);
     const bool untracked = k.skb(skb).ct.conn < 0 && k.skb(skb).ct.info == CtInfo::untracked;
-    if (untracked || k.skb(skb).device == nothing || !Ipv4View::unchecked(skb_network(k, skb)).is_fragment()) {
+    if (untracked || k.skb(skb).device == nothing ||
+        !Ipv4View::unchecked(skb_network(k, skb)).is_fragment()) {
         return true;
     }
-    return ip_defrag(k, skb, hook == Hook::pre_routing ? IP_DEFRAG_CONNTRACK_IN : IP_DEFRAG_CONNTRACK_OUT) == 0;
+    return ip_defrag(k, skb, hook == Hook::pre_routing ? IP_DEFRAG_CONNTRACK_IN : IP_DEFRAG_CONNTRACK_OUT) ==
+           0;
 }
 
 NfVerdict nf_conntrack_in(Kernel& k, SkbIndex skb, const NfHookCtx& state)
@@ -737,7 +777,8 @@ bool __nf_conntrack_confirm(Kernel& k, SkbIndex skb)
     const std::int32_t clash = std::max(find(k, ct.net, conn.tuple[0]), find(k, ct.net, conn.tuple[1]));
     if (clash >= 0) { // nf_ct_resolve_clash(): another packet was first
         const NfConn& other = conns.at(clash / 2);
-        const bool same = other.tuple[0] == conn.tuple[0] && other.tuple[1] == conn.tuple[1] && conn.tuple[0].protocol != proto::ipproto_tcp;
+        const bool same = other.tuple[0] == conn.tuple[0] && other.tuple[1] == conn.tuple[1] &&
+                          conn.tuple[0].protocol != proto::ipproto_tcp;
         if (same) {
             const std::int32_t winner = clash / 2;
             nf_reset_ct(k, skb);

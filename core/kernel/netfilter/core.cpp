@@ -13,7 +13,8 @@ NfVerdict call(Kernel& k, const NfHookEntry& entry, SkbIndex skb, const NfHookCt
 {
     switch (entry.fn) {
     case NfHookEntry::Fn::apparmor_ip_postroute: {
-        Call hook(k, k.profile() == Profile::v5_10 ? fn::apparmor_ipv4_postroute : fn::apparmor_ip_postroute, skb);
+        Call hook(k, k.profile() == Profile::v5_10 ? fn::apparmor_ipv4_postroute : fn::apparmor_ip_postroute,
+                  skb);
         return NfVerdict::accept(); // no secmark
     }
     case NfHookEntry::Fn::nft_chain: {
@@ -22,10 +23,13 @@ NfVerdict call(Kernel& k, const NfHookEntry& entry, SkbIndex skb, const NfHookCt
         return nft_do_chain(k, skb, state, entry.table, entry.chain);
     }
     case NfHookEntry::Fn::ipt_table: return ipt_do_table(k, skb, state, entry.table);
-    case NfHookEntry::Fn::conntrack_defrag: return nf_conntrack_defrag(k, skb, state.hook) ? NfVerdict::accept() : NfVerdict::stolen(0);
+    case NfHookEntry::Fn::conntrack_defrag:
+        return nf_conntrack_defrag(k, skb, state.hook) ? NfVerdict::accept() : NfVerdict::stolen(0);
     case NfHookEntry::Fn::conntrack_in:
     case NfHookEntry::Fn::conntrack_local: {
-        Call hook(k, entry.fn == NfHookEntry::Fn::conntrack_in ? fn::ipv4_conntrack_in : fn::ipv4_conntrack_local, skb);
+        Call hook(
+            k, entry.fn == NfHookEntry::Fn::conntrack_in ? fn::ipv4_conntrack_in : fn::ipv4_conntrack_local,
+            skb);
         return nf_conntrack_in(k, skb, state);
     }
     case NfHookEntry::Fn::confirm: return nf_confirm(k, skb, state);
@@ -61,7 +65,9 @@ NfHookCtx state_of(Kernel& k, Pf family, Hook hook, DeviceIndex in, DeviceIndex 
 
 bool is_empty(Kernel& k, const NfHookCtx& state)
 {
-    return k.net(state.net).nf.hooks[static_cast<std::size_t>(state.family)][static_cast<std::size_t>(state.hook)].empty();
+    return k.net(state.net)
+        .nf.hooks[static_cast<std::size_t>(state.family)][static_cast<std::size_t>(state.hook)]
+        .empty();
 }
 
 /// nf_hook_entries_grow(): before the first one whose priority is not lower, so of equals the youngest is called first.
@@ -81,7 +87,8 @@ public:
     void apparmor()
     {
         for (auto& family : nf_.hooks) {
-            add(family[at(Hook::post_routing)], {NfHookEntry::Fn::apparmor_ip_postroute, nf_priority::selinux_first, 0, 0});
+            add(family[at(Hook::post_routing)],
+                {NfHookEntry::Fn::apparmor_ip_postroute, nf_priority::selinux_first, 0, 0});
         }
     }
 
@@ -124,11 +131,14 @@ private:
                         tracking_ = true;
                         using Fn = NfHookEntry::Fn;
                         auto& hooks = nf_.hooks[0];
-                        add(hooks[at(Hook::pre_routing)], {Fn::conntrack_defrag, nf_priority::conntrack_defrag, 0, 0});
-                        add(hooks[at(Hook::local_out)], {Fn::conntrack_defrag, nf_priority::conntrack_defrag, 0, 0});
+                        add(hooks[at(Hook::pre_routing)],
+                            {Fn::conntrack_defrag, nf_priority::conntrack_defrag, 0, 0});
+                        add(hooks[at(Hook::local_out)],
+                            {Fn::conntrack_defrag, nf_priority::conntrack_defrag, 0, 0});
                         add(hooks[at(Hook::pre_routing)], {Fn::conntrack_in, nf_priority::conntrack, 0, 0});
                         add(hooks[at(Hook::local_out)], {Fn::conntrack_local, nf_priority::conntrack, 0, 0});
-                        add(hooks[at(Hook::post_routing)], {Fn::confirm, nf_priority::conntrack_confirm, 0, 0});
+                        add(hooks[at(Hook::post_routing)],
+                            {Fn::confirm, nf_priority::conntrack_confirm, 0, 0});
                         add(hooks[at(Hook::local_in)], {Fn::confirm, nf_priority::conntrack_confirm, 0, 0});
                     }
                 }
@@ -157,7 +167,8 @@ private:
             if (!chain.base) {
                 continue;
             }
-            const NfHookEntry entry{NfHookEntry::Fn::nft_chain, chain.priority, static_cast<std::uint16_t>(t), static_cast<std::uint16_t>(c)};
+            const NfHookEntry entry{NfHookEntry::Fn::nft_chain, chain.priority, static_cast<std::uint16_t>(t),
+                                    static_cast<std::uint16_t>(c)};
             if (chain.type == NfChain::Type::nat) {
                 if (table.family != NfTable::Family::ip6) {
                     nat_lookup(chain.hook, entry);
@@ -181,7 +192,8 @@ private:
             if (!chain.base) {
                 continue;
             }
-            const NfHookEntry entry{NfHookEntry::Fn::ipt_table, chain.priority, static_cast<std::uint16_t>(t), 0};
+            const NfHookEntry entry{NfHookEntry::Fn::ipt_table, chain.priority, static_cast<std::uint16_t>(t),
+                                    0};
             if (chain.type == NfChain::Type::nat) {
                 nat_lookup(chain.hook, entry);
             } else {

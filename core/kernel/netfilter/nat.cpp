@@ -22,7 +22,10 @@ struct Range {
 };
 
 /// In network order, as the kernel hashes it.
-constexpr std::uint32_t swapped(std::uint32_t n) { return n >> 24 | (n >> 8 & 0xff00) | (n & 0xff00) << 8 | n << 24; }
+constexpr std::uint32_t swapped(std::uint32_t n)
+{
+    return n >> 24 | (n >> 8 & 0xff00) | (n & 0xff00) << 8 | n << 24;
+}
 
 /// include/linux/jhash.h: jhash2() of four words, of which only the first is set: an IPv4 address in its union.
 std::uint32_t jhash_of_address(std::uint32_t address, std::uint32_t seed)
@@ -123,8 +126,9 @@ bool in_range(const NfTuple& tuple, const Range& range, bool source)
 bool existing_source(Kernel& k, NetIndex net, const NfTuple& original, const Range& range, NfTuple& result)
 {
     for (const NfConn& conn : k.net(net).nf.conns.rows()) {
-        if (!conn.in_use || (conn.status & ips::src_nat_done) == 0 || conn.tuple[0].protocol != original.protocol ||
-            conn.tuple[0].src != original.src || conn.tuple[0].sport != original.sport) {
+        if (!conn.in_use || (conn.status & ips::src_nat_done) == 0 ||
+            conn.tuple[0].protocol != original.protocol || conn.tuple[0].src != original.src ||
+            conn.tuple[0].sport != original.sport) {
             continue;
         }
         NfTuple mapped = nf_ct_invert_tuple(conn.tuple[1]);
@@ -138,7 +142,8 @@ bool existing_source(Kernel& k, NetIndex net, const NfTuple& original, const Ran
     return false;
 }
 
-NfTuple get_unique_tuple(Kernel& k, NetIndex net, const NfTuple& original, const Range& range, const NfConn* conn, bool source)
+NfTuple get_unique_tuple(Kernel& k, NetIndex net, const NfTuple& original, const Range& range,
+                         const NfConn* conn, bool source)
 {
     NfTuple tuple = original;
     if (source && !range.random) {
@@ -154,7 +159,8 @@ NfTuple get_unique_tuple(Kernel& k, NetIndex net, const NfTuple& original, const
     find_best_ips(tuple, range, source);
     if (!range.random) {
         if (range.proto_specified) {
-            const std::uint16_t port = source || tuple.protocol == proto::ipproto_icmp ? tuple.sport : tuple.dport;
+            const std::uint16_t port =
+                source || tuple.protocol == proto::ipproto_icmp ? tuple.sport : tuple.dport;
             if (port >= range.min_port && port <= range.max_port &&
                 (range.min_port == range.max_port || !used(k, net, tuple, conn))) {
                 return tuple;
@@ -167,7 +173,10 @@ NfTuple get_unique_tuple(Kernel& k, NetIndex net, const NfTuple& original, const
     return tuple;
 }
 
-bool initialized(const NfConn& conn, bool source) { return (conn.status & (source ? ips::src_nat_done : ips::dst_nat_done)) != 0; }
+bool initialized(const NfConn& conn, bool source)
+{
+    return (conn.status & (source ? ips::src_nat_done : ips::dst_nat_done)) != 0;
+}
 
 void nf_nat_setup_info(Kernel& k, SkbIndex skb, const Range& range, bool source)
 {
@@ -200,12 +209,14 @@ void null_binding(Kernel& k, SkbIndex skb, bool source)
 // ---- rewriting --------------------------------------------------------------------------------------------------------------
 
 /// inet_proto_csum_replace: what the transport checksum must bear when a 16-bit word that it covers changes.
-void fix_transport_checksum(Kernel& k, SkbIndex skb, std::uint8_t* field, std::uint16_t before, std::uint16_t after, bool pseudo_header)
+void fix_transport_checksum(Kernel& k, SkbIndex skb, std::uint8_t* field, std::uint16_t before,
+                            std::uint16_t after, bool pseudo_header)
 {
     const std::uint16_t sum = load_be16(field);
     if (k.skb(skb).ip_summed == IpSummed::partial) {
         if (pseudo_header) { // it holds the pseudo header's sum, not complemented; the hardware adds the rest
-            store_be16(field, static_cast<std::uint16_t>(~csum_replace(static_cast<std::uint16_t>(~sum), before, after)));
+            store_be16(field, static_cast<std::uint16_t>(
+                                  ~csum_replace(static_cast<std::uint16_t>(~sum), before, after)));
         }
         return;
     }
@@ -268,7 +279,8 @@ private:
         if (at + 2 > bytes_.size()) {
             return nullptr;
         }
-        const bool none = protocol() == proto::ipproto_udp && load_be16(bytes_.data() + at) == 0 && k_.skb(skb_).ip_summed != IpSummed::partial;
+        const bool none = protocol() == proto::ipproto_udp && load_be16(bytes_.data() + at) == 0 &&
+                          k_.skb(skb_).ip_summed != IpSummed::partial;
         return none ? nullptr : bytes_.data() + at;
     }
 
@@ -279,9 +291,12 @@ private:
         write();
         const std::uint64_t after = k_.trace.add_bytes(bytes_.subspan(at, length));
         const SkBuff& skb = k_.skb(skb_);
-        const std::size_t link = skb.mac_header == header_unset || skb.mac_header > skb.network_header ? 14 : skb.network_header - skb.mac_header;
+        const std::size_t link = skb.mac_header == header_unset || skb.mac_header > skb.network_header
+                                     ? 14
+                                     : skb.network_header - skb.mac_header;
         k_.emit(EventKind::field, skb.packet, FunctionId::none,
-                k_.trace.add_field_change({SkbField::bytes, static_cast<std::uint32_t>(link + at), static_cast<std::uint32_t>(length), before, after}));
+                k_.trace.add_field_change({SkbField::bytes, static_cast<std::uint32_t>(link + at),
+                                           static_cast<std::uint32_t>(length), before, after}));
     }
 
     Kernel& k_;
@@ -303,7 +318,8 @@ void nf_nat_packet(Kernel& k, SkbIndex skb, bool source)
 {
     const NfConn& conn = *nf_ct_get(k, skb);
     const std::size_t dir = ct_dir(k.skb(skb).ct.info);
-    const bool original_source = dir == 1 ? !source : source; // in the reply direction it is the other way round
+    const bool original_source =
+        dir == 1 ? !source : source; // in the reply direction it is the other way round
     if ((conn.status & (original_source ? ips::src_nat : ips::dst_nat)) != 0) {
         nf_nat_manip_pkt(k, skb, conn, source, dir);
     }
@@ -362,7 +378,8 @@ void icmp_reply_translation(Kernel& k, SkbIndex skb, const NfHookCtx& state)
         if (quoted.protocol != proto::ipproto_icmp && inner_l4 + 4 <= bytes.size()) {
             store_be16(bytes.data() + inner_l4 + (source ? 2 : 0), source ? quoted.dport : quoted.sport);
         }
-        const std::size_t inner_header = std::min(std::size_t{4} * (bytes[inner] & 0xf), bytes.size() - inner);
+        const std::size_t inner_header =
+            std::min(std::size_t{4} * (bytes[inner] & 0xf), bytes.size() - inner);
         store_be16(bytes.data() + inner + 10, 0);
         store_be16(bytes.data() + inner + 10, ip_fast_csum(bytes.subspan(inner, inner_header)));
         store_be16(bytes.data() + outer + 2, 0);
@@ -433,8 +450,10 @@ NfVerdict nf_nat_ipv4(Kernel& k, SkbIndex skb, const NfHookCtx& state)
     }
     // nf_xfrm_me_harder(): a changed packet might need another IPsec policy; there is none, but asking costs a dissection.
     const bool ports = mine.protocol != proto::ipproto_icmp;
-    const bool asks = state.hook == Hook::post_routing ? mine.src != other.dst || (ports && mine.sport != other.dport)
-                                                       : state.hook == Hook::local_out && mine.dst == other.src && ports && mine.dport != other.sport;
+    const bool asks =
+        state.hook == Hook::post_routing
+            ? mine.src != other.dst || (ports && mine.sport != other.dport)
+            : state.hook == Hook::local_out && mine.dst == other.src && ports && mine.dport != other.sport;
     if (asks && k.profile() >= Profile::v6_12) {
         Call dissect(k, fn::__skb_flow_dissect, skb);
     }
@@ -459,7 +478,9 @@ bool nf_nat_apply(Kernel& k, SkbIndex skb, const NfHookCtx& state, const RuleExp
     if (expr.kind == RuleExpr::Kind::masquerade) {
         Call call(k, fn::nf_nat_masquerade_ipv4, skb);
         const NetDevice& out = k.device(state.out);
-        const std::uint32_t address = k.skb(skb).dst.source != 0 ? k.skb(skb).dst.source : out.addresses.empty() ? 0 : out.addresses.front().address;
+        const std::uint32_t address = k.skb(skb).dst.source != 0 ? k.skb(skb).dst.source
+                                      : out.addresses.empty()    ? 0
+                                                                 : out.addresses.front().address;
         if (address == 0) {
             return false; // "ate my IP address"
         }

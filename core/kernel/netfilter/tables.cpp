@@ -44,19 +44,22 @@ struct PacketInfo {
     }
     [[nodiscard]] bool has_ports() const
     {
-        return (protocol == proto::ipproto_tcp || protocol == proto::ipproto_udp || protocol == 132 || protocol == 136 || protocol == 33) &&
+        return (protocol == proto::ipproto_tcp || protocol == proto::ipproto_udp || protocol == 132 ||
+                protocol == 136 || protocol == 33) &&
                transport.size() >= 4;
     }
 };
 
 bool in_ranges(const RuleExpr& expr, std::uint64_t value)
 {
-    return std::ranges::any_of(expr.ranges, [&](const RuleRange& range) { return value >= range.low && value <= range.high; });
+    return std::ranges::any_of(
+        expr.ranges, [&](const RuleRange& range) { return value >= range.low && value <= range.high; });
 }
 
 bool device_matches(Kernel& k, DeviceIndex device, const std::string& pattern)
 {
-    const std::string_view name = device == nothing ? std::string_view{} : std::string_view(k.device(device).name);
+    const std::string_view name =
+        device == nothing ? std::string_view{} : std::string_view(k.device(device).name);
     if (!pattern.empty() && (pattern.back() == '*' || pattern.back() == '+')) {
         return name.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1));
     }
@@ -79,7 +82,8 @@ bool limit_holds(Kernel& k, RuleExpr& expr, std::uint32_t length, bool nft)
     const std::uint64_t rate = std::max<std::uint64_t>(expr.limit_rate, 1);
     const std::uint64_t packet_cost = expr.limit_unit_ns / rate;
     const std::uint64_t cost = expr.limit_bytes ? expr.limit_unit_ns / rate * length : packet_cost;
-    const std::uint64_t most = expr.limit_bytes ? expr.limit_unit_ns / rate * (rate + expr.limit_burst) : packet_cost * expr.limit_burst;
+    const std::uint64_t most = expr.limit_bytes ? expr.limit_unit_ns / rate * (rate + expr.limit_burst)
+                                                : packet_cost * expr.limit_burst;
     const std::uint64_t time = nft ? k.cpu().now.ns : k.cpu().now.ns / jiffy * jiffy;
     if (!expr.limit_begun) {
         expr.limit_begun = true;
@@ -102,17 +106,31 @@ bool asks(Kernel& k, SkbIndex skb, const NfHookCtx& state, const PacketInfo& pac
     case Kind::iif: return device_matches(k, state.in, expr.text);
     case Kind::oif: return device_matches(k, state.out, expr.text);
     case Kind::nfproto: return in_ranges(expr, packet.family == Pf::ipv4 ? 2 : 10);
-    case Kind::saddr: return packet.family == Pf::ipv4 && packet.network.size() >= 20 && in_ranges(expr, load_be32(packet.network.data() + 12));
-    case Kind::daddr: return packet.family == Pf::ipv4 && packet.network.size() >= 20 && in_ranges(expr, load_be32(packet.network.data() + 16));
-    case Kind::saddr6: return packet.family == Pf::ipv6 && packet.network.size() >= 40 && same_prefix6(packet.network.subspan(8, 16), expr);
-    case Kind::daddr6: return packet.family == Pf::ipv6 && packet.network.size() >= 40 && same_prefix6(packet.network.subspan(24, 16), expr);
+    case Kind::saddr:
+        return packet.family == Pf::ipv4 && packet.network.size() >= 20 &&
+               in_ranges(expr, load_be32(packet.network.data() + 12));
+    case Kind::daddr:
+        return packet.family == Pf::ipv4 && packet.network.size() >= 20 &&
+               in_ranges(expr, load_be32(packet.network.data() + 16));
+    case Kind::saddr6:
+        return packet.family == Pf::ipv6 && packet.network.size() >= 40 &&
+               same_prefix6(packet.network.subspan(8, 16), expr);
+    case Kind::daddr6:
+        return packet.family == Pf::ipv6 && packet.network.size() >= 40 &&
+               same_prefix6(packet.network.subspan(24, 16), expr);
     case Kind::l4proto:
     case Kind::ip_protocol: return in_ranges(expr, packet.protocol);
     case Kind::sport: return packet.has_ports() && in_ranges(expr, load_be16(packet.transport.data()));
     case Kind::dport: return packet.has_ports() && in_ranges(expr, load_be16(packet.transport.data() + 2));
-    case Kind::tcp_flags: return packet.protocol == proto::ipproto_tcp && packet.transport.size() >= 20 && (packet.transport[13] & expr.mask) == expr.value;
-    case Kind::icmp_type: return packet.protocol == proto::ipproto_icmp && !packet.transport.empty() && in_ranges(expr, packet.transport[0]);
-    case Kind::icmp_code: return packet.protocol == proto::ipproto_icmp && packet.transport.size() >= 2 && in_ranges(expr, packet.transport[1]);
+    case Kind::tcp_flags:
+        return packet.protocol == proto::ipproto_tcp && packet.transport.size() >= 20 &&
+               (packet.transport[13] & expr.mask) == expr.value;
+    case Kind::icmp_type:
+        return packet.protocol == proto::ipproto_icmp && !packet.transport.empty() &&
+               in_ranges(expr, packet.transport[0]);
+    case Kind::icmp_code:
+        return packet.protocol == proto::ipproto_icmp && packet.transport.size() >= 2 &&
+               in_ranges(expr, packet.transport[1]);
     case Kind::ct_state: return (ct_state_bit(k, skb) & expr.mask) != 0;
     case Kind::mark: return in_ranges(expr, k.skb(skb).mark & expr.mask);
     case Kind::ct_mark: {
@@ -122,7 +140,9 @@ bool asks(Kernel& k, SkbIndex skb, const NfHookCtx& state, const PacketInfo& pac
     case Kind::fragment: return packet.fragment;
     case Kind::pkt_type: return in_ranges(expr, static_cast<std::uint64_t>(k.skb(skb).pkt_type));
     case Kind::length: return in_ranges(expr, k.skb(skb).len);
-    case Kind::ttl: return packet.network.size() >= 20 && in_ranges(expr, packet.network[packet.family == Pf::ipv4 ? 8 : 7]);
+    case Kind::ttl:
+        return packet.network.size() >= 20 &&
+               in_ranges(expr, packet.network[packet.family == Pf::ipv4 ? 8 : 7]);
     case Kind::limit: return limit_holds(k, expr, k.skb(skb).len, nft);
     default: return true;
     }
@@ -204,14 +224,18 @@ void nft_calls_of_comparison(Kernel& k, SkbIndex skb, const RuleExpr& expr)
 }
 
 /// nf_log_syslog.c: what dmesg shows of it, less the hardware addresses.
-std::string log_text(Kernel& k, SkbIndex skb, const NfHookCtx& state, const PacketInfo& packet, const std::string& prefix)
+std::string log_text(Kernel& k, SkbIndex skb, const NfHookCtx& state, const PacketInfo& packet,
+                     const std::string& prefix)
 {
-    const auto name = [&](DeviceIndex device) { return device == nothing ? std::string() : k.device(device).name; };
+    const auto name = [&](DeviceIndex device) {
+        return device == nothing ? std::string() : k.device(device).name;
+    };
     std::string text = fmt::format("{}IN={} OUT={} ", prefix, name(state.in), name(state.out));
     if (packet.family == Pf::ipv4 && packet.network.size() >= 20) {
         const auto ip = Ipv4View::unchecked(packet.network);
-        text += fmt::format("SRC={} DST={} LEN={} TOS=0x{:02X} PREC=0x{:02X} TTL={} ID={} ", ip.source().text(), ip.destination().text(),
-                            ip.total_length(), ip.tos() & 0x1e, ip.tos() & 0xe0, packet.network[8], load_be16(packet.network.data() + 4));
+        text += fmt::format("SRC={} DST={} LEN={} TOS=0x{:02X} PREC=0x{:02X} TTL={} ID={} ",
+                            ip.source().text(), ip.destination().text(), ip.total_length(), ip.tos() & 0x1e,
+                            ip.tos() & 0xe0, packet.network[8], load_be16(packet.network.data() + 4));
         text += (packet.network[6] & 0x40) != 0 ? "DF " : "";
     }
     switch (packet.protocol) {
@@ -219,7 +243,8 @@ std::string log_text(Kernel& k, SkbIndex skb, const NfHookCtx& state, const Pack
     case proto::ipproto_tcp:
         text += packet.protocol == proto::ipproto_udp ? "PROTO=UDP " : "PROTO=TCP ";
         if (packet.transport.size() >= 8) {
-            text += fmt::format("SPT={} DPT={} ", load_be16(packet.transport.data()), load_be16(packet.transport.data() + 2));
+            text += fmt::format("SPT={} DPT={} ", load_be16(packet.transport.data()),
+                                load_be16(packet.transport.data() + 2));
         }
         break;
     case proto::ipproto_icmp:
@@ -267,11 +292,13 @@ void nf_send_reset(Kernel& k, SkbIndex old, const NfHookCtx& state, const Packet
     constexpr std::uint32_t ip_header = 20, tcp_header = 20;
     Call call(k, fn::nf_send_reset, old);
     const auto segment = packet.transport;
-    if (packet.protocol != proto::ipproto_tcp || segment.size() < tcp_header || (segment[13] & tcphdr::rst) != 0) {
+    if (packet.protocol != proto::ipproto_tcp || segment.size() < tcp_header ||
+        (segment[13] & tcphdr::rst) != 0) {
         return; // no RST for a RST
     }
     const Ipv4View ip = Ipv4View::unchecked(packet.network);
-    const bool looked_at = k.skb(old).ip_summed == IpSummed::unnecessary || k.skb(old).ip_summed == IpSummed::partial;
+    const bool looked_at =
+        k.skb(old).ip_summed == IpSummed::unnecessary || k.skb(old).ip_summed == IpSummed::partial;
     const bool incoming = state.hook == Hook::pre_routing || state.hook == Hook::local_in;
     const bool broadcast = (k.skb(old).dst.flags & (RTCF_BROADCAST | RTCF_MULTICAST)) != 0;
     if ((incoming && !looked_at && !tcp_checksum_ok(ip.source(), ip.destination(), segment)) || broadcast) {
@@ -282,7 +309,9 @@ void nf_send_reset(Kernel& k, SkbIndex old, const NfHookCtx& state, const Packet
     const bool answers_ack = (flags & tcphdr::ack) != 0;
     const auto data = static_cast<std::uint32_t>(segment.size()) - (segment[12] >> 4U) * 4U;
     const std::uint32_t seq = answers_ack ? load_be32(&segment[8]) : 0;
-    const std::uint32_t ack = answers_ack ? 0 : load_be32(&segment[4]) + ((flags & tcphdr::syn) != 0 ? 1 : 0) + ((flags & tcphdr::fin) != 0 ? 1 : 0) + data;
+    const std::uint32_t ack = answers_ack ? 0
+                                          : load_be32(&segment[4]) + ((flags & tcphdr::syn) != 0 ? 1 : 0) +
+                                                ((flags & tcphdr::fin) != 0 ? 1 : 0) + data;
     const std::uint16_t sport = load_be16(&segment[2]), dport = load_be16(&segment[0]);
 
     const SkbIndex skb = new_answer(k, ip_header + tcp_header);
@@ -302,7 +331,8 @@ void nf_send_reset(Kernel& k, SkbIndex old, const NfHookCtx& state, const Packet
     store_be32(&bytes[28], ack);
     bytes[32] = 0x50;
     bytes[33] = static_cast<std::uint8_t>(tcphdr::rst | (answers_ack ? 0 : tcphdr::ack));
-    store_be16(&bytes[36], static_cast<std::uint16_t>(~csum_tcpudp_magic(saddr, daddr, tcp_header, proto::ipproto_tcp)));
+    store_be16(&bytes[36],
+               static_cast<std::uint16_t>(~csum_tcpudp_magic(saddr, daddr, tcp_header, proto::ipproto_tcp)));
     set_transport_header(k, skb, ip_header);
     k.field(skb, SkbField::ip_summed, 0, static_cast<std::uint64_t>(IpSummed::partial));
     k.skb(skb).ip_summed = IpSummed::partial;
@@ -317,7 +347,8 @@ void nf_send_reset(Kernel& k, SkbIndex old, const NfHookCtx& state, const Packet
 
     // ip_route_me_harder(): from the address that was asked for, also where it is another's.
     const RouteType type = inet_addr_type_dev_table(k, state.net, saddr, k.skb(skb).packet);
-    const Destination route = ip_route_output_flow(k, state.net, daddr, type == RouteType::local ? saddr : 0, k.skb(skb).packet);
+    const Destination route =
+        ip_route_output_flow(k, state.net, daddr, type == RouteType::local ? saddr : 0, k.skb(skb).packet);
     if (!route.valid) {
         kfree_skb_reason(k, skb, drop::NOT_SPECIFIED, fn::nf_send_reset);
         return;
@@ -347,7 +378,10 @@ struct Position {
 
 class Walk {
 public:
-    Walk(Kernel& k, SkbIndex skb, const NfHookCtx& state, std::size_t table) : k_(k), skb_(skb), state_(state), table_(table), packet_(k, skb, state.family) {}
+    Walk(Kernel& k, SkbIndex skb, const NfHookCtx& state, std::size_t table)
+        : k_(k), skb_(skb), state_(state), table_(table), packet_(k, skb, state.family)
+    {
+    }
 
     NfVerdict run(std::size_t base)
     {
@@ -396,7 +430,8 @@ private:
     void decided(std::uint32_t note)
     {
         if (note != 0) {
-            k_.emit(EventKind::note, k_.skb(skb_).packet, is_nft() ? fn::nft_do_chain : fn::ipt_do_table, note);
+            k_.emit(EventKind::note, k_.skb(skb_).packet, is_nft() ? fn::nft_do_chain : fn::ipt_do_table,
+                    note);
         }
     }
 
@@ -440,7 +475,8 @@ private:
                 nft_calls_of_comparison(k_, skb_, expr);
             }
             if (is_question(expr.kind)) {
-                if (!applies(packet_, expr) || asks(k_, skb_, state_, packet_, expr, is_nft()) == expr.invert) {
+                if (!applies(packet_, expr) ||
+                    asks(k_, skb_, state_, packet_, expr, is_nft()) == expr.invert) {
                     return {};
                 }
                 continue;
@@ -463,16 +499,20 @@ private:
             return {};
         case Kind::log: {
             Call call(k_, fn::nf_log_packet, skb_);
-            k_.emit(EventKind::note, k_.skb(skb_).packet, fn::nf_log_packet, k_.trace.add_note(log_text(k_, skb_, state_, packet_, expr.text)));
+            k_.emit(EventKind::note, k_.skb(skb_).packet, fn::nf_log_packet,
+                    k_.trace.add_note(log_text(k_, skb_, state_, packet_, expr.text)));
             return {};
         }
         case Kind::set_mark:
             decided(rule.note);
-            set_mark(k_, skb_, (k_.skb(skb_).mark & ~static_cast<std::uint32_t>(expr.mask)) ^ static_cast<std::uint32_t>(expr.value));
+            set_mark(k_, skb_,
+                     (k_.skb(skb_).mark & ~static_cast<std::uint32_t>(expr.mask)) ^
+                         static_cast<std::uint32_t>(expr.value));
             return {};
         case Kind::set_ct_mark:
             if (NfConn* conn = nf_ct_get(k_, skb_)) {
-                conn->mark = (conn->mark & ~static_cast<std::uint32_t>(expr.mask)) ^ static_cast<std::uint32_t>(expr.value);
+                conn->mark = (conn->mark & ~static_cast<std::uint32_t>(expr.mask)) ^
+                             static_cast<std::uint32_t>(expr.value);
             }
             return {};
         case Kind::notrack:
@@ -495,7 +535,8 @@ private:
             if (found == chains.end()) {
                 return {}; // the readers refuse such a rule
             }
-            return {Outcome::go, {}, static_cast<std::size_t>(found - chains.begin()), expr.kind == Kind::jump};
+            return {
+                Outcome::go, {}, static_cast<std::size_t>(found - chains.begin()), expr.kind == Kind::jump};
         }
         case Kind::snat:
         case Kind::dnat:
@@ -518,12 +559,16 @@ private:
         }
         if (is_nft()) {
             // Each address and port is put into a register first.
-            const int values = (expr.has_address ? 1 + (expr.min_address != expr.max_address) : 0) + (expr.has_port ? 1 + (expr.min_port != expr.max_port) : 0);
+            const int values = (expr.has_address ? 1 + (expr.min_address != expr.max_address) : 0) +
+                               (expr.has_port ? 1 + (expr.min_port != expr.max_port) : 0);
             for (int i = 0; i < values; ++i) {
                 Call call(k_, fn::nft_immediate_eval, skb_);
             }
         } else {
-            function = expr.kind == Kind::dnat ? fn::xt_dnat_target_v2 : expr.kind == Kind::snat ? fn::xt_snat_target_v0 : expr.kind == Kind::masquerade ? fn::masquerade_tg : fn::redirect_tg4;
+            function = expr.kind == Kind::dnat         ? fn::xt_dnat_target_v2
+                       : expr.kind == Kind::snat       ? fn::xt_snat_target_v0
+                       : expr.kind == Kind::masquerade ? fn::masquerade_tg
+                                                       : fn::redirect_tg4;
         }
         Call call(k_, function, skb_);
         return decide(nf_nat_apply(k_, skb_, state_, expr) ? NfVerdict::accept() : NfVerdict::drop());
@@ -547,7 +592,8 @@ NfVerdict nft_do_chain(Kernel& k, SkbIndex skb, const NfHookCtx& state, std::siz
 NfVerdict ipt_do_table(Kernel& k, SkbIndex skb, const NfHookCtx& state, std::size_t table)
 {
     const auto& chains = k.net(state.net).nf.rules.tables[table].chains;
-    const auto base = std::ranges::find_if(chains, [&](const NfChain& chain) { return chain.base && chain.hook == state.hook; });
+    const auto base = std::ranges::find_if(
+        chains, [&](const NfChain& chain) { return chain.base && chain.hook == state.hook; });
     if (base == chains.end()) {
         return NfVerdict::accept();
     }
@@ -560,7 +606,12 @@ NfVerdict ipt_do_table(Kernel& k, SkbIndex skb, const NfHookCtx& state, std::siz
         return evaluate(); // registered itself
     }
     const std::string& name = k.net(state.net).nf.rules.tables[table].name;
-    Call hook(k, name == "raw" ? fn::iptable_raw_hook : name == "mangle" ? fn::iptable_mangle_hook : name == "nat" ? fn::iptable_nat_do_chain : fn::iptable_filter_hook, skb);
+    Call hook(k,
+              name == "raw"      ? fn::iptable_raw_hook
+              : name == "mangle" ? fn::iptable_mangle_hook
+              : name == "nat"    ? fn::iptable_nat_do_chain
+                                 : fn::iptable_filter_hook,
+              skb);
     return evaluate();
 }
 

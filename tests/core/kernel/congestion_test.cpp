@@ -184,7 +184,8 @@ TEST(Congestion, AfterATimeoutOneSegmentGoesAndTheThresholdIsHalvedOnce)
 TEST(Congestion, AnIdleWindowIsHalvedForEachTimeoutDownToTheFirstWindow)
 {
     const auto after = [](std::uint32_t idle_rtos, std::uint32_t more, const std::string& setting = "1") {
-        Machine m(receive_scenario("count: 0", "", "    sysctls: {net.ipv4.tcp_slow_start_after_idle: " + setting + "}\n"));
+        Machine m(receive_scenario("count: 0", "",
+                                   "    sysctls: {net.ipv4.tcp_slow_start_after_idle: " + setting + "}\n"));
         m.k.run_until(SimTime{} + 100_s);
         const SocketIndex socket = tcp_new_socket(m.k, 0);
         tcp_init_sock(m.k, socket);
@@ -205,7 +206,8 @@ TEST(Congestion, AnIdleWindowIsHalvedForEachTimeoutDownToTheFirstWindow)
 
 // ---- SYN cookies -------------------------------------------------------------------------------------------------------------------
 
-const std::string listener = "    sysctls: {net.ipv4.tcp_syncookies: 2}\n    tcp_servers: [{name: web, port: 80, accept: false}]\n";
+const std::string listener =
+    "    sysctls: {net.ipv4.tcp_syncookies: 2}\n    tcp_servers: [{name: web, port: 80, accept: false}]\n";
 
 struct Cookies {
     std::uint64_t received, failed;
@@ -247,7 +249,8 @@ TEST(SynCookies, AreNotEvenLookedAtTwoMinutesAfterTheLastOverflow)
 TEST(SynCookies, AnotherNumberIsNone)
 {
     EXPECT_EQ(cookies(10, 0, 11, 0), (Cookies{1, 0}));
-    for (const std::uint32_t off : {4U, 1U << 24, ~0U}) { // another MSS there is not, another minute, the hash of none
+    for (const std::uint32_t off :
+         {4U, 1U << 24, ~0U}) { // another MSS there is not, another minute, the hash of none
         EXPECT_EQ(cookies(10, 0, 11, off), (Cookies{0, 1})) << off;
     }
 }
@@ -256,7 +259,15 @@ TEST(SynCookies, OneOfFourSizesIsRemembered)
 {
     Machine m(receive_scenario("count: 0"));
     const SocketIndex socket = tcp_new_socket(m.k, 0);
-    for (const auto& [said, kept] : {std::pair{100, 536}, {536, 536}, {1299, 536}, {1300, 1300}, {1439, 1300}, {1440, 1440}, {1459, 1440}, {1460, 1460}, {8960, 1460}}) {
+    for (const auto& [said, kept] : {std::pair{100, 536},
+                                     {536, 536},
+                                     {1299, 536},
+                                     {1300, 1300},
+                                     {1439, 1300},
+                                     {1440, 1440},
+                                     {1459, 1440},
+                                     {1460, 1460},
+                                     {8960, 1460}}) {
         TcpRequest req;
         req.mss = static_cast<std::uint16_t>(said);
         cookie_init_sequence(m.k, socket, req, PacketId::none);
@@ -274,7 +285,8 @@ TEST(SynCookies, OptionsLieInTheLowestSixBitsOfATimestampThatIsNotLaterThanNow)
     EXPECT_EQ(cookie_init_timestamp(m.k, req, 6400 + 23, PacketId::none), 6400U + 0x17U);
     EXPECT_EQ(cookie_init_timestamp(m.k, req, 6400 + 22, PacketId::none), 6400U - 64U + 0x17U);
     req.wscale_ok = req.sack_ok = false;
-    EXPECT_EQ(cookie_init_timestamp(m.k, req, 6400 + 63, PacketId::none), 6400U + 0x0fU) << "no scaling is 15";
+    EXPECT_EQ(cookie_init_timestamp(m.k, req, 6400 + 63, PacketId::none), 6400U + 0x0fU)
+        << "no scaling is 15";
 }
 
 } // namespace

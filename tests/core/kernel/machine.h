@@ -12,7 +12,11 @@ namespace skbscope::test {
 /// A scenario whose time the test drives.
 class Machine {
 public:
-    explicit Machine(const std::string& text, SimTime until = SimTime{} + 40_us) : world(build_world(scenario_of(text), trace)), k(world, trace) { k.run_until(until); }
+    explicit Machine(const std::string& text, SimTime until = SimTime{} + 40_us)
+        : world(build_world(scenario_of(text), trace)), k(world, trace)
+    {
+        k.run_until(until);
+    }
 
     /// One datagram from 127.0.0.1 put into netif_rx(); with a broken IP header it wakes nobody.
     void into_backlog(bool broken = false)
@@ -44,7 +48,10 @@ public:
         return skb;
     }
 
-    [[nodiscard]] std::uint64_t stat(std::size_t device, kernel::DevStat which) const { return world.devices[device].stats[static_cast<std::size_t>(which)]; }
+    [[nodiscard]] std::uint64_t stat(std::size_t device, kernel::DevStat which) const
+    {
+        return world.devices[device].stats[static_cast<std::size_t>(which)];
+    }
     [[nodiscard]] std::size_t calls(FunctionId function) const
     {
         std::size_t n = 0;
@@ -67,13 +74,17 @@ inline const IpAddress here = *IpAddress::parse("10.99.0.2"), peer = *IpAddress:
 /// One host (10.99.0.2 on eth0) whose wire a test writes on.
 class Wire {
 public:
-    explicit Wire(const std::string& host = "", const std::string& device = "", const std::string& kernel = "6.1")
-        : world_(build_world(scenario_of("skbscope: 1\nkernel: \"" + kernel +
-                                    "\"\nhosts:\n  - name: server\n    cpus: 1\n    devices:\n"
-                                    "      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: client" +
-                                    device + "}\n    neighbours: [{address: 10.99.0.1, mac: \"52:54:00:12:34:01\", device: eth0}]\n" + host +
-                                    "stations:\n  - {name: client, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n"),
-                             trace_)),
+    explicit Wire(const std::string& host = "", const std::string& device = "",
+                  const std::string& kernel = "6.1")
+        : world_(build_world(
+              scenario_of(
+                  "skbscope: 1\nkernel: \"" + kernel +
+                  "\"\nhosts:\n  - name: server\n    cpus: 1\n    devices:\n"
+                  "      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: client" +
+                  device +
+                  "}\n    neighbours: [{address: 10.99.0.1, mac: \"52:54:00:12:34:01\", device: eth0}]\n" +
+                  host + "stations:\n  - {name: client, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n"),
+              trace_)),
           kernel_(world_, trace_)
     {
         run(100_us);
@@ -97,7 +108,8 @@ public:
         run(1_ms);
     }
     /// A segment to :80, whose numbers count from its first bytes.
-    void send_segment(std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledged, std::size_t size = 0, std::uint16_t port = 40000)
+    void send_segment(std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledged,
+                      std::size_t size = 0, std::uint16_t port = 40000)
     {
         const Bytes payload(size, 'x');
         TcpFrame frame;
@@ -119,7 +131,10 @@ public:
         }
         send_segment(ack, isn + 1, their_isn_ + 1);
     }
-    void send_data(std::uint32_t offset, std::size_t size) { send_segment(ack, isn + 1 + offset, their_isn_ + 1, size); }
+    void send_data(std::uint32_t offset, std::size_t size)
+    {
+        send_segment(ack, isn + 1 + offset, their_isn_ + 1, size);
+    }
 
     /// The sequence number of the last segment that the host sent.
     [[nodiscard]] std::uint32_t last_sequence() const
@@ -156,7 +171,10 @@ public:
         }
         return sum;
     }
-    [[nodiscard]] std::uint64_t counted(kernel::Mib counter) const { return world_.nets[0].mib[static_cast<std::size_t>(counter)]; }
+    [[nodiscard]] std::uint64_t counted(kernel::Mib counter) const
+    {
+        return world_.nets[0].mib[static_cast<std::size_t>(counter)];
+    }
 
     static constexpr std::uint8_t syn = 0x02, ack = 0x10;
     static constexpr std::uint32_t isn = 1000;

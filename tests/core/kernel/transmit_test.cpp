@@ -73,7 +73,8 @@ TEST(Dql, DoesNotGrowWhileSomethingOfTheLastLookIsLeft)
 }
 
 /// Always `under_way` bytes in the ring, `each` of them done a jiffy. The limit after that time.
-std::uint32_t after_jiffies(std::int64_t jiffies, std::uint32_t limit, std::uint32_t under_way, std::uint32_t each)
+std::uint32_t after_jiffies(std::int64_t jiffies, std::uint32_t limit, std::uint32_t under_way,
+                            std::uint32_t each)
 {
     Dql dql = limited(limit);
     dql.queued(under_way);
@@ -87,7 +88,8 @@ std::uint32_t after_jiffies(std::int64_t jiffies, std::uint32_t limit, std::uint
 TEST(Dql, ShrinksByTheLeastSlackWhenMoreThanASecondHasPassed)
 {
     EXPECT_EQ(after_jiffies(250, 10'000, 3000, 1000), 10'000U) << "time_after(): a second is not enough";
-    EXPECT_EQ(after_jiffies(251, 10'000, 3000, 1000), 2000U) << "twice what is done between two looks is what it needs";
+    EXPECT_EQ(after_jiffies(251, 10'000, 3000, 1000), 2000U)
+        << "twice what is done between two looks is what it needs";
     EXPECT_EQ(after_jiffies(600, 10'000, 3000, 1000), 2000U);
 }
 
@@ -136,7 +138,10 @@ TEST(Dql, CountsWrapAroundWithoutATrace)
 /// A machine whose qdisc holds packets of 142 bytes that nobody has begun to send.
 class Sender : public Machine {
 public:
-    explicit Sender(const std::string& device, const std::string& host = "") : Machine(send_scenario("count: 0", true, true, device, host)) {}
+    explicit Sender(const std::string& device, const std::string& host = "")
+        : Machine(send_scenario("count: 0", true, true, device, host))
+    {
+    }
 
     [[nodiscard]] QdiscIndex root() const { return world.devices[1].tx_queues[0].qdisc; }
     [[nodiscard]] NetdevQueue& txq() { return world.devices[1].tx_queues[0]; }
@@ -222,7 +227,8 @@ TEST(QdiscRun, WhatABusyDriverGivesBackGoesFirstOneByOneAndIsNotValidatedAgain)
     m.enqueue(1);
     SkbList list{m.packet(), m.packet()};
     std::vector<PacketId> order;
-    std::ranges::transform(list, std::back_inserter(order), [&](SkbIndex skb) { return m.k.skb(skb).packet; });
+    std::ranges::transform(list, std::back_inserter(order),
+                           [&](SkbIndex skb) { return m.k.skb(skb).packet; });
     m.txq().drv_xoff = true;
     EXPECT_FALSE(sch_direct_xmit(m.k, std::move(list), m.root(), true));
     Qdisc& q = qdisc(m.k, m.root());
@@ -274,7 +280,8 @@ TEST(QdiscRun, OfSeveralTransmitQueuesAListIsForOneAndTheOtherWaitsApart)
     __qdisc_run(m.k, root);
     EXPECT_EQ(qdisc(m.k, root).qlen, 0U);
     m.go_on();
-    EXPECT_EQ(m.calls(fn::sch_direct_xmit), 2U) << "the first two; then the third, which was taken out with them, and behind it the last";
+    EXPECT_EQ(m.calls(fn::sch_direct_xmit), 2U)
+        << "the first two; then the third, which was taken out with them, and behind it the last";
     EXPECT_EQ(m.calls(fn::start_xmit), 4U);
 }
 
