@@ -41,12 +41,14 @@ Result<NamedHost> host_behind(const std::string& device, const ReplayOptions& op
         }
         const bool told = named->mac != MacAddress{} || named->address == modelled.identity.address;
         if (!told) {
-            return fail(ErrorKind::usage, "--as " + options.as, fmt::format("is not the address of {}, so its MAC must be told", device),
+            return fail(ErrorKind::usage, "--as " + options.as,
+                        fmt::format("is not the address of {}, so its MAC must be told", device),
                         "--as ADDR,MAC");
         }
         modelled.identity = {named->address, named->mac != MacAddress{} ? named->mac : here.mac};
     } else if (!here.ipv4) {
-        return fail(ErrorKind::unsupported, device, "has no IPv4 address, so nobody knows whose kernel to model", "--as ADDR,MAC");
+        return fail(ErrorKind::unsupported, device,
+                    "has no IPv4 address, so nobody knows whose kernel to model", "--as ADDR,MAC");
     }
     if (!options.scenario.empty()) {
         auto loaded = load_host(options.scenario);
@@ -59,7 +61,9 @@ Result<NamedHost> host_behind(const std::string& device, const ReplayOptions& op
     // Of another host nobody knows here what its sockets are.
     std::vector<std::uint16_t> ports;
     if (here.ipv4 == modelled.identity.address) {
-        ports = host::bound_udp_ports(host::read_file("/proc/self/net/udp").value_or(""), host::read_file("/proc/self/net/udp6").value_or(""), modelled.identity.address);
+        ports = host::bound_udp_ports(host::read_file("/proc/self/net/udp").value_or(""),
+                                      host::read_file("/proc/self/net/udp6").value_or(""),
+                                      modelled.identity.address);
     }
     modelled.scenario = replay_scenario(modelled.identity.address, modelled.identity.mac, ports);
     return modelled;
@@ -106,12 +110,14 @@ private:
 void say_state(const LiveReplay& replay, const Trace& trace, Clock::duration since)
 {
     const auto counts = trace.verdicts();
-    say("\r{:.0f} s: {} frames, {} delivered, {} dropped ", std::chrono::duration<double>(since).count(), replay.frames(),
-               counts[static_cast<std::size_t>(Verdict::delivered)], counts[static_cast<std::size_t>(Verdict::dropped)]);
+    say("\r{:.0f} s: {} frames, {} delivered, {} dropped ", std::chrono::duration<double>(since).count(),
+        replay.frames(), counts[static_cast<std::size_t>(Verdict::delivered)],
+        counts[static_cast<std::size_t>(Verdict::dropped)]);
 }
 
 /// What became of the frames before they reached the model.
-void say_end(const DeviceWishes& wishes, const LiveReplay& replay, const FrameSource& frames, std::uint64_t long_frames)
+void say_end(const DeviceWishes& wishes, const LiveReplay& replay, const FrameSource& frames,
+             std::uint64_t long_frames)
 {
     say("{}: {} frames replayed", wishes.device, replay.frames());
     const auto& counts = replay.counts();
@@ -126,14 +132,15 @@ void say_end(const DeviceWishes& wishes, const LiveReplay& replay, const FrameSo
     also(frames.lost(), "lost by the capture");
     say("\n");
     if (long_frames != 0) {
-        say("{}: {} frames are longer than a wire carries: GRO or the sender's offloads made them before the capture saw them\n",
-                   wishes.device, long_frames);
+        say("{}: {} frames are longer than a wire carries: GRO or the sender's offloads made them before the "
+            "capture saw them\n",
+            wishes.device, long_frames);
     }
 }
 
 /// Reads the device and runs the model behind it. True: the device went away.
-Result<bool> follow(const DeviceWishes& wishes, FrameSource& frames, LiveReplay& replay, Output& output, const std::atomic<bool>& stop,
-                    std::uint64_t& long_frames)
+Result<bool> follow(const DeviceWishes& wishes, FrameSource& frames, LiveReplay& replay, Output& output,
+                    const std::atomic<bool>& stop, std::uint64_t& long_frames)
 {
     constexpr auto pause = std::chrono::milliseconds(20);
     constexpr std::size_t longest = 1518;
@@ -144,7 +151,8 @@ Result<bool> follow(const DeviceWishes& wishes, FrameSource& frames, LiveReplay&
     std::vector<LiveFrame> seen;
     const auto enough = [&] {
         const std::chrono::duration<double> passed = Clock::now() - began;
-        return stop || (wishes.seconds > 0 && passed.count() >= wishes.seconds) || (wishes.frames != 0 && replay.frames() >= wishes.frames);
+        return stop || (wishes.seconds > 0 && passed.count() >= wishes.seconds) ||
+               (wishes.frames != 0 && replay.frames() >= wishes.frames);
     };
     /// Reads once and runs the model up to `now`. False: nothing stamped before `end` was there.
     const auto step = [&](std::uint64_t now, std::uint64_t end) -> Result<bool> {
@@ -169,7 +177,8 @@ Result<bool> follow(const DeviceWishes& wishes, FrameSource& frames, LiveReplay&
     constexpr std::uint64_t open_end = std::numeric_limits<std::uint64_t>::max();
     while (!gone && !enough()) {
         std::this_thread::sleep_for(pause);
-        const std::uint64_t now = wall_ns(); // before the read: whatever is older has been handed on, or is late
+        const std::uint64_t now =
+            wall_ns(); // before the read: whatever is older has been handed on, or is late
         if (auto read = step(now, open_end); !read) {
             return tl::unexpected(read.error());
         }
@@ -237,8 +246,9 @@ Result<int> replay_device(const DeviceWishes& wishes, const ReplayOptions& optio
     for (const ScenarioHost& each : host->scenario.hosts) {
         receivers += each.receivers.size();
     }
-    say("replaying: {} as {}, kernel {}, {} receivers{}\n", wishes.device, IpAddress::v4(host->identity.address).text(),
-               host->scenario.kernel, receivers, wishes.seconds > 0 || wishes.frames != 0 ? "" : "; Ctrl-C ends it");
+    say("replaying: {} as {}, kernel {}, {} receivers{}\n", wishes.device,
+        IpAddress::v4(host->identity.address).text(), host->scenario.kernel, receivers,
+        wishes.seconds > 0 || wishes.frames != 0 ? "" : "; Ctrl-C ends it");
     LiveReplay replay(std::move(host->scenario), host->identity.mac, wall_ns());
     replay.source().keep_snapshots(false); // nobody looks back
     replay.source().set_recording(!output.summary);

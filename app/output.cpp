@@ -35,7 +35,8 @@ void add_run_output_options(CLI::App& command, RunOutput& output)
     add_format_option(command, output.format);
     command
         .add_flag("--summary", output.summary,
-                  "Only count: packets by verdict, drops by reason. Nothing is recorded, so a long run is several times as fast")
+                  "Only count: packets by verdict, drops by reason. Nothing is recorded, so a long run is "
+                  "several times as fast")
         ->excludes(file);
 }
 
@@ -46,7 +47,8 @@ Result<int> write_run(ModelSource& source, SimTime end, const std::string& path)
 {
     std::optional<RecordingFile> file;
     Result<void> written;
-    std::optional<ProgressLine> line(std::in_place, std::filesystem::path(path).filename().string()); // Ctrl-C leaves nothing half written
+    std::optional<ProgressLine> line(
+        std::in_place, std::filesystem::path(path).filename().string()); // Ctrl-C leaves nothing half written
     line->progress().begin("running", 0);
     const auto write_more = [&]() -> Result<void> {
         if (line->progress().is_cancelled()) {
@@ -110,7 +112,8 @@ Result<void> keep_apart(const std::string& output, const std::vector<std::string
 {
     for (const std::string& input : inputs) {
         std::error_code ignored; // what is not there is nobody's input
-        if (std::filesystem::is_regular_file(output, ignored) && std::filesystem::equivalent(output, input, ignored)) {
+        if (std::filesystem::is_regular_file(output, ignored) &&
+            std::filesystem::equivalent(output, input, ignored)) {
             return fail(ErrorKind::usage, "-w " + output, "is a file that is read", "name another one");
         }
     }

@@ -42,8 +42,9 @@ void say_what_was_changed(const std::string& path, const ReplayPlan& plan)
                    path, plan.counts.cut);
     }
     if (plan.counts.unfinished != 0) {
-        say("{}: {} frames bore a checksum that a device was still to fill in, as on veth; it has been filled in\n", path,
-                   plan.counts.unfinished);
+        say("{}: {} frames bore a checksum that a device was still to fill in, as on veth; it has been "
+            "filled in\n",
+            path, plan.counts.unfinished);
     }
 }
 

@@ -68,7 +68,8 @@ void say_for_qt(QtMsgType type, const QMessageLogContext&, const QString& words)
     if (QCoreApplication::instance() == nullptr || QCoreApplication::startingUp()) {
         if (type == QtFatalMsg) {
             const Error error{ErrorKind::unsupported, "window", reason.empty() ? "Qt cannot start" : reason,
-                              "skbscope --shot FILE.png writes a picture of it; skbscope --help lists what works without a display"};
+                              "skbscope --shot FILE.png writes a picture of it; skbscope --help lists what "
+                              "works without a display"};
             say("skbscope: {}\n", error.describe());
             std::_Exit(exit_status(error.kind));
         }
@@ -91,10 +92,13 @@ ui::WindowServices services(bool remember)
     return {
         .open = open_driver,
         .openWatched = open_watched,
-        .save = [](const Source& source, const std::filesystem::path& path,
-                   Progress& progress) { return write_recording(source.trace(), path, {.progress = &progress}); },
+        .save =
+            [](const Source& source, const std::filesystem::path& path, Progress& progress) {
+                return write_recording(source.trace(), path, {.progress = &progress});
+            },
         .model = first_lesson() ? model_to_play_with : decltype(ui::WindowServices::model){},
-        .explain = [](const Trace& trace, const JourneyIndex& journeys, PacketId packet) -> std::optional<DropExplanation> {
+        .explain = [](const Trace& trace, const JourneyIndex& journeys,
+                      PacketId packet) -> std::optional<DropExplanation> {
             auto drops = explain_drops(trace, journeys, std::span(&packet, 1), settings_behind(trace));
             return drops.empty() ? std::nullopt : std::optional(std::move(drops.front()));
         },
@@ -104,7 +108,8 @@ ui::WindowServices services(bool remember)
                  .command =
                      [](const ui::LiveRequest& request) {
                          const std::string asking = request.needs_prompt ? way_to_ask() : std::string();
-                         return fmt::format("{}", fmt::join(recorder_command(own_program(), asking, request), " "));
+                         return fmt::format("{}",
+                                            fmt::join(recorder_command(own_program(), asking, request), " "));
                      },
                  .doctor = ask_doctor},
         .lessons = lessons_folder(),
@@ -142,7 +147,8 @@ bool is_long(const std::string& file)
 {
     constexpr std::uintmax_t opens_at_once = std::uintmax_t{8} << 20;
     std::error_code error;
-    const std::uintmax_t size = std::filesystem::is_regular_file(file, error) ? std::filesystem::file_size(file, error) : 0;
+    const std::uintmax_t size =
+        std::filesystem::is_regular_file(file, error) ? std::filesystem::file_size(file, error) : 0;
     return !error && size > opens_at_once;
 }
 
@@ -164,7 +170,9 @@ Result<void> open_in(ui::MainWindow& window, const std::string& file, const Wind
         window.openFile(QString::fromStdString(file));
         return {};
     }
-    if (auto opened = file == "-" ? open_standard_input_in(window, !request.shot.empty()) : open_file_in(window, file); !opened) {
+    if (auto opened =
+            file == "-" ? open_standard_input_in(window, !request.shot.empty()) : open_file_in(window, file);
+        !opened) {
         return opened;
     }
     auto* session = window.session();

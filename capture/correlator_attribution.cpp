@@ -91,7 +91,8 @@ Frame* Correlator::completes_list(Lane& lane)
         if (open.kind == Kind::gro_receive) {
             return open.packet != 0 ? &open : nullptr;
         }
-        if (!is_one_of(functions_[open.symbol].name, {"gro_normal_one", "gro_normal_list", "napi_skb_finish", "gro_skb_finish"})) {
+        if (!is_one_of(functions_[open.symbol].name,
+                       {"gro_normal_one", "gro_normal_list", "napi_skb_finish", "gro_skb_finish"})) {
             return nullptr;
         }
     }
@@ -242,7 +243,8 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     case Kind::batch:
         if (frame.symbol == net_tx_action_) {
             auto& left = completed_[record.cpu];
-            frame.batch().completed.assign(left.rbegin(), left.rend()); // __dev_kfree_skb_irq() puts each in front
+            frame.batch().completed.assign(left.rbegin(),
+                                           left.rend()); // __dev_kfree_skb_irq() puts each in front
             left.clear();
         }
         return;
@@ -369,7 +371,8 @@ void Correlator::attribute(Lane& lane, const RawRecord& record, Frame* host, Fra
     case Kind::carry:
         break;
     }
-    if (host != nullptr && host->kind == Kind::sublist_hook && functions_[frame.symbol].name == "nf_hook_slow") {
+    if (host != nullptr && host->kind == Kind::sublist_hook &&
+        functions_[frame.symbol].name == "nf_hook_slow") {
         frame.packet = frame.child = next_living(host->batch().to_route);
         assumes_order(frame, *host);
         if (frame.packet != 0) {
@@ -433,7 +436,8 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
     if (address == 0) {
         return 0;
     }
-    Slot known = evidence == Evidence::free ? book_.living(address) : owner_of(address, item); // free_event() has looked
+    Slot known = evidence == Evidence::free ? book_.living(address)
+                                            : owner_of(address, item); // free_event() has looked
     const Slot slot = book_.resolve(current);
     if (known != 0 && slot != 0 && slot != known && evidence == Evidence::transmit) {
         // A received packet that nobody forwards here does not turn up on the way out: its address has a new
@@ -493,7 +497,8 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
             return 0;
         }
     }
-    if (slot != 0 && record.shared && std::erase_if(share_checked_, [&](Slot other) { return book_.resolve(other) == slot; }) != 0) {
+    if (slot != 0 && record.shared &&
+        std::erase_if(share_checked_, [&](Slot other) { return book_.resolve(other) == slot; }) != 0) {
         book_.bind(slot, address); // this is the clone as which it goes on
         return slot;
     }
@@ -530,7 +535,8 @@ Slot Correlator::match(Lane& lane, Slot current, std::uint64_t address, Evidence
     SlotRecord& made = book_.at(fresh);
     if (slot != 0 && evidence == Evidence::transmit) { // a piece: fragment or segment
         const auto before = static_cast<Slot>(to_index(record.packet.parent));
-        const bool is_next_piece = record.packet.relation == Relation::split && before != 0 && book_.at(before).in_pieces;
+        const bool is_next_piece =
+            record.packet.relation == Relation::split && before != 0 && book_.at(before).in_pieces;
         made.packet.sent_here = book_.at(slot).packet.sent_here;
         made.packet.parent = static_cast<PacketId>(is_next_piece ? before : slot);
         made.packet.relation = Relation::split;
@@ -544,8 +550,9 @@ Slot Correlator::prove(Lane& lane, const RawRecord& record, std::size_t frame, s
                        Evidence evidence)
 {
     (void)record;
-    const bool foreign = evidence == Evidence::free && // else nobody asks
-                         std::ranges::any_of(lane.stack, [](const Frame& outer) { return outer.kind == Kind::foreign; });
+    const bool foreign =
+        evidence == Evidence::free && // else nobody asks
+        std::ranges::any_of(lane.stack, [](const Frame& outer) { return outer.kind == Kind::foreign; });
     const std::uint32_t item = lane.stack[frame].item;
     const Slot slot = match(lane, lane.stack[frame].packet, address, evidence, item, foreign);
     Frame& call = lane.stack[frame];
@@ -576,16 +583,19 @@ std::size_t Correlator::frame_for(Lane& lane, const RawRecord& record,
     if (!functions_seen_) {
         pop_frees(lane);
     }
-    const bool begins_receiving = fallback.number == NameNumber("__netif_receive_skb_core").number || fallback.number == NameNumber("netif_receive_skb").number ||
+    const bool begins_receiving = fallback.number == NameNumber("__netif_receive_skb_core").number ||
+                                  fallback.number == NameNumber("netif_receive_skb").number ||
                                   fallback.number == NameNumber("napi_gro_receive").number;
     if (begins_receiving) {
         // A packet on its way in does not begin below what was done for another one: that has returned,
         // unseen.
         const bool is_handed_up = fallback.number == NameNumber("napi_gro_receive").number;
-        const auto can_call = [&](const Frame& frame) { // GRO lets go a full list before it has returned (on_gro_exit)
-            const bool is_open_gro = frame.kind == Kind::gro_receive && !functions_seen_ && gro_results_seen_ && !is_handed_up;
-            return finds_packets(frame.kind) || functions_[frame.symbol].is_receive || is_open_gro;
-        };
+        const auto can_call =
+            [&](const Frame& frame) { // GRO lets go a full list before it has returned (on_gro_exit)
+                const bool is_open_gro =
+                    frame.kind == Kind::gro_receive && !functions_seen_ && gro_results_seen_ && !is_handed_up;
+                return finds_packets(frame.kind) || functions_[frame.symbol].is_receive || is_open_gro;
+            };
         while (!lane.stack.empty() && !can_call(lane.stack.back())) {
             pop(lane);
         }

@@ -20,8 +20,12 @@ std::string_view sentence(const ProbePlan& plan)
 {
     switch (plan.detail) {
     case Detail::functions: return "Packets can be followed function by function.";
-    case Detail::probes: return "Packets can be followed from tracepoint to tracepoint, and at the functions that probes are set on.";
-    case Detail::tracepoints: return "Packets can be followed from tracepoint to tracepoint, not through each function between them.";
+    case Detail::probes:
+        return "Packets can be followed from tracepoint to tracepoint, and at the functions that probes are "
+               "set on.";
+    case Detail::tracepoints:
+        return "Packets can be followed from tracepoint to tracepoint, not through each function between "
+               "them.";
     case Detail::frames: return "Packets cannot be followed through the kernel, but frames can be captured.";
     case Detail::nothing: break;
     }
@@ -29,8 +33,9 @@ std::string_view sentence(const ProbePlan& plan)
 }
 
 /// What remains whatever the host offers.
-constexpr auto always = "Always: the model (skbscope run), captures through the model (skbscope replay), recordings and "
-                        "trace.dat files (skbscope import).";
+constexpr auto always =
+    "Always: the model (skbscope run), captures through the model (skbscope replay), recordings and "
+    "trace.dat files (skbscope import).";
 
 std::string counts(const ProbePlan& plan)
 {
@@ -47,9 +52,11 @@ std::string counts(const ProbePlan& plan)
 std::string host_line(const HostFacts& facts)
 {
     const std::string lockdown = facts.lockdown.empty() ? "no lockdown" : "lockdown " + facts.lockdown;
-    const std::string rights = facts.capabilities.empty() ? "none that matter here" : fmt::format("{}", fmt::join(facts.capabilities, ", "));
-    return fmt::format("Linux {} on {}, {} CPU{}, {}; user {}, capabilities: {}", facts.kernel_release, facts.machine, facts.cpus,
-                       facts.cpus == 1 ? "" : "s", lockdown, facts.user, rights);
+    const std::string rights = facts.capabilities.empty()
+                                   ? "none that matter here"
+                                   : fmt::format("{}", fmt::join(facts.capabilities, ", "));
+    return fmt::format("Linux {} on {}, {} CPU{}, {}; user {}, capabilities: {}", facts.kernel_release,
+                       facts.machine, facts.cpus, facts.cpus == 1 ? "" : "s", lockdown, facts.user, rights);
 }
 
 std::string text_of(const HostFacts& facts, const ProbePlan& plan)
@@ -60,14 +67,16 @@ std::string text_of(const HostFacts& facts, const ProbePlan& plan)
     }
     std::string text = host_line(facts) + "\n\n" + std::string(sentence(plan)) + "\n";
     if (!plan.events.empty()) {
-        text += fmt::format("skbscope record would set: {}; clock {}; {} KiB of buffer for each CPU\n", counts(plan), plan.clock,
-                            plan.buffer_kb);
+        text += fmt::format("skbscope record would set: {}; clock {}; {} KiB of buffer for each CPU\n",
+                            counts(plan), plan.clock, plan.buffer_kb);
     }
     text += "\n";
     for (const HostFinding& finding : plan.findings) {
-        text += fmt::format("{} {:<{}}  {}\n", finding.available ? "yes" : "no ", finding.piece, width, finding.state);
+        text += fmt::format("{} {:<{}}  {}\n", finding.available ? "yes" : "no ", finding.piece, width,
+                            finding.state);
         if (!finding.available) {
-            text += fmt::format("      costs:  {}\n      {} {}\n", finding.costs, finding.is_command ? "allow: " : "remedy:", finding.remedy);
+            text += fmt::format("      costs:  {}\n      {} {}\n", finding.costs,
+                                finding.is_command ? "allow: " : "remedy:", finding.remedy);
         }
     }
     return text + "\n" + always + "\n";
@@ -77,7 +86,8 @@ nlohmann::json json_of(const HostFacts& facts, const ProbePlan& plan)
 {
     nlohmann::json findings = nlohmann::json::array();
     for (const HostFinding& finding : plan.findings) {
-        nlohmann::json row = {{"piece", finding.piece}, {"available", finding.available}, {"state", finding.state}};
+        nlohmann::json row = {
+            {"piece", finding.piece}, {"available", finding.available}, {"state", finding.state}};
         if (!finding.available) {
             row["costs"] = finding.costs;
             row["remedy"] = finding.remedy;
@@ -117,7 +127,8 @@ Result<int> run(const Options& options)
     const HostFacts facts = read_host_facts({}, true);
     const ProbePlan plan = plan_probes(facts);
     constexpr auto replace = nlohmann::json::error_handler_t::replace;
-    print_text(options.format == "json" ? json_of(facts, plan).dump(2, ' ', false, replace) : text_of(facts, plan));
+    print_text(options.format == "json" ? json_of(facts, plan).dump(2, ' ', false, replace)
+                                        : text_of(facts, plan));
     return plan.detail >= Detail::tracepoints ? 0 : answer_is_no;
 }
 
@@ -125,13 +136,14 @@ Result<int> run(const Options& options)
 
 void add_doctor_command(CLI::App& program, Invocation& chosen)
 {
-    auto [command, options] = add_command<Options>(
-        program, chosen, "doctor", "What this host offers for watching its packets, and what would allow more",
-        "  skbscope doctor\n"
-        "  sudo skbscope doctor\n"
-        "  skbscope doctor --format json\n"
-        "Changes nothing. Exit status: 0 packets can be followed, 1 they cannot.\n",
-        run);
+    auto [command, options] =
+        add_command<Options>(program, chosen, "doctor",
+                             "What this host offers for watching its packets, and what would allow more",
+                             "  skbscope doctor\n"
+                             "  sudo skbscope doctor\n"
+                             "  skbscope doctor --format json\n"
+                             "Changes nothing. Exit status: 0 packets can be followed, 1 they cannot.\n",
+                             run);
     add_format_option(*command, options->format);
 }
 

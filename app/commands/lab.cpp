@@ -69,13 +69,16 @@ void keep_sampled(Comparison& comparison, const std::set<std::string>& counted)
 void leave_out_shared(Comparison& comparison)
 {
     constexpr std::string_view shared = "softnet_stat.";
-    const auto processed = std::ranges::find(comparison.counters, "softnet_stat.processed", &CounterComparison::name);
+    const auto processed =
+        std::ranges::find(comparison.counters, "softnet_stat.processed", &CounterComparison::name);
     if (processed == comparison.counters.end()) {
         return; // as many as in the model: nobody else's
     }
-    say("lab: softnet_stat is not compared: it has counted {} packets on this machine, {} in the model, and counts everybody's\n",
-               processed->b, processed->a);
-    std::erase_if(comparison.counters, [&](const CounterComparison& counter) { return counter.name.starts_with(shared); });
+    say("lab: softnet_stat is not compared: it has counted {} packets on this machine, {} in the model, and "
+        "counts everybody's\n",
+        processed->b, processed->a);
+    std::erase_if(comparison.counters,
+                  [&](const CounterComparison& counter) { return counter.name.starts_with(shared); });
 }
 
 int compare_with_model(const lab::LabRun& run, const Options& options)
@@ -83,7 +86,8 @@ int compare_with_model(const lab::LabRun& run, const Options& options)
     Scenario scenario = run.scenario;
     if (options.scenario.kernel.empty()) {
         scenario.kernel = nearest_profile(run.trace.info.kernel);
-        say("lab: the model runs as {}, the profile nearest to this machine's {}\n", scenario.kernel, run.trace.info.kernel_release);
+        say("lab: the model runs as {}, the profile nearest to this machine's {}\n", scenario.kernel,
+            run.trace.info.kernel_release);
     }
     ModelSource model(scenario);
     model.keep_snapshots(false);
@@ -145,20 +149,28 @@ Result<int> run(const Options& options)
 void add_lab_command(CLI::App& program, Invocation& chosen)
 {
     auto [command, options] = add_command<Options>(
-        program, chosen, "lab", "Run a scenario on this machine's own kernel, in network namespaces made for it, and record it",
+        program, chosen, "lab",
+        "Run a scenario on this machine's own kernel, in network namespaces made for it, and record it",
         "  skbscope lab scenario.yaml -w lab.pcapng         needs sudo\n"
         "  skbscope lab lessons/01-a-datagram-arrives --on-veth --compare\n"
         "Needs root. Namespaces, devices, processes and tracing are gone when it ends, however it ends.\n",
         run);
-    add_scenario_options(*command, options->scenario, "With --compare: model this kernel; otherwise the one nearest to this machine's");
-    command->add_flag("--on-veth", options->on_veth, "Run devices of other drivers (e1000 …) and stations on veths");
-    command->add_option("--slower", options->slower, "The traffic's pauses take N times as long, for a machine that cannot keep up; the model runs at the same pace")
+    add_scenario_options(*command, options->scenario,
+                         "With --compare: model this kernel; otherwise the one nearest to this machine's");
+    command->add_flag("--on-veth", options->on_veth,
+                      "Run devices of other drivers (e1000 …) and stations on veths");
+    command
+        ->add_option("--slower", options->slower,
+                     "The traffic's pauses take N times as long, for a machine that cannot keep up; the "
+                     "model runs at the same pace")
         ->option_text("N")
         ->check(CLI::Range(1U, 1000U));
     command->add_flag("--host-settings", options->host_settings,
-                      "Allow settings that the whole host shares (net.core.netdev_max_backlog …) to change for the time of the run");
-    auto* compare = command->add_flag("--compare", options->compare,
-                                      "Then run the model on the same scenario and compare; exit status 1 says that they differ");
+                      "Allow settings that the whole host shares (net.core.netdev_max_backlog …) to change "
+                      "for the time of the run");
+    auto* compare = command->add_flag(
+        "--compare", options->compare,
+        "Then run the model on the same scenario and compare; exit status 1 says that they differ");
     command->get_option("--kernel")->needs(compare);
     add_output_option(*command, options->output);
     add_format_option(*command, options->format);

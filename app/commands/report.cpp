@@ -20,9 +20,10 @@ struct Options {
     std::string host;
 };
 
-const std::vector<std::string> known_files{"snmp", "netstat", "snmp6", "softnet_stat", "udp",
-                                           "dev",  "interrupts", "tc",   "ip-link",      "ethtool",
-                                           "devices", "irqs", "sockets", "sysctl", "recorder", "nft", "iptables-save", "ip6tables-save", "missing"};
+const std::vector<std::string> known_files{
+    "snmp",     "netstat", "snmp6",         "softnet_stat",   "udp",    "dev",     "interrupts",
+    "tc",       "ip-link", "ethtool",       "devices",        "irqs",   "sockets", "sysctl",
+    "recorder", "nft",     "iptables-save", "ip6tables-save", "missing"};
 
 /// The file as each host and namespace has it; a line says whose, where there are several.
 Result<int> print_files(const Trace& trace, const Options& options)
@@ -40,9 +41,11 @@ Result<int> print_files(const Trace& trace, const Options& options)
     if (files.empty()) {
         return trace.files.empty() ? fail(ErrorKind::unsupported, options.file, "holds no files of /proc",
                                           "skbscope run SCENARIO -w OUT and skbscope record write some")
-                                   : options.host.empty() ? fail(ErrorKind::unsupported, options.file, fmt::format("holds no {} of its host", options.file_of_host),
-                                                                 "skbscope report --proc missing says why, where the recorder noted it")
-                                   : fail(ErrorKind::invalid, options.host, "there is no such host or namespace");
+               : options.host.empty()
+                   ? fail(ErrorKind::unsupported, options.file,
+                          fmt::format("holds no {} of its host", options.file_of_host),
+                          "skbscope report --proc missing says why, where the recorder noted it")
+                   : fail(ErrorKind::invalid, options.host, "there is no such host or namespace");
     }
     std::string text;
     for (const HostFile* file : files) {
@@ -94,10 +97,13 @@ void add_report_command(CLI::App& program, Invocation& chosen)
         run);
     command->add_option("FILE", options->file, file_help)->required();
     command
-        ->add_option("--proc", options->file_of_host,
-                     "Instead, what /proc/net/snmp, netstat, snmp6, softnet_stat, udp, dev, /proc/interrupts, tc -s qdisc, ip -s link "
-                     "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel; of a recorded host ethtool, its devices, "
-                     "irqs, sockets, sysctl, recorder, nft, iptables-save, ip6tables-save, and what was missing")
+        ->add_option(
+            "--proc", options->file_of_host,
+            "Instead, what /proc/net/snmp, netstat, snmp6, softnet_stat, udp, dev, /proc/interrupts, tc -s "
+            "qdisc, ip -s link "
+            "or ethtool -S would print of the modelled hosts at the end, in the layout of their kernel; of a "
+            "recorded host ethtool, its devices, "
+            "irqs, sockets, sysctl, recorder, nft, iptables-save, ip6tables-save, and what was missing")
         ->check(CLI::IsMember(known_files))
         ->option_text("NAME");
     command->add_option("--host", options->host, "With --proc: of this host or network namespace only")

@@ -25,7 +25,9 @@ struct Options {
 std::string branch_file(const std::string& output, std::size_t number)
 {
     const std::filesystem::path path(output);
-    return (path.parent_path() / fmt::format("{}.branch-{}{}", path.stem().string(), number, path.extension().string())).string();
+    return (path.parent_path() /
+            fmt::format("{}.branch-{}{}", path.stem().string(), number, path.extension().string()))
+        .string();
 }
 
 Result<void> write(const Trace& trace, const std::string& path)
@@ -42,7 +44,9 @@ Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Opt
 {
     source.run_to_end(end);
     if (at > source.known_until()) {
-        return fail(ErrorKind::usage, "--at " + options.at, fmt::format("the run ends before, at {} ns", source.known_until().ns), "name a moment within it");
+        return fail(ErrorKind::usage, "--at " + options.at,
+                    fmt::format("the run ends before, at {} ns", source.known_until().ns),
+                    "name a moment within it");
     }
     if (!options.output.file.empty()) {
         if (const auto written = write(source.trace(), options.output.file); !written) {
@@ -75,10 +79,11 @@ Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Opt
         const Trace& line = source.branch_trace(0);
         const WhatIf difference = what_changed(line, source.trace());
         if (options.output.format == "json") {
-            json += fmt::format(R"({}{{"branch":"{}","at_ns":{},"difference":{}}})", json.empty() ? "" : ",", text, at.ns,
-                                to_json(difference, line));
+            json += fmt::format(R"({}{{"branch":"{}","at_ns":{},"difference":{}}})", json.empty() ? "" : ",",
+                                text, at.ns, to_json(difference, line));
         } else {
-            print_text(fmt::format("{} at {}{}\n{}", text, options.at, file.empty() ? "" : ": " + file, to_text(difference, line)));
+            print_text(fmt::format("{} at {}{}\n{}", text, options.at, file.empty() ? "" : ": " + file,
+                                   to_text(difference, line)));
         }
     }
     if (options.output.format == "json") {
@@ -90,13 +95,18 @@ Result<int> run_branches(ModelSource& source, SimTime at, SimTime end, const Opt
 Result<int> run(const Options& options)
 {
     if (options.at.empty() != options.branches.empty()) {
-        return fail(ErrorKind::usage, options.at.empty() ? "--branch" : "--at", "--at TIME and --branch KEY=VALUE go together", "see skbscope run --help");
+        return fail(ErrorKind::usage, options.at.empty() ? "--branch" : "--at",
+                    "--at TIME and --branch KEY=VALUE go together", "see skbscope run --help");
     }
     if (options.output.summary && !options.at.empty()) {
-        return fail(ErrorKind::usage, "--summary", "a branch is compared packet by packet, which needs them recorded", "leave --summary out");
+        return fail(ErrorKind::usage, "--summary",
+                    "a branch is compared packet by packet, which needs them recorded",
+                    "leave --summary out");
     }
     if (options.branches.size() >= ModelSource::most_branches) {
-        return fail(ErrorKind::usage, "--branch", fmt::format("at most {} branches", ModelSource::most_branches - 1), "see skbscope run --help");
+        return fail(ErrorKind::usage, "--branch",
+                    fmt::format("at most {} branches", ModelSource::most_branches - 1),
+                    "see skbscope run --help");
     }
     if (const auto apart = keep_apart(options.output.file, {options.scenario.file}); !apart) {
         return tl::unexpected(apart.error());
@@ -137,11 +147,14 @@ void add_run_command(CLI::App& program, Invocation& chosen)
     add_scenario_options(*command, options->scenario, "Model this kernel instead of the scenario's");
     command->add_option("--until", options->until, "Stop at that time: 1500, 1.5us, 2ms, 1s")
         ->option_text("TIME");
-    command->add_option("--at", options->at, "The moment at which every --branch parts from the run")->option_text("TIME");
+    command->add_option("--at", options->at, "The moment at which every --branch parts from the run")
+        ->option_text("TIME");
     command
-        ->add_option("--branch", options->branches,
-                     "What if: the run again from --at on with that setting changed; prints which packets end differently. "
-                     "May be given more than once; with -w OUT.pcapng the branches go to OUT.branch-1.pcapng …")
+        ->add_option(
+            "--branch", options->branches,
+            "What if: the run again from --at on with that setting changed; prints which packets end "
+            "differently. "
+            "May be given more than once; with -w OUT.pcapng the branches go to OUT.branch-1.pcapng …")
         ->option_text("KEY=VALUE")
         ->take_all()
         ->expected(1);

@@ -120,14 +120,19 @@ QueueId tcp_name_queue(Kernel& k, SocketIndex index)
         return sk.queue;
     }
     const HostId host = k.w.hosts[sk.host].id;
-    const std::string name = sk.daddr == 0 ? fmt::format(":{}", sk.num)
-                                           : fmt::format(":{} with {}:{}", sk.num, IpAddress::v4(sk.daddr).text(), sk.dport);
-    sk.queue = k.trace.add_queue({name + " receive queue", QueueKind::socket, host, Catalog::room_of(fn::tcp_queue_rcv), sk.sk_rcvbuf,
-                                  QueueUnit::bytes, "net.ipv4.tcp_rmem.default"});
-    tp.write_queue_id = k.trace.add_queue({name + " send queue", QueueKind::other, host, Catalog::room_of(fn::tcp_write_xmit), sk.sk_sndbuf,
-                                           QueueUnit::bytes, "net.ipv4.tcp_wmem.default"});
-    tp.backlog_id = k.trace.add_queue({name + " socket backlog", QueueKind::other, host, Catalog::room_of(fn::tcp_add_backlog), 0, QueueUnit::bytes, ""});
-    tp.ofo_id = k.trace.add_queue({name + " out-of-order queue", QueueKind::other, host, Catalog::room_of(fn::tcp_data_queue), 0, QueueUnit::packets, ""});
+    const std::string name =
+        sk.daddr == 0 ? fmt::format(":{}", sk.num)
+                      : fmt::format(":{} with {}:{}", sk.num, IpAddress::v4(sk.daddr).text(), sk.dport);
+    sk.queue = k.trace.add_queue({name + " receive queue", QueueKind::socket, host,
+                                  Catalog::room_of(fn::tcp_queue_rcv), sk.sk_rcvbuf, QueueUnit::bytes,
+                                  "net.ipv4.tcp_rmem.default"});
+    tp.write_queue_id =
+        k.trace.add_queue({name + " send queue", QueueKind::other, host, Catalog::room_of(fn::tcp_write_xmit),
+                           sk.sk_sndbuf, QueueUnit::bytes, "net.ipv4.tcp_wmem.default"});
+    tp.backlog_id = k.trace.add_queue({name + " socket backlog", QueueKind::other, host,
+                                       Catalog::room_of(fn::tcp_add_backlog), 0, QueueUnit::bytes, ""});
+    tp.ofo_id = k.trace.add_queue({name + " out-of-order queue", QueueKind::other, host,
+                                   Catalog::room_of(fn::tcp_data_queue), 0, QueueUnit::packets, ""});
     return sk.queue;
 }
 
@@ -192,7 +197,8 @@ void tcp_lock_sock(Kernel& k, SocketIndex index)
 /// The CPU of an emulated machine may stand still while its task holds a socket: what the others receive for it waits in its backlog.
 void tcp_steal_time(Kernel& k)
 {
-    if (const Duration steal = k.cpu().task == nothing ? 0_ns : k.task(k.cpu().task).tcp.steal; steal > 0_ns) {
+    if (const Duration steal = k.cpu().task == nothing ? 0_ns : k.task(k.cpu().task).tcp.steal;
+        steal > 0_ns) {
         k.stand_still(steal);
     }
 }
@@ -206,7 +212,8 @@ void __release_sock(Kernel& k, SocketIndex index)
     while (!tp.backlog.empty()) {
         const SkbIndex skb = tp.backlog.front();
         tp.backlog.pop_front();
-        k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from); // put there by a CPU whose clock is ahead
+        k.cpu().now =
+            std::max(k.cpu().now, k.skb(skb).visible_from); // put there by a CPU whose clock is ahead
         k.dequeue(tp.backlog_id, k.skb(skb).packet, fn::__release_sock);
         tcp_v4_do_rcv(k, index, skb); // sk_backlog_rcv()
     }
@@ -304,7 +311,8 @@ std::uint32_t page_room(TcpSock& tp, SkBuff& skb, bool& new_fragment)
     return tp.page_frag_left;
 }
 
-void append_payload(Kernel& k, SocketIndex index, SkbIndex skb, std::span<const std::uint8_t> bytes, bool new_fragment)
+void append_payload(Kernel& k, SocketIndex index, SkbIndex skb, std::span<const std::uint8_t> bytes,
+                    bool new_fragment)
 {
     TcpSock& tp = tcp_sk(k, index);
     SkBuff& buff = k.skb(skb);
@@ -378,7 +386,8 @@ int tcp_sendmsg_locked(Kernel& k, SocketIndex index, std::span<const std::uint8_
             break; // a non-blocking caller: EAGAIN
         }
         bool new_fragment = false;
-        copy = std::min<std::int64_t>({copy, static_cast<std::int64_t>(payload.size() - copied), page_room(tp, k.skb(skb), new_fragment)});
+        copy = std::min<std::int64_t>({copy, static_cast<std::int64_t>(payload.size() - copied),
+                                       page_room(tp, k.skb(skb), new_fragment)});
         append_payload(k, index, skb, payload.subspan(copied, static_cast<std::size_t>(copy)), new_fragment);
         TcpCb& cb = tcp_cb(k, skb);
         if (copied == 0) {
@@ -409,7 +418,8 @@ int tcp_sendmsg_locked(Kernel& k, SocketIndex index, std::span<const std::uint8_
 bool tcp_should_autocork(Kernel& k, SocketIndex index, SkbIndex skb, std::uint32_t size_goal)
 {
     const TcpSock& tp = tcp_sk(k, index);
-    return tcp_skb_payload(k, skb) < size_goal && tcp_sysctl(k, index).tcp_autocorking != 0 && !tp.rtx_queue.empty() &&
+    return tcp_skb_payload(k, skb) < size_goal && tcp_sysctl(k, index).tcp_autocorking != 0 &&
+           !tp.rtx_queue.empty() &&
            k.socket(index).sk_wmem_alloc + 1 > k.skb(skb).truesize; // the counter of references starts at one
 }
 
@@ -502,7 +512,8 @@ void tcp_cleanup_rbuf(Kernel& k, SocketIndex index, std::uint32_t copied)
     if (inet_csk_ack_scheduled(tp)) {
         const bool pingpong = tp.ack.pingpong >= 1;
         const bool drained = copied > 0 && k.socket(index).sk_rmem_alloc == 0 &&
-                             ((tp.ack.pending & ICSK_ACK_PUSHED2) != 0 || ((tp.ack.pending & ICSK_ACK_PUSHED) != 0 && !pingpong));
+                             ((tp.ack.pending & ICSK_ACK_PUSHED2) != 0 ||
+                              ((tp.ack.pending & ICSK_ACK_PUSHED) != 0 && !pingpong));
         time_to_ack = tp.rcv_nxt - tp.rcv_wup > tp.ack.rcv_mss || drained;
     }
     if (copied > 0 && !time_to_ack && (tp.shutdown & RCV_SHUTDOWN) == 0) {
@@ -548,7 +559,9 @@ int tcp_recvmsg_locked(Kernel& k, SocketIndex index, std::uint32_t limit, std::v
             if (tp.done || (tp.shutdown & RCV_SHUTDOWN) != 0) {
                 break;
             }
-            error = tp.sk_err != 0 ? -std::exchange(tp.sk_err, 0) : tp.state == TcpState::close ? ENOTCONN_ : EAGAIN_;
+            error = tp.sk_err != 0                ? -std::exchange(tp.sk_err, 0)
+                    : tp.state == TcpState::close ? ENOTCONN_
+                                                  : EAGAIN_;
             break;
         }
         const SkbIndex skb = sk.receive_queue.front();
@@ -615,7 +628,8 @@ bool tcp_close_state(Kernel& k, SocketIndex index)
 std::uint32_t tcp_fin_time(Kernel& k, SocketIndex index)
 {
     const std::uint32_t rto = tcp_sk(k, index).rto;
-    return std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ, (rto << 2) - (rto >> 1));
+    return std::max(static_cast<std::uint32_t>(tcp_sysctl(k, index).tcp_fin_timeout) * TCP_HZ,
+                    (rto << 2) - (rto >> 1));
 }
 
 void __tcp_close(Kernel& k, SocketIndex index)
@@ -633,7 +647,8 @@ void __tcp_close(Kernel& k, SocketIndex index)
             k.socket(index).receive_queue.pop_front();
             k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from);
             k.dequeue(k.socket(index).queue, k.skb(skb).packet, fn::__tcp_close);
-            const std::uint32_t end = tcp_cb(k, skb).end_seq - ((tcp_cb(k, skb).flags & tcphdr::fin) != 0 ? 1 : 0);
+            const std::uint32_t end =
+                tcp_cb(k, skb).end_seq - ((tcp_cb(k, skb).flags & tcphdr::fin) != 0 ? 1 : 0);
             data_was_unread = data_was_unread || after(end, tp.copied_seq);
             __kfree_skb(k, skb, Verdict::delivered, fn::__tcp_close);
         }

@@ -48,7 +48,8 @@ std::vector<std::string> in_own_mounts(const std::string& script, const std::vec
 
 nlohmann::json report_of(const std::string& recording)
 {
-    const auto outcome = skbscope({"report", recording, "-f", fmt::format("udp port {}", VethPair::port()), "--format", "json"});
+    const auto outcome = skbscope(
+        {"report", recording, "-f", fmt::format("udp port {}", VethPair::port()), "--format", "json"});
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     return outcome.json();
 }
@@ -66,7 +67,8 @@ std::uint64_t dropped(const nlohmann::json& report, const std::string& reason)
 void expect_one_line(const Outcome& outcome)
 {
     const std::size_t begun = outcome.err.find("recording: ");
-    const std::string said = outcome.err.substr(begun == std::string::npos ? 0 : outcome.err.find('\n', begun) + 1);
+    const std::string said =
+        outcome.err.substr(begun == std::string::npos ? 0 : outcome.err.find('\n', begun) + 1);
     EXPECT_EQ(std::ranges::count(said, '\n'), 1) << outcome.err;
     EXPECT_TRUE(said.starts_with("skbscope: ")) << outcome.err;
 }
@@ -134,7 +136,8 @@ TEST_F(RecordVeth, WithinABudgetEveryDropIsThereAndTheDevicesCountTheRest)
     EXPECT_EQ(dropped(all, "SOCKET_RCVBUFF"), after.rcvbuf_errors - before.rcvbuf_errors);
     const auto told = report_of(folder_ / "some.pcapng");
     EXPECT_GE(told["packets"]["delivered"], passed.sent / 100);
-    EXPECT_LE(told["packets"]["delivered"], passed.read); // a slow machine has few enough to record that none is left out
+    EXPECT_LE(told["packets"]["delivered"],
+              passed.read); // a slow machine has few enough to record that none is left out
     std::uint64_t sent = 0;
     for (const auto& [name, count] : all["counters"].items()) {
         sent += name.ends_with("/skbe0.tx_packets") ? count.get<std::uint64_t>() : 0;
@@ -235,7 +238,8 @@ TEST_F(Record, NoticesThatItsReaderHasGoneThoughNothingHappens)
 
 TEST_F(RecordVeth, AStreamIsReadByReport)
 {
-    Beside both({"sh", "-c", "\"$0\" record --no-frames -d 2 -w - | \"$0\" report - --format json >\"$1\"", SKBSCOPE_PROGRAM, folder_ / "report.json"});
+    Beside both({"sh", "-c", "\"$0\" record --no-frames -d 2 -w - | \"$0\" report - --format json >\"$1\"",
+                 SKBSCOPE_PROGRAM, folder_ / "report.json"});
     ASSERT_TRUE(both.says("recording: "));
     const Passed passed = send_datagrams(*veth_, 1'000, small_buffer);
     const auto outcome = both.wait();
@@ -248,7 +252,8 @@ TEST_F(RecordVeth, AStreamIsReadByReport)
 TEST_F(RecordVeth, AFullDiskIsOneLineAndWhatFitOpens)
 {
     Beside recorder(in_own_mounts("mkdir \"$2/small\" && mount -t tmpfs -o size=256k none \"$2/small\" && "
-                                  "\"$1\" record --no-frames -w \"$2/small/full.pcapng\"; status=$?; cp \"$2/small/full.pcapng\" \"$2\"; exit $status",
+                                  "\"$1\" record --no-frames -w \"$2/small/full.pcapng\"; status=$?; cp "
+                                  "\"$2/small/full.pcapng\" \"$2\"; exit $status",
                                   {folder_.path().string()}));
     ASSERT_TRUE(recorder.says("recording: "));
     (void)send_datagrams(*veth_, 30'000, small_buffer);
@@ -269,7 +274,8 @@ bool send_echo_request(int socket, const sockaddr_in& to, std::uint16_t sequence
     request.un.echo.sequence = htons(sequence);
     const std::uint32_t sum = (ICMP_ECHO << 8U) + 1U + sequence; // of the header's words; there is no payload
     request.checksum = htons(static_cast<std::uint16_t>(~((sum & 0xffffU) + (sum >> 16U))));
-    return sendto(socket, &request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == sizeof request;
+    return sendto(socket, &request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) ==
+           sizeof request;
 }
 
 TEST_F(Record, WhatARuleForOutgoingPacketsRefusesIsADropThoughNoDeviceEverSawIt)
@@ -280,8 +286,10 @@ TEST_F(Record, WhatARuleForOutgoingPacketsRefusesIsADropThoughNoDeviceEverSawIt)
     Beside recorder(record_words({"--no-frames", "-w", folder_ / "out.pcapng"}));
     ASSERT_TRUE(recorder.says("recording: "));
     const auto sent = run_program({"unshare", "-n", "bash", "-c",
-                                   "ip link set lo up && nft add table inet t && nft 'add chain inet t out { type filter hook output priority 0; }' && "
-                                   "nft add rule inet t out udp dport 40123 counter drop && for i in 1 2 3 4 5; do echo x > /dev/udp/127.0.0.1/40123; done; "
+                                   "ip link set lo up && nft add table inet t && nft 'add chain inet t out { "
+                                   "type filter hook output priority 0; }' && "
+                                   "nft add rule inet t out udp dport 40123 counter drop && for i in 1 2 3 4 "
+                                   "5; do echo x > /dev/udp/127.0.0.1/40123; done; "
                                    "nft list chain inet t out"});
     recorder.signal(SIGINT);
     const auto outcome = recorder.wait();
@@ -289,7 +297,9 @@ TEST_F(Record, WhatARuleForOutgoingPacketsRefusesIsADropThoughNoDeviceEverSawIt)
     if (sent.out.find("packets 5 ") == std::string::npos) {
         GTEST_SKIP() << "this kernel has no such rule: " << sent.err;
     }
-    EXPECT_GE(dropped(skbscope({"report", folder_ / "out.pcapng", "--format", "json"}).json(), "NETFILTER_DROP"), 5);
+    EXPECT_GE(
+        dropped(skbscope({"report", folder_ / "out.pcapng", "--format", "json"}).json(), "NETFILTER_DROP"),
+        5);
 }
 
 TEST_F(Record, ResetsThatAreFreedWithoutAnEventAreEachAPacketOfTheirOwn)
@@ -299,13 +309,18 @@ TEST_F(Record, ResetsThatAreFreedWithoutAnEventAreEachAPacketOfTheirOwn)
     }
     Beside recorder(record_words({"--detail", "tracepoints", "-w", folder_ / "rst.pcapng"}));
     ASSERT_TRUE(recorder.says("recording: "));
-    (void)run_program({"unshare", "-n", "bash", "-c", "ip link set lo up; for i in 1 2 3 4 5; do : < /dev/tcp/127.0.0.1/9; done"});
+    (void)run_program({"unshare", "-n", "bash", "-c",
+                       "ip link set lo up; for i in 1 2 3 4 5; do : < /dev/tcp/127.0.0.1/9; done"});
     recorder.signal(SIGINT);
     const auto outcome = recorder.wait();
     ASSERT_EQ(outcome.status, 0) << outcome.err;
     constexpr int reset_bytes = 14 + 20 + 20; // no options, no data
     const auto journeys = skbscope({"journey", folder_ / "rst.pcapng", "--format", "json"}).json();
-    EXPECT_GE(std::ranges::count_if(journeys, [](const auto& journey) { return journey["dev"] == "lo" && journey["len"] == reset_bytes; }), 5);
+    EXPECT_GE(std::ranges::count_if(journeys,
+                                    [](const auto& journey) {
+                                        return journey["dev"] == "lo" && journey["len"] == reset_bytes;
+                                    }),
+              5);
 }
 
 TEST_F(Record, OfLoopbackEachPacketHasItsFrameAlsoAnAnswerThatFollowsAtOnce)
@@ -313,17 +328,20 @@ TEST_F(Record, OfLoopbackEachPacketHasItsFrameAlsoAnAnswerThatFollowsAtOnce)
     constexpr std::uint16_t count = 6;
     sockaddr_in to{};
     to.sin_family = AF_INET;
-    to.sin_addr.s_addr = htonl(0x7f000000U | (static_cast<std::uint32_t>(getpid()) & 0xffffU) << 8U | 9U); // nobody else's
+    to.sin_addr.s_addr =
+        htonl(0x7f000000U | (static_cast<std::uint32_t>(getpid()) & 0xffffU) << 8U | 9U); // nobody else's
     const std::string address = inet_ntoa(to.sin_addr);
     const int socket = ::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
     ASSERT_GE(socket, 0);
-    Beside recorder({SKBSCOPE_PROGRAM, "record", "-i", "lo", "-f", "icmp and host " + address, "-w", folder_ / "lo.pcapng"});
+    Beside recorder({SKBSCOPE_PROGRAM, "record", "-i", "lo", "-f", "icmp and host " + address, "-w",
+                     folder_ / "lo.pcapng"});
     ASSERT_TRUE(recorder.says("recording: "));
     for (std::uint16_t i = 0; i < count; ++i) {
         EXPECT_TRUE(send_echo_request(socket, to, i));
     }
     (void)close(socket);
-    std::this_thread::sleep_for(std::chrono::milliseconds(300)); // frames come some milliseconds behind their packets
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(300)); // frames come some milliseconds behind their packets
     recorder.signal(SIGINT);
     const auto outcome = recorder.wait();
     EXPECT_EQ(outcome.status, 0) << outcome.err;
@@ -348,7 +366,9 @@ TEST_F(Record, InATimeNamespaceFramesMeetTheirPacketsAsEverywhere)
         GTEST_SKIP() << "no time namespaces here";
     }
     auto words = ahead;
-    words.insert(words.end(), {SKBSCOPE_PROGRAM, "record", "-i", "lo", "-f", fmt::format("udp port {}", VethPair::port()), "-d", "1.5", "-w", folder_ / "lo.pcapng"});
+    words.insert(words.end(),
+                 {SKBSCOPE_PROGRAM, "record", "-i", "lo", "-f", fmt::format("udp port {}", VethPair::port()),
+                  "-d", "1.5", "-w", folder_ / "lo.pcapng"});
     Beside recorder(words);
     ASSERT_TRUE(recorder.says("recording: "));
     sockaddr_in to{};
@@ -357,7 +377,8 @@ TEST_F(Record, InATimeNamespaceFramesMeetTheirPacketsAsEverywhere)
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     for (int i = 0; i < 5; ++i) {
-        (void)sendto(socket, "hello", 5, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to); // nobody is there: further ones may be refused
+        (void)sendto(socket, "hello", 5, 0, reinterpret_cast<const sockaddr*>(&to),
+                     sizeof to); // nobody is there: further ones may be refused
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     (void)close(socket);
@@ -370,19 +391,23 @@ TEST_F(Record, InATimeNamespaceFramesMeetTheirPacketsAsEverywhere)
 
 TEST_F(Record, WithItsStandardStreamsClosedWritesNothingElseIntoItsFile)
 {
-    const auto closed = run_program({"sh", "-c", "exec \"$0\" record --no-frames -d 0.3 -w \"$1\" <&- >&- 2>&-", SKBSCOPE_PROGRAM, folder_ / "closed.pcapng"});
+    const auto closed =
+        run_program({"sh", "-c", "exec \"$0\" record --no-frames -d 0.3 -w \"$1\" <&- >&- 2>&-",
+                     SKBSCOPE_PROGRAM, folder_ / "closed.pcapng"});
     EXPECT_EQ(closed.status, 0);
     const auto report = skbscope({"report", folder_ / "closed.pcapng"});
     EXPECT_EQ(report.status, 0) << report.err;
     EXPECT_THAT(report.err, IsEmpty());
-    const auto stream = run_program({"sh", "-c", "exec \"$0\" record --no-frames -d 0.3 -w - >&-", SKBSCOPE_PROGRAM});
+    const auto stream =
+        run_program({"sh", "-c", "exec \"$0\" record --no-frames -d 0.3 -w - >&-", SKBSCOPE_PROGRAM});
     EXPECT_EQ(stream.status, 3) << stream.err;
     expect_one_line(stream);
 }
 
 TEST_F(RecordVeth, AFileAtItsLimitIsOneLineAndWhatFitOpens)
 {
-    Beside recorder({"sh", "-c", "ulimit -f 100; exec \"$0\" record --no-frames -w \"$1\"", SKBSCOPE_PROGRAM, folder_ / "limit.pcapng"});
+    Beside recorder({"sh", "-c", "ulimit -f 100; exec \"$0\" record --no-frames -w \"$1\"", SKBSCOPE_PROGRAM,
+                     folder_ / "limit.pcapng"});
     ASSERT_TRUE(recorder.says("recording: "));
     const pid_t pid = recorder.pid();
     (void)send_datagrams(*veth_, 30'000, small_buffer);
@@ -395,7 +420,8 @@ TEST_F(RecordVeth, AFileAtItsLimitIsOneLineAndWhatFitOpens)
 
 TEST_F(Record, WhoseWordsNobodyCanReadIsMadeAllTheSame)
 {
-    const auto outcome = run_program({"sh", "-c", "exec \"$0\" record -d 0.2 -w \"$1\" 2>/dev/full", SKBSCOPE_PROGRAM, folder_ / "quiet.pcapng"});
+    const auto outcome = run_program({"sh", "-c", "exec \"$0\" record -d 0.2 -w \"$1\" 2>/dev/full",
+                                      SKBSCOPE_PROGRAM, folder_ / "quiet.pcapng"});
     EXPECT_EQ(outcome.status, 0) << outcome.out;
     EXPECT_EQ(skbscope({"report", folder_ / "quiet.pcapng"}).status, 0);
 }
@@ -403,7 +429,8 @@ TEST_F(Record, WhoseWordsNobodyCanReadIsMadeAllTheSame)
 TEST_F(Record, WhereNothingCanBePrintedIsUnwritable)
 {
     for (const char* format : {"text", "json"}) {
-        const auto outcome = run_program({"sh", "-c", "exec \"$0\" doctor --format \"$1\" >/dev/full", SKBSCOPE_PROGRAM, format});
+        const auto outcome = run_program(
+            {"sh", "-c", "exec \"$0\" doctor --format \"$1\" >/dev/full", SKBSCOPE_PROGRAM, format});
         EXPECT_EQ(outcome.status, 3) << outcome.err;
         EXPECT_EQ(outcome.lines_on_stderr(), 1) << outcome.err;
     }
@@ -412,7 +439,8 @@ TEST_F(Record, WhereNothingCanBePrintedIsUnwritable)
 TEST_F(Record, OfADeviceThatGoesAwayGoesOnAndSaysSo)
 {
     const std::string device = fmt::format("skbg{}", getpid() % 1'000'000);
-    if (run_program({"ip", "link", "add", device, "type", "veth", "peer", "name", device + "p"}).status != 0) {
+    if (run_program({"ip", "link", "add", device, "type", "veth", "peer", "name", device + "p"}).status !=
+        0) {
         GTEST_SKIP() << "no veth can be made here";
     }
     (void)run_program({"ip", "link", "set", device, "up"});
@@ -451,10 +479,11 @@ TEST_F(Record, OfNoSuchDeviceIsBadInput)
 
 TEST_F(Record, WhereTracefsIsReadOnlyIsNotPermittedAndSaysWhy)
 {
-    const auto outcome = run_program(in_own_mounts("for t in /sys/kernel/tracing /sys/kernel/debug/tracing; do [ ! -d $t/events ] || "
-                                                   "{ mount --bind $t $t && mount -o remount,bind,ro $t; } || exit 77; done; "
-                                                   "\"$1\" record --no-frames -d 1 -w \"$2\"",
-                                                   {folder_ / "x.pcapng"}));
+    const auto outcome = run_program(
+        in_own_mounts("for t in /sys/kernel/tracing /sys/kernel/debug/tracing; do [ ! -d $t/events ] || "
+                      "{ mount --bind $t $t && mount -o remount,bind,ro $t; } || exit 77; done; "
+                      "\"$1\" record --no-frames -d 1 -w \"$2\"",
+                      {folder_ / "x.pcapng"}));
     if (outcome.status == 77) {
         GTEST_SKIP() << "tracefs cannot be mounted read only here";
     }
@@ -466,14 +495,17 @@ TEST_F(Record, WhereTracefsIsReadOnlyIsNotPermittedAndSaysWhy)
 
 TEST_F(Record, WithoutTracefsIsOfFramesOnlyAndSaysSo)
 {
-    const std::string hide = "for t in /sys/kernel/tracing /sys/kernel/debug; do [ ! -d $t ] || mount -t tmpfs none $t || exit 77; done; ";
-    const auto none = run_program(in_own_mounts(hide + "\"$1\" record --no-frames -d 1 -w \"$2\"", {folder_ / "x.pcapng"}));
+    const std::string hide = "for t in /sys/kernel/tracing /sys/kernel/debug; do [ ! -d $t ] || mount -t "
+                             "tmpfs none $t || exit 77; done; ";
+    const auto none =
+        run_program(in_own_mounts(hide + "\"$1\" record --no-frames -d 1 -w \"$2\"", {folder_ / "x.pcapng"}));
     if (none.status == 77) {
         GTEST_SKIP() << "tracefs cannot be hidden here";
     }
     EXPECT_EQ(none.status, 4) << none.err;
     expect_one_line(none);
-    const auto frames = run_program(in_own_mounts(hide + "\"$1\" record -i lo -d 0.3 -w \"$2\"", {folder_ / "frames.pcapng"}));
+    const auto frames = run_program(
+        in_own_mounts(hide + "\"$1\" record -i lo -d 0.3 -w \"$2\"", {folder_ / "frames.pcapng"}));
     EXPECT_EQ(frames.status, 0) << frames.err;
     EXPECT_THAT(frames.err, HasSubstr("only frames"));
     EXPECT_EQ(skbscope({"report", folder_ / "frames.pcapng"}).status, 0);
@@ -487,11 +519,14 @@ TEST_F(Record, ByAUserTheCapabilitiesOfTheProgramAreEnoughToFollowPackets)
     const std::string copy = folder_ / "skbscope";
     std::filesystem::copy_file(SKBSCOPE_PROGRAM, copy);
     (void)chmod(folder_.path().c_str(), 0777);
-    if (const auto given = run_program({"setcap", "cap_dac_override,cap_dac_read_search,cap_net_raw,cap_syslog+ep", copy}); given.status != 0) {
+    if (const auto given =
+            run_program({"setcap", "cap_dac_override,cap_dac_read_search,cap_net_raw,cap_syslog+ep", copy});
+        given.status != 0) {
         GTEST_SKIP() << "capabilities cannot be given to a file here: " << given.err;
     }
     // The leak checker of the sanitizers may not look into a program with capabilities.
-    const auto doctor = run_program({"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "ASAN_OPTIONS=detect_leaks=0", copy, "doctor"},
+    const auto doctor = run_program({"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                                     "env", "ASAN_OPTIONS=detect_leaks=0", copy, "doctor"},
                                     {.directory = "/"});
     EXPECT_EQ(doctor.status, 0) << doctor.out << doctor.err;
     EXPECT_THAT(doctor.out, HasSubstr("yes tracefs"));
@@ -506,7 +541,8 @@ TEST_F(Record, ByAUserWithoutRightsIsNotPermittedInOneLine)
     const std::string copy = folder_ / "skbscope";
     std::filesystem::copy_file(SKBSCOPE_PROGRAM, copy);
     (void)chmod(folder_.path().c_str(), 0777);
-    const auto outcome = run_program({"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", copy, "record", "-d", "1", "-w", folder_ / "x.pcapng"},
+    const auto outcome = run_program({"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                                      copy, "record", "-d", "1", "-w", folder_ / "x.pcapng"},
                                      {.directory = "/"});
     EXPECT_EQ(outcome.status, 4) << outcome.err;
     expect_one_line(outcome);

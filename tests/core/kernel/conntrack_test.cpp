@@ -11,7 +11,18 @@ namespace {
 
 using namespace kernel;
 
-enum State : std::uint8_t { none, syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, closed, syn_sent2 }; // enum tcp_conntrack
+enum State : std::uint8_t {
+    none,
+    syn_sent,
+    syn_recv,
+    established,
+    fin_wait,
+    close_wait,
+    last_ack,
+    time_wait,
+    closed,
+    syn_sent2
+}; // enum tcp_conntrack
 constexpr std::uint8_t FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32;
 enum Side : std::uint8_t { client, server };
 
@@ -24,14 +35,20 @@ public:
     }
 
     /// False: invalid. The segment passes all hooks.
-    bool segment(Side from, std::uint8_t flags, std::uint32_t seq, std::uint32_t ack, std::size_t size = 0, bool sum_is_good = true)
+    bool segment(Side from, std::uint8_t flags, std::uint32_t seq, std::uint32_t ack, std::size_t size = 0,
+                 bool sum_is_good = true)
     {
         const Bytes payload(size, 'x');
         TcpFrame frame;
         frame.ethernet = {host_mac, peer_mac, proto::eth_p_ip};
         frame.source = from == client ? peer : here;
         frame.destination = from == client ? here : peer;
-        frame.tcp = {static_cast<std::uint16_t>(from == client ? 40000 : 80), static_cast<std::uint16_t>(from == client ? 80 : 40000), seq, ack, flags, 1000};
+        frame.tcp = {static_cast<std::uint16_t>(from == client ? 40000 : 80),
+                     static_cast<std::uint16_t>(from == client ? 80 : 40000),
+                     seq,
+                     ack,
+                     flags,
+                     1000};
         frame.payload = payload;
         Bytes bytes = build_tcp_frame(frame);
         bytes[50] ^= sum_is_good ? 0 : 1;
@@ -75,7 +92,10 @@ public:
     [[nodiscard]] int state() const { return conn().tcp_state; }
     [[nodiscard]] bool assured() const { return (conn().status & ips::assured) != 0; }
     /// Whole seconds, rounded up.
-    [[nodiscard]] std::uint64_t seconds_left() { return (conn().timeout - static_cast<std::uint64_t>(k.cpu().now.ns) + 999'999'999) / 1'000'000'000; }
+    [[nodiscard]] std::uint64_t seconds_left()
+    {
+        return (conn().timeout - static_cast<std::uint64_t>(k.cpu().now.ns) + 999'999'999) / 1'000'000'000;
+    }
 
     SimTime now = SimTime{} + 40_us;
 
@@ -145,10 +165,14 @@ TEST(Conntrack, BothSidesMayCloseAtOnceAndARepeatedFinChangesNothing)
 
 TEST(Conntrack, TimeoutsAreThoseOfTheSettings)
 {
-    Tracked t("net.netfilter.nf_conntrack_tcp_timeout_syn_sent: 11, net.netfilter.nf_conntrack_tcp_timeout_syn_recv: 12, "
-              "net.netfilter.nf_conntrack_tcp_timeout_established: 13, net.netfilter.nf_conntrack_tcp_timeout_fin_wait: 14, "
-              "net.netfilter.nf_conntrack_tcp_timeout_close_wait: 15, net.netfilter.nf_conntrack_tcp_timeout_last_ack: 16, "
-              "net.netfilter.nf_conntrack_tcp_timeout_time_wait: 17, net.netfilter.nf_conntrack_tcp_timeout_close: 18");
+    Tracked t("net.netfilter.nf_conntrack_tcp_timeout_syn_sent: 11, "
+              "net.netfilter.nf_conntrack_tcp_timeout_syn_recv: 12, "
+              "net.netfilter.nf_conntrack_tcp_timeout_established: 13, "
+              "net.netfilter.nf_conntrack_tcp_timeout_fin_wait: 14, "
+              "net.netfilter.nf_conntrack_tcp_timeout_close_wait: 15, "
+              "net.netfilter.nf_conntrack_tcp_timeout_last_ack: 16, "
+              "net.netfilter.nf_conntrack_tcp_timeout_time_wait: 17, "
+              "net.netfilter.nf_conntrack_tcp_timeout_close: 18");
     const auto left_after = [&](Side from, std::uint8_t flags, std::uint32_t seq, std::uint32_t ack) {
         t.segment(from, flags, seq, ack);
         return t.seconds_left();
@@ -333,7 +357,8 @@ TEST(Conntrack, AConnectionMetInTheMiddleIsTakenUpButNotForLong)
 
 TEST(Conntrack, OnlyASynOrAnAckBeginsAConnection)
 {
-    for (const std::uint8_t flags : {std::uint8_t{SYN | ACK}, std::uint8_t{FIN | ACK}, RST, std::uint8_t{RST | ACK}}) {
+    for (const std::uint8_t flags :
+         {std::uint8_t{SYN | ACK}, std::uint8_t{FIN | ACK}, RST, std::uint8_t{RST | ACK}}) {
         Tracked t;
         EXPECT_FALSE(t.segment(client, flags, 1000, 5000)) << int{flags};
         EXPECT_EQ(t.count(), 0U) << int{flags};
@@ -344,7 +369,8 @@ TEST(Conntrack, FlagsThatContradictEachOtherAreInvalid)
 {
     for (int flags = 0; flags < 64; ++flags) {
         const int without_psh = flags & ~PSH;
-        const bool good = without_psh == SYN || without_psh == (SYN | URG) || without_psh == ACK || without_psh == (ACK | URG); // of those that begin one
+        const bool good = without_psh == SYN || without_psh == (SYN | URG) || without_psh == ACK ||
+                          without_psh == (ACK | URG); // of those that begin one
         Tracked t;
         EXPECT_EQ(t.segment(client, static_cast<std::uint8_t>(flags), 1000, 0), good) << flags;
     }
@@ -360,7 +386,9 @@ TEST(Conntrack, OfAnEstablishedConnectionOnlyTheFlagsThatBelongTogetherAreValid)
     for (int flags = 0; flags < 64; ++flags) {
         Tracked t;
         t.handshake();
-        EXPECT_EQ(t.segment(client, static_cast<std::uint8_t>(flags), 1001, 5001), good.contains(flags & ~PSH)) << flags;
+        EXPECT_EQ(t.segment(client, static_cast<std::uint8_t>(flags), 1001, 5001),
+                  good.contains(flags & ~PSH))
+            << flags;
     }
 }
 

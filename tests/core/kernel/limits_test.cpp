@@ -17,13 +17,16 @@ using namespace kernel;
 
 std::string loopback_reader(const std::string& sysctls, int cpu = 1)
 {
-    return fmt::format("skbscope: 1\nhosts:\n  - name: h\n    cpus: 2\n    sysctls: {{{}}}\n    receivers: [{{name: dnsd, port: 5001, cpu: {}}}]\n", sysctls, cpu);
+    return fmt::format("skbscope: 1\nhosts:\n  - name: h\n    cpus: 2\n    sysctls: {{{}}}\n    receivers: "
+                       "[{{name: dnsd, port: 5001, cpu: {}}}]\n",
+                       sysctls, cpu);
 }
 
 /// All frames lie in the ring when the late interrupt comes.
 std::string burst(int count, const std::string& driver = "e1000", const std::string& host = "")
 {
-    return receive_scenario(fmt::format("count: {}, gap: 0us, size: 64", count), "", host, "irq_delay: 1ms, driver: " + driver);
+    return receive_scenario(fmt::format("count: {}, gap: 0us, size: 64", count), "", host,
+                            "irq_delay: 1ms, driver: " + driver);
 }
 
 std::size_t frames_of_first_poll(const ModelRun& run, FunctionId poll)
@@ -48,7 +51,8 @@ TEST(Limits, TenRoundsOfSoftirqsThenKsoftirqd)
         m.into_backlog(true);
     }
     local_bh_enable(m.k);
-    EXPECT_EQ(m.k.cpu().input_pkt_queue.size() + m.k.cpu().process_queue.size(), 2U) << "MAX_SOFTIRQ_RESTART: ten rounds of one packet each";
+    EXPECT_EQ(m.k.cpu().input_pkt_queue.size() + m.k.cpu().process_queue.size(), 2U)
+        << "MAX_SOFTIRQ_RESTART: ten rounds of one packet each";
     EXPECT_EQ(m.k.cpu().softnet[static_cast<std::size_t>(SoftnetStat::time_squeeze)], 10U);
     m.k.run_until(SimTime{} + 10_ms);
     EXPECT_EQ(m.calls(fn::run_ksoftirqd), 1U);
@@ -56,24 +60,28 @@ TEST(Limits, TenRoundsOfSoftirqsThenKsoftirqd)
 
 TEST(Limits, BacklogQuotaIsTheWeightTimesItsReceiveBias)
 {
-    Machine m(loopback_reader("net.core.netdev_budget: 1, net.core.dev_weight: 1, net.core.dev_weight_rx_bias: 2"));
+    Machine m(
+        loopback_reader("net.core.netdev_budget: 1, net.core.dev_weight: 1, net.core.dev_weight_rx_bias: 2"));
     local_bh_disable(m.k);
     for (int n = 0; n < 22; ++n) {
         m.into_backlog(true);
     }
     local_bh_enable(m.k);
-    EXPECT_EQ(m.k.cpu().input_pkt_queue.size() + m.k.cpu().process_queue.size(), 2U) << "ten rounds of two packets each";
+    EXPECT_EQ(m.k.cpu().input_pkt_queue.size() + m.k.cpu().process_queue.size(), 2U)
+        << "ten rounds of two packets each";
 }
 
 TEST(Limits, SoftirqsEndTheirRoundsWhenAnotherTaskWantsTheCpu)
 {
-    Machine m(loopback_reader("net.core.netdev_budget: 1, net.core.dev_weight: 1", 0)); // the reader's CPU is the one that receives
+    Machine m(loopback_reader("net.core.netdev_budget: 1, net.core.dev_weight: 1",
+                              0)); // the reader's CPU is the one that receives
     local_bh_disable(m.k);
     for (int n = 0; n < 12; ++n) {
         m.into_backlog();
     }
     local_bh_enable(m.k);
-    EXPECT_EQ(m.k.cpu().input_pkt_queue.size() + m.k.cpu().process_queue.size(), 11U) << "the first datagram wakes its reader: need_resched()";
+    EXPECT_EQ(m.k.cpu().input_pkt_queue.size() + m.k.cpu().process_queue.size(), 11U)
+        << "the first datagram wakes its reader: need_resched()";
 }
 
 TEST(Limits, TransmitSoftirqComesBeforeReceive)
@@ -86,17 +94,20 @@ TEST(Limits, TransmitSoftirqComesBeforeReceive)
     m.k.run_until(SimTime{} + 1_ms);
     std::vector<FunctionId> order;
     for (std::size_t at = 0; at < m.trace.size(); ++at) {
-        if (m.trace[at].is_call() && (m.trace[at].function_id() == fn::net_tx_action || m.trace[at].function_id() == fn::net_rx_action)) {
+        if (m.trace[at].is_call() && (m.trace[at].function_id() == fn::net_tx_action ||
+                                      m.trace[at].function_id() == fn::net_rx_action)) {
             order.push_back(m.trace[at].function_id());
         }
     }
-    EXPECT_EQ(order, (std::vector<FunctionId>{fn::net_tx_action, fn::net_rx_action})) << "vector 2 before vector 3";
+    EXPECT_EQ(order, (std::vector<FunctionId>{fn::net_tx_action, fn::net_rx_action}))
+        << "vector 2 before vector 3";
 }
 
 TEST(Limits, BudgetIsSpentWhenNothingOfItIsLeft)
 {
     const auto squeezes = [](int budget) {
-        const ModelRun run(burst(70, "e1000", fmt::format("    sysctls: {{net.core.netdev_budget: {}}}\n", budget)));
+        const ModelRun run(
+            burst(70, "e1000", fmt::format("    sysctls: {{net.core.netdev_budget: {}}}\n", budget)));
         EXPECT_EQ(run.count(Verdict::delivered), 70U);
         return run.counter("softnet_stat.time_squeeze");
     };
@@ -108,7 +119,9 @@ TEST(Limits, BudgetIsSpentWhenNothingOfItIsLeft)
 /// whether that was squeezed.
 std::pair<std::int64_t, bool> ticks_and_squeeze(int usecs, int frames)
 {
-    Machine m(fmt::format("skbscope: 1\ncost_scale: 1000\nhosts:\n  - name: h\n    cpus: 1\n    sysctls: {{net.core.netdev_budget_usecs: {}}}\n", usecs));
+    Machine m(fmt::format("skbscope: 1\ncost_scale: 1000\nhosts:\n  - name: h\n    cpus: 1\n    sysctls: "
+                          "{{net.core.netdev_budget_usecs: {}}}\n",
+                          usecs));
     local_bh_disable(m.k);
     for (int n = 0; n < frames; ++n) {
         m.into_backlog(true);
@@ -135,7 +148,8 @@ TEST(Limits, TimeOfNetRxActionIsCountedInTicksRoundedUp)
         for (int frames = 1; frames <= 12; ++frames) {
             const auto [ticks, squeeze] = ticks_and_squeeze(usecs, frames);
             ASSERT_GE(ticks, 0);
-            EXPECT_EQ(squeeze, ticks >= jiffies) << usecs << " us, " << frames << " frames, " << ticks << " ticks";
+            EXPECT_EQ(squeeze, ticks >= jiffies)
+                << usecs << " us, " << frames << " frames, " << ticks << " ticks";
             squeezed = squeezed || squeeze;
             spared = spared || !squeeze;
         }
@@ -152,7 +166,8 @@ TEST(Limits, APollTakesSixtyFourFramesWhicheverTheDriver)
 
 TEST(Limits, DeferredInterruptsArePolledTwiceByTheTimerFirst)
 {
-    const ModelRun run(receive_scenario("count: 10, gap: 1ms", "", "", "gro_flush_timeout: 20000, napi_defer_hard_irqs: 2"));
+    const ModelRun run(
+        receive_scenario("count: 10, gap: 1ms", "", "", "gro_flush_timeout: 20000, napi_defer_hard_irqs: 2"));
     EXPECT_EQ(run.calls_anywhere(fn::e1000_intr), 10U);
     EXPECT_EQ(run.calls_anywhere(fn::napi_watchdog), 20U);
     EXPECT_EQ(run.calls_anywhere(fn::e1000_clean), 30U);
@@ -164,7 +179,8 @@ std::vector<std::uint8_t> tcp_segment(std::uint16_t port, std::uint32_t seq, std
 {
     static const std::vector<std::uint8_t> payload(100, 'x');
     TcpFrame frame;
-    frame.ethernet = {*MacAddress::parse("52:54:00:12:34:00"), *MacAddress::parse("52:54:00:12:34:01"), 0x0800};
+    frame.ethernet = {*MacAddress::parse("52:54:00:12:34:00"), *MacAddress::parse("52:54:00:12:34:01"),
+                      0x0800};
     frame.source = IpAddress::v4(0x0a630001);
     frame.destination = IpAddress::v4(0x0a630002);
     frame.tcp.source_port = port;
@@ -184,7 +200,10 @@ void to_gro(Machine& m, const std::vector<std::uint8_t>& frame, std::uint32_t ha
     napi_gro_receive(m.k, m.world.devices[1].e1000.napi, skb);
 }
 
-const Napi& napi_of(const Machine& m) { return m.world.napis[static_cast<std::size_t>(m.world.devices[1].e1000.napi)]; }
+const Napi& napi_of(const Machine& m)
+{
+    return m.world.napis[static_cast<std::size_t>(m.world.devices[1].e1000.napi)];
+}
 
 TEST(Limits, ABucketOfGroHoldsEightFlowsAndTheOldestGoesUp)
 {
@@ -201,7 +220,8 @@ TEST(Limits, ABucketOfGroHoldsEightFlowsAndTheOldestGoesUp)
 TEST(Limits, EightSegmentsGoUpTogether)
 {
     Machine m(receive_scenario());
-    const auto arp = std::vector<std::uint8_t>{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x12, 0x34, 0, 0, 0, 0}; // no protocol of GRO's
+    const auto arp = std::vector<std::uint8_t>{
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x12, 0x34, 0, 0, 0, 0}; // no protocol of GRO's
     for (int n = 0; n < 7; ++n) {
         to_gro(m, arp, 1);
     }
@@ -230,7 +250,8 @@ TEST(Limits, SegmentsOfAnotherTtlAreNotMerged)
     ASSERT_EQ(napi_of(m).gro_hash[0].size(), 1U);
     EXPECT_EQ(m.world.skbs[static_cast<std::size_t>(napi_of(m).gro_hash[0].front())].gro.count, 2U);
     to_gro(m, tcp_segment(40000, 201, 63), 8);
-    EXPECT_EQ(m.world.skbs[static_cast<std::size_t>(napi_of(m).gro_hash[0].front())].gro.count, 1U) << "held by itself";
+    EXPECT_EQ(m.world.skbs[static_cast<std::size_t>(napi_of(m).gro_hash[0].front())].gro.count, 1U)
+        << "held by itself";
     EXPECT_EQ(napi_of(m).rx_list.size(), 1U);
 }
 
@@ -239,7 +260,8 @@ TEST(Limits, SegmentsOfAnotherTtlAreNotMerged)
 TEST(Limits, RpsScalesTheHashOverItsMap)
 {
     const auto cpu_of = [](std::uint32_t hash) {
-        Machine m("skbscope: 1\nhosts:\n  - name: h\n    cpus: 4\n    devices: [{name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, rps_cpus: \"f\"}]\n");
+        Machine m("skbscope: 1\nhosts:\n  - name: h\n    cpus: 4\n    devices: [{name: eth0, mac: "
+                  "\"52:54:00:12:34:00\", address: 10.99.0.2/24, rps_cpus: \"f\"}]\n");
         const SkbIndex skb = m.skb_of(tcp_segment(40000, 1), 1);
         m.k.skb(skb).hash = hash;
         local_bh_disable(m.k);
@@ -262,7 +284,8 @@ TEST(Limits, EveryCpuWhoseBacklogWasFilledIsTold)
     std::string text = receive_scenario("count: 1", "", "", "rps_cpus: \"e\", irq_delay: 1ms");
     text.replace(text.find("cpus: 2"), 7, "cpus: 4");
     for (int flow = 2; flow < 12; ++flow) {
-        text += fmt::format("      - {{to: \"10.99.0.2:5001\", from_port: {}, start: 50us, count: 1}}\n", 40000 + flow);
+        text += fmt::format("      - {{to: \"10.99.0.2:5001\", from_port: {}, start: 50us, count: 1}}\n",
+                            40000 + flow);
     }
     const ModelRun run(text);
     EXPECT_EQ(run.count(Verdict::delivered), 11U);
@@ -286,7 +309,8 @@ TEST(Limits, ADeviceThatIsDownTakesNothingIntoTheBacklog)
 
 TEST(Limits, ReceiveBufferThatIsExactlyFullTakesOneMore)
 {
-    const ModelRun run(receive_scenario("count: 30, size: 100, gap: 10us", "rcvbuf: 3840, work: 3600s"), SimTime{} + 2_ms);
+    const ModelRun run(receive_scenario("count: 30, size: 100, gap: 10us", "rcvbuf: 3840, work: 3600s"),
+                       SimTime{} + 2_ms);
     EXPECT_EQ(run.count(Verdict::delivered), 1U + 4U) << "one read at once; 3 * 1280 is not above the limit";
     EXPECT_EQ(run.world().sockets.front().sk_drops, 25U);
 }
@@ -294,7 +318,10 @@ TEST(Limits, ReceiveBufferThatIsExactlyFullTakesOneMore)
 TEST(Limits, PacketSocketsBufferThatIsExactlyFullTakesNothing)
 {
     const auto taken = [](int rcvbuf) {
-        return ModelRun(receive_scenario("count: 20, gap: 1us", "", fmt::format("    taps:\n      - {{device: eth0, kind: packet, rcvbuf: {}, work: 10ms, cpu: 1}}\n", rcvbuf)),
+        return ModelRun(receive_scenario("count: 20, gap: 1us", "",
+                                         fmt::format("    taps:\n      - {{device: eth0, kind: packet, "
+                                                     "rcvbuf: {}, work: 10ms, cpu: 1}}\n",
+                                                     rcvbuf)),
                         SimTime{} + 5_ms)
             .counter("tcpdump@eth0.tp_packets");
     };
@@ -328,7 +355,10 @@ TEST(Limits, SetsockoptDoublesWithinItsLimits)
 TEST(Limits, QueueOfANeighbourTakesWhatFitsExactly)
 {
     const auto dropped = [](int bytes) {
-        return ModelRun(send_scenario("count: 5, gap: 1us", false, false, "", fmt::format("    sysctls: {{net.ipv4.neigh.default.unres_qlen_bytes: {}}}\n", bytes)))
+        return ModelRun(
+                   send_scenario(
+                       "count: 5, gap: 1us", false, false, "",
+                       fmt::format("    sysctls: {{net.ipv4.neigh.default.unres_qlen_bytes: {}}}\n", bytes)))
             .drops(drop::NEIGH_QUEUEFULL);
     };
     EXPECT_EQ(dropped(2 * 768), 3U);
@@ -368,7 +398,8 @@ TEST(Limits, AnErrorQuotesNoMoreThan576BytesAllow)
 
 TEST(Limits, ErrorsOverLoopbackAreNotLimited)
 {
-    const ModelRun run("skbscope: 1\nhosts:\n  - name: h\n    senders: [{name: dig, to: \"127.0.0.1:5999\", count: 20, gap: 10us}]\n");
+    const ModelRun run("skbscope: 1\nhosts:\n  - name: h\n    senders: [{name: dig, to: \"127.0.0.1:5999\", "
+                       "count: 20, gap: 10us}]\n");
     EXPECT_EQ(run.counter("Icmp.OutDestUnreachs"), 20U);
 }
 
@@ -376,9 +407,12 @@ TEST(Limits, ErrorsOfIpv6ComeInABurstOfSixAndThenAsTheRoutesPrefixAllows)
 {
     const auto errors = [](const std::string& flow) {
         return ModelRun("skbscope: 1\nhosts:\n  - name: server\n    cpus: 2\n"
-                        "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: \"fd00:99::2/64\", link: client}\n"
-                        "    neighbours:\n      - {address: \"fd00:99::1\", mac: \"52:54:00:12:34:01\", device: eth0}\n"
-                        "stations:\n  - name: client\n    mac: 52:54:00:12:34:01\n    address6: \"fd00:99::1\"\n    sends:\n"
+                        "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: "
+                        "\"fd00:99::2/64\", link: client}\n"
+                        "    neighbours:\n      - {address: \"fd00:99::1\", mac: \"52:54:00:12:34:01\", "
+                        "device: eth0}\n"
+                        "stations:\n  - name: client\n    mac: 52:54:00:12:34:01\n    address6: "
+                        "\"fd00:99::1\"\n    sends:\n"
                         "      - {to: \"[fd00:99::2]:5099\", from_port: 49013, start: 50us, " +
                         flow + "}\n")
             .counter("Icmp6OutDestUnreachs");
@@ -401,7 +435,8 @@ TEST(Limits, OfAFullRingEachFrameIsCountedTwice)
 TEST(Limits, ReceiveRingIsRefilledBySixteen)
 {
     const ModelRun run(burst(33));
-    EXPECT_EQ(run.calls_anywhere(fn::e1000_alloc_rx_buffers), 3U) << "16, 16 and the last at the end of the poll";
+    EXPECT_EQ(run.calls_anywhere(fn::e1000_alloc_rx_buffers), 3U)
+        << "16, 16 and the last at the end of the poll";
 }
 
 TEST(Limits, FrameOfSixtyBytesIsNotPadded)
@@ -413,7 +448,8 @@ TEST(Limits, FrameOfSixtyBytesIsNotPadded)
 TEST(Limits, CopybreakOfTheE1000eIsBelow256Bytes)
 {
     const auto copied = [](int size) {
-        return ModelRun(receive_scenario(fmt::format("count: 1, size: {}", size), "", "", "driver: e1000e")).calls(1, "__napi_alloc_skb");
+        return ModelRun(receive_scenario(fmt::format("count: 1, size: {}", size), "", "", "driver: e1000e"))
+            .calls(1, "__napi_alloc_skb");
     };
     EXPECT_TRUE(copied(213)) << "255 bytes";
     EXPECT_FALSE(copied(214)) << "256 bytes";
@@ -452,7 +488,8 @@ TEST(Limits, BuffersOfVirtioAreRefilledWhenMoreThanHalfAPollWasTaken)
 
 TEST(Limits, VirtioStopsItsQueueBelowNineteenFreeDescriptors)
 {
-    Machine m(send_scenario("count: 200, gap: 0us, size: 1400", true, true, "driver: virtio_net, tx_ring: 64, rate: 10mbit, qdisc: pfifo_fast"));
+    Machine m(send_scenario("count: 200, gap: 0us, size: 1400", true, true,
+                            "driver: virtio_net, tx_ring: 64, rate: 10mbit, qdisc: pfifo_fast"));
     SimTime at = SimTime{} + 40_us;
     while (!m.world.devices[1].tx_queues[0].drv_xoff && at < SimTime{} + 5_ms) {
         m.k.run_until(at = at + 1_us);
@@ -464,11 +501,15 @@ TEST(Limits, VirtioStopsItsQueueBelowNineteenFreeDescriptors)
 /// them before it sent again.
 std::pair<std::size_t, std::size_t> ring_at_stop_and_wake(const std::string& driver)
 {
-    Machine m("skbscope: 1\nhosts:\n  - name: dut\n    cpus: 1\n"
-              "    devices: [{name: eth0, driver: " + driver + ", mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: far, tx_ring: 80, rate: 10mbit}]\n"
-              "    pktgens: [{device: eth0, to: \"10.99.0.1:9\", to_mac: \"52:54:00:12:34:01\", from: \"10.99.0.2:9\", count: 200, size: 106}]\n"
-              "stations:\n  - {name: far, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n",
-              SimTime{});
+    Machine m(
+        "skbscope: 1\nhosts:\n  - name: dut\n    cpus: 1\n"
+        "    devices: [{name: eth0, driver: " +
+            driver +
+            ", mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: far, tx_ring: 80, rate: 10mbit}]\n"
+            "    pktgens: [{device: eth0, to: \"10.99.0.1:9\", to_mac: \"52:54:00:12:34:01\", from: "
+            "\"10.99.0.2:9\", count: 200, size: 106}]\n"
+            "stations:\n  - {name: far, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n",
+        SimTime{});
     const auto stopped = [&] { return m.world.devices[1].tx_queues[0].drv_xoff; };
     SimTime at;
     while (!stopped() && at < SimTime{} + 20_ms) {
@@ -494,13 +535,15 @@ std::pair<std::size_t, std::size_t> ring_at_stop_and_wake(const std::string& dri
 
 TEST(Limits, RingOfTheE1000StopsBelow24FreeDescriptorsAndWakesAt32)
 {
-    EXPECT_EQ(ring_at_stop_and_wake("e1000"), (std::pair<std::size_t, std::size_t>{80 - 1 - 23, 80 - 1 - 32}));
+    EXPECT_EQ(ring_at_stop_and_wake("e1000"),
+              (std::pair<std::size_t, std::size_t>{80 - 1 - 23, 80 - 1 - 32}));
     EXPECT_EQ(ring_at_stop_and_wake("e1000e").first, 80U - 1U - 21U) << "MAX_SKB_FRAGS + 1 + 4";
 }
 
 TEST(Limits, LateInterruptComesByItsOwnVectorOnItsOwnCpu)
 {
-    const ModelRun run(send_scenario("count: 3, gap: 1ms", true, true, "driver: e1000e, irq_delay: 100us, irq_cpu: 1"));
+    const ModelRun run(
+        send_scenario("count: 3, gap: 1ms", true, true, "driver: e1000e, irq_delay: 100us, irq_cpu: 1"));
     EXPECT_EQ(run.calls_anywhere(fn::e1000_intr_msix_tx), 3U);
     for (std::size_t at = 0; at < run.trace().size(); ++at) {
         if (run.trace()[at].is_call() && run.trace()[at].function_id() == fn::e1000_intr_msix_tx) {
@@ -512,7 +555,9 @@ TEST(Limits, LateInterruptComesByItsOwnVectorOnItsOwnCpu)
 TEST(Limits, AFrameTakes24BytesMoreOnTheWire)
 {
     const ModelRun run(receive_scenario("count: 2, gap: 0us, size: 64", "", "", "rate: 1gbit"));
-    const std::int64_t apart = (run.trace().packet(static_cast<PacketId>(2)).birth - run.trace().packet(static_cast<PacketId>(1)).birth).ns;
+    const std::int64_t apart = (run.trace().packet(static_cast<PacketId>(2)).birth -
+                                run.trace().packet(static_cast<PacketId>(1)).birth)
+                                   .ns;
     EXPECT_EQ(apart, (106 + 24) * 8) << "preamble, FCS, gap";
 }
 
@@ -531,9 +576,11 @@ TEST(Limits, AnswerOfAStationIsAFrameOfSixtyBytes)
 TEST(Limits, FragmentsOfQemusE1000eAreMultiplesOfEightAndKeepDf)
 {
     const ModelRun run("skbscope: 1\nhosts:\n"
-                       "  - name: a\n    cpus: 1\n    devices: [{name: eth0, driver: e1000e, mtu: 1401, address: 10.99.0.2/24, link: b.eth1, tso_empty_tail: true}]\n"
+                       "  - name: a\n    cpus: 1\n    devices: [{name: eth0, driver: e1000e, mtu: 1401, "
+                       "address: 10.99.0.2/24, link: b.eth1, tso_empty_tail: true}]\n"
                        "    tcp_clients: [{to: \"10.99.0.1:80\", send: 20000}]\n"
-                       "  - name: b\n    cpus: 1\n    devices: [{name: eth1, driver: e1000e, mtu: 1401, address: 10.99.0.1/24, link: a.eth0}]\n"
+                       "  - name: b\n    cpus: 1\n    devices: [{name: eth1, driver: e1000e, mtu: 1401, "
+                       "address: 10.99.0.1/24, link: a.eth0}]\n"
                        "    tcp_servers: [{port: 80, receive: 20000}]\n",
                        SimTime{} + 5_s);
     std::size_t fragments = 0;
@@ -552,10 +599,12 @@ TEST(Limits, FragmentsOfQemusE1000eAreMultiplesOfEightAndKeepDf)
 
 TEST(Limits, FramesOfPktgenBearItsHeaderTheirNumberAndATtlOf32)
 {
-    const ModelRun run("skbscope: 1\nhosts:\n  - name: dut\n    cpus: 1\n"
-                       "    devices: [{name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: far}]\n"
-                       "    pktgens: [{device: eth0, to: \"10.99.0.1:9\", to_mac: \"52:54:00:12:34:01\", from: \"10.99.0.2:9\", count: 3, size: 106, gap: 50us}]\n"
-                       "stations:\n  - {name: far, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n");
+    const ModelRun run(
+        "skbscope: 1\nhosts:\n  - name: dut\n    cpus: 1\n"
+        "    devices: [{name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: far}]\n"
+        "    pktgens: [{device: eth0, to: \"10.99.0.1:9\", to_mac: \"52:54:00:12:34:01\", from: "
+        "\"10.99.0.2:9\", count: 3, size: 106, gap: 50us}]\n"
+        "stations:\n  - {name: far, mac: \"52:54:00:12:34:01\", address: 10.99.0.1}\n");
     for (std::uint32_t id = 1; id <= 3; ++id) {
         const auto frame = run.trace().frame(static_cast<PacketId>(id));
         ASSERT_EQ(frame.size(), 106U);
@@ -564,25 +613,33 @@ TEST(Limits, FramesOfPktgenBearItsHeaderTheirNumberAndATtlOf32)
         EXPECT_EQ(load_be32(frame.data() + 46), id);
     }
     const auto birth = [&](std::uint32_t id) { return run.trace().packet(static_cast<PacketId>(id)).birth; };
-    EXPECT_LT((birth(3) - birth(2)).ns, 51'000) << "from beginning to beginning, however long the driver takes";
+    EXPECT_LT((birth(3) - birth(2)).ns, 51'000)
+        << "from beginning to beginning, however long the driver takes";
 }
 
 TEST(Limits, VethCountsWhatItsPeersBacklogRefusesAndTellsTheSender)
 {
     for (const std::string kernel : {"6.1", "5.10"}) {
-        const ModelRun run("kernel: \"" + kernel + "\"\nskbscope: 1\nhosts:\n"
-                           "  - name: root\n    cpus: 2\n    sysctls: {net.core.netdev_max_backlog: 1}\n"
-                           "    devices: [{name: v0, driver: veth, mac: \"02:11:22:33:44:00\", address: 10.99.0.2/24, peer: peer.v1, rps_cpus: \"2\"}]\n"
-                           "    receivers: [{name: dnsd, port: 5008, cpu: 1, work: 50us}]\n"
-                           "  - name: peer\n    namespace_of: root\n    devices: [{name: v1, driver: veth, address: 10.99.0.1/24, peer: root.v0}]\n"
-                           "    neighbours: [{address: 10.99.0.2, mac: \"02:11:22:33:44:00\", device: v1}]\n"
-                           "    senders: [{name: dig, to: \"10.99.0.2:5008\", count: 100, gap: 0us, cpu: 0}]\n");
+        const ModelRun run(
+            "kernel: \"" + kernel +
+            "\"\nskbscope: 1\nhosts:\n"
+            "  - name: root\n    cpus: 2\n    sysctls: {net.core.netdev_max_backlog: 1}\n"
+            "    devices: [{name: v0, driver: veth, mac: \"02:11:22:33:44:00\", address: 10.99.0.2/24, peer: "
+            "peer.v1, rps_cpus: \"2\"}]\n"
+            "    receivers: [{name: dnsd, port: 5008, cpu: 1, work: 50us}]\n"
+            "  - name: peer\n    namespace_of: root\n    devices: [{name: v1, driver: veth, address: "
+            "10.99.0.1/24, peer: root.v0}]\n"
+            "    neighbours: [{address: 10.99.0.2, mac: \"02:11:22:33:44:00\", device: v1}]\n"
+            "    senders: [{name: dig, to: \"10.99.0.2:5008\", count: 100, gap: 0us, cpu: 0}]\n");
         const std::uint64_t lost = run.drops(drop::CPU_BACKLOG);
         ASSERT_GT(lost, 0U);
         const auto v1 = std::ranges::find(run.world().devices, "v1", &NetDevice::name);
         EXPECT_EQ(v1->stats[static_cast<std::size_t>(DevStat::tx_dropped)], lost);
-        const auto sender = [&](Mib which) { return run.world().nets[static_cast<std::size_t>(v1->net)].mib[static_cast<std::size_t>(which)]; };
-        const std::uint64_t told = kernel == "5.10" ? 0 : lost; // later kernels' veth_xmit() says NET_XMIT_DROP
+        const auto sender = [&](Mib which) {
+            return run.world().nets[static_cast<std::size_t>(v1->net)].mib[static_cast<std::size_t>(which)];
+        };
+        const std::uint64_t told =
+            kernel == "5.10" ? 0 : lost; // later kernels' veth_xmit() says NET_XMIT_DROP
         EXPECT_EQ(sender(Mib::Ip_OutDiscards), told);
         EXPECT_EQ(sender(Mib::Udp_SndbufErrors), told);
         EXPECT_EQ(sender(Mib::Udp_OutDatagrams), 100 - told);
@@ -599,7 +656,9 @@ TEST(Limits, ScaleOfCostsHoldsForWhatIsCopiedToo)
 
 TEST(Limits, TheNewestTapLooksFirst)
 {
-    const ModelRun run(receive_scenario("count: 1", "", "    taps:\n      - {device: eth0, kind: packet}\n      - {name: second, device: eth0, version: 2}\n"));
+    const ModelRun run(receive_scenario("count: 1", "",
+                                        "    taps:\n      - {device: eth0, kind: packet}\n      - {name: "
+                                        "second, device: eth0, version: 2}\n"));
     EXPECT_EQ(first_missing(run.path(1), {"__netif_receive_skb_core", "tpacket_rcv", "packet_rcv"}), "");
 }
 
@@ -611,11 +670,13 @@ TEST(Limits, TimerOfATapsRingEndsWithIt)
 
 TEST(Limits, TwoPingSocketsEachGetTheirOwnAnswers)
 {
-    const ModelRun run("skbscope: 1\nhosts:\n  - name: a\n    cpus: 2\n    devices:\n      - {name: eth0, address: 10.0.0.1/24, link: far}\n"
-                       "    pings:\n      - {name: one, to: 10.0.0.9, count: 3, interval: 10ms, socket: ping}\n"
-                       "      - {name: two, to: 10.0.0.9, count: 2, interval: 10ms, socket: ping}\n"
-                       "stations:\n  - {name: far, mac: \"52:54:00:12:34:09\", address: 10.0.0.9}\n",
-                       SimTime{} + 1_s);
+    const ModelRun run(
+        "skbscope: 1\nhosts:\n  - name: a\n    cpus: 2\n    devices:\n      - {name: eth0, address: "
+        "10.0.0.1/24, link: far}\n"
+        "    pings:\n      - {name: one, to: 10.0.0.9, count: 3, interval: 10ms, socket: ping}\n"
+        "      - {name: two, to: 10.0.0.9, count: 2, interval: 10ms, socket: ping}\n"
+        "stations:\n  - {name: far, mac: \"52:54:00:12:34:09\", address: 10.0.0.9}\n",
+        SimTime{} + 1_s);
     std::vector<std::uint64_t> received;
     for (const Task& task : run.world().tasks) {
         if (task.name == "one" || task.name == "two") {
@@ -627,7 +688,8 @@ TEST(Limits, TwoPingSocketsEachGetTheirOwnAnswers)
 
 TEST(Limits, ASynIsSentSevenTimes)
 {
-    const ModelRun run("skbscope: 1\nhosts:\n  - name: a\n    cpus: 2\n    devices:\n      - {name: eth0, address: 10.0.0.1/24, link: far}\n"
+    const ModelRun run("skbscope: 1\nhosts:\n  - name: a\n    cpus: 2\n    devices:\n      - {name: eth0, "
+                       "address: 10.0.0.1/24, link: far}\n"
                        "    neighbours: [{address: 10.0.0.9, mac: \"52:54:00:12:34:09\", device: eth0}]\n"
                        "    tcp_clients: [{to: \"10.0.0.9:80\", send: 10}]\n"
                        "stations:\n  - {name: far, mac: \"52:54:00:12:34:09\", address: 10.0.0.9}\n",
@@ -642,7 +704,9 @@ TEST(Limits, ASynIsSentSevenTimes)
 TEST(Limits, ByteLimitOfAFifoTakesWhatFitsExactly)
 {
     const auto dropped = [](int limit) {
-        return ModelRun(send_scenario("count: 30, gap: 3ms, size: 500", true, true, fmt::format("qdisc: {{kind: tbf, rate: 80kbit, burst: 1600, limit: {}}}", limit)))
+        return ModelRun(send_scenario(
+                            "count: 30, gap: 3ms, size: 500", true, true,
+                            fmt::format("qdisc: {{kind: tbf, rate: 80kbit, burst: 1600, limit: {}}}", limit)))
             .drops(drop::QDISC_DROP);
     };
     EXPECT_EQ(dropped(5 * 542), dropped(5 * 542 + 100));
@@ -651,7 +715,8 @@ TEST(Limits, ByteLimitOfAFifoTakesWhatFitsExactly)
 
 TEST(Limits, FqCodelAboveItsLimitDropsSixtyFourAtOnce)
 {
-    Machine m(send_scenario("count: 200, gap: 0us, size: 64", true, true, "tx_ring: 48, rate: 10mbit, qdisc: {kind: fq_codel, limit: 160}"));
+    Machine m(send_scenario("count: 200, gap: 0us, size: 64", true, true,
+                            "tx_ring: 48, rate: 10mbit, qdisc: {kind: fq_codel, limit: 160}"));
     std::uint32_t most = 0;
     for (SimTime at = SimTime{} + 40_us; at < SimTime{} + 20_ms; at = at + 500_ns) {
         m.k.run_until(at);

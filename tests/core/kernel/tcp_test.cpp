@@ -11,18 +11,29 @@ namespace {
 
 using kernel::Program;
 
-std::string two_hosts(const std::string& client, const std::string& server, const std::string& device = "", const std::string& host = "",
-                      const std::string& top = "")
+std::string two_hosts(const std::string& client, const std::string& server, const std::string& device = "",
+                      const std::string& host = "", const std::string& top = "")
 {
     const std::string extra = device.empty() ? "" : ", " + device;
     return "skbscope: 1\n" + top +
            "hosts:\n"
-           "  - name: dut\n    cpus: 2\n" + host +
-           "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: peer.eth1" + extra + "}\n"
-           "    tcp_clients:\n      - {to: \"10.99.0.1:5008\", cpu: 1, start: 100us, " + client + "}\n"
-           "  - name: peer\n    cpus: 1\n" + host +
-           "    devices:\n      - {name: eth1, mac: \"52:54:00:12:34:01\", address: 10.99.0.1/24, link: dut.eth0" + extra + "}\n"
-           "    tcp_servers:\n      - {port: 5008, " + server + "}\n";
+           "  - name: dut\n    cpus: 2\n" +
+           host +
+           "    devices:\n      - {name: eth0, mac: \"52:54:00:12:34:00\", address: 10.99.0.2/24, link: "
+           "peer.eth1" +
+           extra +
+           "}\n"
+           "    tcp_clients:\n      - {to: \"10.99.0.1:5008\", cpu: 1, start: 100us, " +
+           client +
+           "}\n"
+           "  - name: peer\n    cpus: 1\n" +
+           host +
+           "    devices:\n      - {name: eth1, mac: \"52:54:00:12:34:01\", address: 10.99.0.1/24, link: "
+           "dut.eth0" +
+           extra +
+           "}\n"
+           "    tcp_servers:\n      - {port: 5008, " +
+           server + "}\n";
 }
 
 const kernel::TcpApp& app(const ModelRun& run, Program program)
@@ -39,8 +50,8 @@ void expect_closed_accounting(const ModelRun& run)
 {
     const auto sums = run.end().accounting();
     std::uint64_t ended = 0;
-    for (const Verdict v : {Verdict::delivered, Verdict::forwarded, Verdict::sent, Verdict::consumed, Verdict::dropped, Verdict::merged, Verdict::split,
-                            Verdict::in_flight}) {
+    for (const Verdict v : {Verdict::delivered, Verdict::forwarded, Verdict::sent, Verdict::consumed,
+                            Verdict::dropped, Verdict::merged, Verdict::split, Verdict::in_flight}) {
         ended += sums.of(v);
     }
     EXPECT_EQ(ended, sums.born);
@@ -117,8 +128,8 @@ TEST(Tcp, EveryByteArrivesInOrderInBothDirections)
 TEST(Tcp, EveryByteArrivesInOrderOverALossyLink)
 {
     for (const int seed : {1, 2, 3, 4, 5}) {
-        const ModelRun run(two_hosts("send: 300000, receive: 100000", "receive: 300000, send: 100000", "loss: 2%, delay: 1ms", "",
-                                     "seed: " + std::to_string(seed) + "\n"));
+        const ModelRun run(two_hosts("send: 300000, receive: 100000", "receive: 300000, send: 100000",
+                                     "loss: 2%, delay: 1ms", "", "seed: " + std::to_string(seed) + "\n"));
         const auto& client = app(run, Program::tcp_client);
         const auto& server = app(run, Program::tcp_server);
         EXPECT_EQ(server.bytes_received, 300000U) << "seed " << seed;
@@ -134,8 +145,10 @@ TEST(Tcp, ABlockOfSackCutsALargeSegmentAndOnlyWhatWasLostGoesAgain)
     constexpr int mss = 1448;
     for (const char* kernel : {"5.10", "6.1", "6.12"}) {
         for (const int first : {12, 25, 40}) { // all are in the middle of what the device cuts
-            const std::string lose = "lose: [{port: 5008, bytes: " + std::to_string(first * mss) + "-" + std::to_string((first + 2) * mss) + "}]";
-            const ModelRun run(two_hosts("send: 200000", "receive: 200000", "delay: 2ms, " + lose, "", std::string("kernel: \"") + kernel + "\"\n"));
+            const std::string lose = "lose: [{port: 5008, bytes: " + std::to_string(first * mss) + "-" +
+                                     std::to_string((first + 2) * mss) + "}]";
+            const ModelRun run(two_hosts("send: 200000", "receive: 200000", "delay: 2ms, " + lose, "",
+                                         std::string("kernel: \"") + kernel + "\"\n"));
             SCOPED_TRACE(std::string(kernel) + " " + std::to_string(first));
             EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 200000U);
             EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
@@ -150,7 +163,8 @@ TEST(Tcp, ABlockOfSackCutsALargeSegmentAndOnlyWhatWasLostGoesAgain)
 TEST(Tcp, BehindAGapThreeAcksGoAtOnceAndLaterOnesTogether)
 {
     // Without GRO each segment is received for itself.
-    const ModelRun run(two_hosts("send: 200000", "receive: 200000", "gro: false, delay: 5ms, lose: [{port: 5008, bytes: 43440-44888}]"));
+    const ModelRun run(two_hosts("send: 200000", "receive: 200000",
+                                 "gro: false, delay: 5ms, lose: [{port: 5008, bytes: 43440-44888}]"));
     EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 200000U);
     EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
     EXPECT_GT(run.counter("TcpExt.TCPAckCompressed"), 0U);
@@ -174,11 +188,13 @@ TEST(Tcp, WhileItsCpuStandsStillInACallTheSocketsSegmentsWaitInItsBacklog)
 TEST(Tcp, WhatTheKernelCutItselfIsSentAgainWhenItIsLost)
 {
     for (const int seed : {1, 2, 3}) {
-        const ModelRun run(two_hosts("send: 300000", "receive: 300000", "loss: 2%, delay: 1ms, tso: false", "", "seed: " + std::to_string(seed) + "\n"));
+        const ModelRun run(two_hosts("send: 300000", "receive: 300000", "loss: 2%, delay: 1ms, tso: false",
+                                     "", "seed: " + std::to_string(seed) + "\n"));
         EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 300000U) << "seed " << seed;
         EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U) << "seed " << seed;
         EXPECT_GT(run.counter("Tcp.RetransSegs"), 0U) << "seed " << seed;
-        EXPECT_EQ(run.counter("TcpExt.TCPSpuriousRtxHostQueues"), 0U) << "seed " << seed << ": no clone of it was in the host's queues";
+        EXPECT_EQ(run.counter("TcpExt.TCPSpuriousRtxHostQueues"), 0U)
+            << "seed " << seed << ": no clone of it was in the host's queues";
         expect_closed_accounting(run);
     }
 }
@@ -189,9 +205,11 @@ TEST(Tcp, OfCpusOfAnySpeedNoInterruptIsLostAndNoPollTurnsInVain)
     for (const char* driver : {"e1000", "e1000e", "virtio_net"}) {
         for (const char* scale : {"1", "30", "300", "1000"}) {
             for (const char* of_peer : {"1", "0.001"}) {
-                std::string text = two_hosts("send: 60000, receive: 60000", "receive: 60000, send: 60000", std::string("driver: ") + driver, "",
+                std::string text = two_hosts("send: 60000, receive: 60000", "receive: 60000, send: 60000",
+                                             std::string("driver: ") + driver, "",
                                              std::string("cost_scale: ") + scale + "\n");
-                text.insert(text.find("  - name: peer\n") + 15, std::string("    cost_scale: ") + of_peer + "\n");
+                text.insert(text.find("  - name: peer\n") + 15,
+                            std::string("    cost_scale: ") + of_peer + "\n");
                 const ModelRun run(text);
                 SCOPED_TRACE(std::string(driver) + " " + scale + " " + of_peer);
                 EXPECT_EQ(app(run, Program::tcp_client).done, 1U);
@@ -212,7 +230,9 @@ TEST(Tcp, ACpuWhoseClockIsBehindGetsASocketNoEarlierThanItsHolderLetItGo)
     kernel::Kernel k(world, trace);
     k.run_until(SimTime{} + 150_us); // the client is there
     const kernel::SocketIndex client = world.tcp.socks.at(0).socket;
-    const auto at = [&](SimTime now) { k.cpu().now = now; }; // one whose clock is put back stands for another that is behind
+    const auto at = [&](SimTime now) {
+        k.cpu().now = now;
+    }; // one whose clock is put back stands for another that is behind
 
     at(SimTime{} + 300_us);
     kernel::tcp_lock_sock(k, client);
@@ -231,7 +251,8 @@ TEST(Tcp, ACpuWhoseClockIsBehindGetsASocketNoEarlierThanItsHolderLetItGo)
 
 TEST(Tcp, WithoutSackTimestampsAndScalingItStillArrives)
 {
-    const std::string host = "    sysctls: {net.ipv4.tcp_sack: 0, net.ipv4.tcp_timestamps: 0, net.ipv4.tcp_window_scaling: 0}\n";
+    const std::string host =
+        "    sysctls: {net.ipv4.tcp_sack: 0, net.ipv4.tcp_timestamps: 0, net.ipv4.tcp_window_scaling: 0}\n";
     const ModelRun run(two_hosts("send: 150000", "receive: 150000", "loss: 2%, delay: 1ms", host));
     EXPECT_EQ(app(run, Program::tcp_server).bytes_received, 150000U);
     EXPECT_EQ(app(run, Program::tcp_server).wrong_bytes, 0U);
@@ -266,11 +287,13 @@ TEST(Tcp, AnAcceptQueueOfNHoldsNPlusOneConnections)
 std::string many_at_once(const std::string& sysctls)
 {
     const std::string client = "send: 3000";
-    std::string text = two_hosts(client, "receive: 3000, backlog: 2", "delay: 20ms", "    sysctls: {" + sysctls + "}\n");
+    std::string text =
+        two_hosts(client, "receive: 3000, backlog: 2", "delay: 20ms", "    sysctls: {" + sysctls + "}\n");
     const std::string first = "      - {to: \"10.99.0.1:5008\", cpu: 1, start: 100us, " + client + "}\n";
     std::string more;
     for (int i = 0; i < 8; ++i) {
-        more += "      - {to: \"10.99.0.1:5008\", cpu: 1, start: " + std::to_string(200 + i) + "ms, " + client + "}\n";
+        more += "      - {to: \"10.99.0.1:5008\", cpu: 1, start: " + std::to_string(200 + i) + "ms, " +
+                client + "}\n";
     }
     return text.insert(text.find(first) + first.size(), more);
 }
@@ -307,16 +330,19 @@ TEST(Tcp, ACookieIsMadeAndReadByTheFunctionsOfTheKernel)
         EXPECT_EQ(run.calls_anywhere(fn::cookie_v4_init_sequence), 5U) << kernel;
         EXPECT_EQ(run.calls_anywhere(fn::cookie_init_timestamp), 5U) << kernel;
         EXPECT_EQ(run.calls_anywhere(fn::__cookie_v4_check), 5U) << kernel;
-        EXPECT_EQ(run.calls_anywhere(fn::cookie_hash), 5U * 2 + 5U * 2) << kernel; // of the flow, and of the flow and the minute
+        EXPECT_EQ(run.calls_anywhere(fn::cookie_hash), 5U * 2 + 5U * 2)
+            << kernel; // of the flow, and of the flow and the minute
         EXPECT_EQ(run.calls_anywhere(fn::tcp_get_cookie_sock), 5U) << kernel;
         EXPECT_EQ(run.calls_anywhere(fn::cookie_tcp_reqsk_init), kernel == std::string("6.12") ? 5U : 0U);
         EXPECT_EQ(run.calls_anywhere(fn::cookie_ecn_ok), kernel == std::string("6.12") ? 0U : 5U);
         for (std::uint32_t packet = 1; packet <= run.trace().packet_count(); ++packet) {
             if (run.calls(packet, "tcp_get_cookie_sock")) {
-                EXPECT_EQ(first_missing(run.path(packet), {"tcp_v4_rcv", "tcp_v4_do_rcv", "cookie_v4_check", "__cookie_v4_check", "cookie_hash",
-                                                           "cookie_timestamp_decode", "cookie_tcp_reqsk_alloc", "tcp_get_cookie_sock",
-                                                           "tcp_v4_syn_recv_sock"}),
-                          "");
+                EXPECT_EQ(
+                    first_missing(run.path(packet),
+                                  {"tcp_v4_rcv", "tcp_v4_do_rcv", "cookie_v4_check", "__cookie_v4_check",
+                                   "cookie_hash", "cookie_timestamp_decode", "cookie_tcp_reqsk_alloc",
+                                   "tcp_get_cookie_sock", "tcp_v4_syn_recv_sock"}),
+                    "");
             }
         }
     }
@@ -325,7 +351,8 @@ TEST(Tcp, ACookieIsMadeAndReadByTheFunctionsOfTheKernel)
 TEST(Tcp, WithoutSynCookiesAFullSynQueueDropsAndTheClientsTryAgain)
 {
     const ModelRun run(many_at_once("net.ipv4.tcp_syncookies: 0"));
-    EXPECT_EQ(run.counter("TcpExt.TCPReqQFullDrop"), 5U + 2U); // a second later three of the five find room, then the others
+    EXPECT_EQ(run.counter("TcpExt.TCPReqQFullDrop"),
+              5U + 2U); // a second later three of the five find room, then the others
     EXPECT_EQ(run.counter("TcpExt.SyncookiesSent"), 0U);
     EXPECT_GE(run.counter("TcpExt.TCPSynRetrans"), 5U);
     EXPECT_EQ(done_by_clients(run), 9U);
@@ -347,14 +374,17 @@ TEST(Tcp, ACookieKeepsWindowScaleAndSackInTheTimestampAndTheMssInTheSequenceNumb
 {
     const auto child_of = [](const ModelRun& run) {
         for (const auto& sock : run.world().tcp.socks) {
-            if (sock.in_use && sock.state == kernel::TcpState::established && run.world().sockets[static_cast<std::size_t>(sock.socket)].num == 5008) {
+            if (sock.in_use && sock.state == kernel::TcpState::established &&
+                run.world().sockets[static_cast<std::size_t>(sock.socket)].num == 5008) {
                 return sock;
             }
         }
         throw std::logic_error("no connection of the server");
     };
     const SimTime open{12'000'000};
-    const ModelRun with(two_hosts("send: 1000000", "receive: 1000000", "delay: 2ms", "    sysctls: {net.ipv4.tcp_syncookies: 2}\n"), open);
+    const ModelRun with(two_hosts("send: 1000000", "receive: 1000000", "delay: 2ms",
+                                  "    sysctls: {net.ipv4.tcp_syncookies: 2}\n"),
+                        open);
     EXPECT_EQ(with.counter("TcpExt.SyncookiesRecv"), 1U);
     const auto kept = child_of(with);
     EXPECT_TRUE(kept.rx_opt.sack_ok);
@@ -362,8 +392,10 @@ TEST(Tcp, ACookieKeepsWindowScaleAndSackInTheTimestampAndTheMssInTheSequenceNumb
     EXPECT_TRUE(kept.rx_opt.wscale_ok);
     EXPECT_EQ(kept.rx_opt.snd_wscale, 7U);
     EXPECT_EQ(kept.rx_opt.mss_clamp, 1460U);
-    const ModelRun without(two_hosts("send: 1000000", "receive: 1000000", "delay: 2ms",
-                                     "    sysctls: {net.ipv4.tcp_syncookies: 2, net.ipv4.tcp_timestamps: 0}\n"), open);
+    const ModelRun without(
+        two_hosts("send: 1000000", "receive: 1000000", "delay: 2ms",
+                  "    sysctls: {net.ipv4.tcp_syncookies: 2, net.ipv4.tcp_timestamps: 0}\n"),
+        open);
     EXPECT_EQ(without.counter("TcpExt.SyncookiesRecv"), 1U);
     const auto lost = child_of(without);
     EXPECT_FALSE(lost.rx_opt.sack_ok);
@@ -424,7 +456,9 @@ TEST(Tcp, OfAMergedPacketEachSegmentCountsInTheEcnCountersAndThePacketOnceInInRe
 TEST(Tcp, TimeWaitCountsWhenItBeginsButNotYetIn510)
 {
     const auto counted = [](const std::string& kernel, Duration until) {
-        return sum_of(ModelRun(two_hosts("send: 1000", "receive: 1000", "", "", "kernel: " + kernel + "\n"), SimTime{} + until), "TcpExt.TW");
+        return sum_of(ModelRun(two_hosts("send: 1000", "receive: 1000", "", "", "kernel: " + kernel + "\n"),
+                               SimTime{} + until),
+                      "TcpExt.TW");
     };
     EXPECT_GE(counted("6.1", 1_s), 1U);
     EXPECT_EQ(counted("5.10", 1_s), 0U);
@@ -435,7 +469,8 @@ TEST(E1000, CountsTheFramesThatTheHardwareCutsFromATsoPacket)
     const ModelRun run(two_hosts("send: 100000", "receive: 100000"));
     EXPECT_EQ(run.counter("eth0.tx_packets"), run.counter("eth1.rx_packets"));
     EXPECT_EQ(run.counter("eth0.tx_bytes"), run.counter("eth1.rx_bytes"));
-    EXPECT_GT(sum_of(run, "eth0.tx_packets") + sum_of(run, "eth1.tx_packets"), run.calls_anywhere(fn::e1000_xmit_frame));
+    EXPECT_GT(sum_of(run, "eth0.tx_packets") + sum_of(run, "eth1.tx_packets"),
+              run.calls_anywhere(fn::e1000_xmit_frame));
 }
 
 TEST(E1000, SplitsTheLinearPacketThatFollowsATsoPacket)
@@ -451,13 +486,15 @@ TEST(E1000, SplitsTheLinearPacketThatFollowsATsoPacket)
     std::vector<std::size_t> descriptors; // of the client's segments without payload
     for (const auto& [id, count] : unmapped) {
         const PacketRecord& packet = trace.packet(id);
-        if (trace.hosts()[to_index(packet.host)].name == "dut" && packet.length < 100 && packet.flow && packet.flow->protocol == 6) {
+        if (trace.hosts()[to_index(packet.host)].name == "dut" && packet.length < 100 && packet.flow &&
+            packet.flow->protocol == 6) {
             descriptors.push_back(count);
         }
     }
     ASSERT_GT(descriptors.size(), 5U);
     descriptors.resize(5);
-    EXPECT_THAT(descriptors, ::testing::ElementsAre(2, 2, 3, 2, 2)) << "SYN, ACK, then those of what came back, the first behind TSO: a context, and what it points at";
+    EXPECT_THAT(descriptors, ::testing::ElementsAre(2, 2, 3, 2, 2))
+        << "SYN, ACK, then those of what came back, the first behind TSO: a context, and what it points at";
 }
 
 } // namespace
