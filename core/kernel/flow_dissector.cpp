@@ -89,6 +89,9 @@ std::vector<std::uint8_t> flow_keys(FlowKey flow)
 /// The flow dissector starts at the network header; a frame is the same with a header in front.
 std::optional<FlowKey> dissect(Kernel& k, SkbIndex skb)
 {
+    if (k.skb(skb).network_header > k.skb(skb).tail) { // not set: skb_header_pointer() finds nothing there
+        return std::nullopt;
+    }
     const auto network = skb_network(k, skb);
     std::vector<std::uint8_t> frame(14, 0);
     frame[12] = static_cast<std::uint8_t>(k.skb(skb).protocol >> 8);

@@ -14,7 +14,8 @@ namespace skbscope::kernel {
 namespace {
 
 constexpr std::uint32_t PKTGEN_MAGIC = 0xbe9be955;
-constexpr std::uint32_t headers = ETH_HLEN + 20 + 8;
+constexpr std::uint32_t ipv4_header = 20;
+constexpr std::uint32_t headers = ETH_HLEN + ipv4_header + 8;
 constexpr std::uint32_t headroom = 64;
 constexpr Duration retry{1'000}; // a stopped queue is looked at again and again
 
@@ -58,6 +59,11 @@ SkbIndex pktgen_alloc_skb(Kernel& k, const Task& task)
     set_device(k, skb, task.device);
     std::ranges::copy(frame, skb_put(k, skb, length));
     set_mac_header(k, skb);
+    // fill_packet_ipv4(): no layer below will say where the headers are, and RPS asks for them.
+    SkBuff& buff = k.skb(skb);
+    buff.network_header = static_cast<std::uint16_t>(buff.data + ETH_HLEN);
+    buff.transport_header = static_cast<std::uint16_t>(buff.network_header + ipv4_header);
+    buff.protocol = load_be16(&frame[12]);
     return skb;
 }
 

@@ -3,6 +3,8 @@
 #include "core/kernel/functions.h"
 #include "tests/core/kernel/machine.h"
 
+#include <set>
+
 namespace skbscope {
 namespace {
 
@@ -455,12 +457,14 @@ TEST(Pktgen, FramesGoPastSocketsAndQdiscsAndTheAccountingCloses)
 }
 
 /// From v1 to v0 over a veth pair; the generator and the receiver have a CPU each.
-std::string pktgen_over_veth(const std::string& root = "")
+std::string pktgen_over_veth(const std::string& root = "", const std::string& steering = ", rps_cpus: \"2\"")
 {
     return "skbscope: 1\nhosts:\n"
            "  - name: root\n    cpus: 2\n" +
            root +
-           "    devices: [{name: v0, driver: veth, mac: \"02:11:22:33:44:00\", address: 10.99.0.2/24, peer: peer.v1, rps_cpus: \"2\"}]\n"
+           "    devices: [{name: v0, driver: veth, mac: \"02:11:22:33:44:00\", address: 10.99.0.2/24, peer: peer.v1" +
+           steering +
+           "}]\n"
            "    receivers: [{name: dnsd, port: 5008, cpu: 1}]\n"
            "  - name: peer\n    namespace_of: root\n    devices: [{name: v1, driver: veth, address: 10.99.0.1/24, peer: root.v0}]\n"
            "    pktgens: [{device: v1, to: \"10.99.0.2:5008\", to_mac: \"02:11:22:33:44:00\", from: \"10.99.0.1:43008\", count: 100, size: 106, "
@@ -501,6 +505,21 @@ TEST(Pktgen, FrameThatAFullBacklogRefusesIsDroppedThereThoughPktgenStillHoldsIt)
     EXPECT_EQ(run.drops(drop::CPU_BACKLOG), run.counter("softnet_stat.dropped"));
     EXPECT_EQ(run.drops(drop::CPU_BACKLOG) + run.count(Verdict::delivered), 100U);
     EXPECT_EQ(run.world().free_skbs.size(), run.world().skbs.size());
+}
+
+/// pktgen sets the headers' places itself (fill_packet_ipv4): the flow limit asks for the flow before any layer has read the frame.
+TEST(Pktgen, FrameHasAFlowWhenTheFlowLimitAsksForIt)
+{
+    const ModelRun run("cost_scale: 20\n" +
+                       pktgen_over_veth("    sysctls: {net.core.netdev_max_backlog: 8, net.core.flow_limit_cpu_bitmap: 3}\n", ""));
+    std::set<std::uint64_t> hashes;
+    for (std::uint32_t packet = 1; packet <= run.trace().packet_count(); ++packet) {
+        const Journey journey = run.journey(packet);
+        hashes.insert(skb_image(run.trace(), static_cast<PacketId>(packet), journey.events, run.trace().size()).of(SkbField::hash).value_or(0));
+    }
+    hashes.erase(0); // those that found the backlog less than half full
+    EXPECT_EQ(hashes.size(), 1U);
+    EXPECT_EQ(accounted(run), run.trace().packet_count());
 }
 
 TEST(Loopback, CountsBytesWithoutTheEthernetHeader)
