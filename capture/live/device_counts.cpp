@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <sched.h>
+#include <set>
 #include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
@@ -108,6 +109,27 @@ std::map<std::string, std::uint64_t> DeviceCounts::read() const
         }
     }
     return counts;
+}
+
+std::vector<std::string> names_of_several(const std::map<std::string, std::uint64_t>& before,
+                                          const std::map<std::string, std::uint64_t>& after)
+{
+    std::map<std::string, std::set<std::string>> spaces; // by device: those in which it carried something
+    for (const auto& [key, count] : after) {
+        const auto start = before.find(key);
+        if (count == (start == before.end() ? 0 : start->second)) {
+            continue;
+        }
+        const std::size_t name_at = key.rfind('/') + 1; // neither a namespace's nor a device's name has a slash
+        spaces[key.substr(name_at, key.rfind('.') - name_at)].insert(key.substr(0, name_at));
+    }
+    std::vector<std::string> names;
+    for (const auto& [name, used_in] : spaces) {
+        if (used_in.size() > 1 && name != "lo") {
+            names.push_back(name);
+        }
+    }
+    return names;
 }
 
 } // namespace skbscope

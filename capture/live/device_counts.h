@@ -29,4 +29,9 @@ private:
     std::vector<Space> spaces_;
 };
 
+/// Names that devices of several namespaces have, of which more than one carried packets between the two readings: the
+/// kernel's records name a device, not its namespace. Loopback is not among them: every namespace has one.
+std::vector<std::string> names_of_several(const std::map<std::string, std::uint64_t>& before,
+                                          const std::map<std::string, std::uint64_t>& after);
+
 } // namespace skbscope

@@ -20,6 +20,7 @@
 #include <ctime>
 #include <deque>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -123,7 +124,7 @@ struct LiveRecording::State {
     std::optional<TraceClock> clock; ///< of the session; read first before it is set up, which takes a while
     std::optional<FrameSource> frames;
     std::optional<host::HostSampler> sampler;
-    std::optional<DeviceCounts> device_counts; ///< with a budget
+    std::optional<DeviceCounts> device_counts; ///< with a session
     std::map<std::string, std::uint64_t> counts_at_start;
     std::vector<std::string> missing;
     int nice = niceness(); ///< of the thread that opened it
@@ -175,9 +176,7 @@ Result<LiveRecording> LiveRecording::open(const LiveWishes& wishes, const HostPl
             return tl::unexpected(session.error());
         }
         state->session = std::move(*session);
-        if (wishes.budget > 0) {
-            state->device_counts.emplace(places.proc);
-        }
+        state->device_counts.emplace(places.proc);
         state->missing.insert(state->missing.end(), state->session->refused().begin(), state->session->refused().end());
     }
     if (!state->session && !state->frames) {
@@ -626,6 +625,7 @@ private:
             correlator_->hand_on(0, true);
             give_frames(found);
             frame_faults();
+            shared_name_faults();
             // A page without room for the number says only that records were lost before it; the kernel knows how many.
             summary_.lost = std::max(summary_.lost, session_->lost());
             trace_.info.lost_events = std::max(trace_.info.lost_events, summary_.lost);
@@ -652,6 +652,18 @@ private:
             count_devices();
             trace_.faults.push_back({"pauses that --budget made in the journeys", pauses_,
                                      "between them only drops were recorded; a larger budget makes them fewer"});
+        }
+    }
+
+    /// A record names its device, not the device's namespace: two of one name are one here.
+    void shared_name_faults()
+    {
+        const std::vector<std::string> names = names_of_several(counts_at_start_, counts_at_end_);
+        if (!names.empty()) {
+            trace_.faults.push_back({"device names that several network namespaces used", names.size(),
+                                     fmt::format("{}: a record names the device, not its namespace, and each name is shown "
+                                                 "as one device",
+                                                 fmt::join(names, ", "))});
         }
     }
 
@@ -908,7 +920,7 @@ private:
     std::uint64_t began_ns_ = 0;
     std::mutex throttle_mutex_;
     std::condition_variable_any throttle_wakes_;
-    const DeviceCounts* device_counts_; ///< null: there is no budget
+    const DeviceCounts* device_counts_; ///< null: there is no session
     std::map<std::string, std::uint64_t> counts_at_start_, counts_at_end_;
     std::uint64_t ended_ns_ = 0;
     std::jthread throttle_; ///< last: it uses the rest
