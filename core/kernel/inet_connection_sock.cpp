@@ -3,6 +3,8 @@
 
 #include "core/kernel/tcp_functions.h"
 
+#include <algorithm>
+
 namespace skbscope::kernel {
 
 // ---- ports ----------------------------------------------------------------------------------------------------------------
@@ -286,12 +288,14 @@ void inet_csk_destroy_sock(Kernel& k, SocketIndex index)
         while (!queue.empty()) {
             const SkbIndex skb = queue.front();
             queue.pop_front();
+            k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from); // the lock was another CPU's until then
             __kfree_skb(k, skb, Verdict::consumed, fn::inet_csk_destroy_sock);
         }
     };
     for (auto& unread = k.socket(index).receive_queue; !unread.empty();) { // sk_stream_kill_queues()
         const SkbIndex skb = unread.front();
         unread.pop_front();
+        k.cpu().now = std::max(k.cpu().now, k.skb(skb).visible_from);
         sk_skb_reason_drop_consumed(k, skb, fn::inet_csk_destroy_sock);
     }
     purge(tp.ofo_queue);

@@ -114,6 +114,7 @@ int __neigh_event_send(Kernel& k, std::int32_t index, SkbIndex skb)
                !neighbour.arp_queue.empty()) {
             const SkbIndex oldest = neighbour.arp_queue.front();
             neighbour.arp_queue.pop_front();
+            k.cpu().now = std::max(k.cpu().now, k.skb(oldest).visible_from); // neigh->lock was another CPU's until then
             k.dequeue(neighbour.queue, k.skb(oldest).packet, fn::__neigh_event_send);
             add_bytes(k, neighbour, -static_cast<std::int64_t>(k.skb(oldest).truesize));
             k.count(k.dev_net(neighbour.device),
