@@ -457,6 +457,29 @@ TEST_F(Record, OfADeviceThatGoesAwayGoesOnAndSaysSo)
     EXPECT_EQ(skbscope({"report", folder_ / "gone.pcapng"}).status, 0);
 }
 
+TEST_F(Record, OfDevicesOfOneNameInTwoNamespacesSaysThatTheyAreShownAsOne)
+{
+    if (!is_installed("bash")) {
+        GTEST_SKIP() << "bash is not installed";
+    }
+    // A namespace within a namespace, a pair of veth of one name between them, and a question over it now and then.
+    Beside twins({"unshare", "-n", "bash", "-c",
+                  "unshare -n sleep 20 & inner=$!; trap 'kill $inner' EXIT; "
+                  "until [ $(readlink /proc/$inner/ns/net) != $(readlink /proc/self/ns/net) ]; do :; done; "
+                  "ip link add twin0 type veth peer name twin0 netns $inner && ip addr add 192.0.2.1/24 dev twin0 && "
+                  "ip link set twin0 up && nsenter -n -t $inner ip link set twin0 up || exit 1; echo ready >&2; "
+                  "while sleep 0.05; do echo x > /dev/udp/192.0.2.2/9; done"});
+    if (!twins.says("ready")) {
+        GTEST_SKIP() << "no veth of one name in two namespaces can be made here";
+    }
+    const auto recorded = run_program(record_words({"-d", "2", "-w", folder_ / "twins.pcapng"}));
+    twins.signal(SIGTERM); // its trap ends the inner namespace
+    (void)twins.wait();
+    ASSERT_EQ(recorded.status, 0) << recorded.err;
+    EXPECT_THAT(skbscope({"report", folder_ / "twins.pcapng"}).out,
+                HasSubstr("twin0: a record names the device, not its namespace"));
+}
+
 TEST_F(Record, ForNoTimeAtAllIsAWrongCommandLine)
 {
     for (const char* command : {"record", "replay"}) {
