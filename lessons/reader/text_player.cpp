@@ -33,7 +33,9 @@ std::string place_text(const Trace& trace, const StackState& state, PacketId pac
     }
     const PacketState& at = found->second;
     if (at.where == PacketState::Where::waiting && to_index(at.queue) < trace.queues().size()) {
-        return fmt::format("packet {} waits in {}", to_index(packet), trace.queue(at.queue).name);
+        const QueueRecord& queue = trace.queue(at.queue);
+        return fmt::format("packet {} {} {}", to_index(packet), queue.kind == QueueKind::wire ? "is on the" : "waits in",
+                           queue.name);
     }
     return fmt::format("packet {} {} {}, CPU {}, {}", to_index(packet),
                        at.where == PacketState::Where::running ? "in" : "last in",

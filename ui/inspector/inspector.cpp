@@ -217,7 +217,7 @@ void Inspector::refreshHead()
     if (live != state.packets().end()) {
         const PacketState& where = live->second;
         if (where.where == PacketState::Where::waiting && where.queue != QueueId::none) {
-            words << tr("waits in %1").arg(text(trace.queue(where.queue).name));
+            words << waitText(trace.queue(where.queue));
         } else {
             if (where.function != FunctionId::none) {
                 words << (where.where == PacketState::Where::running ? tr("in %1") : isHeldInBatch(trace, where) ? tr("held after %1") : tr("last seen in %1"))

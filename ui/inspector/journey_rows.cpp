@@ -214,6 +214,11 @@ JourneySums journeySums(const Trace& trace, const JourneyIndex& index, PacketId 
     return sums;
 }
 
+QString waitText(const QueueRecord& queue)
+{
+    return (queue.kind == QueueKind::wire ? QObject::tr("on the %1") : QObject::tr("waits in %1")).arg(text(queue.name));
+}
+
 QString verdictText(Verdict verdict, DropReasonId reason)
 {
     if (verdict == Verdict::dropped && reason != DropReasonId::none) {
@@ -241,8 +246,8 @@ QString journeyText(const Session& session, PacketId packet)
                                 : QStringLiteral("  %1").arg(durationText(row.to - row.from)));
             break;
         case JourneyRow::Kind::wait:
-            out += QStringLiteral("%1    waits in %2%3\n")
-                       .arg(at, text(trace.queue(row.queue).name),
+            out += QStringLiteral("%1    %2%3\n")
+                       .arg(at, waitText(trace.queue(row.queue)),
                             row.to == never || !trace.info.times_trustworthy
                                 ? QString()
                                 : QStringLiteral("  %1").arg(durationText(row.to - row.from)));

@@ -47,6 +47,9 @@ struct JourneySums {
 };
 [[nodiscard]] JourneySums journeySums(const Trace& trace, const JourneyIndex& index, PacketId packet, SimTime now);
 
+/// "waits in eth0 RX ring", "on the eth0 wire"
+[[nodiscard]] QString waitText(const QueueRecord& queue);
+
 /// "delivered", "dropped: CPU_BACKLOG", …
 [[nodiscard]] QString verdictText(Verdict verdict, DropReasonId reason);
 

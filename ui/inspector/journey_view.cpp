@@ -233,16 +233,17 @@ void JourneyView::paintRow(QPainter& painter, int index, int y, const Columns& a
     if (wait) {
         painter.setFont(Theme::sans(12));
         painter.setPen(begun ? c.textMuted : c.textFaint);
-        const QString name = text(m_session->trace().queue(row.queue).name);
+        const QString shown = waitText(m_session->trace().queue(row.queue));
         painter.drawText(words, Qt::AlignLeft | Qt::AlignVCenter,
-                         painter.fontMetrics().elidedText(tr("waits in %1").arg(name), Qt::ElideRight, words.width()));
+                         painter.fontMetrics().elidedText(shown, Qt::ElideRight, words.width()));
     } else {
         QFont font = Theme::mono(12, now ? QFont::DemiBold : QFont::Normal);
         font.setItalic(row.shared);
         painter.setFont(font);
         painter.setPen(row.shared && begun ? c.textMuted : ink);
         painter.drawText(words, Qt::AlignLeft | Qt::AlignVCenter,
-                         painter.fontMetrics().elidedText(text(m_session->trace().function_name(row.function)), Qt::ElideRight,
+                         // Names of one family differ at their ends: __netif_receive_skb_list, …_list_core, …_core.
+                         painter.fontMetrics().elidedText(text(m_session->trace().function_name(row.function)), Qt::ElideMiddle,
                                                           words.width()));
     }
     const bool going = begun && (row.to == never || row.to > m_session->now());

@@ -11,6 +11,7 @@
 #include "ui/controls/elide.h"
 #include "ui/controls/knob_editor.h"
 #include "ui/inspector/inspector.h"
+#include "ui/inspector/journey_rows.h"
 #include "ui/inspector/journey_view.h"
 #include "ui/inspector/skb_view.h"
 #include "ui/lesson/lesson_panel.h"
@@ -158,7 +159,7 @@ void expectAgreement(MainWindow& window)
     if (live == fresh.packets().end()) {
         EXPECT_TRUE(place.startsWith("gone") || place.startsWith("not born")) << place.toStdString();
     } else if (live->second.where == PacketState::Where::waiting) {
-        EXPECT_TRUE(place.startsWith("waits in " + text(trace.queue(live->second.queue).name))) << place.toStdString();
+        EXPECT_TRUE(place.startsWith(waitText(trace.queue(live->second.queue)))) << place.toStdString();
     } else if (live->second.where == PacketState::Where::running) {
         EXPECT_TRUE(place.contains(text(trace.function_name(live->second.function)))) << place.toStdString();
         EXPECT_TRUE(place.contains(QString("CPU %1").arg(static_cast<int>(live->second.cpu)))) << place.toStdString();
@@ -210,6 +211,17 @@ void driveAtRandom(MainWindow& window, unsigned seed, int moves)
             FAIL() << "after move " << i << ", at event " << session.position() << " of " << session.trace().size();
         }
     }
+}
+
+TEST(Inspector, APacketWaitsInAQueueButIsOnAWire)
+{
+    QueueRecord queue;
+    queue.name = "eth0 RX ring";
+    queue.kind = QueueKind::rx_ring;
+    EXPECT_EQ(waitText(queue), "waits in eth0 RX ring");
+    queue.name = "eth0 wire";
+    queue.kind = QueueKind::wire;
+    EXPECT_EQ(waitText(queue), "on the eth0 wire");
 }
 
 TEST(Window, AllPanelsAgreeOverAHandWrittenTraceWithDrops)
