@@ -7,14 +7,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace skbscope::lab {
 
 namespace {
-
-constexpr int could_not_start = 127;
 
 std::string path_of(const std::string& tool)
 {
@@ -43,11 +42,10 @@ std::string first_line(std::string_view text)
     return line;
 }
 
-[[noreturn]] void become(const std::string& path, const Command& command, const std::array<int, 2>& in, const std::array<int, 2>& out)
+/// Starts the tool with its standard streams on the pipes; 0 or errno. By posix_spawn, which runs nothing of ours between fork and
+/// exec: other threads of the recording may hold a lock of the allocator just then, and in the child nobody would release it.
+int spawn(pid_t& child, const std::string& path, const Command& command, const std::array<int, 2>& in, const std::array<int, 2>& out)
 {
-    ::dup2(in[0], STDIN_FILENO);
-    ::dup2(out[1], STDOUT_FILENO);
-    ::dup2(out[1], STDERR_FILENO);
     std::vector<char*> words;
     for (const std::string& word : command.words) {
         words.push_back(const_cast<char*>(word.c_str()));
@@ -56,8 +54,17 @@ std::string first_line(std::string_view text)
     char locale[] = "LC_ALL=C";
     char folders[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     std::array<char*, 3> environment = {locale, folders, nullptr};
-    ::execve(path.c_str(), words.data(), environment.data());
-    ::_exit(could_not_start);
+    posix_spawn_file_actions_t streams;
+    if (const int error = ::posix_spawn_file_actions_init(&streams); error != 0) {
+        return error;
+    }
+    int error = ::posix_spawn_file_actions_adddup2(&streams, in[0], STDIN_FILENO);
+    for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) {
+        error = error != 0 ? error : ::posix_spawn_file_actions_adddup2(&streams, out[1], stream);
+    }
+    error = error != 0 ? error : ::posix_spawn(&child, path.c_str(), &streams, nullptr, words.data(), environment.data());
+    ::posix_spawn_file_actions_destroy(&streams);
+    return error;
 }
 
 /// Writes the input while it reads the output: neither side waits for the other.
@@ -140,16 +147,14 @@ Result<std::string> run_tool(const Command& command)
         ::close(in[1]);
         return fail(ErrorKind::unsupported, command.purpose, std::strerror(errno));
     }
-    const pid_t child = ::fork();
-    if (child == 0) {
-        become(path, command, in, out);
-    }
+    pid_t child = -1;
+    const int refused = spawn(child, path, command, in, out);
     ::close(in[0]);
     ::close(out[1]);
-    if (child < 0) {
+    if (refused != 0) {
         ::close(in[1]);
         ::close(out[0]);
-        return fail(ErrorKind::unsupported, command.purpose, std::strerror(errno));
+        return fail(ErrorKind::unsupported, command.purpose, std::strerror(refused));
     }
     if (command.input.empty()) {
         ::close(in[1]);
